@@ -1,0 +1,50 @@
+#include "common/domain/candidate.h"
+
+namespace merganser {
+
+absl::string_view ToString(CandidateKind kind) {
+  switch (kind) {
+    case CandidateKind::kPrepare: return "prepare";
+    case CandidateKind::kSource: return "source";
+    case CandidateKind::kAverage: return "average";
+    case CandidateKind::kSearch: return "search";
+    case CandidateKind::kHeldOut: return "held_out";
+  }
+  return "unknown";
+}
+
+absl::string_view ToString(CandidateState state) {
+  switch (state) {
+    case CandidateState::kQueued: return "queued";
+    case CandidateState::kRunning: return "running";
+    case CandidateState::kSucceeded: return "succeeded";
+    case CandidateState::kFailed: return "failed";
+    case CandidateState::kCancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+absl::string_view ToString(FailureClass failure) {
+  switch (failure) {
+    case FailureClass::kWorkerLost: return "worker_lost";
+    case FailureClass::kReleased: return "released";
+    case FailureClass::kTransient: return "transient";
+    case FailureClass::kInfeasible: return "infeasible";
+  }
+  return "unknown";
+}
+
+absl::string_view ToString(JobPhase phase) {
+  switch (phase) {
+    case JobPhase::kPreparing: return "preparing";
+    case JobPhase::kBaselines: return "baselines";
+    case JobPhase::kSearch: return "search";
+    case JobPhase::kHeldOut: return "held_out";
+    case JobPhase::kSucceeded: return "succeeded";
+    case JobPhase::kFailed: return "failed";
+    case JobPhase::kCancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+}  // namespace merganser

@@ -1,0 +1,98 @@
+// The events of a job's log. A job's state is the replay of its events (coordinator/job/job_state.h), so an event holds all
+// that a replay needs and nothing that can be computed from earlier events. common/codec turns them into bytes.
+#ifndef MERGANSER_COMMON_DOMAIN_EVENTS_H_
+#define MERGANSER_COMMON_DOMAIN_EVENTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/domain/candidate.h"
+
+namespace merganser {
+
+// New candidates, logged before any of them is dispatched. Only number, kind, label, generation, proposal, genome, recipe
+// and benchmarks are stored; they start queued.
+struct CandidatesProposed {
+  std::vector<Candidate> candidates;
+  bool operator==(const CandidatesProposed&) const = default;
+};
+
+// An attempt got a lease. Logged before the worker is told.
+struct AttemptStarted {
+  int64_t candidate = 0;
+  int attempt = 0;
+  std::string token;
+  std::string worker;
+  bool operator==(const AttemptStarted&) const = default;
+};
+
+// An attempt ended without a result. The candidate is queued again unless a CandidateFinished follows in the same append.
+struct AttemptEnded {
+  int64_t candidate = 0;
+  int attempt = 0;
+  FailureClass failure = FailureClass::kWorkerLost;
+  std::string message;
+  bool operator==(const AttemptEnded&) const = default;
+};
+
+// The one terminal event of a candidate.
+struct CandidateFinished {
+  int64_t candidate = 0;
+  CandidateState state = CandidateState::kSucceeded;
+  int attempt = 0;  // whose record counts; 0 if none
+  std::vector<double> fitness;
+  MetricTable metrics;
+  std::string record_key;
+  std::string record_sha256;
+  std::string message;
+  PhaseTimings timings;
+  std::optional<JobFacts> facts;  // of the prepare candidate
+  bool operator==(const CandidateFinished&) const = default;
+};
+
+// The job enters a phase; the last event of a job is one with a terminal phase.
+struct PhaseStarted {
+  JobPhase phase = JobPhase::kPreparing;
+  std::string message;
+  bool operator==(const PhaseStarted&) const = default;
+};
+
+struct JobEvent {
+  absl::Time time;
+  std::variant<CandidatesProposed, AttemptStarted, AttemptEnded, CandidateFinished, PhaseStarted> body;
+  bool operator==(const JobEvent&) const = default;
+};
+
+// What the worker's record says, as far as the job loop needs it.
+struct RecordSummary {
+  std::string job_id;
+  int64_t candidate = 0;
+  int attempt = 0;
+  std::string token;
+  std::string worker;
+  MetricTable metrics;
+  PhaseTimings timings;
+  std::optional<JobFacts> facts;
+};
+
+// Bytes of the store <-> values. Implemented over protobuf in common/codec; the job loop knows only this.
+// Decode*: DataLoss if the bytes are damaged.
+class JobCodec {
+ public:
+  virtual ~JobCodec() = default;
+  virtual std::string EncodeEvent(const JobEvent& event) const = 0;
+  virtual absl::StatusOr<JobEvent> DecodeEvent(absl::string_view bytes) const = 0;
+  virtual std::string EncodeSpec(const JobSpec& spec) const = 0;
+  virtual absl::StatusOr<JobSpec> DecodeSpec(absl::string_view bytes) const = 0;
+  virtual absl::StatusOr<RecordSummary> DecodeRecord(absl::string_view bytes) const = 0;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_DOMAIN_EVENTS_H_

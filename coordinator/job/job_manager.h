@@ -1,0 +1,100 @@
+// The job loop: owns every job's state, drives optimizers, leases candidates to workers. DESIGN.md "Processes",
+// docs/architecture.md "Life of a candidate".
+//
+// One thread owns all state. Public methods post a command to it and wait for the answer; a command becomes events, which are
+// stored (under this leader's epoch) before they are applied and before anything is acted on or answered. So no lock is
+// held over the store, the order is total, and a restart is a replay.
+#ifndef MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_
+#define MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/domain/candidate.h"
+#include "common/domain/dispatch.h"
+#include "common/domain/events.h"
+#include "common/store/results_store.h"
+
+namespace merganser {
+
+// Sees what happens, for metrics. Called on the loop's thread; must not block.
+class JobObserver {
+ public:
+  virtual ~JobObserver() = default;
+  virtual void OnEvent(const std::string& job_id, const JobEvent& event) = 0;
+  virtual void OnReport(Disposition disposition) = 0;
+  virtual void OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) = 0;
+  virtual void OnDispatched(absl::Duration waited) = 0;
+};
+
+struct JobManagerOptions {
+  std::string holder = "coordinator";                   // named to others that want to lead
+  absl::Duration leader_lease = absl::Seconds(10);      // renewed every third of it
+  absl::Duration lease = absl::Seconds(30);             // of an attempt; extended by each heartbeat
+  absl::Duration heartbeat_interval = absl::Seconds(5);
+  absl::Duration reattach_window = absl::Seconds(15);   // after a start: workers may re-present running attempts
+  int prefetch = 1;                                     // assignments beyond a worker's slots
+};
+
+// Threading: all methods, any thread. Errors of every method: Unavailable before Start returns, after Stop, and while the
+// store is away.
+class JobManager {
+ public:
+  // `store`, `codec`, `clock` and `observer` (may be null) outlive the manager.
+  static std::unique_ptr<JobManager> Create(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
+                                            const JobManagerOptions& options);
+  virtual ~JobManager() = default;
+
+  // Becomes leader, replays every job, adopts records that were written but not reported. Unavailable while another leads
+  // (retry), DataLoss naming job and event if the log cannot be replayed.
+  virtual absl::Status Start() = 0;
+  // Ends the loop: GoAway to all workers, the leader lease released. Idempotent.
+  virtual void Stop() = 0;
+  // True from Start until Stop, or until another coordinator leads.
+  virtual bool leading() const = 0;
+  virtual int64_t epoch() const = 0;
+
+  // The same non-empty request_id returns the job it made before. InvalidArgument as Validate(JobSpec).
+  virtual absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec) = 0;
+  // `job` is an id or a name (the newest job of that name). NotFound.
+  virtual absl::StatusOr<JobSummary> GetJob(const std::string& job) = 0;
+  virtual absl::StatusOr<std::vector<JobSummary>> ListJobs() = 0;
+  // Queued and running candidates end cancelled. OK (with the job as it is) if the job is over.
+  virtual absl::StatusOr<JobSummary> CancelJob(const std::string& job) = 0;
+  virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
+  // In order of number.
+  virtual absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) = 0;
+
+  struct EventBatch {
+    std::vector<std::pair<int64_t, JobEvent>> events;  // (seq, event), seq > after_seq
+    JobSummary job;                                    // after them
+  };
+  // Events after `after_seq`; waits up to `timeout` for the first one. Empty on timeout, and at once when the job is over
+  // and has no more.
+  virtual absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq, absl::Duration timeout) = 0;
+
+  // --- workers -------------------------------------------------------------------------------------------------------
+  // A session opens. `running`: attempts it still holds after a reconnect; those that are not (or no longer) its own come
+  // back in an Acknowledge. An older session of the same id is replaced.
+  virtual absl::Status WorkerConnected(const WorkerInfo& info, const std::vector<RunningAttempt>& running,
+                                       std::shared_ptr<WorkerLink> link) = 0;
+  // Extends the leases of what the worker runs; what it should run but does not name is queued again after a grace.
+  virtual void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running, bool draining) = 0;
+  // The session `link` ended. Leases run on: a worker that reconnects keeps its attempts. `gone`: the process said goodbye
+  // or is known dead, so its attempts are released at once.
+  virtual void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) = 0;
+  // Idempotent. The event is stored before this returns.
+  virtual absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) = 0;
+  virtual absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() = 0;
+  virtual absl::Status DrainWorker(const std::string& worker_id) = 0;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_

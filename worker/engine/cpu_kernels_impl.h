@@ -1,0 +1,366 @@
+// The kernels' one source. A file per instruction set defines MG_KERNEL_NAMESPACE and MG_KERNEL_NAME and includes this;
+// see cpu_kernels.h for what they compute. No other header: nothing inline may be compiled twice with different flags.
+#include <cstdint>
+
+#include "worker/engine/cpu_kernels.h"
+
+namespace merganser::MG_KERNEL_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kNative = 16;
+constexpr int kRowsMax = 12;  // 24 accumulators of 32 registers
+#elif defined(__AVX2__)
+constexpr int kNative = 8;
+constexpr int kRowsMax = 3;  // 12 accumulators of 16 registers
+#else
+constexpr int kNative = 4;
+constexpr int kRowsMax = 1;
+#endif
+constexpr int kParts = kLane / kNative;
+
+typedef float Native __attribute__((vector_size(kNative * 4)));
+typedef float NativeUnaligned __attribute__((vector_size(kNative * 4), aligned(4), may_alias));
+typedef int NativeInt __attribute__((vector_size(kNative * 4)));
+
+#define MG_INLINE inline __attribute__((always_inline))
+
+// 16 floats, whatever the hardware's width.
+struct Vec {
+  Native part[kParts];
+};
+
+MG_INLINE Vec Load(const float* p) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = *reinterpret_cast<const NativeUnaligned*>(p + i * kNative);
+  return v;
+}
+MG_INLINE void Store(float* p, const Vec& v) {
+  for (int i = 0; i < kParts; ++i) *reinterpret_cast<NativeUnaligned*>(p + i * kNative) = v.part[i];
+}
+MG_INLINE Vec Splat(float x) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = x - (Native){};
+  return v;
+}
+MG_INLINE Vec operator+(const Vec& a, const Vec& b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] + b.part[i];
+  return v;
+}
+MG_INLINE Vec operator-(const Vec& a, const Vec& b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] - b.part[i];
+  return v;
+}
+MG_INLINE Vec operator*(const Vec& a, const Vec& b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] * b.part[i];
+  return v;
+}
+MG_INLINE Vec operator/(const Vec& a, const Vec& b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] / b.part[i];
+  return v;
+}
+MG_INLINE Vec operator*(const Vec& a, float b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] * b;
+  return v;
+}
+MG_INLINE void MultiplyAdd(Vec& c, const Vec& a, float b) {
+  for (int i = 0; i < kParts; ++i) c.part[i] += a.part[i] * b;
+}
+MG_INLINE Vec Max(const Vec& a, const Vec& b) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
+  return v;
+}
+MG_INLINE float Sum(const Vec& v) {
+  alignas(64) float x[kLane];
+  Store(x, v);
+  for (int w = kLane / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; ++i) x[i] += x[i + w];
+  }
+  return x[0];
+}
+MG_INLINE float MaxOf(const Vec& v) {
+  alignas(64) float x[kLane];
+  Store(x, v);
+  for (int w = kLane / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; ++i) x[i] = x[i] > x[i + w] ? x[i] : x[i + w];
+  }
+  return x[0];
+}
+
+// exp to 2 units in the last place on [-87, 88], clamped outside (Cephes' polynomial).
+MG_INLINE Vec Exp(const Vec& x) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  Vec v;
+  for (int i = 0; i < kParts; ++i) {
+    const Native lo = -87.0f - (Native){};
+    const Native hi = 88.0f - (Native){};
+    Native t = x.part[i] > lo ? x.part[i] : lo;
+    t = t < hi ? t : hi;
+    const Native shifted = t * 1.44269504088896341f + kMagic;
+    const Native n = shifted - kMagic;
+    const Native r = t - n * 0.693359375f - n * -2.12194440e-4f;
+    Native p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const NativeInt power = ((NativeInt)shifted - 0x4b400000 + 127) << 23;
+    v.part[i] = p * (Native)power;
+  }
+  return v;
+}
+
+struct StoreRow {
+  MG_INLINE void operator()(float* c, const Vec& x, const Vec& y) const {
+    Store(c, x);
+    Store(c + kLane, y);
+  }
+  static constexpr int kColumns = kPanel;
+};
+struct AddRow {
+  float scale;
+  MG_INLINE void operator()(float* c, const Vec& x, const Vec& y) const {
+    Store(c, Load(c) + x * scale);
+    Store(c + kLane, Load(c + kLane) + y * scale);
+  }
+  static constexpr int kColumns = kPanel;
+};
+struct SwigluRow {
+  MG_INLINE void operator()(float* c, const Vec& gate, const Vec& up) const {
+    const Vec one = Splat(1.0f);
+    Store(c, gate / (one + Exp(gate * -1.0f)) * up);
+  }
+  static constexpr int kColumns = kLane;
+};
+
+template <int kRows, typename Epilogue>
+MG_INLINE void Block(const float* a, int64_t lda, const float* panel, int k, const float* bias, float* c, int64_t ldc,
+                     const Epilogue& epilogue) {
+  Vec acc[kRows][2];
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) acc[r][0] = acc[r][1] = Splat(0.0f);
+  for (int i = 0; i < k; ++i) {
+    const Vec w0 = Load(panel + i * kPanel);
+    const Vec w1 = Load(panel + i * kPanel + kLane);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const float x = a[r * lda + i];
+      MultiplyAdd(acc[r][0], w0, x);
+      MultiplyAdd(acc[r][1], w1, x);
+    }
+  }
+  if (bias != nullptr) {
+    const Vec b0 = Load(bias);
+    const Vec b1 = Load(bias + kLane);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      acc[r][0] = acc[r][0] + b0;
+      acc[r][1] = acc[r][1] + b1;
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) epilogue(c + r * ldc, acc[r][0], acc[r][1]);
+}
+
+template <int kRows, typename Epilogue>
+struct Tail {
+  static void Run(int rows, const float* a, int64_t lda, const float* panel, int k, const float* bias, float* c,
+                  int64_t ldc, const Epilogue& epilogue) {
+    if (rows == kRows) {
+      Block<kRows>(a, lda, panel, k, bias, c, ldc, epilogue);
+    } else {
+      Tail<kRows - 1, Epilogue>::Run(rows, a, lda, panel, k, bias, c, ldc, epilogue);
+    }
+  }
+};
+template <typename Epilogue>
+struct Tail<0, Epilogue> {
+  static void Run(int, const float*, int64_t, const float*, int, const float*, float*, int64_t, const Epilogue&) {}
+};
+
+template <typename Epilogue>
+MG_INLINE void LinearWith(const LinearArgs& g, const Epilogue& epilogue) {
+  // A panel stays in the first-level cache while all rows pass over it.
+  for (int p = g.panel_begin; p < g.panel_end; ++p) {
+    const float* panel = g.weight + static_cast<int64_t>(p) * g.k * kPanel;
+    const float* bias = g.bias == nullptr ? nullptr : g.bias + static_cast<int64_t>(p) * kPanel;
+    float* c = g.c + static_cast<int64_t>(p) * Epilogue::kColumns;
+    int r = 0;
+    for (; r + kRowsMax <= g.rows; r += kRowsMax) {
+      Block<kRowsMax>(g.a + r * g.lda, g.lda, panel, g.k, bias, c + r * g.ldc, g.ldc, epilogue);
+    }
+    Tail<kRowsMax - 1, Epilogue>::Run(g.rows - r, g.a + r * g.lda, g.lda, panel, g.k, bias, c + r * g.ldc, g.ldc,
+                                      epilogue);
+  }
+}
+
+void Linear(const LinearArgs& args) { LinearWith(args, StoreRow{}); }
+void LinearAdd(const LinearArgs& args, float scale) { LinearWith(args, AddRow{scale}); }
+void LinearSwiglu(const LinearArgs& args) { LinearWith(args, SwigluRow{}); }
+
+void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps, float* y, int64_t ldy) {
+  for (int r = 0; r < rows; ++r, x += ldx, y += ldy) {
+    Vec sum = Splat(0.0f);
+    for (int i = 0; i < width; i += kLane) {
+      const Vec v = Load(x + i);
+      sum = sum + v * v;
+    }
+    const float scale = 1.0f / __builtin_sqrtf(Sum(sum) / static_cast<float>(width) + eps);
+    for (int i = 0; i < width; i += kLane) Store(y + i, Load(x + i) * scale * Load(weight + i));
+  }
+}
+
+void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos, const float* sin) {
+  const int half = rotary / 2;
+  for (int h = 0; h < heads; ++h, x += head_stride) {
+    int i = 0;
+    for (; i + kLane <= half; i += kLane) {
+      const Vec a = Load(x + i);
+      const Vec b = Load(x + half + i);
+      const Vec c = Load(cos + i);
+      const Vec s = Load(sin + i);
+      Store(x + i, a * c - b * s);
+      Store(x + half + i, b * c + a * s);
+    }
+    for (; i < half; ++i) {
+      const float a = x[i];
+      const float b = x[half + i];
+      x[i] = a * cos[i] - b * sin[i];
+      x[half + i] = b * cos[i] + a * sin[i];
+    }
+  }
+}
+
+// Scores of kHeads query heads against the 16 keys of one block.
+template <int kHeads>
+MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale, float* scores, int64_t stride) {
+  Vec acc[kHeads];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) acc[h] = Splat(0.0f);
+  for (int d = 0; d < head_dim; ++d) {
+    const Vec k = Load(keys + d * kLane);
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h], k, q[h * head_dim + d]);
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) Store(scores + h * stride, acc[h] * scale);
+}
+
+// out[h] = sum over positions of p[h][position] * values[position] / sum[h], kColumns vectors of the head at a time.
+template <int kHeads, int kColumns>
+MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim, int begin, int end,
+                          const float* inverse, float* out) {
+  Vec acc[kHeads][kColumns];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) acc[h][c] = Splat(0.0f);
+  }
+  for (int j = begin; j < end; ++j) {
+    const float* v = values + static_cast<int64_t>(j) * head_dim;
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) {
+      const Vec x = Load(v + c * kLane);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h][c], x, p[h * stride + j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
+  }
+}
+
+// kHeads heads of one query row over the positions [begin, end).
+template <int kHeads>
+MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, int end, float* out) {
+  constexpr float kLowest = -3.0e38f;
+  const int first = begin / kLane * kLane;
+  const int blocks_end = (end + kLane - 1) / kLane * kLane;
+  const int64_t stride = blocks_end;
+  for (int j = first; j < blocks_end; j += kLane) {
+    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale, g.scores + j, stride);
+  }
+  float inverse[kHeads];
+  for (int h = 0; h < kHeads; ++h) {
+    float* s = g.scores + h * stride;
+    for (int j = first; j < begin; ++j) s[j] = kLowest;
+    for (int j = end; j < blocks_end; ++j) s[j] = kLowest;
+    Vec max = Load(s + first);
+    for (int j = first + kLane; j < blocks_end; j += kLane) max = Max(max, Load(s + j));
+    const Vec top = Splat(MaxOf(max));
+    Vec sum = Splat(0.0f);
+    for (int j = first; j < blocks_end; j += kLane) {
+      const Vec e = Exp(Load(s + j) - top);
+      Store(s + j, e);
+      sum = sum + e;
+    }
+    inverse[h] = 1.0f / Sum(sum);
+  }
+  int d = 0;
+  for (; d + 2 * kLane <= g.head_dim; d += 2 * kLane) {
+    ValueBlock<kHeads, 2>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+  }
+  if (d < g.head_dim) ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+}
+
+void Attention(const AttentionArgs& g) {
+  for (int r = 0; r < g.rows; ++r) {
+    const int end = g.position + r + 1;
+    const int begin = end > g.window ? end - g.window : 0;
+    const float* q = g.q + r * g.ldq;
+    float* out = g.out + r * g.ldo;
+    int h = 0;
+    for (; h + 4 <= g.group; h += 4) AttendHeads<4>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h + 2 <= g.group; h += 2) AttendHeads<2>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h < g.group; ++h) AttendHeads<1>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+  }
+}
+
+void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax, double* sum) {
+  const int whole = n / kLane * kLane;
+  float top = whole > 0 ? logits[0] : *max;
+  if (whole > 0) {
+    Vec m = Load(logits);
+    for (int i = kLane; i < whole; i += kLane) m = Max(m, Load(logits + i));
+    top = MaxOf(m);
+  }
+  for (int i = whole; i < n; ++i) top = logits[i] > top ? logits[i] : top;
+  const float before = *max;
+  if (top > before) {
+    for (int i = 0; i < n; ++i) {
+      if (logits[i] == top) {
+        *argmax = base + i;
+        break;
+      }
+    }
+    *max = top;
+  }
+  if (sum == nullptr) return;
+  // The sum so far was relative to the old maximum.
+  const Vec reference = Splat(*max);
+  double total = *sum == 0.0 ? 0.0 : *sum * __builtin_exp(static_cast<double>(before) - static_cast<double>(*max));
+  for (int i = 0; i < whole; i += kLane) {
+    alignas(64) float e[kLane];
+    Store(e, Exp(Load(logits + i) - reference));
+    for (int j = 0; j < kLane; ++j) total += e[j];
+  }
+  for (int i = whole; i < n; ++i) total += __builtin_exp(static_cast<double>(logits[i] - *max));
+  *sum = total;
+}
+
+}  // namespace
+
+extern const CpuKernels kKernels;
+const CpuKernels kKernels = {MG_KERNEL_NAME, Linear,    LinearAdd, LinearSwiglu, RmsNorm,
+                             Rope,           Attention, ReduceLogits};
+
+}  // namespace merganser::MG_KERNEL_NAMESPACE
