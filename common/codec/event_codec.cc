@@ -1,0 +1,166 @@
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "common/codec/time_codec.h"
+
+namespace merganser {
+namespace {
+
+struct EventWriter {
+  v1::JobEvent* proto;
+
+  void operator()(const CandidatesProposed& e) const {
+    proto->mutable_candidates_proposed();
+    for (const Candidate& c : e.candidates) *proto->mutable_candidates_proposed()->add_candidates() = ToProto(c);
+  }
+  void operator()(const AttemptStarted& e) const {
+    v1::AttemptStarted* p = proto->mutable_attempt_started();
+    p->set_candidate(e.candidate);
+    p->set_attempt(e.attempt);
+    p->set_token(e.token);
+    p->set_worker(e.worker);
+  }
+  void operator()(const AttemptEnded& e) const {
+    v1::AttemptEnded* p = proto->mutable_attempt_ended();
+    p->set_candidate(e.candidate);
+    p->set_attempt(e.attempt);
+    p->set_failure(std::string(ToString(e.failure)));
+    p->set_message(e.message);
+  }
+  void operator()(const CandidateFinished& e) const {
+    v1::CandidateFinished* p = proto->mutable_candidate_finished();
+    p->set_candidate(e.candidate);
+    p->set_state(std::string(ToString(e.state)));
+    p->set_attempt(e.attempt);
+    for (double f : e.fitness) p->add_fitness(f);
+    for (const auto& [benchmark, values] : e.metrics) {
+      auto& entry = *(*p->mutable_metrics())[benchmark].mutable_values();
+      for (const auto& [metric, value] : values) entry[metric] = value;
+    }
+    p->set_record_key(e.record_key);
+    p->set_record_sha256(e.record_sha256);
+    p->set_message(e.message);
+    *p->mutable_timings() = ToProto(e.timings);
+    if (e.facts) *p->mutable_facts() = ToProto(*e.facts);
+  }
+  void operator()(const PhaseStarted& e) const {
+    proto->mutable_phase_started()->set_phase(std::string(ToString(e.phase)));
+    proto->mutable_phase_started()->set_message(e.message);
+  }
+};
+
+class Codec : public JobCodec {
+ public:
+  std::string EncodeEvent(const JobEvent& event) const override { return SerializeDeterministic(ToProto(event)); }
+
+  absl::StatusOr<JobEvent> DecodeEvent(absl::string_view bytes) const override {
+    v1::JobEvent proto;
+    if (!Parse(bytes, &proto)) return absl::DataLossError("event is not a JobEvent message");
+    absl::StatusOr<JobEvent> event = FromProto(proto);
+    if (!event.ok()) return absl::DataLossError(absl::StrCat("event: ", event.status().message()));
+    return event;
+  }
+
+  std::string EncodeSpec(const JobSpec& spec) const override { return SerializeDeterministic(ToProto(spec)); }
+
+  absl::StatusOr<JobSpec> DecodeSpec(absl::string_view bytes) const override {
+    v1::JobSpec proto;
+    if (!Parse(bytes, &proto)) return absl::DataLossError("job is not a JobSpec message");
+    absl::StatusOr<JobSpec> spec = FromProto(proto);
+    if (!spec.ok()) return absl::DataLossError(absl::StrCat("job: ", spec.status().message()));
+    return spec;
+  }
+
+  absl::StatusOr<RecordSummary> DecodeRecord(absl::string_view bytes) const override {
+    v1::ResultRecord proto;
+    if (!Parse(bytes, &proto)) return absl::DataLossError("record is not a ResultRecord message");
+    RecordSummary summary{proto.job_id(), proto.candidate(), proto.attempt(), proto.token(), proto.worker(), {}, {}, {}};
+    if (proto.has_facts()) {
+      summary.facts = FromProto(proto.facts());
+    } else if (proto.has_evaluation()) {
+      const v1::Evaluation& evaluation = proto.evaluation();
+      summary.timings = FromProto(evaluation.timings());
+      for (const v1::BenchmarkResult& result : evaluation.results()) {
+        summary.metrics[result.benchmark()] = {result.metrics().begin(), result.metrics().end()};
+      }
+    } else {
+      return absl::DataLossError("record holds neither an evaluation nor facts");
+    }
+    return summary;
+  }
+
+ private:
+  static bool Parse(absl::string_view bytes, google::protobuf::Message* proto) {
+    return proto->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  }
+};
+
+}  // namespace
+
+v1::JobEvent ToProto(const JobEvent& event) {
+  v1::JobEvent proto;
+  *proto.mutable_time() = ToProto(event.time);
+  std::visit(EventWriter{&proto}, event.body);
+  return proto;
+}
+
+absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
+  JobEvent event;
+  event.time = FromProto(proto.time());
+  switch (proto.event_case()) {
+    case v1::JobEvent::kCandidatesProposed: {
+      CandidatesProposed e;
+      for (const v1::Candidate& c : proto.candidates_proposed().candidates()) {
+        MG_ASSIGN_OR_RETURN(Candidate candidate, FromProto(c));
+        e.candidates.push_back(std::move(candidate));
+      }
+      event.body = std::move(e);
+      break;
+    }
+    case v1::JobEvent::kAttemptStarted: {
+      const v1::AttemptStarted& p = proto.attempt_started();
+      event.body = AttemptStarted{p.candidate(), p.attempt(), p.token(), p.worker()};
+      break;
+    }
+    case v1::JobEvent::kAttemptEnded: {
+      const v1::AttemptEnded& p = proto.attempt_ended();
+      MG_ASSIGN_OR_RETURN(const FailureClass failure, ParseFailureClass(p.failure()));
+      event.body = AttemptEnded{p.candidate(), p.attempt(), failure, p.message()};
+      break;
+    }
+    case v1::JobEvent::kCandidateFinished: {
+      const v1::CandidateFinished& p = proto.candidate_finished();
+      CandidateFinished e;
+      e.candidate = p.candidate();
+      MG_ASSIGN_OR_RETURN(e.state, ParseCandidateState(p.state()));
+      e.attempt = p.attempt();
+      e.fitness = {p.fitness().begin(), p.fitness().end()};
+      for (const auto& [benchmark, values] : p.metrics()) {
+        e.metrics[benchmark] = {values.values().begin(), values.values().end()};
+      }
+      e.record_key = p.record_key();
+      e.record_sha256 = p.record_sha256();
+      e.message = p.message();
+      e.timings = FromProto(p.timings());
+      if (p.has_facts()) e.facts = FromProto(p.facts());
+      event.body = std::move(e);
+      break;
+    }
+    case v1::JobEvent::kPhaseStarted: {
+      MG_ASSIGN_OR_RETURN(const JobPhase phase, ParseJobPhase(proto.phase_started().phase()));
+      event.body = PhaseStarted{phase, proto.phase_started().message()};
+      break;
+    }
+    case v1::JobEvent::EVENT_NOT_SET:
+      return absl::InvalidArgumentError("event of a kind that this build does not know");
+  }
+  return event;
+}
+
+const JobCodec& ProtoJobCodec() {
+  static const Codec* const codec = new Codec;
+  return *codec;
+}
+
+}  // namespace merganser
