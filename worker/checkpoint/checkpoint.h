@@ -1,4 +1,5 @@
-// A Hugging Face model directory: config.json, generation_config.json and the tensors of its safetensors files.
+// A Hugging Face model directory: config.json, generation_config.json and the tensors of its
+// safetensors files.
 #ifndef MERGANSER_WORKER_CHECKPOINT_CHECKPOINT_H_
 #define MERGANSER_WORKER_CHECKPOINT_CHECKPOINT_H_
 
@@ -18,18 +19,20 @@
 
 namespace merganser {
 
-// Immutable after Open, so every method may be called from any thread. The weights are mapped, not read: opening costs the
-// headers only. Shared by the merge, the engine and whoever else holds views into it; views live as long as the Checkpoint.
-// The files must not be truncated while it is open (a mapped page behind the end of a file faults).
+// Immutable after Open, so every method may be called from any thread. The weights are mapped, not
+// read: opening costs the headers only. Shared by the merge, the engine and whoever else holds
+// views into it; views live as long as the Checkpoint. The files must not be truncated while it is
+// open (a mapped page behind the end of a file faults).
 class Checkpoint {
  public:
-  // Opens `dir`, which holds either model.safetensors or the shards that model.safetensors.index.json lists, and checks that
-  // every tensor that the architecture needs is there, with the right shape and a floating-point type.
-  // NotFound: no such directory, no config.json, no weights, or a shard that the index names is missing.
-  // InvalidArgument: a bad config or index, a malformed safetensors file, a tensor that is missing, has another shape, or is
-  // in a shard other than the index says. DataLoss: a truncated file. Unimplemented: an unsupported architecture, or weights
-  // in pickle form only (the message tells how to convert). PermissionDenied. Messages name file, tensor, and expected and
-  // found shape.
+  // Opens `dir`, which holds either model.safetensors or the shards that
+  // model.safetensors.index.json lists, and checks that every tensor that the architecture needs is
+  // there, with the right shape and a floating-point type. NotFound: no such directory, no
+  // config.json, no weights, or a shard that the index names is missing. InvalidArgument: a bad
+  // config or index, a malformed safetensors file, a tensor that is missing, has another shape, or
+  // is in a shard other than the index says. DataLoss: a truncated file. Unimplemented: an
+  // unsupported architecture, or weights in pickle form only (the message tells how to convert).
+  // PermissionDenied. Messages name file, tensor, and expected and found shape.
   static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(const std::string& dir);
 
   Checkpoint(const Checkpoint&) = delete;
@@ -39,8 +42,8 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const GenerationConfig& generation_config() const { return generation_config_; }
 
-  // All tensors, in the order of their names (byte by byte). Tables that old checkpoints carry although they follow from
-  // the config ("*.rotary_emb.inv_freq") are left out.
+  // All tensors, in the order of their names (byte by byte). Tables that old checkpoints carry
+  // although they follow from the config ("*.rotary_emb.inv_freq") are left out.
   const std::vector<TensorView>& tensors() const { return tensors_; }
 
   // The tensor of that name, or nullptr.
@@ -52,14 +55,16 @@ class Checkpoint {
   // Bytes of all tensors together.
   int64_t TotalBytes() const { return total_bytes_; }
 
-  // SHA-256 (hexadecimal) of what the checkpoint is: config.json, generation_config.json, and every tensor's name, type,
-  // shape and bytes. Equal for copies of the same files, on any machine and with any sharding. Tensors larger than
-  // 256 KiB enter by samples (64 pieces of 1 KiB, evenly spread), so that the fingerprint of a 7B model takes a second and
-  // not a minute; fine-tuned weights differ everywhere, but a change of single numbers may go unseen.
+  // SHA-256 (hexadecimal) of what the checkpoint is: config.json, generation_config.json, and every
+  // tensor's name, type, shape and bytes. Equal for copies of the same files, on any machine and
+  // with any sharding. Tensors larger than 256 KiB enter by samples (64 pieces of 1 KiB, evenly
+  // spread), so that the fingerprint of a 7B model takes a second and not a minute; fine-tuned
+  // weights differ everywhere, but a change of single numbers may go unseen.
   std::string Fingerprint() const;
 
-  // OK if no floating-point tensor holds a NaN or an infinity; else InvalidArgument naming the file, the first such tensor
-  // (in name order), the index of its first such element (row-major) and the value. Reads all bytes, with two threads.
+  // OK if no floating-point tensor holds a NaN or an infinity; else InvalidArgument naming the
+  // file, the first such tensor (in name order), the index of its first such element (row-major)
+  // and the value. Reads all bytes, with two threads.
   absl::Status CheckFinite() const;
 
  private:
@@ -68,7 +73,7 @@ class Checkpoint {
   absl::Status LoadConfigs();
   absl::Status LoadWeights();
   absl::Status LoadShards(const std::string& index_path);
-  absl::Status AddFile(std::unique_ptr<const SafetensorsReader> file);
+  void AddFile(std::unique_ptr<const SafetensorsReader> file);
   absl::Status CheckArchitecture() const;
 
   std::string dir_;
@@ -76,14 +81,14 @@ class Checkpoint {
   GenerationConfig generation_config_;
   std::string generation_json_;
   std::vector<std::unique_ptr<const SafetensorsReader>> files_;
-  std::vector<TensorView> tensors_;                    // sorted by name
-  std::vector<int> file_of_;                           // for each of tensors_, its index in files_
-  absl::flat_hash_map<std::string, int> index_of_;     // name to index in tensors_
+  std::vector<TensorView> tensors_;                 // sorted by name
+  std::vector<int> file_of_;                        // for each of tensors_, its index in files_
+  absl::flat_hash_map<std::string, int> index_of_;  // name to index in tensors_
   int64_t total_bytes_ = 0;
 };
 
-// OK if both have the same tensor names and shapes (element types may differ); else InvalidArgument naming both directories,
-// the first differing tensor and both shapes.
+// OK if both have the same tensor names and shapes (element types may differ); else InvalidArgument
+// naming both directories, the first differing tensor and both shapes.
 absl::Status CheckHomologous(const Checkpoint& base, const Checkpoint& other);
 
 }  // namespace merganser

@@ -30,7 +30,8 @@ enum class DType {
 // Bytes of one element: 8, 4, 2 or 1.
 int64_t SizeOf(DType dtype);
 
-// The safetensors name: "F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", ..., "U8", "BOOL".
+// The safetensors name: "F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", ..., "U8",
+// "BOOL".
 absl::string_view Name(DType dtype);
 
 // The name that config.json uses: "bfloat16", "float32", "float8_e4m3fn", "int64", "bool", ...
@@ -39,11 +40,12 @@ absl::string_view ConfigName(DType dtype);
 // True for F64, F32, F16, BF16 and the F8 types.
 bool IsFloatingPoint(DType dtype);
 
-// The type with that safetensors name (case matters). InvalidArgument, listing the known names, for any other.
+// The type with that safetensors name (case matters). InvalidArgument, listing the known names, for
+// any other.
 absl::StatusOr<DType> ParseDType(absl::string_view name);
 
-// The type with that config.json name, with or without "torch." in front. InvalidArgument, listing the known names, for
-// any other.
+// The type with that config.json name, with or without "torch." in front. InvalidArgument, listing
+// the known names, for any other.
 absl::StatusOr<DType> ParseConfigDType(absl::string_view name);
 
 }  // namespace merganser

@@ -13,7 +13,8 @@ GenerationConfig GenerationConfig::FromModelConfig(const ModelConfig& config) {
   return result;
 }
 
-absl::StatusOr<GenerationConfig> GenerationConfig::Parse(absl::string_view text, const std::string& path,
+absl::StatusOr<GenerationConfig> GenerationConfig::Parse(absl::string_view text,
+                                                         const std::string& path,
                                                          const ModelConfig& config) {
   constexpr int64_t kTokensMax = int64_t{1} << 31;
   constexpr double kFactorMax = 1e6;

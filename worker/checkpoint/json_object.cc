@@ -44,7 +44,8 @@ class StrictJsonCheck : public nlohmann::json_sax<Json> {
     --depth_;
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
     error_position = position;
     error = "not valid JSON";
     return false;
@@ -84,8 +85,8 @@ absl::StatusOr<Json> ParseJsonObject(absl::string_view text, const std::string& 
   if (!Json::sax_parse(text.begin(), text.end(), &check)) {
     const std::string where =
         check.error_position ? absl::StrCat(" (", Where(text, *check.error_position), ")") : "";
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "': ", check.error.empty() ? "not valid JSON" : check.error, where));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", path, "': ", check.error.empty() ? "not valid JSON" : check.error, where));
   }
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) {
@@ -104,16 +105,18 @@ const Json* JsonObject::Get(absl::string_view field) const {
 
 absl::Status JsonObject::Bad(absl::string_view field, absl::string_view wanted) const {
   const auto it = json_->find(std::string(field));
-  return absl::InvalidArgumentError(
-      absl::StrCat("'", path_, "': field '", prefix_, field, "' is ",
-                   it == json_->end() ? std::string("missing") : ValueText(*it), "; expected ", wanted));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "'", path_, "': field '", prefix_, field, "' is ",
+      it == json_->end() ? std::string("missing") : ValueText(*it), "; expected ", wanted));
 }
 
 absl::StatusOr<std::optional<int64_t>> JsonObject::Int(absl::string_view field, int64_t low,
                                                        int64_t high) const {
   const Json* value = Get(field);
   if (value == nullptr) return std::optional<int64_t>();
-  const auto bad = [&] { return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]")); };
+  const auto bad = [&] {
+    return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]"));
+  };
   if (!value->is_number_integer()) return bad();
   if (value->is_number_unsigned() &&
       value->get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
@@ -124,13 +127,15 @@ absl::StatusOr<std::optional<int64_t>> JsonObject::Int(absl::string_view field, 
   return std::optional<int64_t>(number);
 }
 
-absl::StatusOr<int64_t> JsonObject::RequiredInt(absl::string_view field, int64_t low, int64_t high) const {
+absl::StatusOr<int64_t> JsonObject::RequiredInt(absl::string_view field, int64_t low,
+                                                int64_t high) const {
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> value, Int(field, low, high));
   if (!value) return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]"));
   return *value;
 }
 
-absl::StatusOr<std::optional<double>> JsonObject::Double(absl::string_view field, Range range) const {
+absl::StatusOr<std::optional<double>> JsonObject::Double(absl::string_view field,
+                                                         Range range) const {
   const Json* value = Get(field);
   if (value == nullptr) return std::optional<double>();
   const double number = value->is_number() ? value->get<double>() : 0;

@@ -1,4 +1,5 @@
-// Checked access to the fields of a JSON file. Private to this folder: nlohmann-json appears in no other header.
+// Checked access to the fields of a JSON file. Private to this folder: nlohmann-json appears in no
+// other header.
 #ifndef MERGANSER_WORKER_CHECKPOINT_JSON_OBJECT_H_
 #define MERGANSER_WORKER_CHECKPOINT_JSON_OBJECT_H_
 
@@ -15,12 +16,15 @@
 
 namespace merganser {
 
-// The object that `text` holds, with its keys in the file's order. InvalidArgument, naming file, line and column, if it is not
-// JSON, not an object, nested deeper than 100, or has a key twice in one object.
-absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view text, const std::string& path);
+// The object that `text` holds, with its keys in the file's order. InvalidArgument, naming file,
+// line and column, if it is not JSON, not an object, nested deeper than 100, or has a key twice in
+// one object.
+absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view text,
+                                                       const std::string& path);
 
-// A JSON object whose fields are read with their bounds. Every error is InvalidArgument and names file, field, value and
-// bound. A field that is null counts as absent. Refers to `json`, which must outlive it.
+// A JSON object whose fields are read with their bounds. Every error is InvalidArgument and names
+// file, field, value and bound. A field that is null counts as absent. Refers to `json`, which must
+// outlive it.
 class JsonObject {
  public:
   // `prefix` is put before field names in messages: "rope_scaling.".
@@ -32,7 +36,8 @@ class JsonObject {
   // The value, or nullptr if it is absent or null.
   const nlohmann::ordered_json* Get(absl::string_view field) const;
 
-  absl::StatusOr<std::optional<int64_t>> Int(absl::string_view field, int64_t low, int64_t high) const;
+  absl::StatusOr<std::optional<int64_t>> Int(absl::string_view field, int64_t low,
+                                             int64_t high) const;
   absl::StatusOr<int64_t> RequiredInt(absl::string_view field, int64_t low, int64_t high) const;
   // `low_open`: the lower bound itself is not allowed.
   struct Range {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/json_object.h"
+#include "worker/checkpoint/tensor_view.h"
 
 namespace merganser {
 namespace {
@@ -54,23 +55,26 @@ absl::StatusOr<const FamilyDefaults*> FindFamily(const JsonObject& config) {
     if (family.model_type == *model_type) return &family;
   }
   return absl::UnimplementedError(
-      config.Bad("model_type", absl::StrCat("that of a supported architecture: ", known)).message());
+      config.Bad("model_type", absl::StrCat("that of a supported architecture: ", known))
+          .message());
 }
 
 absl::Status RefuseQuantized(const JsonObject& config) {
   MG_ASSIGN_OR_RETURN(const std::optional<JsonObject> quantization,
                       config.Object("quantization_config"));
   if (!quantization) return absl::OkStatus();
-  MG_ASSIGN_OR_RETURN(const std::optional<std::string> method, quantization->String("quant_method"));
-  return absl::UnimplementedError(
-      absl::StrCat("'", config.path(), "': the checkpoint is quantized (quantization_config.quant_method ",
-                   Printable(method.value_or("unknown")), "); use the unquantized checkpoint"));
+  MG_ASSIGN_OR_RETURN(const std::optional<std::string> method,
+                      quantization->String("quant_method"));
+  return absl::UnimplementedError(absl::StrCat(
+      "'", config.path(), "': the checkpoint is quantized (quantization_config.quant_method ",
+      Printable(method.value_or("unknown")), "); use the unquantized checkpoint"));
 }
 
 absl::Status ParseSizes(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
   MG_ASSIGN_OR_RETURN(config.vocab_size, json.RequiredInt("vocab_size", 1, kVocabMax));
   MG_ASSIGN_OR_RETURN(config.hidden_size, json.RequiredInt("hidden_size", 1, kWidthMax));
-  MG_ASSIGN_OR_RETURN(config.intermediate_size, json.RequiredInt("intermediate_size", 1, kWidthMax));
+  MG_ASSIGN_OR_RETURN(config.intermediate_size,
+                      json.RequiredInt("intermediate_size", 1, kWidthMax));
   MG_ASSIGN_OR_RETURN(config.num_layers, json.RequiredInt("num_hidden_layers", 1, kLayersMax));
   MG_ASSIGN_OR_RETURN(config.num_heads, json.RequiredInt("num_attention_heads", 1, kHeadsMax));
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> kv_heads,
@@ -78,19 +82,21 @@ absl::Status ParseSizes(const JsonObject& json, const FamilyDefaults& family, Mo
   const bool by_family = !json.Has("num_key_value_heads") && family.num_kv_heads > 0;
   config.num_kv_heads = kv_heads.value_or(by_family ? family.num_kv_heads : config.num_heads);
   if (config.num_heads % config.num_kv_heads != 0) {
-    return json.Bad("num_key_value_heads", absl::StrCat("a divisor of num_attention_heads, ", config.num_heads,
-                                                        (kv_heads ? "" : " (the family's default is 8)")));
+    return json.Bad("num_key_value_heads",
+                    absl::StrCat("a divisor of num_attention_heads, ", config.num_heads,
+                                 (kv_heads ? "" : " (the family's default is 8)")));
   }
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> head_dim, json.Int("head_dim", 2, kHeadDimMax));
   if (!head_dim && config.hidden_size % config.num_heads != 0) {
-    return json.Bad("hidden_size", absl::StrCat("a multiple of num_attention_heads, ", config.num_heads,
-                                                ", since head_dim is not given"));
+    return json.Bad("hidden_size", absl::StrCat("a multiple of num_attention_heads, ",
+                                                config.num_heads, ", since head_dim is not given"));
   }
   config.head_dim = head_dim.value_or(config.hidden_size / config.num_heads);
   if (config.head_dim % 2 != 0) {
-    return head_dim ? json.Bad("head_dim", "an even number")
-                    : json.Bad("hidden_size", absl::StrCat("an even multiple of num_attention_heads, ",
-                                                           config.num_heads));
+    return head_dim
+               ? json.Bad("head_dim", "an even number")
+               : json.Bad("hidden_size", absl::StrCat("an even multiple of num_attention_heads, ",
+                                                      config.num_heads));
   }
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> context,
                       json.Int("max_position_embeddings", 1, kContextMax));
@@ -103,7 +109,8 @@ absl::Status ParseSizes(const JsonObject& json, const FamilyDefaults& family, Mo
 }
 
 absl::Status ParseActivation(const JsonObject& json, ModelConfig& config) {
-  constexpr absl::string_view kActivations[] = {"silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu"};
+  constexpr absl::string_view kActivations[] = {"silu", "gelu", "gelu_new", "gelu_pytorch_tanh",
+                                                "relu"};
   MG_ASSIGN_OR_RETURN(const std::optional<std::string> name, json.String("hidden_act"));
   if (!name) return absl::OkStatus();
   config.hidden_act = *name == "swish" ? "silu" : *name;

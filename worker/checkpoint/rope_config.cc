@@ -26,7 +26,8 @@ absl::StatusOr<RopeType> ParseType(const JsonObject& rope, absl::string_view fie
   return absl::UnimplementedError(rope.Bad(field, absl::StrCat("one of ", known)).message());
 }
 
-absl::Status ParseFactors(const JsonObject& rope, int64_t max_position_embeddings, RopeScaling& scaling) {
+absl::Status ParseFactors(const JsonObject& rope, int64_t max_position_embeddings,
+                          RopeScaling& scaling) {
   const JsonObject::Range factors{0, kFactorMax, /*low_open=*/true};
   const auto read = [&](absl::string_view field, double& into) -> absl::Status {
     MG_ASSIGN_OR_RETURN(const std::optional<double> value, rope.Double(field, factors));
@@ -43,7 +44,8 @@ absl::Status ParseFactors(const JsonObject& rope, int64_t max_position_embedding
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> original,
                       rope.Int("original_max_position_embeddings", 1, kContextMax));
   if (!original && scaling.type == RopeType::kLlama3) {
-    return rope.Bad("original_max_position_embeddings", absl::StrCat("an integer in [1, ", kContextMax, "]"));
+    return rope.Bad("original_max_position_embeddings",
+                    absl::StrCat("an integer in [1, ", kContextMax, "]"));
   }
   scaling.original_max_position_embeddings = original.value_or(max_position_embeddings);
   if (scaling.type == RopeType::kLlama3) {
@@ -84,16 +86,22 @@ absl::Status CheckWholeRotation(const JsonObject& object) {
 
 absl::string_view RopeTypeName(RopeType type) {
   switch (type) {
-    case RopeType::kDefault: return "default";
-    case RopeType::kLinear: return "linear";
-    case RopeType::kDynamic: return "dynamic";
-    case RopeType::kLlama3: return "llama3";
-    case RopeType::kYarn: return "yarn";
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kDynamic:
+      return "dynamic";
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kYarn:
+      return "yarn";
   }
   return "unknown";
 }
 
-absl::StatusOr<RopeConfig> ParseRopeConfig(const JsonObject& config, int64_t max_position_embeddings) {
+absl::StatusOr<RopeConfig> ParseRopeConfig(const JsonObject& config,
+                                           int64_t max_position_embeddings) {
   const JsonObject::Range thetas{0, kThetaMax, /*low_open=*/true};
   RopeConfig result;
   MG_RETURN_IF_ERROR(CheckWholeRotation(config));
@@ -104,14 +112,18 @@ absl::StatusOr<RopeConfig> ParseRopeConfig(const JsonObject& config, int64_t max
     for (const auto& [key, value] : parameters->json().items()) {
       if (value.is_object()) {
         return absl::UnimplementedError(
-            config.Bad("rope_parameters", "one set of values (settings per layer type are not supported)")
+            config
+                .Bad("rope_parameters",
+                     "one set of values (settings per layer type are not supported)")
                 .message());
       }
     }
     MG_RETURN_IF_ERROR(CheckWholeRotation(*parameters));
-    MG_ASSIGN_OR_RETURN(const std::optional<double> inner, parameters->Double("rope_theta", thetas));
+    MG_ASSIGN_OR_RETURN(const std::optional<double> inner,
+                        parameters->Double("rope_theta", thetas));
     if (inner && theta && *inner != *theta) {
-      return config.Bad("rope_theta", absl::StrCat("the same as rope_parameters.rope_theta, ", *inner));
+      return config.Bad("rope_theta",
+                        absl::StrCat("the same as rope_parameters.rope_theta, ", *inner));
     }
     if (inner) theta = inner;
   }

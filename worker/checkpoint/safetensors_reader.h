@@ -22,15 +22,19 @@ struct SafetensorsContents {
   std::map<std::string, std::string> metadata;  // the header's "__metadata__"
 };
 
-// Reads the format from memory; views point into `file`, which must outlive them. `path` is for messages only.
+// Reads the format from memory; views point into `file`, which must outlive them. `path` is for
+// messages only.
 //
-// The format: 8 bytes header length N (little-endian, at most kSafetensorsHeaderBytesMax) | N bytes of JSON object | data. The
-// object maps each tensor name to {"dtype", "shape", "data_offsets": [begin, end]}, offsets counted from the start of the data.
+// The format: 8 bytes header length N (little-endian, at most kSafetensorsHeaderBytesMax) | N bytes
+// of JSON object | data. The object maps each tensor name to {"dtype", "shape", "data_offsets":
+// [begin, end]}, offsets counted from the start of the data.
 //
-// Only files that are right in everything are accepted: known element types, no duplicate or unknown keys, sizes that match the
-// shapes, and data that the tensors tile without gap or overlap up to the end of the file.
-// InvalidArgument naming the file, the tensor and the numbers; DataLoss ("truncated") if the file ends before its tensors do.
-absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file, const std::string& path);
+// Only files that are right in everything are accepted: known element types, no duplicate or
+// unknown keys, sizes that match the shapes, and data that the tensors tile without gap or overlap
+// up to the end of the file. InvalidArgument naming the file, the tensor and the numbers; DataLoss
+// ("truncated") if the file ends before its tensors do.
+absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file,
+                                                     const std::string& path);
 
 inline constexpr int64_t kSafetensorsHeaderBytesMax = 100'000'000;  // the format's own limit
 

@@ -13,9 +13,10 @@
 
 namespace merganser {
 
-// Row-major, little-endian, without strides. `data` may be misaligned for `dtype` (safetensors files written by others do not
-// always align): copy with memcpy, or test the address first. The bytes are a read-only mapping; writing to them faults.
-// Valid as long as the SafetensorsReader or Checkpoint that gave it.
+// Row-major, little-endian, without strides. `data` may be misaligned for `dtype` (safetensors
+// files written by others do not always align): copy with memcpy, or test the address first. The
+// bytes are a read-only mapping; writing to them faults. Valid as long as the SafetensorsReader or
+// Checkpoint that gave it.
 struct TensorView {
   std::string name;
   DType dtype = DType::kF32;
@@ -29,7 +30,8 @@ struct TensorView {
 // "[2, 3]".
 std::string ShapeText(absl::Span<const int64_t> shape);
 
-// A name from a file as error messages show it: special characters escaped, at most 120 bytes of it.
+// A name from a file as error messages show it: special characters escaped, at most 120 bytes of
+// it.
 std::string Printable(absl::string_view name);
 
 }  // namespace merganser
