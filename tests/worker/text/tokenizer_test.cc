@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <thread>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct GoldenFamily {
   std::string dir;
   std::string golden;
 };
+void PrintTo(const GoldenFamily& value, std::ostream* out) { *out << value.name; }
 
 class TokenizerGoldenTest : public testing::TestWithParam<GoldenFamily> {
  protected:
@@ -212,6 +214,7 @@ struct BrokenFile {
   std::string bytes;
   std::string message;
 };
+void PrintTo(const BrokenFile& value, std::ostream* out) { *out << value.name; }
 
 class BrokenFileTest : public testing::TestWithParam<BrokenFile> {};
 
