@@ -1,0 +1,74 @@
+#include "common/config/job_file.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_spec_codec.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Hub ids have exactly one '/', and none of a path's marks.
+bool LooksLikeHubId(const std::string& path) {
+  const size_t slash = path.find('/');
+  return slash != std::string::npos && slash > 0 && slash + 1 < path.size() &&
+         path.find('/', slash + 1) == std::string::npos && path[0] != '.' && path[0] != '~';
+}
+
+std::string Absolute(const fs::path& folder, const std::string& path) {
+  std::error_code error;
+  const fs::path joined = fs::path(path).is_absolute() ? fs::path(path) : folder / path;
+  const fs::path canonical = fs::weakly_canonical(joined, error);
+  return error ? joined.string() : canonical.string();
+}
+
+absl::Status ResolveBenchmarks(const fs::path& folder, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks) {
+  for (BenchmarkSpec& b : *benchmarks) {
+    const std::string path = Absolute(folder, b.data);
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) {
+      return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "'"));
+    }
+    b.data = path;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Resolve(const fs::path& folder, JobSpec* spec) {
+  for (ModelRef& model : spec->models) {
+    const std::string path = Absolute(folder, model.path);
+    std::error_code error;
+    if (fs::is_directory(path, error)) {
+      model.path = path;
+    } else if (!LooksLikeHubId(model.path)) {
+      return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path,
+                                              "', and '", model.path, "' is no Hub id (org/name)"));
+    }
+  }
+  MG_RETURN_IF_ERROR(ResolveBenchmarks(folder, "benchmarks", &spec->benchmarks));
+  return ResolveBenchmarks(folder, "held_out", &spec->held_out);
+}
+
+}  // namespace
+
+absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
+  v1::JobSpec proto;
+  JobFile file;
+  MG_ASSIGN_OR_RETURN(file.source, ReadYamlFile(path, &proto));
+  absl::StatusOr<JobSpec> spec = FromProto(proto);
+  if (!spec.ok()) return file.source.Locate(spec.status());
+  file.spec = *std::move(spec);
+  MG_RETURN_IF_ERROR(file.source.Locate(Validate(file.spec)));
+  std::error_code error;
+  const fs::path folder = fs::absolute(fs::path(path), error).parent_path();
+  MG_RETURN_IF_ERROR(file.source.Locate(Resolve(folder, &file.spec)));
+  return file;
+}
+
+}  // namespace merganser

@@ -1,0 +1,26 @@
+// Reads a job file: YAML to a validated JobSpec whose paths no longer depend on where the file lies.
+#ifndef MERGANSER_COMMON_CONFIG_JOB_FILE_H_
+#define MERGANSER_COMMON_CONFIG_JOB_FILE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/config/yaml_message.h"
+#include "common/domain/job_spec.h"
+
+namespace merganser {
+
+struct JobFile {
+  JobSpec spec;
+  SourceMap source;  // to locate errors found later (a checkpoint that does not fit, say)
+};
+
+// Model and data paths are taken relative to the file's folder and made absolute. A model path that is no directory there
+// but has the form "org/name[@revision]" stays: it is looked up in the Hugging Face cache where it is used. Errors:
+// InvalidArgument "FILE:LINE: field: ..." for what Validate() or the schema refuses, NotFound likewise for a data file or
+// model that is not there.
+absl::StatusOr<JobFile> ReadJobFile(const std::string& path);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_CONFIG_JOB_FILE_H_
