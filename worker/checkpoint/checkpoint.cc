@@ -140,10 +140,7 @@ absl::Status Checkpoint::LoadShards(const std::string& index_path) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
     if (name.empty() || name == ".." || name == "." || name.find('/') != std::string::npos ||
         name.find('\0') != std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", index_path, "': weight_map of '", Printable(tensor), "' is ",
-          Printable(file.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)),
-          "; expected the name of a file in the same directory"));
+      return weight_map->Bad(tensor, "the name of a file in the same directory");
     }
     file_of_tensor[tensor] = name;
     files.insert(name);
@@ -281,8 +278,8 @@ absl::Status Checkpoint::CheckFinite() const {
   if (bad_element.empty()) return absl::OkStatus();
   const auto [i, element] = *bad_element.begin();
   return absl::InvalidArgumentError(
-      absl::StrCat("'", FileOf(tensors_[i].name), "': tensor '", tensors_[i].name, "' has a ",
-                   IsNaN(tensors_[i], element) ? "NaN" : "infinity", " at element ", element,
+      absl::StrCat("'", FileOf(tensors_[i].name), "': tensor '", tensors_[i].name, "' has ",
+                   IsNaN(tensors_[i], element) ? "a NaN" : "an infinity", " at element ", element,
                    " of shape ", ShapeText(tensors_[i].shape)));
 }
 

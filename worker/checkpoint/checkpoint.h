@@ -58,8 +58,8 @@ class Checkpoint {
   // SHA-256 (hexadecimal) of what the checkpoint is: config.json, generation_config.json, and every
   // tensor's name, type, shape and bytes. Equal for copies of the same files, on any machine and
   // with any sharding. Tensors larger than 256 KiB enter by samples (64 pieces of 1 KiB, evenly
-  // spread), so that the fingerprint of a 7B model takes a second and not a minute; fine-tuned
-  // weights differ everywhere, but a change of single numbers may go unseen.
+  // spread), so that for a 7B model some 20 MB are read instead of 14 GB; fine-tuned weights differ
+  // everywhere, but a change of single numbers may go unseen.
   std::string Fingerprint() const;
 
   // OK if no floating-point tensor holds a NaN or an infinity; else InvalidArgument naming the

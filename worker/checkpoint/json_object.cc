@@ -74,8 +74,12 @@ std::string Where(absl::string_view text, size_t position) {
   return absl::StrCat("line ", line, ", column ", column);
 }
 
+// ASCII, so that cutting it cannot split a character.
 std::string ValueText(const Json& value) {
-  return Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace));
+  constexpr size_t kBytesMax = 120;
+  const std::string text =
+      value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  return text.size() > kBytesMax ? absl::StrCat(text.substr(0, kBytesMax), "...") : text;
 }
 
 }  // namespace
