@@ -10,7 +10,7 @@
 namespace merganser {
 
 // The row-major index of the first element that is NaN or infinite; nullopt if there is none or the
-// type is not a floating-point type. One pass over the bytes at about memory speed; any alignment.
+// type is not a floating-point type. One pass over the bytes; any alignment.
 std::optional<int64_t> FirstNonFinite(const TensorView& tensor);
 
 // True if the element at `index`, which FirstNonFinite gave, is a NaN rather than an infinity.
