@@ -1,0 +1,31 @@
+// Stored completions: what a model answered, to be scored without the model.
+#ifndef MERGANSER_WORKER_BENCHMARK_COMPLETIONS_H_
+#define MERGANSER_WORKER_BENCHMARK_COMPLETIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/benchmark/sample.h"
+
+namespace merganser {
+
+// Three lists of one length, in the file's order.
+struct Completions {
+  std::vector<Sample> samples;
+  std::vector<std::string> texts;
+  std::vector<std::string> extra_fields;  // per line a JSON object of the fields not named below
+};
+
+// Reads COMPLETIONS.jsonl: an object a line with `completion` (a string) and `answer` (see
+// ParseAnswer), and if there is one `question` (a string). `limit`: only the first so many lines.
+// NotFound, PermissionDenied; InvalidArgument names file, line and field ("out.jsonl:3: field
+// 'completion' is missing").
+absl::StatusOr<Completions> ReadCompletions(const std::string& path,
+                                            std::optional<int64_t> limit = std::nullopt);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_COMPLETIONS_H_

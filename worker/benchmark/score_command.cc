@@ -1,0 +1,31 @@
+#include "worker/benchmark/score_command.h"
+
+#include <filesystem>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "common/base/status_macros.h"
+#include "worker/benchmark/completions.h"
+
+namespace merganser {
+
+absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& definition,
+                                                   const std::string& completions_path,
+                                                   const ScorerOptions& options) {
+  std::vector<std::string> folders;
+  if (!definition.data.empty()) {
+    const std::filesystem::path folder = std::filesystem::path(definition.data).parent_path();
+    folders = {folder.string(), (folder / "..").lexically_normal().string()};
+  }
+  folders.push_back(std::filesystem::path(completions_path).parent_path().string());
+  MG_ASSIGN_OR_RETURN(Completions completions, ReadCompletions(completions_path, definition.limit));
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<Scorer> scorer,
+                      Scorer::Create(definition, options, folders));
+  ScoredCompletions scored;
+  MG_ASSIGN_OR_RETURN(scored.result, scorer->Score(completions.samples, completions.texts));
+  scored.extra_fields = std::move(completions.extra_fields);
+  return scored;
+}
+
+}  // namespace merganser

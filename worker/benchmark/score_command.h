@@ -1,0 +1,24 @@
+// `merganser score`: scores stored completions, without a model.
+#ifndef MERGANSER_WORKER_BENCHMARK_SCORE_COMMAND_H_
+#define MERGANSER_WORKER_BENCHMARK_SCORE_COMMAND_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/benchmark/builtin_benchmarks.h"
+#include "worker/benchmark/results_json.h"
+#include "worker/benchmark/scorer.h"
+
+namespace merganser {
+
+// Scores the file at `completions_path` (see ReadCompletions) by `definition`, of which only the
+// name, the number rule, the language and the limit matter. The language model is also looked for
+// beside the benchmark's data, one folder up, and beside the completions. Errors of ReadCompletions
+// and Scorer::Create.
+absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& definition,
+                                                   const std::string& completions_path,
+                                                   const ScorerOptions& options = {});
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_SCORE_COMMAND_H_
