@@ -1,0 +1,95 @@
+#include "worker/merge/arena.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/sha256.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector register
+constexpr int64_t kHugePage = int64_t{2} << 20;
+
+int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+}  // namespace
+
+int64_t ArenaTensor::NumElements() const {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+absl::StatusOr<ArenaLayout> ArenaLayout::Create(std::vector<ArenaTensor> tensors) {
+  if (tensors.empty()) return absl::InvalidArgumentError("arena layout: no tensors");
+  ArenaLayout layout;
+  int64_t offset = 0;
+  for (const ArenaTensor& tensor : tensors) {
+    if (tensor.dtype != DType::kBF16 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kF32) {
+      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has type ",
+                                                     Name(tensor.dtype), "; merges are stored as BF16, F16 or F32"));
+    }
+    int64_t bytes = SizeOf(tensor.dtype);
+    for (const int64_t dim : tensor.shape) {
+      if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes) || bytes > (int64_t{1} << 56)) {
+        return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has no valid shape [",
+                                                       absl::StrJoin(tensor.shape, ", "), "]"));
+      }
+    }
+    if (!layout.index_of_.emplace(tensor.name, static_cast<int>(layout.offsets_.size())).second) {
+      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' is listed twice"));
+    }
+    layout.offsets_.push_back(offset);
+    offset = RoundUp(offset + bytes, kAlignment);
+    if (offset > (int64_t{1} << 56)) return absl::InvalidArgumentError("arena layout: the sizes overflow");
+  }
+  layout.total_bytes_ = offset;
+  layout.tensors_ = std::move(tensors);
+  return layout;
+}
+
+int ArenaLayout::IndexOf(absl::string_view name) const {
+  const auto it = index_of_.find(name);
+  return it == index_of_.end() ? -1 : it->second;
+}
+
+absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout) {
+  const size_t bytes = static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
+  void* buffer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (buffer == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the merged weights: ", layout.TotalBytes(), " bytes wanted"));
+  }
+  madvise(buffer, bytes, MADV_HUGEPAGE);  // advice only: without huge pages the merge is merely slower
+  return std::unique_ptr<Arena>(new Arena(std::move(layout), static_cast<std::byte*>(buffer), bytes));
+}
+
+Arena::~Arena() { munmap(buffer_, mapped_); }
+
+Arena::View Arena::Find(absl::string_view name) const {
+  const int i = layout_.IndexOf(name);
+  if (i < 0) return {DType::kF32, nullptr, nullptr};
+  return {layout_.tensors()[i].dtype, &layout_.tensors()[i].shape, data(i)};
+}
+
+std::string WeightsSha256(const Arena& arena) {
+  const std::vector<ArenaTensor>& tensors = arena.layout().tensors();
+  std::vector<int> order(tensors.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
+  std::string lines;
+  for (const int i : order) {
+    const absl::string_view bytes(reinterpret_cast<const char*>(arena.data(i)),
+                                  static_cast<size_t>(tensors[i].NumBytes()));
+    absl::StrAppend(&lines, tensors[i].name, " ", Name(tensors[i].dtype), " [", absl::StrJoin(tensors[i].shape, ","), "] ",
+                    Sha256Hex(bytes), "\n");
+  }
+  return Sha256Hex(lines);
+}
+
+}  // namespace merganser

@@ -1,0 +1,104 @@
+#include "worker/merge/block_math.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "worker/merge/multiversion.h"
+
+namespace merganser {
+
+MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t count, float* __restrict acc) {
+  for (int64_t i = 0; i < count; ++i) acc[i] += weight * x[i];
+}
+
+MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base, float weight,
+                                         int64_t count, float* __restrict acc) {
+  for (int64_t i = 0; i < count; ++i) acc[i] += weight * (x[i] - base[i]);
+}
+
+MG_MULTIVERSION void Subtract(const float* __restrict base, int64_t count, float* __restrict x) {
+  for (int64_t i = 0; i < count; ++i) x[i] -= base[i];
+}
+
+MG_MULTIVERSION void Scale(float factor, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+MG_MULTIVERSION void Divide(float divisor, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i) x[i] /= divisor;
+}
+
+MG_MULTIVERSION void DivideEach(const float* __restrict divisors, int64_t count, float* __restrict x) {
+  for (int64_t i = 0; i < count; ++i) x[i] /= divisors[i];
+}
+
+MG_MULTIVERSION void AddToBase(const float* base, const float* x, float factor, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = base[i] + factor * x[i];
+}
+
+namespace {
+
+// Above the threshold, or equal to it: [0, equal_end) keeps equal ones.
+MG_MULTIVERSION void KeepFrom(uint32_t threshold, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i]);
+    x[i] = std::bit_cast<float>((bits & 0x7fffffffu) >= threshold ? bits : 0u);
+  }
+}
+
+}  // namespace
+
+void Trim(const MagnitudeCut& cut, int64_t first, int64_t count, float* x) {
+  const int64_t equal_end = std::clamp<int64_t>(cut.last_index == INT64_MAX ? count : cut.last_index + 1 - first, 0, count);
+  KeepFrom(cut.threshold, equal_end, x);
+  KeepFrom(cut.threshold + 1, count - equal_end, x + equal_end);
+}
+
+MG_MULTIVERSION void KeepMasked(const uint32_t* __restrict words, uint32_t limit, int64_t count, float* __restrict x) {
+  for (int64_t i = 0; i < count; ++i) x[i] = words[i] <= limit ? x[i] : 0.0f;
+}
+
+MG_MULTIVERSION void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count,
+                                 float* __restrict sum, float* __restrict weight_sum) {
+  constexpr int64_t kTile = 256;  // totals stay in the first-level cache
+  float total[kTile];
+  for (int64_t at = 0; at < count; at += kTile) {
+    const int64_t n = std::min(kTile, count - at);
+    for (int64_t i = 0; i < n; ++i) total[i] = 0;
+    for (int s = 0; s < sources; ++s) {
+      const float* __restrict d = x[s] + at;
+      for (int64_t i = 0; i < n; ++i) total[i] += d[i];
+    }
+    for (int64_t i = 0; i < n; ++i) sum[at + i] = weight_sum[at + i] = 0;
+    for (int s = 0; s < sources; ++s) {
+      const float* __restrict d = x[s] + at;
+      const float weight = weights[s];
+      for (int64_t i = 0; i < n; ++i) {
+        const float signed_to_majority = total[i] >= 0 ? d[i] : -d[i];
+        sum[at + i] += signed_to_majority > 0 ? d[i] : 0.0f;
+        weight_sum[at + i] += signed_to_majority > 0 ? weight : 0.0f;
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
+  }
+}
+
+MG_MULTIVERSION void AddL1(const float* x, int64_t count, L1Lanes& lanes) {
+  double sums[8];
+  for (int l = 0; l < 8; ++l) sums[l] = lanes[l];
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    for (int l = 0; l < 8; ++l) sums[l] += static_cast<double>(std::fabs(x[i + l]));
+  }
+  for (; i < count; ++i) sums[i % 8] += static_cast<double>(std::fabs(x[i]));
+  for (int l = 0; l < 8; ++l) lanes[l] = sums[l];
+}
+
+double Total(const L1Lanes& lanes) {
+  double total = 0;
+  for (const double lane : lanes) total += lane;
+  return total;
+}
+
+}  // namespace merganser

@@ -1,0 +1,25 @@
+// ties: task vectors trimmed by magnitude, merged where their signs agree (Yadav et al., "TIES-Merging", 2023,
+// arXiv:2306.01708).
+//   d_i = w_i trim(x_i - base): per tensor and source only the k = max(1, int(density n)) elements of largest magnitude stay,
+//         of equal ones those with the lowest index (mergekit leaves that order open); density 0 keeps none;
+//   s   = + where sum_i d_i >= 0, else -;
+//   y   = base + lambda sum_{i: sign(d_i) = s} d_i / Z,   Z = the sum of the agreeing w_i (1 where it is 0) if normalize (the
+//         default), else 1.
+#ifndef MERGANSER_WORKER_MERGE_METHODS_TIES_H_
+#define MERGANSER_WORKER_MERGE_METHODS_TIES_H_
+
+#include "worker/merge/merge_method.h"
+
+namespace merganser {
+
+class Ties final : public MergeMethod {
+ public:
+  absl::string_view name() const override { return "ties"; }
+  Statistic statistic() const override { return Statistic::kMagnitudeCut; }
+  bool default_normalize() const override { return true; }
+  void Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const override;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_MERGE_METHODS_TIES_H_
