@@ -97,27 +97,6 @@ absl::StatusOr<ParameterSpace> ParseSpace(const v1::ParameterSpace& proto) {
   return space;
 }
 
-// `use` may name another benchmark of the job: it then starts from that one's settings, so that a held-out set is scored
-// exactly as its benchmark is.
-void InheritFromJob(const std::vector<BenchmarkSpec>& benchmarks, BenchmarkSpec* spec) {
-  for (const BenchmarkSpec& parent : benchmarks) {
-    if (parent.name != spec->use || parent.name == spec->name || parent.use == spec->use) continue;
-    const BenchmarkSpec own = *spec;
-    *spec = parent;
-    spec->name = own.name;
-    if (!own.data.empty()) spec->data = own.data;
-    if (own.prompt) spec->prompt = own.prompt;
-    if (own.max_new_tokens) spec->max_new_tokens = own.max_new_tokens;
-    if (own.stop) spec->stop = own.stop;
-    if (own.extract) spec->extract = own.extract;
-    if (own.language) spec->language = own.language;
-    if (own.limit) spec->limit = own.limit;
-    if (own.question_field != "question") spec->question_field = own.question_field;
-    if (own.answer_field != "answer") spec->answer_field = own.answer_field;
-    return;
-  }
-}
-
 OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
   OptimizerSpec spec;
   switch (proto.kind_case()) {
@@ -239,10 +218,7 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   for (const v1::Objective& o : proto.objectives()) spec.objectives.push_back({o.benchmark(), o.metric()});
   for (const auto& [name, b] : proto.benchmarks()) spec.benchmarks.push_back(FromProto(b, name));
   SortByName(spec.benchmarks);
-  for (const auto& [name, b] : proto.held_out()) {
-    spec.held_out.push_back(FromProto(b, name));
-    InheritFromJob(spec.benchmarks, &spec.held_out.back());
-  }
+  for (const auto& [name, b] : proto.held_out()) spec.held_out.push_back(FromProto(b, name));
   SortByName(spec.held_out);
   const v1::Budget& budget = proto.budget();
   // 0 in the struct means "no bound"; a written 0 is a mistake that Validate() is to see.

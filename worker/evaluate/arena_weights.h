@@ -1,0 +1,31 @@
+// The merge's arena as the engine's weights.
+#ifndef MERGANSER_WORKER_EVALUATE_ARENA_WEIGHTS_H_
+#define MERGANSER_WORKER_EVALUATE_ARENA_WEIGHTS_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "worker/engine/weight_source.h"
+#include "worker/merge/arena.h"
+
+namespace merganser {
+
+// The arena outlives the engine that takes weights from it, and changes only between candidates: the engine may use it in
+// place.
+class ArenaWeights : public WeightSource {
+ public:
+  explicit ArenaWeights(const Arena* arena) : arena_(arena) {}
+
+  absl::StatusOr<WeightView> Find(absl::string_view name) const override {
+    const Arena::View view = arena_->Find(name);
+    if (view.data == nullptr) return absl::NotFoundError(absl::StrCat("the merge has no tensor '", name, "'"));
+    return WeightView{view.dtype, *view.shape, view.data};
+  }
+  bool may_alias() const override { return true; }
+
+ private:
+  const Arena* arena_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_EVALUATE_ARENA_WEIGHTS_H_

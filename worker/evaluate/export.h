@@ -1,0 +1,18 @@
+// One recipe to a Hugging Face directory.
+#ifndef MERGANSER_WORKER_EVALUATE_EXPORT_H_
+#define MERGANSER_WORKER_EVALUATE_EXPORT_H_
+
+#include <stop_token>
+
+#include "absl/status/statusor.h"
+#include "worker/evaluate/local_library.h"
+
+namespace merganser {
+
+// Merges into memory and writes the checkpoint, whole or not at all, with the request's text files and, where mergekit can say
+// the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
+absl::StatusOr<ExportFacts> ExportRecipe(const ExportRequest& request, const LocalOptions& options, std::stop_token stop);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_EVALUATE_EXPORT_H_

@@ -1,0 +1,216 @@
+#include "worker/evaluate/loaded_job.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/closest_name.h"
+#include "common/base/clock.h"
+#include "common/base/status_macros.h"
+#include "worker/evaluate/arena_weights.h"
+#include "worker/evaluate/devices.h"
+
+namespace merganser {
+namespace {
+
+// Adds the time from construction to destruction.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(Clock::Real().Monotonic()) {}
+  ~Stopwatch() { *seconds_ += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_); }
+
+ private:
+  double* seconds_;
+  absl::Duration start_;
+};
+
+// The completion ends before the first stop string.
+void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
+  size_t cut = text->size();
+  for (const std::string& stop : stops) cut = std::min(cut, text->find(stop));
+  if (cut < text->size()) text->resize(cut);
+}
+
+absl::Status Cancelled() { return absl::CancelledError("stopped"); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, const LocalOptions& options,
+                                                           std::stop_token stop) {
+  std::unique_ptr<LoadedJob> job(new LoadedJob(spec, options));
+  MG_RETURN_IF_ERROR(job->LoadModels(stop));
+  if (stop.stop_requested()) return Cancelled();
+  MG_RETURN_IF_ERROR(job->LoadBenchmarks());
+  MG_RETURN_IF_ERROR(job->CheckObjectives());
+  MG_RETURN_IF_ERROR(job->CheckTokenizers());
+  if (stop.stop_requested()) return Cancelled();
+  MG_RETURN_IF_ERROR(job->LoadEngine());
+  return job;
+}
+
+absl::Status LoadedJob::LoadModels(std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(checkpoints_, OpenModels(spec_.models, options_.model_roots));
+  MG_RETURN_IF_ERROR(CheckSameForwardPass(checkpoints_));
+  donor_ = spec_.parameter.base.empty() ? spec_.parameter.sources.front() : spec_.parameter.base;
+  const Checkpoint& donor = *checkpoints_.at(donor_);
+  MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(donor.config(), spec_.dtype));
+  MG_ASSIGN_OR_RETURN(auto sources, MergeSources::Create(checkpoints_, layout));
+  if (stop.stop_requested()) return Cancelled();
+  MaterializerOptions options;
+  options.threads = ThreadsOf(options_);
+  MG_ASSIGN_OR_RETURN(materializer_, Materializer::Create(std::move(sources), options));
+  MG_ASSIGN_OR_RETURN(arena_, Arena::Create(std::move(layout)));
+  MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
+  if (tokenizer_->vocab_size() > donor.config().vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: ", donor.dir(), "/tokenizer.json has ",
+                                                   tokenizer_->vocab_size(), " tokens, but config.json's vocab_size is ",
+                                                   donor.config().vocab_size));
+  }
+  facts_.architecture = donor.config().architecture;
+  facts_.num_layers = static_cast<int>(donor.config().num_layers);
+  for (const ArenaTensor& tensor : arena_->layout().tensors()) facts_.parameters += tensor.NumElements();
+  for (const auto& [name, checkpoint] : checkpoints_) facts_.resident_bytes += checkpoint->TotalBytes();
+  return absl::OkStatus();
+}
+
+absl::Status LoadedJob::LoadBenchmarks() {
+  std::vector<BenchmarkSpec> all = spec_.benchmarks;
+  all.insert(all.end(), spec_.held_out.begin(), spec_.held_out.end());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::string field =
+        absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
+    absl::StatusOr<BenchmarkDefinition> definition = ResolveBenchmark(all[i], all);
+    if (!definition.ok()) return Annotate(definition.status(), field);
+    absl::StatusOr<std::unique_ptr<Benchmark>> benchmark = Benchmark::Load(*std::move(definition));
+    if (!benchmark.ok()) return Annotate(benchmark.status(), field);
+    LoadedBenchmark loaded;
+    loaded.benchmark = *std::move(benchmark);
+    MG_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
+                        tokenizer_->EncodeBatch(loaded.benchmark->prompts(), /*add_special_tokens=*/true));
+    const BenchmarkDefinition& d = loaded.benchmark->definition();
+    for (std::vector<int32_t>& prompt : prompts) {
+      loaded.prompt_tokens += static_cast<int64_t>(prompt.size());
+      loaded.requests.push_back({std::move(prompt), d.max_new_tokens, d.stop});
+    }
+    facts_.samples[all[i].name] = static_cast<int64_t>(loaded.requests.size());
+    facts_.prompt_tokens[all[i].name] = loaded.prompt_tokens;
+    benchmarks_[all[i].name] = std::move(loaded);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadedJob::CheckObjectives() const {
+  for (size_t i = 0; i < spec_.objectives.size(); ++i) {
+    const Objective& objective = spec_.objectives[i];
+    const auto it = benchmarks_.find(objective.benchmark);
+    if (it == benchmarks_.end()) continue;  // Validate() has seen it
+    const std::vector<std::string> metrics = MetricNames(it->second.benchmark->definition());
+    if (std::find(metrics.begin(), metrics.end(), objective.metric) == metrics.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("objectives[", i, "].metric: benchmark '", objective.benchmark,
+                                                     "' has no metric '", objective.metric, "'",
+                                                     DidYouMean(objective.metric, metrics)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadedJob::CheckTokenizers() {
+  for (const auto& [name, checkpoint] : checkpoints_) {
+    if (name == donor_) continue;
+    absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(checkpoint->dir());
+    if (!tokenizer.ok()) return Annotate(tokenizer.status(), absl::StrCat("models.", name, ".path"));
+    if ((*tokenizer)->Fingerprint() == tokenizer_->Fingerprint()) continue;
+    // Fine-tunes often rewrite the file without changing a token: what counts is how it reads the prompts.
+    for (const auto& [benchmark, loaded] : benchmarks_) {
+      MG_ASSIGN_OR_RETURN(const auto prompts, (*tokenizer)->EncodeBatch(loaded.benchmark->prompts(), true));
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        if (prompts[i] == loaded.requests[i].prompt) continue;
+        return absl::InvalidArgumentError(absl::StrCat(
+            "models.", name, ".path: the tokenizer of ", checkpoint->dir(), " reads sample ", i + 1, " of benchmark '",
+            benchmark, "' as other tokens than that of '", donor_, "'; models to be merged need one tokenizer"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadedJob::LoadEngine() {
+  const Checkpoint& donor = *checkpoints_.at(donor_);
+  EngineOptions options;
+  MG_ASSIGN_OR_RETURN(options.device, DeviceOf(options_));
+  options.threads = ThreadsOf(options_);
+  if (options_.max_sequences > 0) options.max_sequences = options_.max_sequences;
+  options.eos_token_ids = donor.generation_config().eos_token_ids;
+  options.decode = [this](absl::Span<const int32_t> tokens) {
+    return tokenizer_->Decode(tokens, /*skip_special_tokens=*/true);
+  };
+  for (const auto& [name, loaded] : benchmarks_) {
+    for (const GenerationRequest& request : loaded.requests) {
+      options.max_length = std::max<int64_t>(options.max_length,
+                                             static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
+    }
+  }
+  if (options.max_length > donor.config().max_position_embeddings) {
+    return absl::InvalidArgumentError(absl::StrCat("benchmarks: the longest prompt and its new tokens are ",
+                                                   options.max_length, " tokens; ", donor.dir(), "/config.json allows ",
+                                                   donor.config().max_position_embeddings, " (max_position_embeddings)"));
+  }
+  MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(donor.config(), options));
+  const ModelConfig& c = donor.config();
+  // fp32 keys and values of every slot, and the weights once in the arena and once as the engine holds them.
+  const int64_t cache = int64_t{2} * 4 * decoder_->max_sequences() * decoder_->max_length() * c.num_layers *
+                        c.num_kv_heads * c.head_dim;
+  facts_.candidate_bytes = arena_->layout().TotalBytes() + 4 * facts_.parameters + cache;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
+                                               const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
+  if (recipe.stacks.empty()) return absl::InvalidArgumentError("stacks: the recipe has none");
+  Evaluation evaluation;
+  phase("materialize");
+  {
+    Stopwatch watch(&evaluation.timings.materialize);
+    MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe.stacks.front(), materializer_->sources()));
+    MG_RETURN_IF_ERROR(materializer_->Run(plan, *arena_, stop));
+    MG_RETURN_IF_ERROR(decoder_->LoadWeights(ArenaWeights(arena_.get())));
+  }
+  phase("evaluate");
+  for (const std::string& name : benchmarks) {
+    if (benchmarks_.count(name) == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("benchmarks: the job has no benchmark '", name, "'"));
+    }
+    MG_ASSIGN_OR_RETURN(BenchmarkResult result, Run(name, &evaluation.timings, stop));
+    evaluation.results.push_back(std::move(result));
+  }
+  const GenerationTimings timings = decoder_->timings();
+  evaluation.timings.prefill = timings.prefill_seconds;
+  evaluation.timings.decode = timings.decode_seconds;
+  evaluation.prompt_tokens = timings.prompt_tokens;
+  evaluation.generated_tokens = timings.generated_tokens;
+  return evaluation;
+}
+
+absl::StatusOr<BenchmarkResult> LoadedJob::Run(const std::string& name, PhaseTimings* timings, std::stop_token stop) {
+  const LoadedBenchmark& loaded = benchmarks_.at(name);
+  absl::StatusOr<std::vector<Generation>> generations = decoder_->Generate(loaded.requests, stop, nullptr);
+  if (!generations.ok()) return Annotate(generations.status(), absl::StrCat("benchmark '", name, "'"));
+  std::vector<std::string> completions;
+  completions.reserve(generations->size());
+  {
+    Stopwatch watch(&timings->tokenize);
+    for (const Generation& generation : *generations) {
+      MG_ASSIGN_OR_RETURN(std::string text, tokenizer_->Decode(generation.tokens, /*skip_special_tokens=*/true));
+      CutAtStop(loaded.benchmark->definition().stop, &text);
+      completions.push_back(std::move(text));
+    }
+  }
+  Stopwatch watch(&timings->score);
+  absl::StatusOr<BenchmarkResult> result = loaded.benchmark->Score(completions);
+  if (!result.ok()) return Annotate(result.status(), absl::StrCat("benchmark '", name, "'"));
+  return result;
+}
+
+}  // namespace merganser

@@ -1,0 +1,70 @@
+// Everything that a job's candidates share, made once: checkpoints mapped, statistics of the sources, arena, engine, benchmarks
+// with their prompts as tokens. A candidate then costs its merge, its generation and its scoring, and nothing else.
+#ifndef MERGANSER_WORKER_EVALUATE_LOADED_JOB_H_
+#define MERGANSER_WORKER_EVALUATE_LOADED_JOB_H_
+
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/domain/evaluation.h"
+#include "common/domain/job_spec.h"
+#include "worker/benchmark/benchmark.h"
+#include "worker/engine/decoder.h"
+#include "worker/evaluate/candidate_evaluator.h"
+#include "worker/evaluate/local_library.h"
+#include "worker/evaluate/source_models.h"
+#include "worker/merge/arena.h"
+#include "worker/merge/materializer.h"
+#include "worker/text/tokenizer.h"
+
+namespace merganser {
+
+// Thread-compatible: one call at a time.
+class LoadedJob {
+ public:
+  // Errors start with the field of the job that is to blame: those of the modules that load, and InvalidArgument for models
+  // whose forward passes differ, for tokenizers that read a benchmark's prompts differently, and for an objective's metric
+  // that its benchmark does not have.
+  static absl::StatusOr<std::unique_ptr<LoadedJob>> Load(const JobSpec& spec, const LocalOptions& options,
+                                                         std::stop_token stop);
+
+  const JobSpec& spec() const { return spec_; }
+  const JobFacts& facts() const { return facts_; }
+
+  absl::StatusOr<Evaluation> Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
+                                      const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
+
+ private:
+  struct LoadedBenchmark {
+    std::unique_ptr<Benchmark> benchmark;
+    std::vector<GenerationRequest> requests;  // one per sample
+    int64_t prompt_tokens = 0;
+  };
+
+  LoadedJob(const JobSpec& spec, const LocalOptions& options) : spec_(spec), options_(options) {}
+  absl::Status LoadModels(std::stop_token stop);
+  absl::Status LoadBenchmarks();
+  absl::Status CheckObjectives() const;
+  absl::Status CheckTokenizers();
+  absl::Status LoadEngine();
+  absl::StatusOr<BenchmarkResult> Run(const std::string& name, PhaseTimings* timings, std::stop_token stop);
+
+  const JobSpec spec_;
+  const LocalOptions options_;
+  JobFacts facts_;
+  CheckpointMap checkpoints_;
+  std::string donor_;  // the model whose config and tokenizer candidates have
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::map<std::string, LoadedBenchmark> benchmarks_;  // by name
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Materializer> materializer_;
+  std::unique_ptr<Decoder> decoder_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_EVALUATE_LOADED_JOB_H_

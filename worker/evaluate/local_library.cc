@@ -1,0 +1,62 @@
+#include "worker/evaluate/local_library.h"
+
+#include <cstring>
+
+#include "common/base/status_macros.h"
+#include "common/base/version.h"
+#include "worker/benchmark/builtin_benchmarks.h"
+#include "worker/benchmark/results_json.h"
+#include "worker/benchmark/score_command.h"
+#include "worker/benchmark/wilson.h"
+#include "worker/evaluate/devices.h"
+#include "worker/evaluate/export.h"
+#include "worker/evaluate/generate.h"
+#include "worker/evaluate/local_evaluator.h"
+
+namespace merganser {
+namespace {
+
+class Library : public LocalLibrary {
+ public:
+  absl::StatusOr<std::unique_ptr<CandidateEvaluator>> CreateEvaluator(const LocalOptions& options) override {
+    LocalOptions resolved = options;
+    MG_ASSIGN_OR_RETURN(resolved.device, DeviceOf(options));
+    return std::unique_ptr<CandidateEvaluator>(std::make_unique<LocalEvaluator>(resolved));
+  }
+
+  absl::StatusOr<ExportFacts> Export(const ExportRequest& request, const LocalOptions& options,
+                                     std::stop_token stop) override {
+    return ExportRecipe(request, options, stop);
+  }
+
+  absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
+                                          std::stop_token stop) override {
+    return GenerateOnce(request, options, stop);
+  }
+
+  absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) override {
+    MG_ASSIGN_OR_RETURN(const BenchmarkDefinition definition, ResolveBenchmark(benchmark));
+    MG_ASSIGN_OR_RETURN(const ScoredCompletions scored, ScoreCompletions(definition, completions_path));
+    return merganser::ResultsJson(absl::MakeConstSpan(&scored, 1));
+  }
+
+  std::string ResultsJson(const std::vector<BenchmarkResult>& results) override {
+    return merganser::ResultsJson(results);
+  }
+
+  std::pair<double, double> WilsonInterval(double successes, int64_t n) override {
+    const ProportionInterval interval = merganser::WilsonInterval(successes, n);
+    return {interval.low, interval.high};
+  }
+};
+
+}  // namespace
+}  // namespace merganser
+
+extern "C" __attribute__((visibility("default"))) merganser::LocalLibrary* merganser_local_library(
+    const char* version, merganser::LogLevel level) {
+  if (std::strcmp(version, merganser::kVersion) != 0) return nullptr;
+  merganser::SetLogLevel(level);
+  static auto* const library = new merganser::Library;
+  return library;
+}

@@ -1,0 +1,94 @@
+// Everything that runs models, behind one door that knows no torch: the shared library libmerganser-local.so, loaded on first
+// use by the worker and by the command line's local verbs, so that other verbs and the coordinator start without it.
+#ifndef MERGANSER_WORKER_EVALUATE_LOCAL_LIBRARY_H_
+#define MERGANSER_WORKER_EVALUATE_LOCAL_LIBRARY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/log.h"
+#include "common/domain/evaluation.h"
+#include "common/domain/job_spec.h"
+#include "common/domain/recipe.h"
+#include "worker/evaluate/candidate_evaluator.h"
+
+namespace merganser {
+
+struct LocalOptions {
+  std::string device = "auto";           // "auto" (CUDA device 0 if there is one), "cpu", "cuda:N"
+  int threads = 0;                       // CPU threads; 0: all processors that the process may use
+  int max_sequences = 0;                 // generated together; 0: the engine's default
+  std::vector<std::string> model_roots;  // models must lie within one of these; empty: anywhere
+};
+
+// A merged checkpoint to be written.
+struct ExportRequest {
+  Recipe recipe;
+  std::string out_dir;
+  bool overwrite = false;
+  std::map<std::string, std::string> text_files;  // recipe.yaml, README.md; mergekit.yaml is added where it can be said
+  std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;  // may be null
+};
+
+struct ExportFacts {
+  std::string out_dir;
+  int64_t bytes = 0;
+  int64_t parameters = 0;
+  std::string weights_sha256;
+  std::string no_mergekit_yaml;  // why there is none; "" if it was written
+  double seconds = 0;
+};
+
+struct GenerateRequest {
+  std::string model;  // directory or Hub id
+  std::string prompt;
+  std::string system;
+  bool chat = false;  // through the checkpoint's chat template
+  int max_new_tokens = 256;
+  std::vector<std::string> stop;
+};
+
+struct GenerateResult {
+  std::string text;
+  std::string finish_reason;  // "eos", "stop", "length"
+  int64_t prompt_tokens = 0, generated_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+};
+
+// One per process; any thread.
+class LocalLibrary {
+ public:
+  virtual ~LocalLibrary() = default;
+
+  virtual absl::StatusOr<std::unique_ptr<CandidateEvaluator>> CreateEvaluator(const LocalOptions& options) = 0;
+  // Merges and writes a Hugging Face directory (all of it, or nothing). Errors name file, tensor or parameter.
+  virtual absl::StatusOr<ExportFacts> Export(const ExportRequest& request, const LocalOptions& options,
+                                             std::stop_token stop) = 0;
+  virtual absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
+                                                  std::stop_token stop) = 0;
+  // Re-scores stored completions; the results file (JSON).
+  virtual absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) = 0;
+  // The results file (JSON) of an evaluation.
+  virtual std::string ResultsJson(const std::vector<BenchmarkResult>& results) = 0;
+  // 95 % Wilson interval of a proportion.
+  virtual std::pair<double, double> WilsonInterval(double successes, int64_t n) = 0;
+};
+
+// The library beside this executable (../lib/libmerganser-local.so, then beside it). Loaded once; lives as long as the
+// process. FailedPrecondition naming what could not be loaded and why.
+absl::StatusOr<LocalLibrary*> LoadLocalLibrary();
+
+}  // namespace merganser
+
+// What LoadLocalLibrary looks up. `version` is the caller's kVersion: null if the library is of another build.
+extern "C" merganser::LocalLibrary* merganser_local_library(const char* version, merganser::LogLevel level);
+
+#endif  // MERGANSER_WORKER_EVALUATE_LOCAL_LIBRARY_H_
