@@ -98,7 +98,7 @@ void Materializer::Prepare(const MergePlan& plan) {
   if (plan.method() == nullptr) return;
   for (const int model : plan.models()) {
     if (plan.method()->statistic() == MergeMethod::Statistic::kMagnitudeCut) PrepareMagnitudes(plan.base(), model);
-    if (plan.method()->statistic() == MergeMethod::Statistic::kRandomMask) PrepareL1(plan.base(), model);
+    if (plan.method()->statistic() != MergeMethod::Statistic::kNone && plan.rescales()) PrepareL1(plan.base(), model);
   }
 }
 
@@ -184,7 +184,7 @@ absl::Status Materializer::FindCuts(const MergePlan& plan, std::stop_token stop)
   return stop.stop_requested() ? absl::CancelledError("the merge was cancelled") : absl::OkStatus();
 }
 
-double Materializer::MaskedL1(const MergePlan& plan, const Chunk& chunk, int slot, Workspace& w) const {
+double Materializer::KeptL1(const MergePlan& plan, const Chunk& chunk, int slot, Workspace& w) const {
   const SourceTerm& term = this->term(chunk.tensor, slot);
   L1Lanes lanes{};
   for (int64_t at = 0; at < chunk.count; at += options_.block_elements) {
@@ -192,21 +192,28 @@ double Materializer::MaskedL1(const MergePlan& plan, const Chunk& chunk, int slo
     LoadBlock(sources_->tensor(plan.base(), chunk.tensor), chunk.first + at, n, w.base);
     LoadBlock(sources_->tensor(plan.models()[slot], chunk.tensor), chunk.first + at, n, w.merged);
     Subtract(w.base, n, w.merged);
-    term.mask.Fill(chunk.first + at, n, w.words.data());
-    KeepMasked(w.words.data(), term.mask_rule.limit, n, w.merged);
+    if (plan.method()->statistic() == MergeMethod::Statistic::kMagnitudeCut) {
+      Trim(term.cut, chunk.first + at, n, w.merged);
+    } else {
+      term.mask.Fill(chunk.first + at, n, w.words.data());
+      KeepMasked(w.words.data(), term.mask_rule.limit, n, w.merged);
+    }
     AddL1(w.merged, n, lanes);
   }
   return Total(lanes);
 }
 
-absl::Status Materializer::FindMaskScales(const MergePlan& plan, std::stop_token stop) {
+absl::Status Materializer::FindScales(const MergePlan& plan, std::stop_token stop) {
   const int slots = static_cast<int>(plan.models().size());
   const auto rescaled = [&](int tensor, int slot) {
-    return plan.settings(tensor).rescale && term(tensor, slot).mask_rule.kind == MaskRule::Kind::kSome;
+    const double density = plan.settings(tensor).densities[slot];
+    // What is kept by none of the 2^32 words has no norm to rescale.
+    return plan.settings(tensor).rescale && density < 1 && density > 0 &&
+           term(tensor, slot).mask_rule.kind != MaskRule::Kind::kNone;
   };
   pool_.For(static_cast<int64_t>(chunks_.size()), [&](int thread, int64_t c) {
     for (int s = 0; s < slots && !stop.stop_requested(); ++s) {
-      if (rescaled(chunks_[c].tensor, s)) partial_l1_[c * slots_ + s] = MaskedL1(plan, chunks_[c], s, workspaces_[thread]);
+      if (rescaled(chunks_[c].tensor, s)) partial_l1_[c * slots_ + s] = KeptL1(plan, chunks_[c], s, workspaces_[thread]);
     }
   });
   if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
@@ -217,7 +224,7 @@ absl::Status Materializer::FindMaskScales(const MergePlan& plan, std::stop_token
       double masked = 0;
       for (; c < chunks_.size() && chunks_[c].tensor == tensor; ++c) masked += partial_l1_[c * slots_ + s];
       if (rescaled(tensor, s) && l1[tensor] >= kL1Min && masked >= kL1Min) {
-        term(tensor, s).mask_scale = static_cast<float>(l1[tensor] / masked);
+        term(tensor, s).kept_scale = static_cast<float>(l1[tensor] / masked);
       }
     }
   }
@@ -275,7 +282,7 @@ absl::Status Materializer::Run(const MergePlan& plan, Arena& arena, std::stop_to
     Prepare(plan);
     SetTerms(plan);
     if (plan.method()->statistic() == MergeMethod::Statistic::kMagnitudeCut) MG_RETURN_IF_ERROR(FindCuts(plan, stop));
-    if (plan.method()->statistic() == MergeMethod::Statistic::kRandomMask) MG_RETURN_IF_ERROR(FindMaskScales(plan, stop));
+    if (plan.method()->statistic() != MergeMethod::Statistic::kNone && plan.rescales()) MG_RETURN_IF_ERROR(FindScales(plan, stop));
   }
   std::atomic<int64_t> first_bad = INT64_MAX;
   pool_.For(static_cast<int64_t>(chunks_.size()), [&](int thread, int64_t c) {

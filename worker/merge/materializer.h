@@ -87,10 +87,10 @@ class Materializer {
   void PrepareL1(int base, int model);
   void SetTerms(const MergePlan& plan);
   absl::Status FindCuts(const MergePlan& plan, std::stop_token stop);
-  absl::Status FindMaskScales(const MergePlan& plan, std::stop_token stop);
+  absl::Status FindScales(const MergePlan& plan, std::stop_token stop);
   bool MergeChunk(const MergePlan& plan, const Chunk& chunk, Workspace& workspace, Arena& arena) const;
   bool CopyChunk(const MergePlan& plan, const Chunk& chunk, Workspace& workspace, Arena& arena) const;
-  double MaskedL1(const MergePlan& plan, const Chunk& chunk, int slot, Workspace& workspace) const;
+  double KeptL1(const MergePlan& plan, const Chunk& chunk, int slot, Workspace& workspace) const;
   absl::Status DescribeNonFinite(const MergePlan& plan, const Chunk& chunk, const Arena& arena) const;
   SourceTerm& term(int tensor, int slot) { return terms_[static_cast<size_t>(tensor) * slots_ + slot]; }
   const SourceTerm& term(int tensor, int slot) const { return terms_[static_cast<size_t>(tensor) * slots_ + slot]; }

@@ -18,7 +18,7 @@ struct SourceTerm {
   MagnitudeCut cut;       // Statistic::kMagnitudeCut: which elements of the task vector stay
   MaskRule mask_rule;     // Statistic::kRandomMask: which elements stay ...
   MaskStream mask;        // ... by which random words
-  float mask_scale = 1;   // ... and what multiplies them (1: nothing)
+  float kept_scale = 1;   // what multiplies the elements that stay (parameter `rescale`)
 };
 
 // Parameters of the method for one tensor of one candidate.

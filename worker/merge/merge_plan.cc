@@ -160,4 +160,8 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   return plan;
 }
 
+bool MergePlan::rescales() const {
+  return std::any_of(settings_.begin(), settings_.end(), [](const MergeSettings& s) { return s.rescale; });
+}
+
 }  // namespace merganser

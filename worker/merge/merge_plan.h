@@ -50,6 +50,8 @@ class MergePlan {
   const std::vector<int>& models() const { return models_; }
   // Settings of layout().tensors()[tensor]. REQUIRES: method() is not null.
   const MergeSettings& settings(int tensor) const { return settings_[group_of_[tensor]]; }
+  // True if any group's settings rescale what they keep.
+  bool rescales() const;
   uint64_t mask_seed() const { return mask_seed_; }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "worker/merge/methods/task_vectors.h"
+
 namespace merganser {
 
 void TaskArithmetic::Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const {
@@ -9,7 +11,7 @@ void TaskArithmetic::Merge(const TensorTerms& terms, const MergeBlock& block, fl
   for (size_t s = 0; s < terms.sources.size(); ++s) {
     AddScaledDifference(block.sources[s], block.base, terms.sources[s].weight, block.count, out);
   }
-  AddToBase(block.base, out, terms.lambda, block.count, out);
+  AddPlainSum(terms, block, out);
 }
 
 }  // namespace merganser

@@ -1,7 +1,7 @@
 #include "worker/merge/methods/task_vectors.h"
 
 #include <algorithm>
-#include <vector>
+#include <cmath>
 
 namespace merganser {
 
@@ -14,9 +14,17 @@ void WeightedMaskedTaskVector(const SourceTerm& term, const MergeBlock& block, f
   if (term.mask_rule.kind == MaskRule::Kind::kSome) {
     term.mask.Fill(block.first, block.count, block.words);
     KeepMasked(block.words, term.mask_rule.limit, block.count, x);
-    if (term.mask_scale != 1) Scale(term.mask_scale, block.count, x);
+    if (term.kept_scale != 1) Scale(term.kept_scale, block.count, x);
   }
   Scale(term.weight, block.count, x);
+}
+
+void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out) {
+  constexpr float kWeightSumMin = 1e-8f;  // mergekit's bound; below it nothing is divided
+  float total = 0;
+  for (const SourceTerm& term : terms.sources) total += term.weight;
+  if (terms.normalize && std::fabs(total) >= kWeightSumMin) Divide(total, block.count, out);
+  AddToBase(block.base, out, terms.lambda, block.count, out);
 }
 
 void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out) {

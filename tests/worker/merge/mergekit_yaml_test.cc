@@ -1,0 +1,154 @@
+#include "worker/merge/mergekit_yaml.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/worker/merge/merge_models.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing_merge::OneGroup;
+
+const std::vector<std::string>& Names() {
+  static const auto* const names = new std::vector<std::string>{
+      "lm_head.weight",
+      "model.embed_tokens.weight",
+      "model.layers.0.mlp.up_proj.weight",
+      "model.layers.0.self_attn.q_proj.weight",
+      "model.layers.1.mlp.up_proj.weight",
+      "model.layers.10.mlp.up_proj.weight",
+      "model.norm.weight",
+  };
+  return *names;
+}
+
+std::string Yaml(const Recipe& recipe) {
+  const auto written = WriteMergekitYaml(recipe, Names());
+  EXPECT_TRUE(written.ok()) << written.status();
+  EXPECT_TRUE(written.ok() && written->yaml.has_value()) << (written.ok() ? written->reason : "");
+  return written.ok() && written->yaml ? *written->yaml : "";
+}
+
+// Puts a group of one source in front of the others.
+void AddGroup(TensorGroup group, double weight, Recipe& recipe) {
+  GroupSettings settings;
+  settings.group = std::move(group);
+  settings.source_parameters.push_back({{"weight", weight}});
+  recipe.stacks[0].settings.insert(recipe.stacks[0].settings.begin(), std::move(settings));
+}
+
+TEST(MergekitYamlTest, OneGroupNeedsNoFilters) {
+  EXPECT_EQ(Yaml(OneGroup("ties", "base", {"ja", "en"}, {{{"weight", 0.25}, {"density", 0.5}}, {{"weight", 1e-5}}},
+                          {{"normalize", 0}}, "bfloat16")),
+            R"(merge_method: ties
+base_model: "models/base"
+dtype: float32
+out_dtype: bfloat16
+models:
+  - model: "models/ja"
+    parameters:
+      weight: 0.25
+      density: 0.5
+  - model: "models/en"
+    parameters:
+      weight: 1.0e-05
+      density: 1.0
+parameters:
+  lambda: 1.0
+  normalize: false
+  rescale: false
+)");
+}
+
+TEST(MergekitYamlTest, LayersPartsAndSubstringsBecomeFiltersThatSelectTheSameTensors) {
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 5}}});
+  const auto add = [&](TensorGroup group, double weight) { AddGroup(std::move(group), weight, recipe); };
+  add({"embed", {ModelPart::kEmbedding}}, 1);
+  add({"mlp of 0", {ModelPart::kLayers}, 0, 1, "mlp"}, 2);
+  add({"layer.1", {ModelPart::kLayers}, 1, 2}, 3);
+  EXPECT_THAT(Yaml(recipe), HasSubstr(R"(      weight:
+        - {filter: "model.layers.0.self_attn.q_proj.weight", value: 5.0}
+        - {filter: "model.layers.0.mlp.up_proj.weight", value: 2.0}
+        - {filter: "model.embed_tokens.", value: 1.0}
+        - {filter: "model.layers.10.", value: 5.0}
+        - {filter: "model.layers.1.", value: 3.0}
+        - {filter: "model.norm.", value: 5.0}
+        - {filter: "lm_head.", value: 5.0}
+)"));
+}
+
+TEST(MergekitYamlTest, FirstMatchIsMergekitsRule) {
+  const std::vector<FilteredValue> values = {{"mlp", 1}, {"layers.1.", 2}, {"*", 3}};
+  EXPECT_EQ(FirstMatch(values, "model.layers.1.mlp.up")->value, 1);
+  EXPECT_EQ(FirstMatch(values, "model.layers.1.norm")->value, 2);
+  EXPECT_EQ(FirstMatch(values, "model.layers.11.norm")->value, 3);
+  EXPECT_EQ(FirstMatch({{"mlp", 1}}, "norm"), nullptr);
+}
+
+TEST(MergekitYamlTest, LinearNamesItsTokenizerDonorAsBase) {
+  Recipe recipe = OneGroup("linear", "", {"ja", "en"}, {{}, {}});
+  recipe.tokenizer_from = "en";
+  EXPECT_THAT(Yaml(recipe), HasSubstr("base_model: \"models/en\"\n"));
+  EXPECT_THAT(Yaml(recipe), Not(HasSubstr("tokenizer_source")));
+}
+
+TEST(MergekitYamlTest, TheTokenizerOfASourceIsNamed) {
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
+  recipe.tokenizer_from = "ja";
+  EXPECT_THAT(Yaml(recipe), HasSubstr("tokenizer_source: \"models/ja\"\n"));
+}
+
+TEST(MergekitYamlTest, RandomMasksAreSaidToDiffer) {
+  EXPECT_THAT(Yaml(OneGroup("dare_ties", "base", {"ja"}, {{{"density", 0.5}}})), HasSubstr("# mergekit draws random masks"));
+}
+
+TEST(MergekitYamlTest, ACopyIsAPassthrough) {
+  EXPECT_EQ(Yaml(OneGroup("", "", {"ja"}, {{}}, {}, "float16")),
+            "merge_method: passthrough\ndtype: float32\nout_dtype: float16\nmodels:\n  - model: \"models/ja\"\n");
+}
+
+TEST(MergekitYamlTest, APathCannotBeSaid) {
+  Recipe recipe = OneGroup("", "", {"ja"}, {{}});
+  recipe.path = {{0, 0, 0.5}};
+  const auto written = WriteMergekitYaml(recipe, Names());
+  ASSERT_TRUE(written.ok());
+  EXPECT_FALSE(written->yaml.has_value());
+  EXPECT_THAT(written->reason, HasSubstr("path of hops"));
+}
+
+TEST(MergekitYamlTest, ATokenizerOfAModelThatIsNotMergedCannotBeSaid) {
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
+  recipe.models.push_back({"other", "models/other"});
+  recipe.tokenizer_from = "other";
+  EXPECT_THAT(WriteMergekitYaml(recipe, Names())->reason, HasSubstr("tokenizer comes from 'other'"));
+}
+
+TEST(MergekitYamlTest, FiltersThatWouldCatchOtherTensorsCannotBeSaid) {
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 5}}});
+  AddGroup({"layer.3", {ModelPart::kLayers}, 3, 4}, 1, recipe);
+  const auto written = WriteMergekitYaml(recipe, {"model.embed_tokens.weight", "model.layers.3.model.embed_tokens.weight"});
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_FALSE(written->yaml.has_value());
+  EXPECT_EQ(written->reason, "no list of filters selects tensor 'model.layers.3.model.embed_tokens.weight' alone");
+}
+
+TEST(MergekitYamlTest, BadRecipesAreRefusedLikeByThePlan) {
+  Recipe unknown = OneGroup("tiess", "base", {"ja"}, {{}});
+  EXPECT_THAT(std::string(WriteMergekitYaml(unknown, Names()).status().message()), HasSubstr("did you mean 'ties'?"));
+  Recipe model = OneGroup("ties", "base", {"ja"}, {{}});
+  model.models.clear();
+  EXPECT_THAT(std::string(WriteMergekitYaml(model, Names()).status().message()), HasSubstr("the recipe has no model 'ja'"));
+  Recipe density = OneGroup("ties", "base", {"ja"}, {{{"density", 2}}});
+  EXPECT_THAT(std::string(WriteMergekitYaml(density, Names()).status().message()), HasSubstr("density 2 is not in [0, 1]"));
+}
+
+TEST(MergekitYamlTest, PathsAreQuoted) {
+  Recipe recipe = OneGroup("", "", {"ja"}, {{}});
+  recipe.models[0].path = "a \"b\"\\c: #d";
+  EXPECT_THAT(Yaml(recipe), HasSubstr(R"(model: "a \"b\"\\c: #d")"));
+}
+
+}  // namespace
+}  // namespace merganser
