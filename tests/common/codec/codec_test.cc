@@ -1,0 +1,135 @@
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "common/codec/recipe_codec.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+
+Recipe FullRecipe() {
+  Recipe recipe;
+  recipe.models = {{"base", "/m/base"}, {"ja", "org/ja@main"}};
+  GroupSettings settings;
+  settings.group = {"layers.2-3", {ModelPart::kLayers}, 2, 4, "mlp"};
+  settings.source_parameters = {{{"weight", 0.1 + 0.2}, {"density", 0.5}}};
+  settings.parameters = {{"lambda", 1.25}};
+  recipe.stacks = {{"merge", "ties", "base", {"ja"}, {settings}}, {"ja", "", "", {"ja"}, {}}};
+  recipe.path = {{0, 1, 1.0}, {1, 0, 0.75}};
+  recipe.tokenizer_from = "ja";
+  recipe.dtype = "float16";
+  recipe.mask_seed = ~0ull;
+  return recipe;
+}
+
+JobSpec FullSpec() {
+  JobSpec spec;
+  spec.name = "job";
+  spec.seed = 42;
+  spec.models = {{"base", "/m/base"}, {"ja", "/m/ja"}};
+  spec.parameter = {"ties", "base", {"ja"}, {Granularity::Kind::kFilters, 0, {"self_attn", "mlp"}},
+                    {{"weight", {0, 2}}, {"density", {0.1, 1}}}, {{"lambda", 1.5}}};
+  spec.dtype = "float32";
+  spec.optimizer = {"cma_es", {{"population", 12}, {"sigma0", 1.0 / 6}}, {{"preset", "published"}}};
+  spec.objectives = {{"b", "acc_ja"}};
+  BenchmarkSpec b{"b", "mgsm_ja", "/d.jsonl", "Q: {{question}}\n", 36, std::vector<std::string>{"\n\n"}, "sakana", "ja", 50, "q", "a"};
+  spec.benchmarks = {b};
+  b.name = "c";
+  b.stop = std::vector<std::string>{};
+  spec.held_out = {b};
+  spec.budget = {400, 30, absl::Hours(2), 0.9};
+  spec.max_attempts = 5;
+  return spec;
+}
+
+Candidate FullCandidate() {
+  Candidate c;
+  c.number = 7;
+  c.kind = CandidateKind::kSearch;
+  c.generation = 2;
+  c.proposal = 30;
+  c.genome = {0.1, 1.0 / 3};
+  c.recipe = FullRecipe();
+  c.benchmarks = {"b"};
+  c.state = CandidateState::kSucceeded;
+  c.attempts = {{1, "t1", "w1", absl::FromUnixNanos(1'700'000'000'123'456'789), true, FailureClass::kWorkerLost, "gone"},
+                {2, "t2", "w2", absl::FromUnixSeconds(1'700'000'100), true, std::nullopt, ""}};
+  c.fitness = {0.58};
+  c.metrics = {{"b", {{"acc", 0.6}, {"acc_ja", 0.58}}}};
+  c.record_key = "result:{job-1}:7:2:t2";
+  c.record_sha256 = "ab";
+  c.timings = {1, 2, 3, 4, 5, 6};
+  c.create_time = absl::FromUnixSeconds(1'700'000'000);
+  c.end_time = absl::FromUnixSeconds(1'700'000'200);
+  return c;
+}
+
+TEST(CodecTest, RecipesSurviveTheTrip) {
+  const auto back = FromProto(ToProto(FullRecipe()));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, FullRecipe());
+}
+
+TEST(CodecTest, JobSpecsSurviveTheTrip) {
+  const auto back = ProtoJobCodec().DecodeSpec(ProtoJobCodec().EncodeSpec(FullSpec()));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, FullSpec());
+}
+
+TEST(CodecTest, CandidatesSurviveTheTrip) {
+  const auto back = FromProto(ToProto(FullCandidate()));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, FullCandidate());
+}
+
+TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
+  const absl::Time time = absl::FromUnixNanos(1'700'000'000'000'000'001);
+  CandidateFinished finished{7, CandidateState::kSucceeded, 2, {0.5}, {{"b", {{"acc", 0.5}}}}, "key", "sha", "", {}, {}};
+  JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM"};
+  CandidateFinished prepared{0, CandidateState::kSucceeded, 1, {}, {}, "key", "sha", "", {}, facts};
+  for (const JobEvent& event :
+       {JobEvent{time, CandidatesProposed{{FullCandidate()}}}, JobEvent{time, AttemptStarted{7, 2, "t", "w"}},
+        JobEvent{time, AttemptEnded{7, 1, FailureClass::kTransient, "why"}}, JobEvent{time, finished},
+        JobEvent{time, prepared}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}}}) {
+    const std::string bytes = ProtoJobCodec().EncodeEvent(event);
+    const auto back = ProtoJobCodec().DecodeEvent(bytes);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, event);
+    EXPECT_EQ(ProtoJobCodec().EncodeEvent(*back), bytes);  // equal values, equal bytes: a repeated append is recognized
+  }
+}
+
+TEST(CodecTest, DamagedBytesAreDataLossOrAnotherValue) {
+  const std::string bytes = ProtoJobCodec().EncodeEvent({absl::UnixEpoch(), CandidatesProposed{{FullCandidate()}}});
+  for (size_t n = 0; n < bytes.size(); n += 3) {
+    const auto event = ProtoJobCodec().DecodeEvent(bytes.substr(0, n));
+    if (!event.ok()) {
+      EXPECT_EQ(event.status().code(), absl::StatusCode::kDataLoss);
+    }
+  }
+  EXPECT_EQ(ProtoJobCodec().DecodeEvent("\xff\xff").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ProtoJobCodec().DecodeRecord("").status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(CodecTest, UnknownWordsListTheKnownOnes) {
+  EXPECT_THAT(std::string(ParseCandidateState("suceeded").status().message()), HasSubstr("did you mean 'succeeded'"));
+  v1::Recipe recipe = ToProto(FullRecipe());
+  recipe.mutable_stacks(0)->mutable_settings(0)->mutable_group()->set_parts(0, "layer");
+  EXPECT_THAT(std::string(FromProto(recipe).status().message()),
+              HasSubstr("stacks[0].settings[0].group.parts: unknown part 'layer'; did you mean 'layers'?"));
+}
+
+TEST(CodecTest, MistakesInAJobNameTheField) {
+  v1::JobSpec spec = ToProto(FullSpec());
+  spec.mutable_space()->mutable_parameter()->mutable_bounds()->at("weight").mutable_values()->RemoveLast();
+  EXPECT_THAT(std::string(FromProto(spec).status().message()),
+              HasSubstr("space.parameter.bounds.weight: must be two numbers: [low, high]"));
+  spec = ToProto(FullSpec());
+  spec.mutable_space()->mutable_parameter()->mutable_granularity()->set_string_value("layers");
+  EXPECT_THAT(std::string(FromProto(spec).status().message()), HasSubstr("did you mean 'layer'?"));
+}
+
+}  // namespace
+}  // namespace merganser

@@ -1,0 +1,87 @@
+#include "common/config/job_file.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+TEST(JobFileTest, TheExampleIsValidAndItsPathsAreAbsolute) {
+  const std::string dir = std::string(MG_SOURCE_DIR) + "/examples/ja-math";
+  const auto file = ReadJobFile(dir + "/job.yaml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->spec.models[0].path, dir + "/base");
+  EXPECT_EQ(file->spec.benchmarks[0].data, dir + "/tasks/ja_math.train.jsonl");
+  EXPECT_EQ(file->spec.parameter.granularity.kind, Granularity::Kind::kLayer);
+  EXPECT_EQ(file->spec.optimizer.words.at("preset"), "published");
+}
+
+class JobFileErrorTest : public testing::Test {
+ protected:
+  // The example's job file with `from` replaced by `to`, in a folder of its own beside the example's models.
+  absl::Status ReadWith(const std::string& from, const std::string& to) {
+    const std::string example = std::string(MG_SOURCE_DIR) + "/examples/ja-math";
+    const std::string dir = testing::TempDir() + "/mg_job_file_" + std::to_string(getpid());
+    fs::remove_all(dir);
+    fs::create_directory(dir);
+    for (const char* name : {"base", "ja", "math-en", "tasks"}) {
+      fs::create_directory_symlink(example + "/" + name, dir + "/" + name);
+    }
+    std::stringstream text;
+    text << std::ifstream(example + "/job.yaml").rdbuf();
+    std::string yaml = text.str();
+    const size_t at = yaml.find(from);
+    if (at == std::string::npos) return absl::InternalError("the example lacks " + from);
+    yaml.replace(at, from.size(), to);
+    std::ofstream(dir + "/job.yaml") << yaml;
+    return ReadJobFile(dir + "/job.yaml").status();
+  }
+};
+
+TEST_F(JobFileErrorTest, MissingModelNamesLineAndFolder) {
+  const absl::Status status = ReadWith("{path: ja}", "{path: jaa}");
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("job.yaml:9: models.ja.path: no directory '"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/jaa'"));
+}
+
+TEST_F(JobFileErrorTest, MissingDataNamesTheFile) {
+  const absl::Status status = ReadWith("ja_math.train.jsonl", "ja_math.trian.jsonl");
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("benchmarks.ja_math.data: no file '"));
+}
+
+TEST_F(JobFileErrorTest, InvertedBoundsNameTheLine) {
+  const absl::Status status = ReadWith("{weight: [0, 2]}", "{weight: [2, 0]}");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("job.yaml:17: space.parameter.bounds.weight: low 2 is not below high 0"));
+}
+
+TEST_F(JobFileErrorTest, UnknownMethodListsTheKnownOnes) {
+  EXPECT_THAT(std::string(ReadWith("task_arithmetic ", "taskarithmetic ").message()),
+              HasSubstr("space.parameter.method: unknown method 'taskarithmetic'; known: linear, task_arithmetic"));
+}
+
+TEST_F(JobFileErrorTest, ZeroCandidatesAreRefused) {
+  EXPECT_THAT(std::string(ReadWith("candidates: 400", "candidates: 0").message()), HasSubstr("budget.candidates: "));
+}
+
+TEST_F(JobFileErrorTest, HubIdsWaitForTheWorker) {
+  EXPECT_TRUE(ReadWith("{path: ja}", "{path: org/name@main}").ok());
+}
+
+TEST(JobFileTest, NoSuchFile) {
+  EXPECT_EQ(ReadJobFile("/nowhere/job.yaml").status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace merganser

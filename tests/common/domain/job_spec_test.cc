@@ -1,0 +1,105 @@
+#include "common/domain/job_spec.h"
+
+#include <cmath>
+#include <functional>
+
+#include "common/domain/limits.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::StartsWith;
+
+JobSpec GoodSpec() {
+  JobSpec spec;
+  spec.name = "ja-math";
+  spec.models = {{"base", "/m/base"}, {"ja", "/m/ja"}, {"math", "/m/math"}};
+  spec.parameter = {"task_arithmetic", "base", {"ja", "math"}, {}, {{"weight", {0, 2}}}, {}};
+  spec.objectives = {{"ja_math", "acc_ja"}};
+  BenchmarkSpec benchmark;
+  benchmark.name = "ja_math";
+  benchmark.data = "/d/train.jsonl";
+  spec.benchmarks = {benchmark};
+  spec.budget.candidates = 400;
+  return spec;
+}
+
+TEST(JobSpecTest, GoodSpecIsValid) { EXPECT_EQ(Validate(GoodSpec()), absl::OkStatus()); }
+
+struct Case {
+  std::string name;
+  std::function<void(JobSpec&)> spoil;
+  std::string message;  // the start of it: field, value, bound
+};
+
+class BadJobSpecTest : public testing::TestWithParam<Case> {};
+
+TEST_P(BadJobSpecTest, IsRefusedNamingFieldValueAndBound) {
+  JobSpec spec = GoodSpec();
+  GetParam().spoil(spec);
+  const absl::Status status = Validate(spec);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), StartsWith(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadJobSpecTest,
+    testing::Values(
+        Case{"Name", [](JobSpec& s) { s.name = "a b"; }, "name: 'a b' is not 1 to 63 letters"},
+        Case{"DType", [](JobSpec& s) { s.dtype = "int8"; }, "dtype: unknown 'int8'; known: bfloat16"},
+        Case{"NoModels", [](JobSpec& s) { s.models.clear(); }, "models: at least one"},
+        Case{"ReservedModel", [](JobSpec& s) { s.models[0].name = "average"; }, "models.average: "},
+        Case{"NoPath", [](JobSpec& s) { s.models[1].path = ""; }, "models.ja.path: missing"},
+        Case{"UnusedModel", [](JobSpec& s) { s.parameter.sources.pop_back(); }, "models.math: used by no part"},
+        Case{"UnknownMethod", [](JobSpec& s) { s.parameter.method = "tie"; },
+             "space.parameter.method: unknown method 'tie'; known: linear, task_arithmetic, ties"},
+        Case{"NoBase", [](JobSpec& s) { s.parameter.base = ""; }, "space.parameter.base: missing"},
+        Case{"BaseNotTaken", [](JobSpec& s) { s.parameter.method = "linear"; }, "space.parameter.base: linear takes no base"},
+        Case{"UnknownBase", [](JobSpec& s) { s.parameter.base = "bas"; }, "space.parameter.base: no model 'bas'"},
+        Case{"UnknownSource", [](JobSpec& s) { s.parameter.sources[0] = "jp"; },
+             "space.parameter.sources[0]: no model 'jp'; known: base, ja, math"},
+        Case{"SourceTwice", [](JobSpec& s) { s.parameter.sources[1] = "ja"; }, "space.parameter.sources[1]: 'ja' is named twice"},
+        Case{"BoundsInverted", [](JobSpec& s) { s.parameter.bounds["weight"] = {2, 0}; },
+             "space.parameter.bounds.weight: low 2 is not below high 0"},
+        Case{"BoundsNotFinite", [](JobSpec& s) { s.parameter.bounds["weight"] = {0, INFINITY}; },
+             "space.parameter.bounds.weight: bounds must be finite"},
+        Case{"UnknownParameter", [](JobSpec& s) { s.parameter.bounds["density"] = {0, 1}; },
+             "space.parameter.bounds.density: task_arithmetic has no such parameter per source; known: weight"},
+        Case{"DensityAboveOne",
+             [](JobSpec& s) {
+               s.parameter.method = "ties";
+               s.parameter.bounds["density"] = {0, 1.5};
+             },
+             "space.parameter.bounds.density: [0, 1.5] is not within [0, 1]"},
+        Case{"FixedAndSearched", [](JobSpec& s) { s.parameter.fixed["weight"] = 1; },
+             "space.parameter.fixed.weight: is searched (bounds) and fixed"},
+        Case{"NothingToSearch", [](JobSpec& s) { s.parameter.bounds.clear(); }, "space.parameter.bounds: nothing to search"},
+        Case{"NoBenchmark", [](JobSpec& s) { s.benchmarks.clear(); }, "benchmarks: at least one"},
+        Case{"TooManyNewTokens", [](JobSpec& s) { s.benchmarks[0].max_new_tokens = 100'000; },
+             "benchmarks.ja_math.max_new_tokens: 100000 is not in [1, 32768]"},
+        Case{"HeldOutHasTheSameName", [](JobSpec& s) { s.held_out = s.benchmarks; },
+             "held_out.ja_math: a benchmark of the search has this name"},
+        Case{"NoObjective", [](JobSpec& s) { s.objectives.clear(); }, "objectives: at least one"},
+        Case{"ObjectiveOfNoBenchmark", [](JobSpec& s) { s.objectives[0].benchmark = "x"; },
+             "objectives[0].benchmark: no benchmark 'x'; known: ja_math"},
+        Case{"NoBudget", [](JobSpec& s) { s.budget.candidates = 0; }, "budget: give candidates"},
+        Case{"TooManyCandidates", [](JobSpec& s) { s.budget.candidates = limits::kCandidatesMax + 1; },
+             "budget.candidates: 1000001 is not in [1, 1000000]"},
+        Case{"NoAttempts", [](JobSpec& s) { s.max_attempts = 0; }, "max_attempts: 0 is not in [1, 20]"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(RecipeTest, TensorsBelongToGroupsByPartLayerAndName) {
+  const TensorGroup middle{"layers.2-3", {ModelPart::kLayers}, 2, 4, ""};
+  EXPECT_TRUE(Belongs(middle, ModelPart::kLayers, 2, "model.layers.2.mlp.up_proj.weight"));
+  EXPECT_FALSE(Belongs(middle, ModelPart::kLayers, 4, "model.layers.4.mlp.up_proj.weight"));
+  EXPECT_FALSE(Belongs(middle, ModelPart::kHead, 0, "lm_head.weight"));
+  const TensorGroup mlp{"mlp", {}, 0, -1, "mlp"};
+  EXPECT_TRUE(Belongs(mlp, ModelPart::kLayers, 5, "model.layers.5.mlp.up_proj.weight"));
+  EXPECT_FALSE(Belongs(mlp, ModelPart::kEmbedding, 0, "model.embed_tokens.weight"));
+  EXPECT_TRUE(Belongs(TensorGroup{}, ModelPart::kNorm, 0, "model.norm.weight"));
+}
+
+}  // namespace
+}  // namespace merganser
