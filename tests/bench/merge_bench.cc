@@ -1,7 +1,8 @@
 // Speed of materializing one candidate, next to copying as many bytes as the result has.
 //   build/bin/bench/merge_bench [--benchmark_filter=ties]
-// Synthetic bf16 sources: eight tensors of 8 Mi elements (64 Mi parameters), a base and two fine-tunes. Counters: bytes_per_second
-// of result; read_write_GBps counts what one pass reads and writes; vs_memcpy is the result's rate over memcpy's (measured first).
+// Synthetic bf16 sources: eight tensors of 8 Mi elements (64 Mi parameters), a base and two
+// fine-tunes. Counters: bytes_per_second of result; read_write_GBps counts what one pass reads and
+// writes; vs_memcpy is the result's rate over memcpy's (measured first).
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ struct World {
 
   World() {
     std::vector<ArenaTensor> tensors;
-    for (int t = 0; t < kTensors; ++t) tensors.push_back({"model.layers." + std::to_string(t) + ".mlp.up_proj.weight", {kElements}});
+    for (int t = 0; t < kTensors; ++t)
+      tensors.push_back({"model.layers." + std::to_string(t) + ".mlp.up_proj.weight", {kElements}});
     const ArenaLayout layout = *ArenaLayout::Create(tensors);
     std::map<std::string, MergeSources::Model> models;
     std::vector<float> base(kElements), values(kElements);
@@ -51,7 +53,8 @@ struct World {
         for (int64_t i = 0; i < kElements; ++i) values[i] += base[i];
         std::byte* data = bytes->data() + t * kElements * 2;
         StoreBlock(DType::kBF16, values.data(), kElements, data);
-        model.tensors.push_back({tensors[t].name, DType::kBF16, {kElements}, absl::MakeConstSpan(data, kElements * 2)});
+        model.tensors.push_back(
+            {tensors[t].name, DType::kBF16, {kElements}, absl::MakeConstSpan(data, kElements * 2)});
       }
       models[name] = std::move(model);
     }
@@ -89,7 +92,8 @@ void Merge(benchmark::State& state, const std::string& method, double density) {
   std::map<std::string, double> own = {{"weight", 0.6}};
   if (density < 1) own["density"] = density;
   Recipe recipe;
-  Stack stack{"merged", method, method == "linear" ? "" : "base", {"a", "b"}, {{{"all"}, {own, own}, {}}}};
+  Stack stack{
+      "merged", method, method == "linear" ? "" : "base", {"a", "b"}, {{{"all"}, {own, own}, {}}}};
   const MergePlan plan = *MergePlan::Build(recipe, stack, world.sources);
   materializer->Prepare(plan);
   const auto start = std::chrono::steady_clock::now();
@@ -113,11 +117,15 @@ int main(int argc, char** argv) {
     const char* method;
     double density;
     int orders;
-  } cases[] = {{"linear", "linear", 1, 0},           {"task_arithmetic", "task_arithmetic", 1, 0},
-               {"ties_order", "ties", 0.5, 1},       {"ties_histogram", "ties", 0.5, 0},
-               {"dare_linear", "dare_linear", 0.5, 0}, {"dare_ties", "dare_ties", 0.5, 0}};
+  } cases[] = {{"linear", "linear", 1, 0},
+               {"task_arithmetic", "task_arithmetic", 1, 0},
+               {"ties_order", "ties", 0.5, 1},
+               {"ties_histogram", "ties", 0.5, 0},
+               {"dare_linear", "dare_linear", 0.5, 0},
+               {"dare_ties", "dare_ties", 0.5, 0}};
   for (const auto& c : cases) {
-    benchmark::RegisterBenchmark(c.name, [c](benchmark::State& s) { Merge(s, c.method, c.density); })
+    benchmark::RegisterBenchmark(c.name,
+                                 [c](benchmark::State& s) { Merge(s, c.method, c.density); })
         ->Args({1, c.orders})
         ->Args({threads, c.orders})
         ->UseRealTime()

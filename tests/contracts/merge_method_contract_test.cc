@@ -40,14 +40,16 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
   }
 
   // Three tensors: below a block, several blocks, several chunks.
-  static std::vector<NamedTensor> Tensors(uint64_t seed, float sigma, const std::vector<NamedTensor>& around = {}) {
+  static std::vector<NamedTensor> Tensors(uint64_t seed, float sigma,
+                                          const std::vector<NamedTensor>& around = {}) {
     std::vector<NamedTensor> tensors = {{"model.norm.weight", {37}, {}},
                                         {"model.layers.0.mlp.up_proj.weight", {70, 200}, {}},
                                         {"model.embed_tokens.weight", {1001, 150}, {}}};
     for (size_t t = 0; t < tensors.size(); ++t) {
       int64_t count = 1;
       for (const int64_t dim : tensors[t].shape) count *= dim;
-      tensors[t].values = Gaussian(count, seed + 100 * t, sigma, around.empty() ? Values{} : around[t].values);
+      tensors[t].values =
+          Gaussian(count, seed + 100 * t, sigma, around.empty() ? Values{} : around[t].values);
     }
     return tensors;
   }
@@ -55,7 +57,9 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
   std::shared_ptr<const MergeSources> Family(bool identical = false) const {
     const auto base = Tensors(1, 0.5f);
     const auto a = Tensors(2, 0.1f, base), b = identical ? a : Tensors(3, 0.1f, base);
-    return *MergeSources::Create({{"base", MakeModel(base, dtype())}, {"a", MakeModel(a, dtype())}, {"b", MakeModel(b, dtype())}},
+    return *MergeSources::Create({{"base", MakeModel(base, dtype())},
+                                  {"a", MakeModel(a, dtype())},
+                                  {"b", MakeModel(b, dtype())}},
                                  MakeLayout(base, dtype()));
   }
 
@@ -69,10 +73,14 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
     return all;
   }
 
-  std::vector<Values> Merge(const std::shared_ptr<const MergeSources>& sources, const std::vector<std::string>& names,
-                            const std::vector<Parameters>& own, const MaterializerOptions& options = {},
+  std::vector<Values> Merge(const std::shared_ptr<const MergeSources>& sources,
+                            const std::vector<std::string>& names,
+                            const std::vector<Parameters>& own,
+                            const MaterializerOptions& options = {},
                             const Parameters& whole = {}) const {
-    const auto merged = MergeAll(OneGroup(method(), base(), names, own, whole, std::string(ConfigName(dtype()))), sources, options);
+    const auto merged =
+        MergeAll(OneGroup(method(), base(), names, own, whole, std::string(ConfigName(dtype()))),
+                 sources, options);
     EXPECT_TRUE(merged.ok()) << merged.status();
     return merged.ok() ? *merged : std::vector<Values>{};
   }
@@ -89,24 +97,28 @@ TEST_P(MergeMethodContractTest, IdenticalSourcesGiveThatSource) {
   const auto merged = Merge(sources, {"a", "b"}, {Source(0.5, 1), Source(0.5, 1)});
   const auto want = Stored(*sources, sources->IndexOf("a"));
   for (size_t t = 0; t < want.size(); ++t) {
-    for (size_t i = 0; i < want[t].size(); ++i) ASSERT_NEAR(merged[t][i], want[t][i], Tolerance(want[t][i])) << t << ":" << i;
+    for (size_t i = 0; i < want[t].size(); ++i)
+      ASSERT_NEAR(merged[t][i], want[t][i], Tolerance(want[t][i])) << t << ":" << i;
   }
 }
 
 TEST_P(MergeMethodContractTest, ZeroWeightsGiveTheBaseBitForBit) {
   if (!signature().needs_base) GTEST_SKIP() << method() << " has no base";
   const auto sources = Family();
-  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0, 0.5), Source(0, 0.7)}), Stored(*sources, sources->IndexOf("base")));
+  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0, 0.5), Source(0, 0.7)}),
+            Stored(*sources, sources->IndexOf("base")));
 }
 
 TEST_P(MergeMethodContractTest, DensityZeroGivesTheBaseBitForBit) {
   if (!Takes("density")) GTEST_SKIP() << method() << " has no density";
   const auto sources = Family();
-  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0), Source(1, 0)}), Stored(*sources, sources->IndexOf("base")));
+  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0), Source(1, 0)}),
+            Stored(*sources, sources->IndexOf("base")));
 }
 
 TEST_P(MergeMethodContractTest, TwoSourcesMayChangePlacesWithTheirParameters) {
-  // With two sources every sum has two terms, so even the bits agree; masks follow the model's name, not its place.
+  // With two sources every sum has two terms, so even the bits agree; masks follow the model's
+  // name, not its place.
   const auto sources = Family();
   EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0.6, 0.4), Source(0.3, 0.8)}),
             Merge(sources, {"b", "a"}, {Source(0.3, 0.8), Source(0.6, 0.4)}));
@@ -124,12 +136,15 @@ TEST_P(MergeMethodContractTest, BlocksAndThreadsDoNotChangeABit) {
   const auto want = Merge(sources, {"a", "b"}, own, {.threads = 1});
   EXPECT_EQ(Merge(sources, {"a", "b"}, own, {.threads = 4}), want);
   EXPECT_EQ(Merge(sources, {"a", "b"}, own, {.threads = 2, .block_elements = 64}), want);
-  EXPECT_EQ(Merge(sources, {"a", "b"}, own, {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}), want);
+  EXPECT_EQ(Merge(sources, {"a", "b"}, own,
+                  {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}),
+            want);
 }
 
 TEST_P(MergeMethodContractTest, LambdaZeroGivesTheBase) {
   const auto& whole = signature().parameters;
-  if (std::find(whole.begin(), whole.end(), "lambda") == whole.end()) GTEST_SKIP() << method() << " has no lambda";
+  if (std::find(whole.begin(), whole.end(), "lambda") == whole.end())
+    GTEST_SKIP() << method() << " has no lambda";
   const auto sources = Family();
   EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0.5), Source(1, 0.5)}, {}, {{"lambda", 0}}),
             Stored(*sources, sources->IndexOf("base")));
@@ -166,9 +181,11 @@ std::vector<std::string> MethodNames() {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllMethods, MergeMethodContractTest,
-                         ::testing::Combine(::testing::ValuesIn(MethodNames()), ::testing::ValuesIn(kStored)),
+                         ::testing::Combine(::testing::ValuesIn(MethodNames()),
+                                            ::testing::ValuesIn(kStored)),
                          [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::string(Name(std::get<1>(info.param)));
+                           return std::get<0>(info.param) + "_" +
+                                  std::string(Name(std::get<1>(info.param)));
                          });
 
 TEST(MergeMethodRegistryTest, HasExactlyTheMethodsThatJobsMayName) {

@@ -30,23 +30,28 @@ absl::StatusOr<ArenaLayout> ArenaLayout::Create(std::vector<ArenaTensor> tensors
   ArenaLayout layout;
   int64_t offset = 0;
   for (const ArenaTensor& tensor : tensors) {
-    if (tensor.dtype != DType::kBF16 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kF32) {
-      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has type ",
-                                                     Name(tensor.dtype), "; merges are stored as BF16, F16 or F32"));
+    if (tensor.dtype != DType::kBF16 && tensor.dtype != DType::kF16 &&
+        tensor.dtype != DType::kF32) {
+      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name,
+                                                     "' has type ", Name(tensor.dtype),
+                                                     "; merges are stored as BF16, F16 or F32"));
     }
     int64_t bytes = SizeOf(tensor.dtype);
     for (const int64_t dim : tensor.shape) {
       if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes) || bytes > (int64_t{1} << 56)) {
-        return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has no valid shape [",
+        return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name,
+                                                       "' has no valid shape [",
                                                        absl::StrJoin(tensor.shape, ", "), "]"));
       }
     }
     if (!layout.index_of_.emplace(tensor.name, static_cast<int>(layout.offsets_.size())).second) {
-      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' is listed twice"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("arena layout: tensor '", tensor.name, "' is listed twice"));
     }
     layout.offsets_.push_back(offset);
     offset = RoundUp(offset + bytes, kAlignment);
-    if (offset > (int64_t{1} << 56)) return absl::InvalidArgumentError("arena layout: the sizes overflow");
+    if (offset > (int64_t{1} << 56))
+      return absl::InvalidArgumentError("arena layout: the sizes overflow");
   }
   layout.total_bytes_ = offset;
   layout.tensors_ = std::move(tensors);
@@ -59,14 +64,17 @@ int ArenaLayout::IndexOf(absl::string_view name) const {
 }
 
 absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout) {
-  const size_t bytes = static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
+  const size_t bytes =
+      static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
   void* buffer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (buffer == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for the merged weights: ", layout.TotalBytes(), " bytes wanted"));
   }
-  madvise(buffer, bytes, MADV_HUGEPAGE);  // advice only: without huge pages the merge is merely slower
-  return std::unique_ptr<Arena>(new Arena(std::move(layout), static_cast<std::byte*>(buffer), bytes));
+  madvise(buffer, bytes,
+          MADV_HUGEPAGE);  // advice only: without huge pages the merge is merely slower
+  return std::unique_ptr<Arena>(
+      new Arena(std::move(layout), static_cast<std::byte*>(buffer), bytes));
 }
 
 Arena::~Arena() { munmap(buffer_, mapped_); }
@@ -81,13 +89,14 @@ std::string WeightsSha256(const Arena& arena) {
   const std::vector<ArenaTensor>& tensors = arena.layout().tensors();
   std::vector<int> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return tensors[a].name < tensors[b].name; });
   std::string lines;
   for (const int i : order) {
     const absl::string_view bytes(reinterpret_cast<const char*>(arena.data(i)),
                                   static_cast<size_t>(tensors[i].NumBytes()));
-    absl::StrAppend(&lines, tensors[i].name, " ", Name(tensors[i].dtype), " [", absl::StrJoin(tensors[i].shape, ","), "] ",
-                    Sha256Hex(bytes), "\n");
+    absl::StrAppend(&lines, tensors[i].name, " ", Name(tensors[i].dtype), " [",
+                    absl::StrJoin(tensors[i].shape, ","), "] ", Sha256Hex(bytes), "\n");
   }
   return Sha256Hex(lines);
 }

@@ -1,4 +1,5 @@
-// Where the weights of one candidate lie: an ordered list of tensors, packed into one buffer that every candidate reuses.
+// Where the weights of one candidate lie: an ordered list of tensors, packed into one buffer that
+// every candidate reuses.
 #ifndef MERGANSER_WORKER_MERGE_ARENA_H_
 #define MERGANSER_WORKER_MERGE_ARENA_H_
 
@@ -28,12 +29,13 @@ struct ArenaTensor {
   bool operator==(const ArenaTensor&) const = default;
 };
 
-// Immutable. Tensors lie in the given order, each on a 64-byte boundary; so neighbours whose sizes are multiples of 64 bytes
-// (q, k, v of one layer; gate, up) follow each other without a gap and can be read as one matrix.
+// Immutable. Tensors lie in the given order, each on a 64-byte boundary; so neighbours whose sizes
+// are multiples of 64 bytes (q, k, v of one layer; gate, up) follow each other without a gap and
+// can be read as one matrix.
 class ArenaLayout {
  public:
-  // InvalidArgument: no tensor, a name given twice, a negative dimension, a size that overflows, or a type other than BF16,
-  // F16 and F32.
+  // InvalidArgument: no tensor, a name given twice, a negative dimension, a size that overflows, or
+  // a type other than BF16, F16 and F32.
   static absl::StatusOr<ArenaLayout> Create(std::vector<ArenaTensor> tensors);
 
   const std::vector<ArenaTensor>& tensors() const { return tensors_; }
@@ -51,8 +53,8 @@ class ArenaLayout {
   int64_t total_bytes_ = 0;
 };
 
-// The buffer. Allocated once and zeroed; the kernel is asked for huge pages. Not copyable or movable: pointers into it stay
-// valid for its life. Threading: that of plain memory.
+// The buffer. Allocated once and zeroed; the kernel is asked for huge pages. Not copyable or
+// movable: pointers into it stay valid for its life. Threading: that of plain memory.
 class Arena {
  public:
   struct View {
@@ -82,8 +84,8 @@ class Arena {
   const size_t mapped_;  // bytes
 };
 
-// SHA-256 (hexadecimal) of the weights as stored: of the lines "name dtype shape sha256(bytes)" of all tensors, in the order
-// of their names. So it does not depend on the layout's order.
+// SHA-256 (hexadecimal) of the weights as stored: of the lines "name dtype shape sha256(bytes)" of
+// all tensors, in the order of their names. So it does not depend on the layout's order.
 std::string WeightsSha256(const Arena& arena);
 
 }  // namespace merganser

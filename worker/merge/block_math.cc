@@ -8,12 +8,13 @@
 
 namespace merganser {
 
-MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t count, float* __restrict acc) {
+MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t count,
+                               float* __restrict acc) {
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * x[i];
 }
 
-MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base, float weight,
-                                         int64_t count, float* __restrict acc) {
+MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base,
+                                         float weight, int64_t count, float* __restrict acc) {
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * (x[i] - base[i]);
 }
 
@@ -29,11 +30,13 @@ MG_MULTIVERSION void Divide(float divisor, int64_t count, float* x) {
   for (int64_t i = 0; i < count; ++i) x[i] /= divisor;
 }
 
-MG_MULTIVERSION void DivideEach(const float* __restrict divisors, int64_t count, float* __restrict x) {
+MG_MULTIVERSION void DivideEach(const float* __restrict divisors, int64_t count,
+                                float* __restrict x) {
   for (int64_t i = 0; i < count; ++i) x[i] /= divisors[i];
 }
 
-MG_MULTIVERSION void AddToBase(const float* base, const float* x, float factor, int64_t count, float* out) {
+MG_MULTIVERSION void AddToBase(const float* base, const float* x, float factor, int64_t count,
+                               float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = base[i] + factor * x[i];
 }
 
@@ -50,12 +53,14 @@ MG_MULTIVERSION void KeepFrom(uint32_t threshold, int64_t count, float* x) {
 }  // namespace
 
 void Trim(const MagnitudeCut& cut, int64_t first, int64_t count, float* x) {
-  const int64_t equal_end = std::clamp<int64_t>(cut.last_index == INT64_MAX ? count : cut.last_index + 1 - first, 0, count);
+  const int64_t equal_end = std::clamp<int64_t>(
+      cut.last_index == INT64_MAX ? count : cut.last_index + 1 - first, 0, count);
   KeepFrom(cut.threshold, equal_end, x);
   KeepFrom(cut.threshold + 1, count - equal_end, x + equal_end);
 }
 
-MG_MULTIVERSION void KeepMasked(const uint32_t* __restrict words, uint32_t limit, int64_t count, float* __restrict x) {
+MG_MULTIVERSION void KeepMasked(const uint32_t* __restrict words, uint32_t limit, int64_t count,
+                                float* __restrict x) {
   for (int64_t i = 0; i < count; ++i) x[i] = words[i] <= limit ? x[i] : 0.0f;
 }
 
@@ -80,7 +85,8 @@ MG_MULTIVERSION void SumAgreeing(float* const* x, const float* weights, int sour
         weight_sum[at + i] += signed_to_majority > 0 ? weight : 0.0f;
       }
     }
-    for (int64_t i = 0; i < n; ++i) weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
+    for (int64_t i = 0; i < n; ++i)
+      weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
   }
 }
 

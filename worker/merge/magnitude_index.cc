@@ -51,7 +51,8 @@ MagnitudeIndex MagnitudeIndex::BuildOrder(const FloatTensor& base, const FloatTe
   MagnitudeIndex index;
   index.base_ = base;
   index.source_ = source;
-  // Least significant digit first, 16 and then 15 bits, of the complemented magnitude: stable, so equal ones stay in order.
+  // Least significant digit first, 16 and then 15 bits, of the complemented magnitude: stable, so
+  // equal ones stay in order.
   std::vector<uint32_t> keys(n), order(n);
   index.order_.resize(n);
   std::vector<uint32_t> low(1 << 16), high(1 << 15);
@@ -92,7 +93,8 @@ MagnitudeIndex MagnitudeIndex::BuildHistogram(const FloatTensor& base, const Flo
   index.first_bin_ = static_cast<int>(first - bins.begin());
   index.at_or_above_.assign(first, end);
   index.at_or_above_.push_back(0);
-  for (size_t i = index.at_or_above_.size() - 1; i-- > 0;) index.at_or_above_[i] += index.at_or_above_[i + 1];
+  for (size_t i = index.at_or_above_.size() - 1; i-- > 0;)
+    index.at_or_above_[i] += index.at_or_above_[i + 1];
   return index;
 }
 

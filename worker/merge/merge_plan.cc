@@ -20,14 +20,17 @@ absl::Status Bad(absl::string_view where, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
 }
 
-absl::Status CheckNames(const std::map<std::string, double>& given, const std::vector<std::string>& known,
-                        absl::string_view where, absl::string_view method) {
+absl::Status CheckNames(const std::map<std::string, double>& given,
+                        const std::vector<std::string>& known, absl::string_view where,
+                        absl::string_view method) {
   for (const auto& [name, value] : given) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return Bad(where, absl::StrCat(method, " has no parameter '", name, "' here", DidYouMean(name, known)));
+      return Bad(where, absl::StrCat(method, " has no parameter '", name, "' here",
+                                     DidYouMean(name, known)));
     }
     // Weights are used as fp32; what overflows it would only show up as infinite results.
-    if (!std::isfinite(static_cast<float>(value))) return Bad(where, absl::StrCat(name, " ", value, " is not finite"));
+    if (!std::isfinite(static_cast<float>(value)))
+      return Bad(where, absl::StrCat(name, " ", value, " is not finite"));
   }
   return absl::OkStatus();
 }
@@ -37,7 +40,8 @@ double Get(const std::map<std::string, double>& given, const std::string& name, 
   return it == given.end() ? otherwise : it->second;
 }
 
-absl::Status CheckSwitch(const std::map<std::string, double>& given, const std::string& name, absl::string_view where) {
+absl::Status CheckSwitch(const std::map<std::string, double>& given, const std::string& name,
+                         absl::string_view where) {
   const double value = Get(given, name, 0);
   if (value == 0 || value == 1) return absl::OkStatus();
   return Bad(where, absl::StrCat(name, " ", value, " is neither 0 nor 1"));
@@ -48,8 +52,8 @@ absl::Status CheckDtype(const Recipe& recipe, const ArenaLayout& layout) {
   if (!dtype.ok()) return Annotate(dtype.status(), "recipe.dtype");
   for (const ArenaTensor& tensor : layout.tensors()) {
     if (tensor.dtype != *dtype) {
-      return Bad("recipe.dtype", absl::StrCat(recipe.dtype, ", but tensor '", tensor.name, "' is to be stored as ",
-                                              ConfigName(tensor.dtype)));
+      return Bad("recipe.dtype", absl::StrCat(recipe.dtype, ", but tensor '", tensor.name,
+                                              "' is to be stored as ", ConfigName(tensor.dtype)));
     }
   }
   return absl::OkStatus();
@@ -60,23 +64,26 @@ absl::Status CheckDtype(const Recipe& recipe, const ArenaLayout& layout) {
 int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor_name) {
   for (size_t g = 0; g < stack.settings.size(); ++g) {
     const TensorGroup& group = stack.settings[g].group;
-    const bool belongs = role.part.has_value()
-                             ? Belongs(group, *role.part, role.layer, tensor_name)
-                             : group.parts.empty() && group.first_layer == 0 && group.end_layer < 0 &&
-                                   absl::StrContains(tensor_name, group.filter);
+    const bool belongs = role.part.has_value() ? Belongs(group, *role.part, role.layer, tensor_name)
+                                               : group.parts.empty() && group.first_layer == 0 &&
+                                                     group.end_layer < 0 &&
+                                                     absl::StrContains(tensor_name, group.filter);
     if (belongs) return static_cast<int>(g);
   }
   return -1;
 }
 
-absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, const MergeMethod& method) {
+absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
+                                              const MergeMethod& method) {
   const GroupSettings& given = stack.settings[group];
   const MethodSignature* signature = FindMethod(method.name());
-  if (signature == nullptr) return absl::InternalError(absl::StrCat("method '", method.name(), "' has no signature"));
-  const std::string where = absl::StrCat("stack '", stack.name, "', group '", given.group.name, "'");
+  if (signature == nullptr)
+    return absl::InternalError(absl::StrCat("method '", method.name(), "' has no signature"));
+  const std::string where =
+      absl::StrCat("stack '", stack.name, "', group '", given.group.name, "'");
   if (given.source_parameters.size() != stack.sources.size()) {
-    return Bad(where, absl::StrCat("parameters of ", given.source_parameters.size(), " sources; the stack has ",
-                                   stack.sources.size()));
+    return Bad(where, absl::StrCat("parameters of ", given.source_parameters.size(),
+                                   " sources; the stack has ", stack.sources.size()));
   }
   MergeSettings settings;
   double weight_sum = 0;
@@ -88,7 +95,8 @@ absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, con
     settings.densities.push_back(Get(own, "density", 1));
     weight_sum += static_cast<float>(settings.weights.back());
     const double density = settings.densities.back();
-    if (density < 0 || density > 1) return Bad(at, absl::StrCat("density ", density, " is not in [0, 1]"));
+    if (density < 0 || density > 1)
+      return Bad(at, absl::StrCat("density ", density, " is not in [0, 1]"));
   }
   MG_RETURN_IF_ERROR(CheckNames(given.parameters, signature->parameters, where, method.name()));
   MG_RETURN_IF_ERROR(CheckSwitch(given.parameters, "normalize", where));
@@ -105,7 +113,8 @@ absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, con
 absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& stack,
                                            std::shared_ptr<const MergeSources> sources) {
   if (!recipe.path.empty()) {
-    return absl::UnimplementedError("data-flow recipes: this recipe has a path of hops; only merged weights are supported");
+    return absl::UnimplementedError(
+        "data-flow recipes: this recipe has a path of hops; only merged weights are supported");
   }
   const std::string where = absl::StrCat("stack '", stack.name, "'");
   MergePlan plan;
@@ -116,8 +125,11 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   }
   for (const std::string& source : stack.sources) {
     const int i = sources->IndexOf(source);
-    if (i < 0) return Bad(where, absl::StrCat("no model '", source, "'", DidYouMean(source, sources->names())));
-    if (std::find(plan.models_.begin(), plan.models_.end(), i) != plan.models_.end() || source == stack.base) {
+    if (i < 0)
+      return Bad(where,
+                 absl::StrCat("no model '", source, "'", DidYouMean(source, sources->names())));
+    if (std::find(plan.models_.begin(), plan.models_.end(), i) != plan.models_.end() ||
+        source == stack.base) {
       return Bad(where, absl::StrCat("model '", source, "' is named twice"));
     }
     plan.models_.push_back(i);
@@ -126,7 +138,8 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   plan.mask_seed_ = recipe.mask_seed;
   if (stack.method.empty()) {
     if (stack.sources.size() != 1 || !stack.base.empty()) {
-      return Bad(where, "without a method it is a copy of one source; name a method to merge several");
+      return Bad(where,
+                 "without a method it is a copy of one source; name a method to merge several");
     }
     return plan;
   }
@@ -135,33 +148,41 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   if (plan.method_ == nullptr || signature == nullptr) {
     std::vector<std::string> known;
     for (const MergeMethod* method : AllMergeMethods()) known.emplace_back(method->name());
-    return Bad(where, absl::StrCat("unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
+    return Bad(where, absl::StrCat("unknown method '", stack.method, "'",
+                                   DidYouMean(stack.method, known)));
   }
-  if (signature->needs_base && stack.base.empty()) return Bad(where, absl::StrCat(stack.method, " needs a base"));
+  if (signature->needs_base && stack.base.empty())
+    return Bad(where, absl::StrCat(stack.method, " needs a base"));
   if (!signature->needs_base && !stack.base.empty()) {
-    return Bad(where, absl::StrCat(stack.method, " takes no base; name '", stack.base, "' among the sources"));
+    return Bad(where, absl::StrCat(stack.method, " takes no base; name '", stack.base,
+                                   "' among the sources"));
   }
   if (signature->needs_base) {
     const int base = plan.sources_->IndexOf(stack.base);
     if (base < 0) {
-      return Bad(where, absl::StrCat("no model '", stack.base, "'", DidYouMean(stack.base, plan.sources_->names())));
+      return Bad(where, absl::StrCat("no model '", stack.base, "'",
+                                     DidYouMean(stack.base, plan.sources_->names())));
     }
     plan.base_ = base;
   }
   for (size_t g = 0; g < stack.settings.size(); ++g) {
-    MG_ASSIGN_OR_RETURN(MergeSettings settings, ResolveSettings(stack, static_cast<int>(g), *plan.method_));
+    MG_ASSIGN_OR_RETURN(MergeSettings settings,
+                        ResolveSettings(stack, static_cast<int>(g), *plan.method_));
     plan.settings_.push_back(std::move(settings));
   }
   const std::vector<ArenaTensor>& tensors = plan.sources_->layout().tensors();
   for (size_t t = 0; t < tensors.size(); ++t) {
-    plan.group_of_.push_back(GroupOf(stack, plan.sources_->role(static_cast<int>(t)), tensors[t].name));
-    if (plan.group_of_.back() < 0) return Bad(where, absl::StrCat("no group takes tensor '", tensors[t].name, "'"));
+    plan.group_of_.push_back(
+        GroupOf(stack, plan.sources_->role(static_cast<int>(t)), tensors[t].name));
+    if (plan.group_of_.back() < 0)
+      return Bad(where, absl::StrCat("no group takes tensor '", tensors[t].name, "'"));
   }
   return plan;
 }
 
 bool MergePlan::rescales() const {
-  return std::any_of(settings_.begin(), settings_.end(), [](const MergeSettings& s) { return s.rescale; });
+  return std::any_of(settings_.begin(), settings_.end(),
+                     [](const MergeSettings& s) { return s.rescale; });
 }
 
 }  // namespace merganser

@@ -23,21 +23,24 @@ struct MergeSettings {
   bool rescale = false;
 };
 
-// Index in stack.settings of the first group that the tensor belongs to, or -1. A tensor of a part that recipes do not know
-// belongs to groups without parts and layer bounds.
+// Index in stack.settings of the first group that the tensor belongs to, or -1. A tensor of a part
+// that recipes do not know belongs to groups without parts and layer bounds.
 int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor_name);
 
-// Checks and completes stack.settings[group]. Defaults: weight 1, density 1, lambda 1; normalize and rescale as in mergekit
-// (merge_method.h). InvalidArgument naming stack, group, parameter, source, value and bound.
-absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, const MergeMethod& method);
+// Checks and completes stack.settings[group]. Defaults: weight 1, density 1, lambda 1; normalize
+// and rescale as in mergekit (merge_method.h). InvalidArgument naming stack, group, parameter,
+// source, value and bound.
+absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
+                                              const MergeMethod& method);
 
 // Immutable; cheap to build per candidate.
 class MergePlan {
  public:
-  // Resolves `stack` of `recipe`. InvalidArgument (message names the stack, the group and the value): an unknown method or
-  // parameter (with the nearest name), an unknown model, one named twice, a base that is missing or not taken, a weight that is not finite, a
-  // density outside [0, 1], weights that sum to 0 where they are divided by, a tensor that no group takes, or a dtype other
-  // than the layout's. Unimplemented: a recipe with a path.
+  // Resolves `stack` of `recipe`. InvalidArgument (message names the stack, the group and the
+  // value): an unknown method or parameter (with the nearest name), an unknown model, one named
+  // twice, a base that is missing or not taken, a weight that is not finite, a density outside [0,
+  // 1], weights that sum to 0 where they are divided by, a tensor that no group takes, or a dtype
+  // other than the layout's. Unimplemented: a recipe with a path.
   static absl::StatusOr<MergePlan> Build(const Recipe& recipe, const Stack& stack,
                                          std::shared_ptr<const MergeSources> sources);
 

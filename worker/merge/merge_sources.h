@@ -17,11 +17,13 @@
 
 namespace merganser {
 
-// Immutable; any thread. Shared by the materializer and the plans made for it. Models are numbered in the order of their names.
+// Immutable; any thread. Shared by the materializer and the plans made for it. Models are numbered
+// in the order of their names.
 class MergeSources {
  public:
-  // A model as its tensors. `label` is what messages call it (a directory); `tied_head` says that an lm_head of its own is of no
-  // meaning. `owner` keeps the tensors' bytes alive (a Checkpoint, shared with whoever else reads it; may be null).
+  // A model as its tensors. `label` is what messages call it (a directory); `tied_head` says that
+  // an lm_head of its own is of no meaning. `owner` keeps the tensors' bytes alive (a Checkpoint,
+  // shared with whoever else reads it; may be null).
   struct Model {
     std::string label;
     std::vector<TensorView> tensors;
@@ -29,13 +31,15 @@ class MergeSources {
     std::shared_ptr<const void> owner;
   };
 
-  // Every tensor of the layout must be in every model with the layout's shape and a floating-point type, and every tensor of
-  // every model in the layout (but for lm_head where the model ties it and the layout has none).
-  // InvalidArgument otherwise; the message names the tensor, both models and both shapes.
-  static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(const std::map<std::string, Model>& models,
-                                                                    ArenaLayout layout);
+  // Every tensor of the layout must be in every model with the layout's shape and a floating-point
+  // type, and every tensor of every model in the layout (but for lm_head where the model ties it
+  // and the layout has none). InvalidArgument otherwise; the message names the tensor, both models
+  // and both shapes.
   static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
-      const std::map<std::string, std::shared_ptr<const Checkpoint>>& checkpoints, ArenaLayout layout);
+      const std::map<std::string, Model>& models, ArenaLayout layout);
+  static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
+      const std::map<std::string, std::shared_ptr<const Checkpoint>>& checkpoints,
+      ArenaLayout layout);
 
   const ArenaLayout& layout() const { return layout_; }
   // In order; index = number of the model.

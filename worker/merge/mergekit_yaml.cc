@@ -31,9 +31,12 @@ std::string Number(double value) {
 std::string Quoted(absl::string_view text) {
   std::string quoted = "\"";
   for (const unsigned char c : text) {
-    if (c == '"' || c == '\\') absl::StrAppend(&quoted, "\\", std::string(1, c));
-    else if (c < 0x20) absl::StrAppend(&quoted, "\\x", absl::Hex(c, absl::kZeroPad2));
-    else quoted += static_cast<char>(c);
+    if (c == '"' || c == '\\')
+      absl::StrAppend(&quoted, "\\", std::string(1, c));
+    else if (c < 0x20)
+      absl::StrAppend(&quoted, "\\x", absl::Hex(c, absl::kZeroPad2));
+    else
+      quoted += static_cast<char>(c);
   }
   return quoted + "\"";
 }
@@ -48,10 +51,14 @@ struct Unit {
 std::string UnitFilter(absl::string_view tensor, const TensorRole& role) {
   if (!role.part.has_value()) return std::string(tensor);
   switch (*role.part) {
-    case ModelPart::kLayers: return absl::StrCat("model.layers.", role.layer, ".");
-    case ModelPart::kEmbedding: return "model.embed_tokens.";
-    case ModelPart::kNorm: return "model.norm.";
-    case ModelPart::kHead: return "lm_head.";
+    case ModelPart::kLayers:
+      return absl::StrCat("model.layers.", role.layer, ".");
+    case ModelPart::kEmbedding:
+      return "model.embed_tokens.";
+    case ModelPart::kNorm:
+      return "model.norm.";
+    case ModelPart::kHead:
+      return "lm_head.";
   }
   return std::string(tensor);
 }
@@ -62,14 +69,16 @@ struct GroupFilter {
   int group;
 };
 
-absl::StatusOr<std::vector<GroupFilter>> GroupFilters(const Stack& stack, const std::vector<std::string>& tensor_names) {
+absl::StatusOr<std::vector<GroupFilter>> GroupFilters(
+    const Stack& stack, const std::vector<std::string>& tensor_names) {
   std::vector<Unit> units;
   std::map<std::string, size_t> unit_of;
   for (const std::string& name : tensor_names) {
     const TensorRole role = RoleOf(name);
     const int group = GroupOf(stack, role, name);
     if (group < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': no group takes tensor '", name, "'"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("stack '", stack.name, "': no group takes tensor '", name, "'"));
     }
     const auto [it, added] = unit_of.emplace(UnitFilter(name, role), units.size());
     if (added) units.push_back({it->first, group, {}});
@@ -94,15 +103,18 @@ absl::StatusOr<std::vector<GroupFilter>> GroupFilters(const Stack& stack, const 
 
 std::vector<FilteredValue> GroupNumbers(const std::vector<GroupFilter>& filters) {
   std::vector<FilteredValue> groups;
-  for (const GroupFilter& filter : filters) groups.push_back({filter.filter, static_cast<double>(filter.group)});
+  for (const GroupFilter& filter : filters)
+    groups.push_back({filter.filter, static_cast<double>(filter.group)});
   return groups;
 }
 
-// The filters of a parameter that has `value_of(group)` in each group; one "*" if that is the same in all.
+// The filters of a parameter that has `value_of(group)` in each group; one "*" if that is the same
+// in all.
 template <typename ValueOf>
 std::vector<FilteredValue> Values(const std::vector<GroupFilter>& filters, ValueOf value_of) {
   std::vector<FilteredValue> values;
-  for (const GroupFilter& filter : filters) values.push_back({filter.filter, value_of(filter.group)});
+  for (const GroupFilter& filter : filters)
+    values.push_back({filter.filter, value_of(filter.group)});
   const auto differs = [&](const FilteredValue& v) { return v.value != values[0].value; };
   if (std::none_of(values.begin(), values.end(), differs)) return {{"*", values[0].value}};
   return values;
@@ -111,28 +123,34 @@ std::vector<FilteredValue> Values(const std::vector<GroupFilter>& filters, Value
 // Appends "indent name: value", or a list of filters.
 void AppendParameter(const std::string& indent, absl::string_view name, bool is_switch,
                      const std::vector<FilteredValue>& values, std::string& yaml) {
-  const auto text = [&](double value) { return is_switch ? (value != 0 ? "true" : "false") : Number(value); };
+  const auto text = [&](double value) {
+    return is_switch ? (value != 0 ? "true" : "false") : Number(value);
+  };
   if (values.size() == 1) {
     absl::StrAppend(&yaml, indent, name, ": ", text(values[0].value), "\n");
     return;
   }
   absl::StrAppend(&yaml, indent, name, ":\n");
   for (const FilteredValue& value : values) {
-    absl::StrAppend(&yaml, indent, "  - {filter: ", Quoted(value.filter), ", value: ", text(value.value), "}\n");
+    absl::StrAppend(&yaml, indent, "  - {filter: ", Quoted(value.filter),
+                    ", value: ", text(value.value), "}\n");
   }
 }
 
 }  // namespace
 
-const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values, absl::string_view tensor_name) {
+const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values,
+                                absl::string_view tensor_name) {
   for (const FilteredValue& value : values) {
     if (value.filter == "*" || absl::StrContains(tensor_name, value.filter)) return &value;
   }
   return nullptr;
 }
 
-absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::vector<std::string>& tensor_names) {
-  if (!recipe.path.empty()) return MergekitYaml{std::nullopt, "a path of hops with scales has no form in mergekit"};
+absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe,
+                                               const std::vector<std::string>& tensor_names) {
+  if (!recipe.path.empty())
+    return MergekitYaml{std::nullopt, "a path of hops with scales has no form in mergekit"};
   if (recipe.stacks.empty()) return absl::InvalidArgumentError("the recipe has no stack");
   if (tensor_names.empty()) return absl::InvalidArgumentError("no tensor names");
   const Stack& stack = recipe.stacks[0];
@@ -146,34 +164,42 @@ absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::
   if (!stack.base.empty()) used.push_back(stack.base);
   if (!recipe.tokenizer_from.empty()) used.push_back(recipe.tokenizer_from);
   for (const std::string& name : used) {
-    if (path_of(name).empty()) return absl::InvalidArgumentError(absl::StrCat("the recipe has no model '", name, "'"));
+    if (path_of(name).empty())
+      return absl::InvalidArgumentError(absl::StrCat("the recipe has no model '", name, "'"));
   }
   // mergekit copies the tokenizer of its base_model.
   std::string donor = stack.base;
-  const bool donor_is_source =
-      std::find(stack.sources.begin(), stack.sources.end(), recipe.tokenizer_from) != stack.sources.end();
-  if (donor.empty()) donor = donor_is_source ? recipe.tokenizer_from : stack.sources.empty() ? "" : stack.sources[0];
+  const bool donor_is_source = std::find(stack.sources.begin(), stack.sources.end(),
+                                         recipe.tokenizer_from) != stack.sources.end();
+  if (donor.empty())
+    donor = donor_is_source ? recipe.tokenizer_from : stack.sources.empty() ? "" : stack.sources[0];
   const bool other_tokenizer = !recipe.tokenizer_from.empty() && recipe.tokenizer_from != donor;
   if (other_tokenizer && !donor_is_source) {
-    return MergekitYaml{std::nullopt, absl::StrCat("the tokenizer comes from '", recipe.tokenizer_from,
-                                                   "', which is not merged; mergekit takes it from a merged model only")};
+    return MergekitYaml{
+        std::nullopt,
+        absl::StrCat("the tokenizer comes from '", recipe.tokenizer_from,
+                     "', which is not merged; mergekit takes it from a merged model only")};
   }
 
   const std::string dtypes = absl::StrCat("dtype: float32\nout_dtype: ", recipe.dtype, "\n");
   const std::string tokenizer =
-      other_tokenizer ? absl::StrCat("tokenizer_source: ", path_of(recipe.tokenizer_from), "\n") : "";
+      other_tokenizer ? absl::StrCat("tokenizer_source: ", path_of(recipe.tokenizer_from), "\n")
+                      : "";
   if (stack.method.empty()) {
-    if (stack.sources.size() != 1) return absl::InvalidArgumentError("a stack without a method is a copy of one source");
-    return MergekitYaml{absl::StrCat("merge_method: passthrough\n", dtypes, "models:\n  - model: ",
-                                     path_of(stack.sources[0]), "\n"), ""};
+    if (stack.sources.size() != 1)
+      return absl::InvalidArgumentError("a stack without a method is a copy of one source");
+    return MergekitYaml{absl::StrCat("merge_method: passthrough\n", dtypes,
+                                     "models:\n  - model: ", path_of(stack.sources[0]), "\n"),
+                        ""};
   }
   const MergeMethod* method = FindMergeMethod(stack.method);
   const MethodSignature* signature = FindMethod(stack.method);
   if (method == nullptr || signature == nullptr) {
     std::vector<std::string> known;
     for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
-    return absl::InvalidArgumentError(
-        absl::StrCat("stack '", stack.name, "': unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
+    return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': unknown method '",
+                                                   stack.method, "'",
+                                                   DidYouMean(stack.method, known)));
   }
   std::vector<MergeSettings> settings;
   for (size_t g = 0; g < stack.settings.size(); ++g) {
@@ -181,12 +207,14 @@ absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::
     settings.push_back(std::move(one));
   }
   MG_ASSIGN_OR_RETURN(const std::vector<GroupFilter> filters, GroupFilters(stack, tensor_names));
-  // Substrings may catch more than they are meant to (a vision tower with layers of the same names).
+  // Substrings may catch more than they are meant to (a vision tower with layers of the same
+  // names).
   const std::vector<FilteredValue> groups = GroupNumbers(filters);
   for (const std::string& name : tensor_names) {
     const FilteredValue* match = FirstMatch(groups, name);
     if (match == nullptr || match->value != GroupOf(stack, RoleOf(name), name)) {
-      return MergekitYaml{std::nullopt, absl::StrCat("no list of filters selects tensor '", name, "' alone")};
+      return MergekitYaml{std::nullopt,
+                          absl::StrCat("no list of filters selects tensor '", name, "' alone")};
     }
   }
   const auto takes = [](const std::vector<std::string>& names, absl::string_view name) {
@@ -197,23 +225,29 @@ absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::
   if (method->statistic() == MergeMethod::Statistic::kRandomMask) {
     yaml = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
   }
-  absl::StrAppend(&yaml, "merge_method: ", stack.method, "\nbase_model: ", path_of(donor), "\n", dtypes, tokenizer, "models:\n");
+  absl::StrAppend(&yaml, "merge_method: ", stack.method, "\nbase_model: ", path_of(donor), "\n",
+                  dtypes, tokenizer, "models:\n");
   for (size_t s = 0; s < stack.sources.size(); ++s) {
     absl::StrAppend(&yaml, "  - model: ", path_of(stack.sources[s]), "\n    parameters:\n");
-    AppendParameter("      ", "weight", false, Values(filters, [&](int g) { return settings[g].weights[s]; }), yaml);
+    AppendParameter("      ", "weight", false,
+                    Values(filters, [&](int g) { return settings[g].weights[s]; }), yaml);
     if (takes(signature->source_parameters, "density")) {
-      AppendParameter("      ", "density", false, Values(filters, [&](int g) { return settings[g].densities[s]; }), yaml);
+      AppendParameter("      ", "density", false,
+                      Values(filters, [&](int g) { return settings[g].densities[s]; }), yaml);
     }
   }
   std::string shared;
   if (takes(signature->parameters, "lambda")) {
-    AppendParameter("  ", "lambda", false, Values(filters, [&](int g) { return settings[g].lambda; }), shared);
+    AppendParameter("  ", "lambda", false,
+                    Values(filters, [&](int g) { return settings[g].lambda; }), shared);
   }
   if (takes(signature->parameters, "normalize")) {
-    AppendParameter("  ", "normalize", true, Values(filters, [&](int g) { return double(settings[g].normalize); }), shared);
+    AppendParameter("  ", "normalize", true,
+                    Values(filters, [&](int g) { return double(settings[g].normalize); }), shared);
   }
   if (takes(signature->parameters, "rescale")) {
-    AppendParameter("  ", "rescale", true, Values(filters, [&](int g) { return double(settings[g].rescale); }), shared);
+    AppendParameter("  ", "rescale", true,
+                    Values(filters, [&](int g) { return double(settings[g].rescale); }), shared);
   }
   if (!shared.empty()) absl::StrAppend(&yaml, "parameters:\n", shared);
   return MergekitYaml{yaml, ""};

@@ -17,22 +17,25 @@ struct MergekitYaml {
   std::string reason;               // ... because of this
 };
 
-// recipe.stacks[0] as a mergekit (>= 0.1.4) configuration: whole models, with parameters by `filter` where groups differ. A filter
-// is a whole layer ("model.layers.3."), a part ("model.embed_tokens.") or a tensor's name, never the group's own substring,
-// because mergekit takes the first match and knows no layer bounds. `dtype: float32` with `out_dtype` makes mergekit compute as
-// we do; DARE's random masks are mergekit's own (a comment in the YAML says so), so those weights are alike in distribution only.
-// `tensor_names`: the merged model's tensors. InvalidArgument: a recipe that MergePlan would refuse by its method, parameters or
-// groups.
-absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::vector<std::string>& tensor_names);
+// recipe.stacks[0] as a mergekit (>= 0.1.4) configuration: whole models, with parameters by
+// `filter` where groups differ. A filter is a whole layer ("model.layers.3."), a part
+// ("model.embed_tokens.") or a tensor's name, never the group's own substring, because mergekit
+// takes the first match and knows no layer bounds. `dtype: float32` with `out_dtype` makes mergekit
+// compute as we do; DARE's random masks are mergekit's own (a comment in the YAML says so), so
+// those weights are alike in distribution only. `tensor_names`: the merged model's tensors.
+// InvalidArgument: a recipe that MergePlan would refuse by its method, parameters or groups.
+absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe,
+                                               const std::vector<std::string>& tensor_names);
 
-// The value that mergekit's list of (filter, value) gives a tensor: the first filter that is "*" or a substring of the name;
-// nullptr without one.
+// The value that mergekit's list of (filter, value) gives a tensor: the first filter that is "*" or
+// a substring of the name; nullptr without one.
 struct FilteredValue {
   std::string filter;
   double value;
   bool operator==(const FilteredValue&) const = default;
 };
-const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values, absl::string_view tensor_name);
+const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values,
+                                absl::string_view tensor_name);
 
 }  // namespace merganser
 

@@ -29,8 +29,8 @@ void ThreadPool::For(int64_t count, Body body) {
 
 void ThreadPool::Loop(int thread) {
   absl::MutexLock lock(&mu_);
-  // A quick thread may join one loop twice, in the place of a slow one; what counts is that every join has ended (running_ == 0)
-  // before For() returns and `body` dies.
+  // A quick thread may join one loop twice, in the place of a slow one; what counts is that every
+  // join has ended (running_ == 0) before For() returns and `body` dies.
   while (true) {
     mu_.Await(absl::Condition(this, &ThreadPool::WorkOrEnd));
     if (ending_) return;
@@ -38,7 +38,8 @@ void ThreadPool::Loop(int thread) {
     const int64_t count = count_;
     const Body* body = body_;
     mu_.Unlock();
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) (*body)(thread, i);
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;)
+      (*body)(thread, i);
     mu_.Lock();
     --running_;
   }

@@ -26,8 +26,9 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Calls body(thread, index) once for every index in [0, count), in any order, with thread in [0, threads()); returns when
-  // all calls have. No two calls run at once with the same thread number. `body` must not throw.
+  // Calls body(thread, index) once for every index in [0, count), in any order, with thread in [0,
+  // threads()); returns when all calls have. No two calls run at once with the same thread number.
+  // `body` must not throw.
   void For(int64_t count, Body body) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -14,7 +14,8 @@ namespace {
 // Half precision by its definition, in fp64.
 double HalfValue(uint16_t half) {
   const int exponent = half >> 10 & 31, fraction = half & 1023;
-  const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -34,9 +35,11 @@ TEST(FloatBlocksTest, EveryFiniteHalfLoadsExactlyAndStoresBack) {
 }
 
 TEST(FloatBlocksTest, HalfRoundsToNearestEven) {
-  // Midpoints between neighbours, and their float neighbours on both sides, over subnormals and normals.
+  // Midpoints between neighbours, and their float neighbours on both sides, over subnormals and
+  // normals.
   for (uint32_t h = 0; h < 0x7bff; h += 13) {
-    const double low = HalfValue(static_cast<uint16_t>(h)), high = HalfValue(static_cast<uint16_t>(h + 1));
+    const double low = HalfValue(static_cast<uint16_t>(h)),
+                 high = HalfValue(static_cast<uint16_t>(h + 1));
     const float middle = static_cast<float>((low + high) / 2);
     const float in[3] = {middle, std::nextafter(middle, -1.0f), std::nextafter(middle, 1e9f)};
     uint16_t out[3];
@@ -48,8 +51,8 @@ TEST(FloatBlocksTest, HalfRoundsToNearestEven) {
 }
 
 TEST(FloatBlocksTest, BFloat16RoundsToNearestEven) {
-  const float in[] = {std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u), std::bit_cast<float>(0x3f808001u),
-                      std::bit_cast<float>(0xbf807fffu)};
+  const float in[] = {std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u),
+                      std::bit_cast<float>(0x3f808001u), std::bit_cast<float>(0xbf807fffu)};
   uint16_t out[4];
   EXPECT_TRUE(StoreBlock(DType::kBF16, in, 4, reinterpret_cast<std::byte*>(out)));
   EXPECT_EQ(out[0], 0x3f80);
@@ -59,7 +62,7 @@ TEST(FloatBlocksTest, BFloat16RoundsToNearestEven) {
 }
 
 TEST(FloatBlocksTest, ValuesBeyondTheTypesRangeAreReported) {
-  const float large_for_half[] = {1, 65520};     // halfway above the largest half, 65504
+  const float large_for_half[] = {1, 65520};  // halfway above the largest half, 65504
   const float fits_half[] = {1, 65519.996f};
   const float large_for_bf16[] = {3.4e38f, 1};
   const float nan[] = {std::numeric_limits<float>::quiet_NaN()};
@@ -68,7 +71,8 @@ TEST(FloatBlocksTest, ValuesBeyondTheTypesRangeAreReported) {
   EXPECT_TRUE(StoreBlock(DType::kF16, fits_half, 2, out));
   EXPECT_FALSE(StoreBlock(DType::kBF16, large_for_bf16, 2, out));
   EXPECT_TRUE(StoreBlock(DType::kF32, large_for_bf16, 2, out));
-  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) EXPECT_FALSE(StoreBlock(dtype, nan, 1, out));
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32})
+    EXPECT_FALSE(StoreBlock(dtype, nan, 1, out));
 }
 
 TEST(FloatBlocksTest, DoublesAreRoundedAndMisalignedDataIsRead) {

@@ -16,16 +16,18 @@ TEST(MaskStreamTest, WordsAreThoseOfPhiloxAtTheirPosition) {
   for (const int64_t first : {int64_t{0}, int64_t{64}, (int64_t{4} << 32) - 64}) {
     stream.Fill(first, 200, words.data());
     for (int64_t i = 0; i < 200; ++i) {
-      ASSERT_EQ(words[i], Philox4x32(stream.key, (first + i) / 4, stream.counter_high)[i % 4]) << first + i;
+      ASSERT_EQ(words[i], Philox4x32(stream.key, (first + i) / 4, stream.counter_high)[i % 4])
+          << first + i;
     }
   }
 }
 
 TEST(MaskStreamTest, SeedModelAndTensorEachGiveAnotherStream) {
   const MaskStream stream = MaskStream::For(5, "ja", "a");
-  std::vector<uint32_t> words(64), others(64);
+  std::vector<uint32_t> words(256), others(256);
   stream.Fill(0, 64, words.data());
-  for (const MaskStream& other : {MaskStream::For(6, "ja", "a"), MaskStream::For(5, "en", "a"), MaskStream::For(5, "ja", "b")}) {
+  for (const MaskStream& other : {MaskStream::For(6, "ja", "a"), MaskStream::For(5, "en", "a"),
+                                  MaskStream::For(5, "ja", "b")}) {
     other.Fill(0, 64, others.data());
     EXPECT_NE(words, others);
   }

@@ -27,7 +27,8 @@ NamedTensor Norm(Values values) {
 std::shared_ptr<const MergeSources> TwoModels(Values base, Values ja, DType dtype = DType::kF32,
                                               DType stored = DType::kF32) {
   const NamedTensor norm = Norm(base);
-  return *MergeSources::Create({{"base", MakeModel({norm}, stored, "m/base")}, {"ja", MakeModel({Norm(ja)}, stored, "m/ja")}},
+  return *MergeSources::Create({{"base", MakeModel({norm}, stored, "m/base")},
+                                {"ja", MakeModel({Norm(ja)}, stored, "m/ja")}},
                                MakeLayout({norm}, dtype));
 }
 
@@ -35,15 +36,18 @@ TEST(MaterializerTest, NonFiniteSourcesAreNamedBeforeAnyMerge) {
   Values bad = {1, 2, std::numeric_limits<float>::infinity()};
   const auto materializer = Materializer::Create(TwoModels({1, 2, 3}, bad), {});
   EXPECT_EQ(materializer.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(materializer.status().message(), "tensor 'model.norm.weight' of 'ja' (m/ja) holds inf at index 2");
+  EXPECT_EQ(materializer.status().message(),
+            "tensor 'model.norm.weight' of 'ja' (m/ja) holds inf at index 2");
 }
 
 TEST(MaterializerTest, ResultsBeyondTheStorageTypeAreNamed) {
-  const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");
+  const Recipe recipe =
+      OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");
   const auto merged = MergeAll(recipe, TwoModels({1, 0}, {1, 2000}, DType::kF16));
   EXPECT_EQ(merged.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(merged.status().message(),
-            "tensor 'model.norm.weight': the merged value at index 1 is inf in F16; the models hold 0 (base) 2000 (ja)");
+            "tensor 'model.norm.weight': the merged value at index 1 is inf in F16; the models "
+            "hold 0 (base) 2000 (ja)");
 }
 
 TEST(MaterializerTest, TheArenaIsReusedAndKeepsNothingOfTheLastCandidate) {
@@ -53,7 +57,8 @@ TEST(MaterializerTest, TheArenaIsReusedAndKeepsNothingOfTheLastCandidate) {
   const std::byte* place = arena->data(0);
   for (const double weight : {0.0, 1.0, 0.5, 1.0}) {
     const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", weight}}});
-    ASSERT_TRUE(materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena).ok());
+    ASSERT_TRUE(
+        materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena).ok());
     const float w = static_cast<float>(weight);
     EXPECT_EQ(ArenaValues(*arena, 0), (Values{1 + w, 2 + 2 * w, 3 + 3 * w}));
   }
@@ -67,7 +72,8 @@ TEST(MaterializerTest, OneMaterializerServesPlansOfEveryMethodInAnyOrder) {
   auto shared = *Materializer::Create(sources, {.threads = 3});
   auto arena = *Arena::Create(sources->layout());
   for (int round = 0; round < 2; ++round) {
-    for (const std::string method : {"dare_ties", "ties", "task_arithmetic", "dare_linear", "ties"}) {
+    for (const std::string method :
+         {"dare_ties", "ties", "task_arithmetic", "dare_linear", "ties"}) {
       std::map<std::string, double> own = {{"weight", 0.7}};
       if (method != "task_arithmetic") own["density"] = 0.4 + 0.1 * round;
       const Recipe recipe = OneGroup(method, "base", {"ja"}, {own});
@@ -95,7 +101,8 @@ TEST(MaterializerTest, DareRescalesToTheL1NormOfTheWholeTaskVector) {
   const int64_t n = 150'000;
   const Values base(n, 0.0f);
   const auto sources = TwoModels(base, Gaussian(n, 2));
-  const Recipe recipe = OneGroup("dare_linear", "base", {"ja"}, {{{"weight", 1}, {"density", 0.2}}});
+  const Recipe recipe =
+      OneGroup("dare_linear", "base", {"ja"}, {{{"weight", 1}, {"density", 0.2}}});
   const Values merged = (*MergeAll(recipe, sources))[0];
   Values source(n);
   LoadBlock(sources->tensor(1, 0), 0, n, source.data());
@@ -111,10 +118,13 @@ TEST(MaterializerTest, DareRescalesToTheL1NormOfTheWholeTaskVector) {
 }
 
 TEST(MaterializerTest, EmptyTensorsAndScalarsMerge) {
-  const std::vector<NamedTensor> tensors = {{"model.norm.weight", {0}, {}}, {"lm_head.weight", {}, {4}}};
-  const std::vector<NamedTensor> other = {{"model.norm.weight", {0}, {}}, {"lm_head.weight", {}, {8}}};
+  const std::vector<NamedTensor> tensors = {{"model.norm.weight", {0}, {}},
+                                            {"lm_head.weight", {}, {4}}};
+  const std::vector<NamedTensor> other = {{"model.norm.weight", {0}, {}},
+                                          {"lm_head.weight", {}, {8}}};
   const auto sources = *MergeSources::Create(
-      {{"base", MakeModel(tensors, DType::kF32)}, {"ja", MakeModel(other, DType::kF32)}}, MakeLayout(tensors, DType::kF32));
+      {{"base", MakeModel(tensors, DType::kF32)}, {"ja", MakeModel(other, DType::kF32)}},
+      MakeLayout(tensors, DType::kF32));
   for (const int64_t order_bytes : {0, 1000}) {
     const Recipe recipe = OneGroup("ties", "base", {"ja"}, {{{"density", 0.5}}});
     const auto merged = MergeAll(recipe, sources, {.order_bytes_max = order_bytes});
@@ -125,9 +135,10 @@ TEST(MaterializerTest, EmptyTensorsAndScalarsMerge) {
 
 TEST(MaterializerTest, SourcesOfOtherTypesAreConvertedExactly) {
   const NamedTensor norm = Norm({1.5f, -2.0f, 0.25f});
-  const auto sources = *MergeSources::Create(
-      {{"a", MakeModel({norm}, DType::kF16)}, {"b", MakeModel({norm}, DType::kBF16)}, {"c", MakeModel({norm}, DType::kF32)}},
-      MakeLayout({norm}, DType::kBF16));
+  const auto sources = *MergeSources::Create({{"a", MakeModel({norm}, DType::kF16)},
+                                              {"b", MakeModel({norm}, DType::kBF16)},
+                                              {"c", MakeModel({norm}, DType::kF32)}},
+                                             MakeLayout({norm}, DType::kBF16));
   for (const std::string name : {"a", "b", "c"}) {
     Recipe recipe = OneGroup("", "", {name}, {{}}, {}, "bfloat16");
     EXPECT_EQ((*MergeAll(recipe, sources))[0], norm.values) << name;
@@ -144,8 +155,8 @@ TEST(MaterializerTest, StopRequestEndsTheRun) {
   stop.request_stop();
   for (const std::string method : {"task_arithmetic", "ties", "dare_ties"}) {
     const Recipe recipe = OneGroup(method, "base", {"ja"}, {{}});
-    const absl::Status status =
-        materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena, stop.get_token());
+    const absl::Status status = materializer->Run(
+        *MergePlan::Build(recipe, recipe.stacks[0], sources), *arena, stop.get_token());
     EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   }
 }
@@ -159,15 +170,19 @@ TEST(MaterializerTest, PlansAndArenasOfOtherSourcesAreRefused) {
   const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
   const MergePlan plan = *MergePlan::Build(recipe, recipe.stacks[0], sources);
   const MergePlan other_plan = *MergePlan::Build(recipe, recipe.stacks[0], others);
-  EXPECT_THAT(std::string(materializer->Run(other_plan, *arena).message()), HasSubstr("another materializer"));
-  EXPECT_THAT(std::string(materializer->Run(plan, *other_arena).message()), HasSubstr("layout is not that of the sources"));
+  EXPECT_THAT(std::string(materializer->Run(other_plan, *arena).message()),
+              HasSubstr("another materializer"));
+  EXPECT_THAT(std::string(materializer->Run(plan, *other_arena).message()),
+              HasSubstr("layout is not that of the sources"));
 }
 
 TEST(MaterializerTest, OptionsOutOfRangeAreRefused) {
   const auto sources = TwoModels({1}, {2});
-  EXPECT_EQ(Materializer::Create(sources, {.threads = 0}).status().message(), "materializer: threads 0 is not in [1, 1024]");
-  EXPECT_THAT(std::string(Materializer::Create(sources, {.block_elements = 100}).status().message()),
-              HasSubstr("block_elements 100 is not a multiple of 64 that divides 65536"));
+  EXPECT_EQ(Materializer::Create(sources, {.threads = 0}).status().message(),
+            "materializer: threads 0 is not in [1, 1024]");
+  EXPECT_THAT(
+      std::string(Materializer::Create(sources, {.block_elements = 100}).status().message()),
+      HasSubstr("block_elements 100 is not a multiple of 64 that divides 65536"));
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 namespace merganser {
 
 void DareTies::Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const {
-  for (size_t s = 0; s < terms.sources.size(); ++s) WeightedMaskedTaskVector(terms.sources[s], block, block.sources[s]);
+  for (size_t s = 0; s < terms.sources.size(); ++s)
+    WeightedMaskedTaskVector(terms.sources[s], block, block.sources[s]);
   MergeBySign(terms, block, out);
 }
 

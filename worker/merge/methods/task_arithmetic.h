@@ -1,6 +1,7 @@
-// task_arithmetic: the base plus weighted task vectors (Ilharco et al., "Editing models with task arithmetic", 2023,
-// arXiv:2212.04089).
-//   y = base + lambda sum_i w_i (x_i - base) / Z,   Z = sum_i w_i if normalize (default off) and |sum_i w_i| >= 1e-8, else 1.
+// task_arithmetic: the base plus weighted task vectors (Ilharco et al., "Editing models with task
+// arithmetic", 2023, arXiv:2212.04089).
+//   y = base + lambda sum_i w_i (x_i - base) / Z,   Z = sum_i w_i if normalize (default off) and
+//   |sum_i w_i| >= 1e-8, else 1.
 #ifndef MERGANSER_WORKER_MERGE_METHODS_TASK_ARITHMETIC_H_
 #define MERGANSER_WORKER_MERGE_METHODS_TASK_ARITHMETIC_H_
 
