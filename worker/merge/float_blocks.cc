@@ -103,6 +103,7 @@ bool IsMergeable(DType dtype) {
 }
 
 void LoadBlock(const FloatTensor& tensor, int64_t first, int64_t count, float* out) {
+  if (count == 0) return;  // an empty tensor may have no address
   const std::byte* data = tensor.data + first * SizeOf(tensor.dtype);
   switch (tensor.dtype) {
     case DType::kBF16:
@@ -120,6 +121,7 @@ void LoadBlock(const FloatTensor& tensor, int64_t first, int64_t count, float* o
 }
 
 bool StoreBlock(DType dtype, const float* in, int64_t count, std::byte* out) {
+  if (count == 0) return true;
   if (dtype == DType::kBF16) return StoreBF16(in, count, out);
   if (dtype == DType::kF16) return StoreF16(in, count, out);
   MG_CHECK(dtype == DType::kF32);
