@@ -1,0 +1,111 @@
+// CMA-ES: covariance matrix adaptation, the strategy of the published merges.
+#ifndef MERGANSER_COORDINATOR_OPTIMIZER_CMA_ES_H_
+#define MERGANSER_COORDINATOR_OPTIMIZER_CMA_ES_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "coordinator/optimizer/cma_constants.h"
+#include "coordinator/optimizer/cma_state.h"
+#include "coordinator/optimizer/optimizer.h"
+#include "coordinator/optimizer/proposal_ledger.h"
+#include "coordinator/optimizer/state_text.h"
+
+namespace merganser {
+
+struct CmaEsOptions {
+  static constexpr int kPopulationMin = 4;  // two parents at least
+  static constexpr int kPopulationMax = 10000;
+  static constexpr double kSigma0Min = 1e-6;
+  static constexpr double kSigma0Max = 1.0;   // the whole range of a gene
+  static constexpr int kDimensionMax = 1000;  // an update costs O(n^3): about a second there
+
+  // How genomes stay inside the box.
+  enum class Bounds {
+    kTransform,  // the search space is unbounded and bent into the box (box_transform.h); finds
+                 // optima on its edge
+    kResample,   // draw again, clip after `tries`; does not converge to a corner, see
+                 // CmaState::StopReason
+  };
+
+  CmaVariant variant = CmaVariant::kHansen;
+  int population = 0;       // lambda, [kPopulationMin, kPopulationMax]
+  double sigma0 = 1.0 / 6;  // first standard deviation of every gene, [kSigma0Min, kSigma0Max]
+  double mean = 0.5;        // first mean of every gene, [0, 1]
+  bool rolling = true;      // which outcomes make a generation, see CmaEs
+  Bounds bounds = Bounds::kTransform;
+  int tries = 100;  // kResample: draws per proposal before one is clipped to the box, >= 0
+};
+
+// Which outcomes make a generation. A proposal carries the generation of the distribution it was
+// drawn from; its *age* is the number of updates made since. Outcomes, in order of id within a
+// Tell, are collected until there are batch_size():
+//   rolling = false  only outcomes of age 0 are collected, older ones are ignored (as Optuna does).
+//   Right for a caller that
+//                    waits for a whole generation; with more proposals in flight the surplus is
+//                    wasted, nothing else.
+//   rolling = true   outcomes of age 0, 1 and 2 are collected, aged ones with a shortened step
+//   (CmaState::Update), so
+//                    workers need not wait for each other. Keep no more than batch_size() proposals
+//                    in flight: with twice as many the search needs several times the evaluations.
+// Then the collected are ranked (failed last, ties in order of id) and the distribution is updated;
+// a generation in which all failed is dropped and the distribution stays.
+//
+// Differences of the preset `published` from Optuna 3.6's CmaEsSampler, which ran the published
+// searches: failed candidates are ranked last (there: left out), and there is no random first
+// candidate outside the generations.
+class CmaEs : public Optimizer {
+ public:
+  // REQUIRES: options and dimension are in their ranges (CreateOptimizer checks them).
+  CmaEs(const CmaEsOptions& options, int dimension, uint64_t seed);
+  // Reads what SaveState wrote, after the header line. DataLoss if it is damaged.
+  static absl::StatusOr<std::unique_ptr<CmaEs>> Restore(StateReader& reader);
+
+  absl::StatusOr<std::vector<Proposal>> Ask(int count) override;
+  absl::Status Tell(absl::Span<const Outcome> outcomes) override;
+  absl::Status Adopt(absl::Span<const Proposal> logged) override { return ledger_.Adopt(logged); }
+  std::string SaveState() const override;
+  int batch_size() const override { return options_.population; }
+  int dimension() const override { return dimension_; }
+  int64_t generation() const override { return state_.generation(); }
+  std::vector<double> Mean() const override;
+  std::string Summary() const override;
+  std::string StopReason() const override;
+
+  const CmaState& state() const { return state_; }
+
+ private:
+  struct BestAndWorst {
+    double best = 0;
+    double worst = 0;
+  };
+  absl::Status Learn(absl::Span<const Outcome> outcomes);
+  // What the distribution drew for a genome.
+  std::vector<double> PointOf(const Told& told) const;
+  // Updates from the collected outcomes and empties them.
+  absl::Status CloseGeneration();
+  size_t history_length() const;
+
+  // Constant after construction.
+  CmaEsOptions options_;
+  int dimension_;
+  uint64_t seed_;
+
+  CmaState state_;
+  ProposalLedger ledger_;
+  std::vector<Told> collected_;  // of the open generation, fewer than batch_size()
+  std::deque<BestAndWorst>
+      history_;          // scores of the last generations, failed ones left out; for StopReason
+  int64_t ignored_ = 0;  // outcomes that came too late
+  int64_t generations_all_failed_ = 0;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_OPTIMIZER_CMA_ES_H_

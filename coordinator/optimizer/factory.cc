@@ -1,0 +1,154 @@
+#include "coordinator/optimizer/factory.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/closest_name.h"
+#include "common/base/status_macros.h"
+#include "coordinator/optimizer/cma_es.h"
+#include "coordinator/optimizer/random_search.h"
+#include "coordinator/optimizer/state_text.h"
+
+namespace merganser {
+namespace {
+
+// Reads the options of one spec; a wrong one gives InvalidArgument that starts with its field.
+class Options {
+ public:
+  explicit Options(const OptimizerSpec& spec) : spec_(spec) {}
+
+  // Refuses options that are in neither list, and numbers given as words or the other way round.
+  absl::Status CheckNames(const std::vector<std::string>& numbers,
+                          const std::vector<std::string>& words) const {
+    std::vector<std::string> known = numbers;
+    known.insert(known.end(), words.begin(), words.end());
+    for (const auto& [name, value] : spec_.numbers) {
+      if (Contains(words, name))
+        return Error(name, absl::StrCat("the number ", value, " where a word is due"));
+      if (!Contains(numbers, name)) return Unknown(name, known);
+    }
+    for (const auto& [name, value] : spec_.words) {
+      if (Contains(numbers, name))
+        return Error(name, absl::StrCat("'", value, "' is not a number"));
+      if (!Contains(words, name)) return Unknown(name, known);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<double> Number(const std::string& name, double low, double high,
+                                double fallback) const {
+    const auto it = spec_.numbers.find(name);
+    if (it == spec_.numbers.end()) return fallback;
+    if (!(it->second >= low && it->second <= high)) {
+      return Error(name, absl::StrCat(it->second, " is not in [", low, ", ", high, "]"));
+    }
+    return it->second;
+  }
+
+  absl::StatusOr<int> Whole(const std::string& name, int low, int high, int fallback) const {
+    MG_ASSIGN_OR_RETURN(const double value, Number(name, low, high, fallback));
+    if (value != std::floor(value))
+      return Error(name, absl::StrCat(value, " is not a whole number"));
+    return static_cast<int>(value);
+  }
+
+  absl::StatusOr<std::string> Word(const std::string& name, const std::vector<std::string>& allowed,
+                                   const std::string& fallback) const {
+    const auto it = spec_.words.find(name);
+    if (it == spec_.words.end()) return fallback;
+    if (!Contains(allowed, it->second)) {
+      return Error(
+          name, absl::StrCat("unknown value '", it->second, "'", DidYouMean(it->second, allowed)));
+    }
+    return it->second;
+  }
+
+  absl::Status CheckDimension(int dimension, int high) const {
+    if (dimension >= 1 && dimension <= high) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("optimizer.", spec_.name, ": genome dimension ", dimension, " is not in [1, ",
+                     high, "]; a coarser granularity has fewer dimensions"));
+  }
+
+ private:
+  static bool Contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  }
+  absl::Status Error(absl::string_view option, absl::string_view what) const {
+    return absl::InvalidArgumentError(
+        absl::StrCat("optimizer.", spec_.name, ".", option, ": ", what));
+  }
+  absl::Status Unknown(const std::string& name, const std::vector<std::string>& known) const {
+    return Error(name, absl::StrCat("unknown option", DidYouMean(name, known)));
+  }
+
+  const OptimizerSpec& spec_;
+};
+
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateCmaEs(const OptimizerSpec& spec, int dimension,
+                                                       uint64_t seed) {
+  const Options read(spec);
+  MG_RETURN_IF_ERROR(
+      read.CheckNames({"population", "sigma0", "mean"}, {"preset", "update", "bounds"}));
+  MG_RETURN_IF_ERROR(read.CheckDimension(dimension, CmaEsOptions::kDimensionMax));
+  MG_ASSIGN_OR_RETURN(const std::string preset,
+                      read.Word("preset", {"hansen", "published"}, "hansen"));
+  const bool published = preset == "published";
+  MG_ASSIGN_OR_RETURN(const std::string update, read.Word("update", {"generation", "rolling"},
+                                                          published ? "generation" : "rolling"));
+  MG_ASSIGN_OR_RETURN(const std::string bounds, read.Word("bounds", {"transform", "resample"},
+                                                          published ? "resample" : "transform"));
+  CmaEsOptions options;
+  options.bounds =
+      bounds == "transform" ? CmaEsOptions::Bounds::kTransform : CmaEsOptions::Bounds::kResample;
+  options.variant = published ? CmaVariant::kPublished : CmaVariant::kHansen;
+  options.rolling = update == "rolling";
+  options.tries = published ? 10 * dimension : 100;
+  MG_ASSIGN_OR_RETURN(options.population,
+                      read.Whole("population", CmaEsOptions::kPopulationMin,
+                                 CmaEsOptions::kPopulationMax, DefaultPopulation(dimension)));
+  MG_ASSIGN_OR_RETURN(options.sigma0, read.Number("sigma0", CmaEsOptions::kSigma0Min,
+                                                  CmaEsOptions::kSigma0Max, options.sigma0));
+  MG_ASSIGN_OR_RETURN(options.mean, read.Number("mean", 0, 1, options.mean));
+  return std::make_unique<CmaEs>(options, dimension, seed);
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateRandom(const OptimizerSpec& spec, int dimension,
+                                                        uint64_t seed) {
+  const Options read(spec);
+  MG_RETURN_IF_ERROR(read.CheckNames({"population"}, {}));
+  MG_RETURN_IF_ERROR(read.CheckDimension(dimension, RandomSearch::kDimensionMax));
+  MG_ASSIGN_OR_RETURN(
+      const int population,
+      read.Whole("population", 1, RandomSearch::kPopulationMax, DefaultPopulation(dimension)));
+  return std::make_unique<RandomSearch>(population, dimension, seed);
+}
+
+}  // namespace
+
+const std::vector<std::string>& KnownOptimizers() {
+  static const std::vector<std::string>* const names =
+      new std::vector<std::string>{"cma_es", "random"};
+  return *names;
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec, int dimension,
+                                                           uint64_t seed) {
+  if (spec.name == "cma_es") return CreateCmaEs(spec, dimension, seed);
+  if (spec.name == "random") return CreateRandom(spec, dimension, seed);
+  return absl::InvalidArgumentError(absl::StrCat("optimizer: unknown optimizer '", spec.name, "'",
+                                                 DidYouMean(spec.name, KnownOptimizers())));
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> RestoreOptimizer(absl::string_view state) {
+  StateReader reader(state);
+  if (!reader.ok()) return reader.status();
+  if (reader.optimizer() == "cma_es") return CmaEs::Restore(reader);
+  if (reader.optimizer() == "random") return RandomSearch::Restore(reader);
+  reader.Fail(absl::StrCat("unknown optimizer '", reader.optimizer().substr(0, 40), "'"));
+  return reader.status();
+}
+
+}  // namespace merganser
