@@ -1,0 +1,185 @@
+#include "coordinator/optimizer/factory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "absl/strings/str_replace.h"
+#include "coordinator/optimizer/cma_es.h"
+
+namespace merganser {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(OptimizerFactory, KnowsItsOptimizers) {
+  EXPECT_THAT(KnownOptimizers(), ElementsAre("cma_es", "random"));
+}
+
+TEST(OptimizerFactory, DefaultsAreHansensConstantsWithRollingUpdateAndTransformedBounds) {
+  auto optimizer = CreateOptimizer(OptimizerSpec(), 6, 1);
+  ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+  EXPECT_EQ((*optimizer)->batch_size(), 9);
+  EXPECT_THAT((*optimizer)->Mean(), ElementsAre(0.5, 0.5, 0.5, 0.5, 0.5, 0.5));
+  EXPECT_EQ((*optimizer)->generation(), 0);
+  EXPECT_THAT((*optimizer)->Summary(), HasSubstr("sigma 0.167"));
+  const OptimizerSpec in_words = {
+      "cma_es",
+      {{"sigma0", 1.0 / 6}},
+      {{"preset", "hansen"}, {"update", "rolling"}, {"bounds", "transform"}}};
+  EXPECT_EQ((*CreateOptimizer(in_words, 6, 1))->SaveState(), (*optimizer)->SaveState());
+}
+
+TEST(OptimizerFactory, PublishedIsWhatThePublishedSearchesRan) {
+  const OptimizerSpec published = {"cma_es", {}, {{"preset", "published"}}};
+  auto optimizer = *CreateOptimizer(published, 6, 1);
+  EXPECT_EQ(optimizer->batch_size(), 9);
+  const std::string state = optimizer->SaveState();
+  for (const std::string line :
+       {"variant published\n", "rolling 0\n", "transform 0\n", "tries 60\n"}) {
+    EXPECT_THAT(state, HasSubstr(line));
+  }
+  EXPECT_THAT(optimizer->Summary(), HasSubstr("sigma 0.167"));
+  EXPECT_THAT(optimizer->Mean(), ElementsAre(0.5, 0.5, 0.5, 0.5, 0.5, 0.5));
+}
+
+TEST(OptimizerFactory, OptionsReachTheOptimizer) {
+  auto optimizer = CreateOptimizer({"cma_es",
+                                    {{"population", 30}, {"sigma0", 0.25}, {"mean", 0.125}},
+                                    {{"preset", "hansen"}, {"update", "rolling"}}},
+                                   2, 1);
+  ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+  EXPECT_EQ((*optimizer)->batch_size(), 30);
+  EXPECT_THAT((*optimizer)->Mean(), ElementsAre(0.125, 0.125));
+  EXPECT_THAT((*optimizer)->Summary(), HasSubstr("sigma 0.25,"));
+  EXPECT_THAT((*optimizer)->SaveState(), HasSubstr("variant hansen\n"));
+  EXPECT_THAT((*optimizer)->SaveState(), HasSubstr("rolling 1\n"));
+  EXPECT_EQ((*CreateOptimizer({"random", {{"population", 3}}, {}}, 2, 1))->batch_size(), 3);
+}
+
+struct WrongSpec {
+  std::string name;
+  OptimizerSpec spec;
+  int dimension;
+  std::string message;
+};
+
+class WrongSpecs : public testing::TestWithParam<WrongSpec> {};
+
+TEST_P(WrongSpecs, AreInvalidArgumentsThatNameTheField) {
+  const absl::Status status = CreateOptimizer(GetParam().spec, GetParam().dimension, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()), GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, WrongSpecs,
+    testing::ValuesIn(std::vector<WrongSpec>{
+        {"name", {"cma-es"}, 2, "optimizer: unknown optimizer 'cma-es'; did you mean 'cma_es'?"},
+        {"far_name",
+         {"annealing"},
+         2,
+         "optimizer: unknown optimizer 'annealing'; known: cma_es, random"},
+        {"option",
+         {"cma_es", {{"popsize", 8}}, {}},
+         2,
+         "optimizer.cma_es.popsize: unknown option; known: population, sigma0, mean, preset, "
+         "update, bounds"},
+        {"near_option",
+         {"cma_es", {{"sigma", 0.2}}, {}},
+         2,
+         "optimizer.cma_es.sigma: unknown option; did you mean 'sigma0'?"},
+        {"near_word",
+         {"cma_es", {}, {{"presets", "hansen"}}},
+         2,
+         "optimizer.cma_es.presets: unknown option; did you mean 'preset'?"},
+        {"preset",
+         {"cma_es", {}, {{"preset", "hanson"}}},
+         2,
+         "optimizer.cma_es.preset: unknown value 'hanson'; did you mean 'hansen'?"},
+        {"bounds",
+         {"cma_es", {}, {{"bounds", "clip"}}},
+         2,
+         "optimizer.cma_es.bounds: unknown value 'clip'; known: transform, resample"},
+        {"update",
+         {"cma_es", {}, {{"update", "roling"}}},
+         2,
+         "optimizer.cma_es.update: unknown value 'roling'; did you mean 'rolling'?"},
+        {"word_for_number",
+         {"cma_es", {}, {{"population", "many"}}},
+         2,
+         "optimizer.cma_es.population: 'many' is not a number"},
+        {"number_for_word",
+         {"cma_es", {{"preset", 1}}, {}},
+         2,
+         "optimizer.cma_es.preset: the number 1 where a word is due"},
+        {"population_low",
+         {"cma_es", {{"population", 3}}, {}},
+         2,
+         "optimizer.cma_es.population: 3 is not in [4, 10000]"},
+        {"population_fraction",
+         {"cma_es", {{"population", 7.5}}, {}},
+         2,
+         "optimizer.cma_es.population: 7.5 is not a whole number"},
+        {"sigma0",
+         {"cma_es", {{"sigma0", 0}}, {}},
+         2,
+         "optimizer.cma_es.sigma0: 0 is not in [1e-06, 1]"},
+        {"mean",
+         {"cma_es", {{"mean", -0.5}}, {}},
+         2,
+         "optimizer.cma_es.mean: -0.5 is not in [0, 1]"},
+        {"mean_nan",
+         {"cma_es", {{"mean", std::nan("")}}, {}},
+         2,
+         "optimizer.cma_es.mean: nan is not in [0, 1]"},
+        {"no_dimension",
+         {"cma_es"},
+         0,
+         "optimizer.cma_es: genome dimension 0 is not in [1, 1000]; a coarser granularity has "
+         "fewer dimensions"},
+        {"many_dimensions",
+         {"cma_es"},
+         1001,
+         "optimizer.cma_es: genome dimension 1001 is not in [1, 1000]; a coarser granularity has "
+         "fewer dimensions"},
+        {"random_option",
+         {"random", {{"sigma0", 0.2}}, {}},
+         2,
+         "optimizer.random.sigma0: unknown option; known: population"},
+        {"random_population",
+         {"random", {{"population", 0}}, {}},
+         2,
+         "optimizer.random.population: 0 is not in [1, 10000]"},
+        {"random_dimension",
+         {"random"},
+         -1,
+         "optimizer.random: genome dimension -1 is not in [1, 1000000]; a coarser granularity has "
+         "fewer dimensions"},
+    }),
+    [](const auto& info) { return info.param.name; });
+
+TEST(OptimizerFactory, RefusesStatesOfOthersAsDataLoss) {
+  const std::string state = (*CreateOptimizer(OptimizerSpec(), 2, 1))->SaveState();
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"", "line 1: ends where 'merganser-optimizer' is due"},
+      {"{}\n", "line 1: '{}' where 'merganser-optimizer' is due"},
+      {absl::StrReplaceAll(state, {{"merganser-optimizer 1", "merganser-optimizer 2"}}),
+       "version 2 is not 1"},
+      {absl::StrReplaceAll(state, {{" cma_es\n", " nsga3\n"}}), "unknown optimizer 'nsga3'"},
+      {absl::StrReplaceAll(state, {{"dimension 2", "dimension 3"}}), "mean has 2 numbers, not 3"},
+      {absl::StrReplaceAll(state, {{"population 6", "population 3"}}),
+       "population is not a whole number in [4, 10000]"},
+      {state + "more\n", "text after the end"},
+  };
+  for (const auto& [text, message] : wrong) {
+    const absl::Status status = RestoreOptimizer(text).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  }
+}
+
+}  // namespace
+}  // namespace merganser
