@@ -107,6 +107,8 @@ OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
     case v1::OptimizerSpec::kCmaEs: {
       const v1::CmaEs& cma = proto.cma_es();
       if (!cma.preset().empty()) spec.words["preset"] = cma.preset();
+      if (!cma.update().empty()) spec.words["update"] = cma.update();
+      if (!cma.bounds().empty()) spec.words["bounds"] = cma.bounds();
       if (cma.has_population()) spec.numbers["population"] = cma.population();
       if (cma.has_sigma0()) spec.numbers["sigma0"] = cma.sigma0();
       if (cma.has_mean()) spec.numbers["mean"] = cma.mean();
@@ -129,7 +131,13 @@ v1::OptimizerSpec ToProto(const OptimizerSpec& spec) {
     return proto;
   }
   v1::CmaEs* cma = proto.mutable_cma_es();
-  if (auto it = spec.words.find("preset"); it != spec.words.end()) cma->set_preset(it->second);
+  const auto word = [&](const char* key) {
+    const auto it = spec.words.find(key);
+    return it == spec.words.end() ? std::string() : it->second;
+  };
+  cma->set_preset(word("preset"));
+  cma->set_update(word("update"));
+  cma->set_bounds(word("bounds"));
   if (auto n = number("population")) cma->set_population(static_cast<int32_t>(*n));
   if (auto n = number("sigma0")) cma->set_sigma0(*n);
   if (auto n = number("mean")) cma->set_mean(*n);

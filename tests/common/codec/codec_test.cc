@@ -32,7 +32,7 @@ JobSpec FullSpec() {
   spec.parameter = {"ties", "base", {"ja"}, {Granularity::Kind::kFilters, 0, {"self_attn", "mlp"}},
                     {{"weight", {0, 2}}, {"density", {0.1, 1}}}, {{"lambda", 1.5}}};
   spec.dtype = "float32";
-  spec.optimizer = {"cma_es", {{"population", 12}, {"sigma0", 1.0 / 6}}, {{"preset", "published"}}};
+  spec.optimizer = {"cma_es", {{"population", 12}, {"sigma0", 1.0 / 6}}, {{"preset", "published"}, {"update", "generation"}, {"bounds", "resample"}}};
   spec.objectives = {{"b", "acc_ja"}};
   BenchmarkSpec b{"b", "mgsm_ja", "/d.jsonl", "Q: {{question}}\n", 36, std::vector<std::string>{"\n\n"}, "sakana", "ja", 50, "q", "a"};
   spec.benchmarks = {b};
