@@ -1,0 +1,64 @@
+#include "coordinator/dispatch/fleet.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace merganser {
+
+std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link,
+                                           absl::Time now, absl::Duration monotonic) {
+  Worker& worker = workers_[info.id];
+  worker.info = info;
+  worker.draining = false;
+  worker.declined = false;
+  worker.connect_time = now;
+  worker.last_heartbeat_time = now;
+  worker.last_heard = monotonic;
+  worker.link.swap(link);
+  return link;
+}
+
+Fleet::Worker* Fleet::Find(const std::string& id) {
+  const auto it = workers_.find(id);
+  return it == workers_.end() ? nullptr : &it->second;
+}
+
+void Fleet::ForgetLost(absl::Duration monotonic) {
+  for (auto it = workers_.begin(); it != workers_.end();) {
+    const bool forget = it->second.link == nullptr && monotonic - it->second.last_heard > kKeepLost;
+    it = forget ? workers_.erase(it) : std::next(it);
+  }
+}
+
+std::vector<DispatchWorker> Fleet::Accepting(const LeaseTable& leases, absl::Duration monotonic,
+                                             absl::Duration silence_max, int prefetch) const {
+  std::vector<DispatchWorker> accepting;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.link == nullptr || worker.leaving() || worker.declined) continue;
+    if (monotonic - worker.last_heard >= silence_max) continue;
+    const int slots = std::max(1, worker.info.slots);
+    accepting.push_back({id, slots, slots + prefetch, leases.CountOfWorker(id)});
+  }
+  return accepting;
+}
+
+std::vector<WorkerStatus> Fleet::Statuses(const LeaseTable& leases) const {
+  std::vector<WorkerStatus> statuses;
+  for (const auto& [id, worker] : workers_) {
+    WorkerStatus status;
+    status.info = worker.info;
+    status.state = worker.link == nullptr        ? "lost"
+                   : worker.leaving()            ? "draining"
+                   : leases.CountOfWorker(id) > 0 ? "busy"
+                                                 : "idle";
+    status.running = worker.running;
+    status.connect_time = worker.connect_time;
+    status.last_heartbeat_time = worker.last_heartbeat_time;
+    status.finished = worker.finished;
+    status.failed = worker.failed;
+    statuses.push_back(std::move(status));
+  }
+  return statuses;
+}
+
+}  // namespace merganser

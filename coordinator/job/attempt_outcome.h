@@ -1,0 +1,34 @@
+// From what became of an attempt to the events that say so. Pure.
+#ifndef MERGANSER_COORDINATOR_JOB_ATTEMPT_OUTCOME_H_
+#define MERGANSER_COORDINATOR_JOB_ATTEMPT_OUTCOME_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/job/job_state.h"
+
+namespace merganser {
+
+// The objectives' values. InvalidArgument naming "benchmark.metric" (and the known ones) if one is missing or not finite.
+absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>& objectives,
+                                                   const MetricTable& metrics);
+
+// The candidate's end by the record of attempt `attempt`: succeeded, or failed with the reason where the record lacks what
+// the candidate's kind needs (an objective's metric, the facts of a prepare candidate).
+CandidateFinished FinishFromRecord(const JobSpec& spec, const Candidate& candidate, int attempt,
+                                   const RecordSummary& record, const std::string& record_key,
+                                   const std::string& record_sha256);
+
+// The running attempt ended without a result: AttemptEnded, and CandidateFinished with it where no attempt may follow
+// (kInfeasible, or max_attempts used up).
+std::vector<EventBody> EndAttempt(const JobState& state, int64_t candidate, int attempt,
+                                  FailureClass failure, const std::string& message);
+
+// The job ends now: what is queued or running is cancelled, then the terminal phase begins.
+std::vector<EventBody> EndJob(const JobState& state, JobPhase phase, const std::string& message);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_ATTEMPT_OUTCOME_H_

@@ -1,0 +1,85 @@
+// One job's log in the store together with the state that it gives: the only way by which a job's state changes.
+#ifndef MERGANSER_COORDINATOR_JOB_JOB_LOG_H_
+#define MERGANSER_COORDINATOR_JOB_JOB_LOG_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/domain/events.h"
+#include "common/store/results_store.h"
+#include "coordinator/job/job_manager.h"
+#include "coordinator/job/job_state.h"
+
+namespace merganser {
+
+// What a log writes through. All outlive it; `observer` may be null.
+struct JobLogDeps {
+  ResultsStore* store = nullptr;
+  const JobCodec* codec = nullptr;
+  Clock* clock = nullptr;
+  JobObserver* observer = nullptr;
+};
+
+// Not thread-safe; only the job loop uses it.
+class JobLog {
+ public:
+  static constexpr absl::Duration kRetryMin = absl::Milliseconds(100);
+  static constexpr absl::Duration kRetryMax = absl::Seconds(5);
+
+  // `on_applied` sees each new event once it is stored and in the state (not those of Replay). It must not commit.
+  JobLog(const JobLogDeps& deps, std::string id, JobSpec spec,
+         std::function<void(const JobEvent&)> on_applied);
+  JobLog(const JobLog&) = delete;
+  JobLog& operator=(const JobLog&) = delete;
+
+  // Reads the whole log. DataLoss naming job and event; errors of the store.
+  absl::Status Replay();
+
+  // Stores the events in one append, then applies them. After
+  //   OK                  they are stored and applied.
+  //   Unavailable         their fate is unknown: they are kept, the log is stalled, and Retry settles it. Also at once,
+  //                       with nothing kept, while the log is stalled already.
+  //   Aborted             another coordinator leads; nothing is kept.
+  //   FailedPrecondition  `required_record` is not in the store; nothing is kept.
+  //   Internal            an event did not fit the state (a bug): the log is broken and stalled for good.
+  absl::Status Commit(int64_t epoch, std::vector<EventBody> events,
+                      const std::string& required_record = "");
+
+  bool stalled() const { return pending_.has_value() || broken_; }
+  // Repeats the stalled append if its time has come (delays double from kRetryMin to kRetryMax). OK: nothing is pending
+  // any more. Errors as Commit.
+  absl::Status Retry(int64_t epoch);
+
+  const JobState& state() const { return state_; }
+  // All events; events()[i] has seq i + 1.
+  const std::vector<JobEvent>& events() const { return events_; }
+
+ private:
+  struct Pending {
+    std::vector<JobEvent> events;
+    std::vector<std::string> bytes;
+    std::string required_record;
+    absl::Duration delay;
+    absl::Duration retry_at;  // monotonic
+  };
+  absl::Status Store(int64_t epoch, Pending pending);
+  absl::Status ApplyNew(std::vector<JobEvent> events);
+
+  JobLogDeps deps_;
+  JobState state_;
+  std::function<void(const JobEvent&)> on_applied_;
+  std::vector<JobEvent> events_;
+  std::optional<Pending> pending_;
+  bool broken_ = false;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_JOB_LOG_H_

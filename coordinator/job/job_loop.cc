@@ -1,0 +1,288 @@
+#include "coordinator/job/job_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "coordinator/job/attempt_outcome.h"
+#include "coordinator/optimizer/factory.h"
+
+namespace merganser {
+
+JobLoop::Job::Job(JobLoop* loop, const std::string& id, JobSpec spec)
+    : log({&loop->store_, &loop->codec_, &loop->clock_, loop->observer_}, id, std::move(spec),
+          [loop, this](const JobEvent& event) { loop->OnApplied(*this, event); }),
+      driver(&log.state()) {}
+
+JobLoop::JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
+                 const JobManagerOptions& options)
+    : store_(*store),
+      codec_(*codec),
+      clock_(*clock),
+      observer_(observer),
+      options_(options),
+      leadership_(store, clock) {}
+
+absl::Status JobLoop::Ready() const {
+  if (!leadership_.held()) return absl::UnavailableError("this coordinator does not lead");
+  if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
+  return absl::OkStatus();
+}
+
+absl::Status JobLoop::Start() {
+  if (leadership_.held()) return absl::OkStatus();
+  Leave();
+  MG_RETURN_IF_ERROR(leadership_.Acquire(options_.holder, options_.leader_lease));
+  if (absl::Status replayed = ReplayAll(); !replayed.ok()) {
+    leadership_.Release();
+    Leave();
+    return replayed;
+  }
+  MG_LOG(INFO) << "leading epoch=" << epoch() << " jobs=" << jobs_.size()
+               << " running_attempts=" << leases_.size() << " store=" << store_.uri();
+  return absl::OkStatus();
+}
+
+absl::Status JobLoop::ReplayAll() {
+  MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> stored, store_.ListJobs());
+  for (const StoredJob& entry : stored) {
+    absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
+    if (!spec.ok()) {
+      return absl::DataLossError(absl::StrCat(entry.id, " spec: ", spec.status().message()));
+    }
+    Job* job = AddJob(entry.id, *spec);
+    MG_RETURN_IF_ERROR(job->log.Replay());
+    MG_RETURN_IF_ERROR(RecoverAttempts(*job));
+    // A long replay must not outlive the lease.
+    MG_RETURN_IF_ERROR(leadership_.Renew());
+  }
+  return absl::OkStatus();
+}
+
+void JobLoop::Stop() {
+  leadership_.Release();
+  Leave();
+}
+
+void JobLoop::Leave() {
+  for (auto& [id, worker] : fleet_.workers()) {
+    if (worker.link != nullptr) worker.link->GoAway(kGoAwayRetry);
+  }
+  fleet_.Clear();
+  leases_.Clear();
+  job_by_id_.clear();
+  jobs_.clear();
+  resync_ = false;
+}
+
+JobLoop::Job* JobLoop::AddJob(const std::string& id, const JobSpec& spec) {
+  jobs_.push_back(std::make_unique<Job>(this, id, spec));
+  job_by_id_[id] = jobs_.back().get();
+  return jobs_.back().get();
+}
+
+absl::StatusOr<JobLoop::Job*> JobLoop::FindJob(const std::string& id_or_name) {
+  MG_RETURN_IF_ERROR(Ready());
+  const auto it = job_by_id_.find(id_or_name);
+  if (it != job_by_id_.end()) return it->second;
+  for (auto job = jobs_.rbegin(); job != jobs_.rend(); ++job) {
+    if ((*job)->log.state().spec().name == id_or_name) return job->get();
+  }
+  return absl::NotFoundError(absl::StrCat("no job '", id_or_name, "'"));
+}
+
+const JobState* JobLoop::StateOf(const std::string& job_id) {
+  const auto it = job_by_id_.find(job_id);
+  return it == job_by_id_.end() ? nullptr : &it->second->log.state();
+}
+
+absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events,
+                             const std::string& required_record) {
+  if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
+  const absl::Status status = job.log.Commit(epoch(), std::move(events), required_record);
+  if (!absl::IsAborted(status)) return status;
+  MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch() << " reason=\""
+                << status.message() << "\"";
+  leadership_.Lose();
+  return absl::UnavailableError("another coordinator leads");
+}
+
+void JobLoop::OnApplied(Job& job, const JobEvent& event) {
+  job.dirty = true;
+  dispatch_due_ = true;
+  const std::string& id = job.log.state().id();
+  if (const auto* started = std::get_if<AttemptStarted>(&event.body)) {
+    Assign(job, *started);
+  } else if (const auto* ended = std::get_if<AttemptEnded>(&event.body)) {
+    const AttemptId attempt{id, ended->candidate, ended->attempt};
+    const Lease* lease = leases_.Find(attempt);
+    if (lease == nullptr) return;
+    Fleet::Worker* worker = fleet_.Find(lease->worker);
+    if (worker != nullptr && ended->failure != FailureClass::kReleased) ++worker->failed;
+    leases_.Remove(attempt);
+  } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
+    FinishLeases(job, *finished);
+  } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body)) {
+    MG_LOG(INFO) << "phase job=" << id << " phase=" << ToString(phase->phase)
+                 << (phase->message.empty() ? "" : " message=\"" + phase->message + "\"");
+  }
+}
+
+absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, const JobSpec& spec) {
+  MG_RETURN_IF_ERROR(Ready());
+  MG_RETURN_IF_ERROR(Validate(spec));
+  // The dimension is known only when a worker has loaded the models; the options can be wrong before that.
+  const int genes = static_cast<int>(spec.parameter.sources.size() * spec.parameter.bounds.size());
+  if (auto optimizer = CreateOptimizer(spec.optimizer, genes, spec.seed); !optimizer.ok()) {
+    return optimizer.status();
+  }
+  const absl::Duration start = clock_.Monotonic();
+  absl::StatusOr<std::string> id =
+      store_.CreateJob(epoch(), request_id, spec.name, codec_.EncodeSpec(spec));
+  if (observer_ != nullptr) {
+    observer_->OnStoreCommit("create_job", clock_.Monotonic() - start, id.status());
+  }
+  if (absl::IsAborted(id.status())) {
+    leadership_.Lose();
+    return absl::UnavailableError("another coordinator leads");
+  }
+  if (!id.ok()) {
+    resync_ = true;  // it may have been made nevertheless
+    return id.status();
+  }
+  const auto it = job_by_id_.find(*id);
+  if (it != job_by_id_.end()) return it->second->driver->Summary();
+  Job* job = AddJob(*id, spec);
+  MG_LOG(INFO) << "job created job=" << *id << " name=" << spec.name;
+  // Its first events; if the store goes away just now, Tick repeats them.
+  (void)Commit(*job, job->driver->Next(clock_.Now()));
+  return job->driver->Summary();
+}
+
+absl::StatusOr<JobSummary> JobLoop::GetJob(const std::string& job) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  return found->driver->Summary();
+}
+
+absl::StatusOr<std::vector<JobSummary>> JobLoop::ListJobs() {
+  MG_RETURN_IF_ERROR(Ready());
+  std::vector<JobSummary> summaries;
+  for (const auto& job : jobs_) summaries.push_back(job->driver->Summary());
+  return summaries;
+}
+
+absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const JobState& state = found->log.state();
+  if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
+  if (!state.over()) {
+    MG_RETURN_IF_ERROR(Commit(*found, EndJob(state, JobPhase::kCancelled, "cancelled by its user")));
+  }
+  return found->driver->Summary();
+}
+
+absl::StatusOr<Candidate> JobLoop::GetCandidate(const std::string& job, int64_t number) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const Candidate* candidate = found->log.state().Find(number);
+  if (candidate == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no candidate ", number, " in ", found->log.state().id(),
+                                            ", which has ", found->log.state().candidates().size()));
+  }
+  return *candidate;
+}
+
+absl::StatusOr<std::vector<Candidate>> JobLoop::ListCandidates(const std::string& job) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  return found->log.state().candidates();
+}
+
+absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job,
+                                                            int64_t after_seq) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  JobManager::EventBatch batch;
+  const std::vector<JobEvent>& events = found->log.events();
+  for (size_t i = std::max<int64_t>(0, after_seq); i < events.size(); ++i) {
+    batch.events.emplace_back(static_cast<int64_t>(i) + 1, events[i]);
+  }
+  batch.job = found->driver->Summary();
+  return batch;
+}
+
+bool JobLoop::HasEventsAfter(const std::string& job, int64_t after_seq) {
+  absl::StatusOr<Job*> found = FindJob(job);
+  if (!found.ok()) return true;
+  const JobState& state = (*found)->log.state();
+  return state.over() || state.seq() > std::max<int64_t>(0, after_seq);
+}
+
+void JobLoop::ResyncJobs() {
+  const absl::Duration now = clock_.Monotonic();
+  if (!resync_ || now < resync_at_) return;
+  resync_at_ = now + JobLog::kRetryMax;
+  absl::StatusOr<std::vector<StoredJob>> stored = store_.ListJobs();
+  if (!stored.ok()) return;
+  for (const StoredJob& entry : *stored) {
+    if (job_by_id_.count(entry.id) != 0) continue;
+    absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
+    // Nobody but this leader writes to it, so its log is empty.
+    if (spec.ok()) AddJob(entry.id, *spec);
+  }
+  resync_ = false;
+  resync_at_ = absl::ZeroDuration();
+}
+
+void JobLoop::RetryStalled() {
+  for (const auto& job : jobs_) {
+    if (!job->log.stalled() || !leadership_.held()) continue;
+    const absl::Status status = job->log.Retry(epoch());
+    if (absl::IsAborted(status)) leadership_.Lose();
+    if (job->log.stalled()) continue;
+    MG_LOG(INFO) << "job log goes on job=" << job->log.state().id();
+    job->dirty = true;
+    dispatch_due_ = true;
+  }
+}
+
+void JobLoop::AdvanceJobs() {
+  for (const auto& job : jobs_) {
+    while (job->dirty && !job->log.stalled() && leadership_.acting()) {
+      std::vector<EventBody> events = job->driver->Next(clock_.Now());
+      job->dirty = false;
+      if (events.empty()) break;
+      // Applying them makes the job dirty again. A failed commit is repeated by RetryStalled.
+      if (Commit(*job, std::move(events)).ok()) continue;
+      // Nothing was kept: proposals that the optimizer made must not be skipped.
+      if (!job->log.stalled()) job->driver.emplace(&job->log.state());
+      job->dirty = true;
+      break;
+    }
+  }
+}
+
+void JobLoop::Tick() {
+  if (!leadership_.held()) {
+    if (!fleet_.workers().empty() || !jobs_.empty()) Leave();
+    return;
+  }
+  if (absl::IsAborted(leadership_.Renew())) {
+    MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch();
+    Leave();
+    return;
+  }
+  if (!leadership_.acting()) return;
+  ResyncJobs();
+  RetryStalled();
+  ExpireLeases();
+  AdvanceJobs();
+  Dispatch();
+  const absl::Duration now = clock_.Monotonic();
+  if (now >= forget_at_) {
+    fleet_.ForgetLost(now);
+    forget_at_ = now + Fleet::kKeepLost / 10;
+  }
+  if (!leadership_.held()) Leave();
+}
+
+}  // namespace merganser

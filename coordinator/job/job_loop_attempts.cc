@@ -1,0 +1,374 @@
+// The part of JobLoop that deals with workers: sessions, leases, reports, dispatch.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/sha256.h"
+#include "common/base/status_macros.h"
+#include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/job_loop.h"
+
+namespace merganser {
+namespace {
+
+const Attempt* FindAttempt(const Candidate& candidate, int number) {
+  if (number < 1 || number > static_cast<int>(candidate.attempts.size())) return nullptr;
+  return &candidate.attempts[number - 1];
+}
+
+}  // namespace
+
+// --- sessions ---------------------------------------------------------------------------------
+
+absl::Status JobLoop::WorkerConnected(const WorkerInfo& info,
+                                      const std::vector<RunningAttempt>& running,
+                                      std::shared_ptr<WorkerLink> link) {
+  MG_RETURN_IF_ERROR(Ready());
+  if (info.id.empty()) return absl::InvalidArgumentError("worker.id: missing");
+  if (info.slots < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("worker.slots: ", info.slots, " is below 1"));
+  }
+  const std::shared_ptr<WorkerLink> older =
+      fleet_.Connect(info, link, clock_.Now(), clock_.Monotonic());
+  if (older != nullptr && older != link) {
+    MG_LOG(WARNING) << "worker session replaced worker=" << info.id << " name=" << info.name;
+    older->GoAway(options_.lease);
+  }
+  Fleet::Worker& worker = *fleet_.Find(info.id);
+  worker.running = running;
+  link->Acknowledge(Touch(info.id, running));
+  if (worker.drained) link->Drain();
+  dispatch_due_ = true;
+  MG_LOG(INFO) << "worker connected worker=" << info.id << " name=" << info.name
+               << " slots=" << info.slots << " running=" << running.size();
+  return absl::OkStatus();
+}
+
+std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id,
+                                           const std::vector<RunningAttempt>& running) {
+  const absl::Duration now = clock_.Monotonic();
+  std::vector<RunningAttempt> unknown;
+  for (const RunningAttempt& attempt : running) {
+    if (!leases_.Extend(attempt.id, attempt.token, worker_id, now, now + options_.lease)) {
+      unknown.push_back(attempt);
+    }
+  }
+  return unknown;
+}
+
+void JobLoop::WorkerHeartbeat(const std::string& worker_id,
+                              const std::vector<RunningAttempt>& running, bool draining) {
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (!leadership_.held() || worker == nullptr || worker->link == nullptr) return;
+  const absl::Duration now = clock_.Monotonic();
+  worker->running = running;
+  worker->draining = draining;
+  worker->declined = false;
+  worker->last_heard = now;
+  worker->last_heartbeat_time = clock_.Now();
+  worker->link->Acknowledge(Touch(worker_id, running));
+  for (const Lease& lease : leases_.OfWorker(worker_id)) {
+    if (now - lease.last_listed > kListGrace && lease.deadline > now) {
+      leases_.Expire(lease.id, now, FailureClass::kWorkerLost,
+                     absl::StrCat("worker ", worker_id, " does not know of it"));
+    }
+  }
+  dispatch_due_ = true;
+}
+
+void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) {
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  // A session that was replaced ends late: it is not the worker's any more.
+  if (worker == nullptr || (worker->link != nullptr && worker->link.get() != link)) return;
+  worker->link = nullptr;
+  worker->last_heard = clock_.Monotonic();
+  MG_LOG(INFO) << "worker disconnected worker=" << worker_id << " gone=" << gone;
+  if (!gone) return;
+  const FailureClass failure =
+      worker->leaving() ? FailureClass::kReleased : FailureClass::kWorkerLost;
+  for (const Lease& lease : leases_.OfWorker(worker_id)) {
+    leases_.Expire(lease.id, clock_.Monotonic(), failure, absl::StrCat("worker ", worker_id, " left"));
+  }
+  fleet_.Remove(worker_id);
+  dispatch_due_ = true;  // a candidate may have waited for another worker than this one
+}
+
+absl::StatusOr<std::vector<WorkerStatus>> JobLoop::ListWorkers() {
+  MG_RETURN_IF_ERROR(Ready());
+  return fleet_.Statuses(leases_);
+}
+
+absl::Status JobLoop::DrainWorker(const std::string& worker_id) {
+  MG_RETURN_IF_ERROR(Ready());
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
+  worker->drained = true;
+  if (worker->link != nullptr) worker->link->Drain();
+  dispatch_due_ = true;
+  return absl::OkStatus();
+}
+
+// --- records and reports ----------------------------------------------------------------------
+
+absl::StatusOr<CandidateFinished> JobLoop::ReadRecord(const Job& job, const Candidate& candidate,
+                                                      const Attempt& attempt,
+                                                      const std::string& sha256) {
+  const JobState& state = job.log.state();
+  const std::string key = RecordKey(state.id(), candidate.number, attempt.number, attempt.token);
+  MG_ASSIGN_OR_RETURN(const std::string bytes, store_.GetRecord(key));
+  const std::string actual = Sha256Hex(bytes);
+  if (!sha256.empty() && sha256 != actual) {
+    return absl::DataLossError(
+        absl::StrCat("record ", key, ": sha256 is ", actual, ", reported ", sha256));
+  }
+  absl::StatusOr<RecordSummary> record = codec_.DecodeRecord(bytes);
+  if (!record.ok()) {
+    return absl::DataLossError(absl::StrCat("record ", key, ": ", record.status().message()));
+  }
+  if (record->job_id != state.id() || record->candidate != candidate.number ||
+      record->attempt != attempt.number || record->token != attempt.token) {
+    return absl::DataLossError(absl::StrCat("record ", key, ": it is of ", record->job_id, " candidate ",
+                                            record->candidate, " attempt ", record->attempt));
+  }
+  return FinishFromRecord(state.spec(), candidate, attempt.number, *record, key, actual);
+}
+
+absl::Status JobLoop::AdoptRecord(Job& job, int64_t number) {
+  const Candidate& candidate = *job.log.state().Find(number);
+  for (const Attempt& attempt : candidate.attempts) {
+    absl::StatusOr<CandidateFinished> finished = ReadRecord(job, candidate, attempt, "");
+    if (absl::IsNotFound(finished.status())) continue;
+    if (absl::IsDataLoss(finished.status())) {
+      MG_LOG(WARNING) << "record ignored job=" << job.log.state().id()
+                      << " reason=\"" << finished.status().message() << "\"";
+      continue;
+    }
+    MG_RETURN_IF_ERROR(finished.status());
+    MG_LOG(INFO) << "unreported record adopted job=" << job.log.state().id()
+                 << " candidate=" << number << " attempt=" << attempt.number;
+    const std::string key = finished->record_key;
+    std::vector<EventBody> events;
+    events.emplace_back(*std::move(finished));
+    return Commit(job, std::move(events), key);
+  }
+  return absl::NotFoundError("no attempt left a record");
+}
+
+absl::StatusOr<Disposition> JobLoop::ReportAttempt(const AttemptReport& report) {
+  absl::StatusOr<Disposition> disposition = Report(report);
+  if (disposition.ok() && observer_ != nullptr) observer_->OnReport(*disposition);
+  return disposition;
+}
+
+absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report) {
+  MG_RETURN_IF_ERROR(Ready());
+  const auto reject = [&](absl::string_view why) {
+    MG_LOG(WARNING) << "report rejected job=" << report.id.job_id << " candidate=" << report.id.candidate
+                    << " attempt=" << report.id.attempt << " worker=" << report.worker_id
+                    << " reason=\"" << why << "\"";
+    return Disposition::kRejected;
+  };
+  const auto it = job_by_id_.find(report.id.job_id);
+  if (it == job_by_id_.end()) return reject("unknown job");
+  Job& job = *it->second;
+  if (job.log.stalled()) {
+    // Before the checks: the stalled events may be about this very attempt.
+    return absl::UnavailableError(absl::StrCat(report.id.job_id, ": the results store is away; retry"));
+  }
+  const Candidate* candidate = job.log.state().Find(report.id.candidate);
+  if (candidate == nullptr) return reject("unknown candidate");
+  const Attempt* attempt = FindAttempt(*candidate, report.id.attempt);
+  if (attempt == nullptr) return reject("unknown attempt");
+  if (attempt->token != report.token) return reject("wrong token");
+  const std::string key =
+      RecordKey(report.id.job_id, report.id.candidate, report.id.attempt, report.token);
+  if (report.failure.has_value() == !report.record_key.empty()) {
+    return reject("exactly one of record_key and failure must be set");
+  }
+  if (!report.failure.has_value() && report.record_key != key) return reject("record key of another attempt");
+  if (IsTerminal(candidate->state)) {
+    const bool same = report.failure.has_value() ? attempt->failure.has_value()
+                                                 : candidate->record_key == key;
+    return same ? Disposition::kDuplicate : Disposition::kSuperseded;
+  }
+  if (report.failure.has_value()) return ReportFailure(job, report);
+  return ReportRecord(job, *attempt, report);
+}
+
+absl::StatusOr<Disposition> JobLoop::ReportFailure(Job& job, const AttemptReport& report) {
+  const Candidate& candidate = *job.log.state().Find(report.id.candidate);
+  if (FindAttempt(candidate, report.id.attempt)->ended) return Disposition::kDuplicate;
+  if (*report.failure == FailureClass::kReleased) {
+    if (Fleet::Worker* worker = fleet_.Find(report.worker_id); worker != nullptr) {
+      worker->declined = true;
+    }
+  }
+  MG_RETURN_IF_ERROR(Commit(job, EndAttempt(job.log.state(), report.id.candidate, report.id.attempt,
+                                            *report.failure, report.message)));
+  return Disposition::kCommitted;
+}
+
+absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attempt,
+                                                  const AttemptReport& report) {
+  const Candidate& candidate = *job.log.state().Find(report.id.candidate);
+  absl::StatusOr<CandidateFinished> finished =
+      ReadRecord(job, candidate, attempt, report.record_sha256);
+  absl::Status status = finished.status();
+  if (status.ok()) {
+    std::vector<EventBody> events;
+    events.emplace_back(*std::move(finished));
+    status = Commit(job, std::move(events), report.record_key);
+    if (status.ok()) return Disposition::kCommitted;
+  }
+  const bool bad_record = absl::IsNotFound(status) || absl::IsDataLoss(status) ||
+                          absl::IsFailedPrecondition(status);
+  if (!bad_record) return status;
+  MG_LOG(WARNING) << "report rejected worker=" << report.worker_id << " reason=\"" << status.message() << "\"";
+  // The worker is done with it, so the candidate must not wait for the lease to run out.
+  if (!attempt.ended) {
+    MG_RETURN_IF_ERROR(Commit(job, EndAttempt(job.log.state(), report.id.candidate, report.id.attempt,
+                                              FailureClass::kTransient, std::string(status.message()))));
+  }
+  return Disposition::kRejected;
+}
+
+// --- leases and dispatch ----------------------------------------------------------------------
+
+absl::Status JobLoop::RecoverAttempts(Job& job) {
+  const JobState& state = job.log.state();
+  std::set<int64_t> unfinished = state.queued();
+  unfinished.insert(state.running().begin(), state.running().end());
+  const absl::Duration now = clock_.Monotonic();
+  for (int64_t number : unfinished) {
+    const absl::Status adopted = AdoptRecord(job, number);
+    if (!absl::IsNotFound(adopted)) {
+      MG_RETURN_IF_ERROR(adopted);
+      continue;
+    }
+    const Attempt* live = LiveAttempt(*state.Find(number));
+    if (live == nullptr) continue;
+    leases_.Grant({.id = {state.id(), number, live->number},
+                   .token = live->token,
+                   .worker = live->worker,
+                   .deadline = now + options_.reattach_window,
+                   .last_listed = now,
+                   .on_expiry = FailureClass::kReleased,
+                   .message = absl::StrCat("worker ", live->worker,
+                                           " did not come back after the coordinator's restart")});
+  }
+  return absl::OkStatus();
+}
+
+void JobLoop::ExpireLeases() {
+  const absl::Duration now = clock_.Monotonic();
+  for (const Lease& lease : leases_.Expired(now)) {
+    if (!leadership_.acting()) return;
+    Job& job = *job_by_id_.at(lease.id.job_id);
+    if (job.log.stalled() || leases_.Find(lease.id) == nullptr) continue;
+    const Candidate& candidate = *job.log.state().Find(lease.id.candidate);
+    const Attempt* live = LiveAttempt(candidate);
+    if (live == nullptr || live->number != lease.id.attempt) {
+      leases_.Remove(lease.id);
+      continue;
+    }
+    // It may have finished and died before it could say so.
+    const absl::Status adopted = AdoptRecord(job, lease.id.candidate);
+    if (adopted.ok()) continue;
+    if (!absl::IsNotFound(adopted)) {
+      leases_.Postpone(lease.id, now + kRecordRetry);
+      continue;
+    }
+    const std::string message = lease.message.empty()
+                                    ? absl::StrCat("worker ", lease.worker, " was silent for ",
+                                                   absl::FormatDuration(options_.lease))
+                                    : lease.message;
+    MG_LOG(WARNING) << "lease ended job=" << lease.id.job_id << " candidate=" << lease.id.candidate
+                    << " attempt=" << lease.id.attempt << " reason=\"" << message << "\"";
+    (void)Commit(job, EndAttempt(job.log.state(), lease.id.candidate, lease.id.attempt,
+                                 lease.on_expiry, message));
+  }
+}
+
+void JobLoop::Dispatch() {
+  if (!dispatch_due_ || !leadership_.acting()) return;
+  dispatch_due_ = false;
+  std::vector<DispatchWorker> workers =
+      fleet_.Accepting(leases_, clock_.Monotonic(), options_.lease, options_.prefetch);
+  size_t room = 0;
+  for (const DispatchWorker& worker : workers) {
+    room += static_cast<size_t>(std::max(0, worker.capacity - worker.assigned));
+  }
+  if (room == 0) return;
+  std::vector<DispatchJob> queues;
+  for (const auto& job : jobs_) {
+    const JobState& state = job->log.state();
+    if (state.over() || state.queued().empty() || job->log.stalled()) continue;
+    DispatchJob queue{.id = state.id()};
+    for (int64_t number : state.queued()) {
+      // A few more than fit, as some may have to avoid the last free worker.
+      if (queue.queued.size() >= room + 8) break;
+      const Candidate& candidate = *state.Find(number);
+      queue.queued.push_back({number, candidate.attempts.empty() ? "" : candidate.attempts.back().worker});
+    }
+    queues.push_back(std::move(queue));
+  }
+  std::map<std::string, std::vector<EventBody>> started;  // by job: one append each
+  for (const DispatchChoice& choice : dispatcher_.Plan(queues, std::move(workers))) {
+    const Candidate& candidate = *job_by_id_.at(choice.job_id)->log.state().Find(choice.candidate);
+    started[choice.job_id].emplace_back(
+        AttemptStarted{choice.candidate, static_cast<int>(candidate.attempts.size()) + 1,
+                       RandomToken(), choice.worker});
+  }
+  for (auto& [id, events] : started) (void)Commit(*job_by_id_.at(id), std::move(events));
+  dispatch_due_ = false;  // set by what was just applied
+}
+
+void JobLoop::Assign(Job& job, const AttemptStarted& started) {
+  const JobState& state = job.log.state();
+  const Candidate& candidate = *state.Find(started.candidate);
+  const AttemptId id{state.id(), started.candidate, started.attempt};
+  const absl::Duration now = clock_.Monotonic();
+  leases_.Grant({.id = id,
+                 .token = started.token,
+                 .worker = started.worker,
+                 .deadline = now + options_.lease,
+                 .last_listed = now});
+  if (observer_ != nullptr) {
+    observer_->OnDispatched(candidate.attempts.back().start_time - state.queued_since(started.candidate));
+  }
+  Fleet::Worker* worker = fleet_.Find(started.worker);
+  if (worker == nullptr || worker->link == nullptr) {
+    // It left while the store was away.
+    leases_.Expire(id, now, FailureClass::kReleased,
+                   absl::StrCat("worker ", started.worker, " left before it was assigned"));
+    return;
+  }
+  worker->link->Assign({.id = id,
+                        .token = started.token,
+                        .kind = candidate.kind,
+                        .recipe = candidate.recipe,
+                        .benchmarks = candidate.benchmarks,
+                        .spec = state.shared_spec(),
+                        .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
+}
+
+void JobLoop::FinishLeases(Job& job, const CandidateFinished& finished) {
+  const Candidate& candidate = *job.log.state().Find(finished.candidate);
+  for (const Attempt& attempt : candidate.attempts) {
+    const AttemptId id{job.log.state().id(), finished.candidate, attempt.number};
+    const Lease* lease = leases_.Find(id);
+    if (lease == nullptr) continue;
+    Fleet::Worker* worker = fleet_.Find(lease->worker);
+    if (worker != nullptr && attempt.number == finished.attempt) {
+      ++(finished.state == CandidateState::kSucceeded ? worker->finished : worker->failed);
+    } else if (worker != nullptr && worker->link != nullptr) {
+      worker->link->Cancel(id);
+    }
+    leases_.Remove(id);
+  }
+}
+
+}  // namespace merganser

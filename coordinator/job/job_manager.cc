@@ -1,0 +1,228 @@
+#include "coordinator/job/job_manager.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <list>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "coordinator/job/job_loop.h"
+
+namespace merganser {
+namespace {
+
+// Bounds what callers can pile up behind a slow store; more than a fleet of thousands sends in a second.
+constexpr size_t kQueueMax = 16384;
+// Between ticks when nobody calls: leases are seconds long.
+constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+// A caller waits this long for the loop, which may be waiting for the store. What it asked for may still happen.
+constexpr absl::Duration kCallTimeout = absl::Seconds(30);
+// A replay of a large log; the lease is renewed on the way.
+constexpr absl::Duration kStartTimeout = absl::Minutes(30);
+
+// The answer to one call; shared by the caller, which may give up waiting, and the loop.
+template <typename R>
+struct Answer {
+  absl::Notification done;
+  std::optional<R> result;  // set before `done`
+  void Set(R value) {
+    result.emplace(std::move(value));
+    done.Notify();
+  }
+};
+
+class JobManagerThread final : public JobManager {
+ public:
+  JobManagerThread(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
+                   const JobManagerOptions& options)
+      : clock_(*clock), loop_(store, codec, clock, observer, options) {}
+
+  ~JobManagerThread() override { Stop(); }
+
+  absl::Status Start() override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (stopping_) return absl::UnavailableError("the coordinator has stopped");
+      if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
+    }
+    return Call<absl::Status>([this] { return loop_.Start(); }, kStartTimeout);
+  }
+
+  void Stop() override {
+    std::thread thread;
+    {
+      absl::MutexLock lock(&mu_);
+      stopping_ = true;
+      thread.swap(thread_);
+    }
+    if (thread.joinable()) thread.join();
+  }
+
+  bool leading() const override { return leading_.load(); }
+  int64_t epoch() const override { return epoch_.load(); }
+
+  absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec) override {
+    return Call<absl::StatusOr<JobSummary>>(
+        [this, request_id, spec] { return loop_.CreateJob(request_id, spec); });
+  }
+  absl::StatusOr<JobSummary> GetJob(const std::string& job) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job] { return loop_.GetJob(job); });
+  }
+  absl::StatusOr<std::vector<JobSummary>> ListJobs() override {
+    return Call<absl::StatusOr<std::vector<JobSummary>>>([this] { return loop_.ListJobs(); });
+  }
+  absl::StatusOr<JobSummary> CancelJob(const std::string& job) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job] { return loop_.CancelJob(job); });
+  }
+  absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) override {
+    return Call<absl::StatusOr<Candidate>>(
+        [this, job, number] { return loop_.GetCandidate(job, number); });
+  }
+  absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) override {
+    return Call<absl::StatusOr<std::vector<Candidate>>>(
+        [this, job] { return loop_.ListCandidates(job); });
+  }
+
+  absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq,
+                                           absl::Duration timeout) override {
+    auto answer = std::make_shared<Answer<absl::StatusOr<EventBatch>>>();
+    const bool posted = Post([this, job, after_seq, timeout, answer] {
+      watches_.push_back({job, after_seq, clock_.Monotonic() + timeout, answer});
+    });
+    if (!posted) return absl::UnavailableError("the coordinator does not run");
+    return Wait(answer, timeout + kCallTimeout);
+  }
+
+  absl::Status WorkerConnected(const WorkerInfo& info, const std::vector<RunningAttempt>& running,
+                               std::shared_ptr<WorkerLink> link) override {
+    return Call<absl::Status>([this, info, running, link = std::move(link)] {
+      return loop_.WorkerConnected(info, running, link);
+    });
+  }
+  void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running,
+                       bool draining) override {
+    Post([this, worker_id, running, draining] {
+      loop_.WorkerHeartbeat(worker_id, running, draining);
+    });
+  }
+  void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) override {
+    // One per session at most, so it is let in when the queue is full.
+    Post([this, worker_id, link, gone] { loop_.WorkerDisconnected(worker_id, link, gone); },
+         /*bounded=*/false);
+  }
+  absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) override {
+    return Call<absl::StatusOr<Disposition>>([this, report] { return loop_.ReportAttempt(report); });
+  }
+  absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() override {
+    return Call<absl::StatusOr<std::vector<WorkerStatus>>>([this] { return loop_.ListWorkers(); });
+  }
+  absl::Status DrainWorker(const std::string& worker_id) override {
+    return Call<absl::Status>([this, worker_id] { return loop_.DrainWorker(worker_id); });
+  }
+
+ private:
+  using Command = std::function<void()>;
+  struct Watch {
+    std::string job;
+    int64_t after_seq;
+    absl::Duration deadline;  // monotonic
+    std::shared_ptr<Answer<absl::StatusOr<EventBatch>>> answer;
+  };
+
+  // False if the loop does not run or its queue is full.
+  bool Post(Command command, bool bounded = true) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    if (stopping_ || !thread_.joinable()) return false;
+    if (bounded && queue_.size() >= kQueueMax) return false;
+    queue_.push_back(std::move(command));
+    return true;
+  }
+
+  template <typename R>
+  static R Wait(const std::shared_ptr<Answer<R>>& answer, absl::Duration timeout) {
+    if (!answer->done.WaitForNotificationWithTimeout(timeout)) {
+      return absl::UnavailableError("the coordinator is busy; what was asked may still happen");
+    }
+    return *std::move(answer->result);
+  }
+
+  template <typename R, typename F>
+  R Call(F f, absl::Duration timeout = kCallTimeout) {
+    auto answer = std::make_shared<Answer<R>>();
+    // If Stop drops the command, the last reference to `f` answers nothing; Run drains the queue for that reason.
+    if (!Post([answer, f = std::move(f)] { answer->Set(f()); })) {
+      return absl::UnavailableError("the coordinator does not run, or is overloaded");
+    }
+    return Wait(answer, timeout);
+  }
+
+  void Run() ABSL_LOCKS_EXCLUDED(mu_) {
+    bool stop = false;
+    while (!stop) {
+      std::deque<Command> commands;
+      {
+        absl::MutexLock lock(&mu_);
+        const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+          return stopping_ || !queue_.empty();
+        };
+        mu_.AwaitWithTimeout(absl::Condition(&due), kTickInterval);
+        commands.swap(queue_);
+        stop = stopping_;
+      }
+      if (stop) loop_.Stop();  // what is still queued learns that it is too late
+      for (Command& command : commands) {
+        command();
+        Publish();
+      }
+      loop_.Tick();
+      Publish();
+      AnswerWatches(stop);
+    }
+  }
+
+  void Publish() {
+    epoch_.store(loop_.epoch());
+    leading_.store(loop_.leading());
+  }
+
+  void AnswerWatches(bool all) {
+    const absl::Duration now = clock_.Monotonic();
+    for (auto watch = watches_.begin(); watch != watches_.end();) {
+      if (all || now >= watch->deadline || loop_.HasEventsAfter(watch->job, watch->after_seq)) {
+        watch->answer->Set(loop_.EventsAfter(watch->job, watch->after_seq));
+        watch = watches_.erase(watch);
+      } else {
+        ++watch;
+      }
+    }
+  }
+
+  Clock& clock_;
+  // Only the loop's thread.
+  JobLoop loop_;
+  std::list<Watch> watches_;
+
+  std::atomic<bool> leading_{false};
+  std::atomic<int64_t> epoch_{0};
+
+  absl::Mutex mu_;
+  std::deque<Command> queue_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+std::unique_ptr<JobManager> JobManager::Create(ResultsStore* store, const JobCodec* codec, Clock* clock,
+                                               JobObserver* observer,
+                                               const JobManagerOptions& options) {
+  return std::make_unique<JobManagerThread>(store, codec, clock, observer, options);
+}
+
+}  // namespace merganser

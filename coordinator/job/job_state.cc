@@ -1,0 +1,247 @@
+#include "coordinator/job/job_state.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+absl::Status Unfit(absl::string_view what) { return absl::DataLossError(what); }
+
+absl::string_view KindOf(const EventBody& body) {
+  constexpr const char* kNames[] = {"CandidatesProposed", "AttemptStarted", "AttemptEnded",
+                                    "CandidateFinished", "PhaseStarted"};
+  return kNames[body.index()];
+}
+
+void Add(const PhaseTimings& t, PhaseTimings& sum) {
+  sum.materialize += t.materialize;
+  sum.tokenize += t.tokenize;
+  sum.prefill += t.prefill;
+  sum.decode += t.decode;
+  sum.score += t.score;
+  sum.record += t.record;
+}
+
+}  // namespace
+
+int CountedAttempts(const Candidate& candidate) {
+  return static_cast<int>(std::count_if(
+      candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
+        return attempt.failure.has_value() && *attempt.failure != FailureClass::kReleased;
+      }));
+}
+
+const Attempt* LiveAttempt(const Candidate& candidate) {
+  if (candidate.attempts.empty() || candidate.attempts.back().ended) return nullptr;
+  return &candidate.attempts.back();
+}
+
+JobState::JobState(std::string id, JobSpec spec)
+    : id_(std::move(id)), spec_(std::make_shared<const JobSpec>(std::move(spec))) {}
+
+const Candidate* JobState::Find(int64_t number) const {
+  if (number < 0 || number >= static_cast<int64_t>(candidates_.size())) return nullptr;
+  return &candidates_[number];
+}
+
+absl::Status JobState::Apply(int64_t seq, const JobEvent& event) {
+  absl::Status fits;
+  if (seq != seq_ + 1) {
+    fits = Unfit(absl::StrCat("expected event ", seq_ + 1));
+  } else if (over()) {
+    fits = Unfit(absl::StrCat("the job is over (", ToString(phase_), ")"));
+  } else {
+    fits = std::visit([this](const auto& body) { return Check(body); }, event.body);
+  }
+  if (!fits.ok()) return Annotate(fits, absl::StrCat(id_, " event ", seq, " (", KindOf(event.body), ")"));
+  if (seq == 1) create_time_ = event.time;
+  std::visit([&](const auto& body) { Take(body, event.time); }, event.body);
+  seq_ = seq;
+  return absl::OkStatus();
+}
+
+absl::Status JobState::Check(const CandidatesProposed& e) const {
+  int64_t number = static_cast<int64_t>(candidates_.size());
+  for (const Candidate& candidate : e.candidates) {
+    if (candidate.number != number) {
+      return Unfit(absl::StrCat("candidate ", candidate.number, " where ", number, " comes next"));
+    }
+    ++number;
+    if (candidate.kind == CandidateKind::kSearch &&
+        candidate.generation != static_cast<int64_t>(generations_.size())) {
+      return Unfit(absl::StrCat("candidate ", candidate.number, " is of generation ",
+                                candidate.generation, " where ", generations_.size(), " comes next"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const CandidatesProposed& e, absl::Time time) {
+  std::vector<int64_t> generation;
+  for (const Candidate& proposed : e.candidates) {
+    Candidate candidate;
+    candidate.number = proposed.number;
+    candidate.kind = proposed.kind;
+    candidate.label = proposed.label;
+    candidate.generation = proposed.generation;
+    candidate.proposal = proposed.proposal;
+    candidate.genome = proposed.genome;
+    candidate.recipe = proposed.recipe;
+    candidate.benchmarks = proposed.benchmarks;
+    candidate.create_time = time;
+    if (candidate.kind == CandidateKind::kSearch) generation.push_back(candidate.number);
+    queued_.insert(candidate.number);
+    queued_since_.push_back(time);
+    candidates_.push_back(std::move(candidate));
+  }
+  search_proposed_ += static_cast<int64_t>(generation.size());
+  if (!generation.empty()) generations_.push_back(std::move(generation));
+}
+
+absl::Status JobState::Check(const AttemptStarted& e) const {
+  const Candidate* candidate = Find(e.candidate);
+  if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
+  if (candidate->state != CandidateState::kQueued) {
+    return Unfit(absl::StrCat("candidate ", e.candidate, " is ", ToString(candidate->state)));
+  }
+  if (e.attempt != static_cast<int>(candidate->attempts.size()) + 1) {
+    return Unfit(absl::StrCat("attempt ", e.attempt, " of candidate ", e.candidate, " where ",
+                              candidate->attempts.size() + 1, " comes next"));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const AttemptStarted& e, absl::Time time) {
+  Candidate& candidate = candidates_[e.candidate];
+  candidate.attempts.push_back(
+      {.number = e.attempt, .token = e.token, .worker = e.worker, .start_time = time});
+  candidate.state = CandidateState::kRunning;
+  queued_.erase(e.candidate);
+  running_.insert(e.candidate);
+}
+
+absl::Status JobState::Check(const AttemptEnded& e) const {
+  const Candidate* candidate = Find(e.candidate);
+  if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
+  const Attempt* live = LiveAttempt(*candidate);
+  if (candidate->state != CandidateState::kRunning || live == nullptr || live->number != e.attempt) {
+    return Unfit(absl::StrCat("attempt ", e.attempt, " of candidate ", e.candidate, " is not running"));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const AttemptEnded& e, absl::Time time) {
+  Candidate& candidate = candidates_[e.candidate];
+  Attempt& attempt = candidate.attempts.back();
+  attempt.ended = true;
+  attempt.failure = e.failure;
+  attempt.message = e.message;
+  candidate.state = CandidateState::kQueued;
+  running_.erase(e.candidate);
+  queued_.insert(e.candidate);
+  queued_since_[e.candidate] = time;
+}
+
+absl::Status JobState::Check(const CandidateFinished& e) const {
+  const Candidate* candidate = Find(e.candidate);
+  if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
+  if (IsTerminal(candidate->state)) {
+    return Unfit(absl::StrCat("candidate ", e.candidate, " is ", ToString(candidate->state), " already"));
+  }
+  if (!IsTerminal(e.state)) {
+    return Unfit(absl::StrCat("candidate ", e.candidate, " cannot finish as ", ToString(e.state)));
+  }
+  if (e.attempt < 0 || e.attempt > static_cast<int>(candidate->attempts.size()) ||
+      (e.state == CandidateState::kSucceeded && e.attempt == 0)) {
+    return Unfit(absl::StrCat("unknown attempt ", e.attempt, " of candidate ", e.candidate));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const CandidateFinished& e, absl::Time time) {
+  Candidate& candidate = candidates_[e.candidate];
+  // An attempt beside the one that counts ends with its candidate.
+  for (Attempt& attempt : candidate.attempts) attempt.ended = true;
+  candidate.state = e.state;
+  candidate.fitness = e.fitness;
+  candidate.metrics = e.metrics;
+  candidate.record_key = e.record_key;
+  candidate.record_sha256 = e.record_sha256;
+  candidate.message = e.message;
+  candidate.timings = e.timings;
+  candidate.end_time = time;
+  queued_.erase(e.candidate);
+  running_.erase(e.candidate);
+  Add(e.timings, timings_);
+  if (e.facts.has_value()) facts_ = e.facts;
+  const bool succeeded = e.state == CandidateState::kSucceeded;
+  ++(succeeded ? succeeded_ : e.state == CandidateState::kFailed ? failed_ : cancelled_);
+  if (candidate.kind != CandidateKind::kSearch) return;
+  ++search_finished_;
+  if (e.state == CandidateState::kFailed) ++search_failed_;
+  if (!succeeded || e.fitness.empty()) return;
+  if (best_.has_value()) {
+    const double best = candidates_[*best_].fitness[0];
+    if (e.fitness[0] < best || (e.fitness[0] == best && e.candidate > *best_)) return;
+  }
+  best_ = e.candidate;
+}
+
+absl::Status JobState::Check(const PhaseStarted& e) const {
+  const bool first = seq_ == 0;
+  if (first != (e.phase == JobPhase::kPreparing) || (!first && e.phase <= phase_)) {
+    return Unfit(absl::StrCat("phase ", ToString(e.phase), first ? " comes first" : " after ",
+                              first ? "" : ToString(phase_)));
+  }
+  if (IsTerminal(e.phase) && !idle()) {
+    return Unfit(absl::StrCat("phase ", ToString(e.phase), " while ",
+                              queued_.size() + running_.size(), " candidates are not finished"));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const PhaseStarted& e, absl::Time time) {
+  phase_ = e.phase;
+  message_ = e.message;
+  if (IsTerminal(e.phase)) end_time_ = time;
+}
+
+JobSummary JobState::Summary() const {
+  JobSummary s;
+  s.id = id_;
+  s.spec = *spec_;
+  s.phase = phase_;
+  s.message = message_;
+  s.facts = facts_;
+  s.generation = std::max<int64_t>(0, static_cast<int64_t>(generations_.size()) - 1);
+  s.queued = static_cast<int64_t>(queued_.size());
+  s.running = static_cast<int64_t>(running_.size());
+  s.succeeded = succeeded_;
+  s.failed = failed_;
+  s.cancelled = cancelled_;
+  s.search_finished = search_finished_;
+  s.best_candidate = best_;
+  if (best_.has_value()) s.best_fitness = candidates_[*best_].fitness;
+  s.create_time = create_time_;
+  s.end_time = end_time_;
+  s.seq = seq_;
+  s.timings = timings_;
+  return s;
+}
+
+bool operator==(const JobState& a, const JobState& b) {
+  const auto tie = [](const JobState& s) {
+    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_,
+                    s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_,
+                    s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
+                    s.search_failed_, s.facts_, s.best_, s.timings_);
+  };
+  return tie(a) == tie(b);
+}
+
+}  // namespace merganser

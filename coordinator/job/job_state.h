@@ -1,0 +1,105 @@
+// The state of one job: what its events say, nothing else. A restart replays the log into it, so equal logs give equal
+// states.
+#ifndef MERGANSER_COORDINATOR_JOB_JOB_STATE_H_
+#define MERGANSER_COORDINATOR_JOB_JOB_STATE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/domain/candidate.h"
+#include "common/domain/events.h"
+
+namespace merganser {
+
+using EventBody = decltype(JobEvent::body);
+
+// Attempts that count against JobSpec::max_attempts: those that ended without a result, but for released ones.
+int CountedAttempts(const Candidate& candidate);
+// The attempt that a worker holds, nullptr if none. At most one attempt of a candidate has not ended.
+const Attempt* LiveAttempt(const Candidate& candidate);
+
+// A value; pure: no clock, no randomness. Not thread-safe.
+class JobState {
+ public:
+  JobState(std::string id, JobSpec spec);
+
+  // Takes in event number `seq`. DataLoss, naming job and seq, for an event that does not fit: a gap in the numbers, an
+  // unknown candidate, an attempt out of order, a second terminal event, a phase that goes back, anything after the job's
+  // end. The state is unchanged then.
+  absl::Status Apply(int64_t seq, const JobEvent& event);
+
+  const std::string& id() const { return id_; }
+  const JobSpec& spec() const { return *spec_; }
+  // Shared with the assignments of this job; immutable.
+  std::shared_ptr<const JobSpec> shared_spec() const { return spec_; }
+  int64_t seq() const { return seq_; }  // of the last event, 0 before the first
+  JobPhase phase() const { return phase_; }
+  const std::string& message() const { return message_; }
+  bool over() const { return seq_ > 0 && IsTerminal(phase_); }
+  absl::Time create_time() const { return create_time_; }  // of the first event
+
+  // Index = number.
+  const std::vector<Candidate>& candidates() const { return candidates_; }
+  // nullptr if there is none.
+  const Candidate* Find(int64_t number) const;
+  // Numbers, to be dispatched in this order: a candidate that came back is older than those behind it and goes first.
+  const std::set<int64_t>& queued() const { return queued_; }
+  const std::set<int64_t>& running() const { return running_; }
+  bool idle() const { return queued_.empty() && running_.empty(); }
+  // When the candidate was proposed or last came back.
+  absl::Time queued_since(int64_t number) const { return queued_since_[number]; }
+  // Numbers of the kSearch candidates by generation, in order of proposal.
+  const std::vector<std::vector<int64_t>>& generations() const { return generations_; }
+  int64_t search_proposed() const { return search_proposed_; }
+  int64_t search_finished() const { return search_finished_; }
+  int64_t search_failed() const { return search_failed_; }
+  const std::optional<JobFacts>& facts() const { return facts_; }
+  // The kSearch candidate with the largest first objective; ties: the lowest number.
+  std::optional<int64_t> best() const { return best_; }
+
+  // Without what only the driver knows: dimension, population, search_total.
+  JobSummary Summary() const;
+
+  friend bool operator==(const JobState& a, const JobState& b);
+
+ private:
+  // Check* do not change the state; the matching Take* follows when they are OK.
+  absl::Status Check(const CandidatesProposed& e) const;
+  absl::Status Check(const AttemptStarted& e) const;
+  absl::Status Check(const AttemptEnded& e) const;
+  absl::Status Check(const CandidateFinished& e) const;
+  absl::Status Check(const PhaseStarted& e) const;
+  void Take(const CandidatesProposed& e, absl::Time time);
+  void Take(const AttemptStarted& e, absl::Time time);
+  void Take(const AttemptEnded& e, absl::Time time);
+  void Take(const CandidateFinished& e, absl::Time time);
+  void Take(const PhaseStarted& e, absl::Time time);
+
+  std::string id_;
+  std::shared_ptr<const JobSpec> spec_;
+  int64_t seq_ = 0;
+  JobPhase phase_ = JobPhase::kPreparing;
+  std::string message_;
+  absl::Time create_time_;
+  absl::Time end_time_ = absl::InfiniteFuture();
+  std::vector<Candidate> candidates_;
+  std::vector<absl::Time> queued_since_;
+  std::set<int64_t> queued_;
+  std::set<int64_t> running_;
+  std::vector<std::vector<int64_t>> generations_;
+  int64_t succeeded_ = 0, failed_ = 0, cancelled_ = 0;
+  int64_t search_proposed_ = 0, search_finished_ = 0, search_failed_ = 0;
+  std::optional<JobFacts> facts_;
+  std::optional<int64_t> best_;
+  PhaseTimings timings_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_JOB_STATE_H_
