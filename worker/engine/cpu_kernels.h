@@ -1,15 +1,16 @@
-// The inner loops of the fp32 decoder on CPU, compiled once per instruction set (AVX-512, AVX2 with FMA, baseline) and
-// chosen at run time.
+// The inner loops of the fp32 decoder on CPU, compiled once per instruction set (AVX-512, AVX2 with
+// FMA, baseline) and chosen at run time.
 //
-// Every kernel computes each row by itself and in one fixed order, so a row's result does not depend on the rows beside
-// it, on the number of threads, or on how work was cut into pieces: batch composition cannot change a result by a bit.
+// Every kernel computes each row by itself and in one fixed order, so a row's result does not
+// depend on the rows beside it, on the number of threads, or on how work was cut into pieces: batch
+// composition cannot change a result by a bit.
 //
-// Layouts. All matrices are fp32 and row-major; row strides count floats. Widths are padded with zeros to kLane, so
-// kernels have no column tails.
-//   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1 of W^T.
-//   gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns that go with them.
-//   key cache       per (slot, kv head): [position/16][head_dim][16], so that 16 keys are scored by one multiply-add.
-//   value cache     per (slot, kv head): [position][head_dim].
+// Layouts. All matrices are fp32 and row-major; row strides count floats. Widths are padded with
+// zeros to kLane, so kernels have no column tails.
+//   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1
+//   of W^T. gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns
+//   that go with them. key cache       per (slot, kv head): [position/16][head_dim][16], so that 16
+//   keys are scored by one multiply-add. value cache     per (slot, kv head): [position][head_dim].
 // Pointers of one call must not overlap unless a parameter says so. Threading: pure functions.
 #ifndef MERGANSER_WORKER_ENGINE_CPU_KERNELS_H_
 #define MERGANSER_WORKER_ENGINE_CPU_KERNELS_H_
@@ -18,7 +19,8 @@
 
 namespace merganser {
 
-inline constexpr int kLane = 16;   // floats in one vector of the kernels, whatever the hardware's width
+inline constexpr int kLane =
+    16;  // floats in one vector of the kernels, whatever the hardware's width
 inline constexpr int kPanel = 32;  // output columns in one packed panel
 
 // One weight matrix times some rows, restricted to the panels [panel_begin, panel_end).
@@ -35,7 +37,8 @@ struct LinearArgs {
   int64_t ldc;
 };
 
-// Attention of `rows` consecutive query rows of one sequence over one kv head and its `group` query heads.
+// Attention of `rows` consecutive query rows of one sequence over one kv head and its `group` query
+// heads.
 struct AttentionArgs {
   const float* q;  // [rows, ldq]: the group's heads side by side, head_dim floats each
   int64_t ldq;
@@ -44,7 +47,8 @@ struct AttentionArgs {
   int head_dim;  // a multiple of kLane
   const float* keys;
   const float* values;
-  int position;  // of the first row; row i sees the positions max(0, position+i-window+1) .. position+i
+  int position;  // of the first row; row i sees the positions max(0, position+i-window+1) ..
+                 // position+i
   int window;    // > 0
   float scale;
   float* scores;  // workspace, AttentionWorkspace(group, position + rows) floats
@@ -65,14 +69,18 @@ struct CpuKernels {
   void (*linear_add)(const LinearArgs& args, float scale);
   // c = silu(gate) * up, for a gate/up weight; panel p writes columns p*16 .. p*16+15 of c.
   void (*linear_swiglu)(const LinearArgs& args);
-  // y = x / sqrt(mean(x^2) + eps) * weight over `width` columns (the padding of x is zero); y may be x.
-  void (*rms_norm)(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps, float* y,
-                   int64_t ldy);
-  // Rotates `heads` heads of one row in place: halves of `rotary` floats, cos and sin of rotary/2 floats.
-  void (*rope)(float* x, int heads, int64_t head_stride, int rotary, const float* cos, const float* sin);
+  // y = x / sqrt(mean(x^2) + eps) * weight over `width` columns (the padding of x is zero); y may
+  // be x.
+  void (*rms_norm)(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps,
+                   float* y, int64_t ldy);
+  // Rotates `heads` heads of one row in place: halves of `rotary` floats, cos and sin of rotary/2
+  // floats.
+  void (*rope)(float* x, int heads, int64_t head_stride, int rotary, const float* cos,
+               const float* sin);
   void (*attention)(const AttentionArgs& args);
-  // Reads logits[0, n): *max and *argmax (first of equals, offset by `base`) and *sum = sum(exp(logit - *max)) are
-  // carried from chunk to chunk; start with max = -infinity, sum = 0. `sum` may be null.
+  // Reads logits[0, n): *max and *argmax (first of equals, offset by `base`) and *sum =
+  // sum(exp(logit - *max)) are carried from chunk to chunk; start with max = -infinity, sum = 0.
+  // `sum` may be null.
   void (*reduce_logits)(const float* logits, int n, int base, float* max, int* argmax, double* sum);
 };
 

@@ -1,5 +1,6 @@
-// The kernels' one source. A file per instruction set defines MG_KERNEL_NAMESPACE and MG_KERNEL_NAME and includes this;
-// see cpu_kernels.h for what they compute. No other header: nothing inline may be compiled twice with different flags.
+// The kernels' one source. A file per instruction set defines MG_KERNEL_NAMESPACE and
+// MG_KERNEL_NAME and includes this; see cpu_kernels.h for what they compute. No other header:
+// nothing inline may be compiled twice with different flags.
 #include <cstdint>
 
 #include "worker/engine/cpu_kernels.h"
@@ -32,7 +33,8 @@ struct Vec {
 
 MG_INLINE Vec Load(const float* p) {
   Vec v;
-  for (int i = 0; i < kParts; ++i) v.part[i] = *reinterpret_cast<const NativeUnaligned*>(p + i * kNative);
+  for (int i = 0; i < kParts; ++i)
+    v.part[i] = *reinterpret_cast<const NativeUnaligned*>(p + i * kNative);
   return v;
 }
 MG_INLINE void Store(float* p, const Vec& v) {
@@ -95,7 +97,8 @@ MG_INLINE float MaxOf(const Vec& v) {
 
 // exp to 2 units in the last place on [-87, 88], clamped outside (Cephes' polynomial).
 MG_INLINE Vec Exp(const Vec& x) {
-  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  constexpr float kMagic =
+      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   Vec v;
   for (int i = 0; i < kParts; ++i) {
     const Native lo = -87.0f - (Native){};
@@ -141,8 +144,8 @@ struct SwigluRow {
 };
 
 template <int kRows, typename Epilogue>
-MG_INLINE void Block(const float* a, int64_t lda, const float* panel, int k, const float* bias, float* c, int64_t ldc,
-                     const Epilogue& epilogue) {
+MG_INLINE void Block(const float* a, int64_t lda, const float* panel, int k, const float* bias,
+                     float* c, int64_t ldc, const Epilogue& epilogue) {
   Vec acc[kRows][2];
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) acc[r][0] = acc[r][1] = Splat(0.0f);
@@ -171,8 +174,8 @@ MG_INLINE void Block(const float* a, int64_t lda, const float* panel, int k, con
 
 template <int kRows, typename Epilogue>
 struct Tail {
-  static void Run(int rows, const float* a, int64_t lda, const float* panel, int k, const float* bias, float* c,
-                  int64_t ldc, const Epilogue& epilogue) {
+  static void Run(int rows, const float* a, int64_t lda, const float* panel, int k,
+                  const float* bias, float* c, int64_t ldc, const Epilogue& epilogue) {
     if (rows == kRows) {
       Block<kRows>(a, lda, panel, k, bias, c, ldc, epilogue);
     } else {
@@ -182,7 +185,8 @@ struct Tail {
 };
 template <typename Epilogue>
 struct Tail<0, Epilogue> {
-  static void Run(int, const float*, int64_t, const float*, int, const float*, float*, int64_t, const Epilogue&) {}
+  static void Run(int, const float*, int64_t, const float*, int, const float*, float*, int64_t,
+                  const Epilogue&) {}
 };
 
 template <typename Epilogue>
@@ -196,8 +200,8 @@ MG_INLINE void LinearWith(const LinearArgs& g, const Epilogue& epilogue) {
     for (; r + kRowsMax <= g.rows; r += kRowsMax) {
       Block<kRowsMax>(g.a + r * g.lda, g.lda, panel, g.k, bias, c + r * g.ldc, g.ldc, epilogue);
     }
-    Tail<kRowsMax - 1, Epilogue>::Run(g.rows - r, g.a + r * g.lda, g.lda, panel, g.k, bias, c + r * g.ldc, g.ldc,
-                                      epilogue);
+    Tail<kRowsMax - 1, Epilogue>::Run(g.rows - r, g.a + r * g.lda, g.lda, panel, g.k, bias,
+                                      c + r * g.ldc, g.ldc, epilogue);
   }
 }
 
@@ -205,7 +209,8 @@ void Linear(const LinearArgs& args) { LinearWith(args, StoreRow{}); }
 void LinearAdd(const LinearArgs& args, float scale) { LinearWith(args, AddRow{scale}); }
 void LinearSwiglu(const LinearArgs& args) { LinearWith(args, SwigluRow{}); }
 
-void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps, float* y, int64_t ldy) {
+void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps,
+             float* y, int64_t ldy) {
   for (int r = 0; r < rows; ++r, x += ldx, y += ldy) {
     Vec sum = Splat(0.0f);
     for (int i = 0; i < width; i += kLane) {
@@ -217,7 +222,8 @@ void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weig
   }
 }
 
-void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos, const float* sin) {
+void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos,
+          const float* sin) {
   const int half = rotary / 2;
   for (int h = 0; h < heads; ++h, x += head_stride) {
     int i = 0;
@@ -240,7 +246,8 @@ void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos
 
 // Scores of kHeads query heads against the 16 keys of one block.
 template <int kHeads>
-MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale, float* scores, int64_t stride) {
+MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale,
+                          float* scores, int64_t stride) {
   Vec acc[kHeads];
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) acc[h] = Splat(0.0f);
@@ -253,10 +260,11 @@ MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float
   for (int h = 0; h < kHeads; ++h) Store(scores + h * stride, acc[h] * scale);
 }
 
-// out[h] = sum over positions of p[h][position] * values[position] / sum[h], kColumns vectors of the head at a time.
+// out[h] = sum over positions of p[h][position] * values[position] / sum[h], kColumns vectors of
+// the head at a time.
 template <int kHeads, int kColumns>
-MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim, int begin, int end,
-                          const float* inverse, float* out) {
+MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim,
+                          int begin, int end, const float* inverse, float* out) {
   Vec acc[kHeads][kColumns];
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
@@ -275,7 +283,8 @@ MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, i
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
+    for (int c = 0; c < kColumns; ++c)
+      Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
   }
 }
 
@@ -287,7 +296,8 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   const int blocks_end = (end + kLane - 1) / kLane * kLane;
   const int64_t stride = blocks_end;
   for (int j = first; j < blocks_end; j += kLane) {
-    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale, g.scores + j, stride);
+    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale,
+                       g.scores + j, stride);
   }
   float inverse[kHeads];
   for (int h = 0; h < kHeads; ++h) {
@@ -309,7 +319,8 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   for (; d + 2 * kLane <= g.head_dim; d += 2 * kLane) {
     ValueBlock<kHeads, 2>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
   }
-  if (d < g.head_dim) ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+  if (d < g.head_dim)
+    ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
 }
 
 void Attention(const AttentionArgs& g) {
@@ -319,9 +330,12 @@ void Attention(const AttentionArgs& g) {
     const float* q = g.q + r * g.ldq;
     float* out = g.out + r * g.ldo;
     int h = 0;
-    for (; h + 4 <= g.group; h += 4) AttendHeads<4>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
-    for (; h + 2 <= g.group; h += 2) AttendHeads<2>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
-    for (; h < g.group; ++h) AttendHeads<1>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h + 4 <= g.group; h += 4)
+      AttendHeads<4>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h + 2 <= g.group; h += 2)
+      AttendHeads<2>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h < g.group; ++h)
+      AttendHeads<1>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
   }
 }
 
@@ -347,7 +361,9 @@ void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax,
   if (sum == nullptr) return;
   // The sum so far was relative to the old maximum.
   const Vec reference = Splat(*max);
-  double total = *sum == 0.0 ? 0.0 : *sum * __builtin_exp(static_cast<double>(before) - static_cast<double>(*max));
+  double total =
+      *sum == 0.0 ? 0.0
+                  : *sum * __builtin_exp(static_cast<double>(before) - static_cast<double>(*max));
   for (int i = 0; i < whole; i += kLane) {
     alignas(64) float e[kLane];
     Store(e, Exp(Load(logits + i) - reference));
@@ -360,7 +376,7 @@ void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax,
 }  // namespace
 
 extern const CpuKernels kKernels;
-const CpuKernels kKernels = {MG_KERNEL_NAME, Linear,    LinearAdd, LinearSwiglu, RmsNorm,
-                             Rope,           Attention, ReduceLogits};
+const CpuKernels kKernels = {MG_KERNEL_NAME, Linear, LinearAdd, LinearSwiglu,
+                             RmsNorm,        Rope,   Attention, ReduceLogits};
 
 }  // namespace merganser::MG_KERNEL_NAMESPACE

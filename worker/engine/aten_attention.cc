@@ -1,0 +1,110 @@
+#include "worker/engine/aten_attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace merganser {
+namespace {
+
+// One sequence at a time; the groups of query heads that share a key head become rows of one
+// problem, which on CPU is several times faster than repeating the keys.
+at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Segment& segment,
+                         int64_t slot_positions, int64_t window) {
+  const int64_t kv_heads = cache.size(2);
+  const int64_t dim = q.size(2);
+  const int64_t group = q.size(1) / kv_heads;
+  const int64_t rows = segment.length;
+  const int64_t end = segment.past + rows;
+  const int64_t begin = window > 0 ? std::max<int64_t>(0, segment.past + 1 - window) : 0;
+  const at::Tensor slot = cache.narrow(0, segment.slot * slot_positions + begin, end - begin);
+  const at::Tensor k = slot.select(1, 0).transpose(0, 1).unsqueeze(0);  // [1, kv_heads, keys, dim]
+  const at::Tensor v = slot.select(1, 1).transpose(0, 1).unsqueeze(0);
+  // [1, kv_heads, group * rows, dim]
+  const at::Tensor folded = q.view({rows, kv_heads, group, dim})
+                                .permute({1, 2, 0, 3})
+                                .reshape({1, kv_heads, group * rows, dim});
+  c10::optional<at::Tensor> mask;
+  if (rows > 1) {
+    const auto integers = at::TensorOptions().dtype(at::kLong).device(q.device());
+    const at::Tensor query = at::arange(segment.past, end, integers).unsqueeze(1);
+    const at::Tensor key = at::arange(begin, end, integers).unsqueeze(0);
+    at::Tensor seen = key.le(query);
+    if (window > 0) seen = seen.logical_and(key.gt(query - window));
+    // An additive mask: ATen's CPU kernel takes it at full speed in every type.
+    at::Tensor bias = at::zeros({rows, end - begin}, q.options());
+    bias.masked_fill_(seen.logical_not(), -INFINITY);
+    mask =
+        bias.unsqueeze(0).expand({group, rows, end - begin}).reshape({group * rows, end - begin});
+  }
+  const at::Tensor out = at::scaled_dot_product_attention(folded, k, v, mask, 0.0, false);
+  return out.view({kv_heads, group, rows, dim})
+      .permute({2, 0, 1, 3})
+      .reshape({rows, kv_heads * group * dim});
+}
+
+}  // namespace
+
+bool CanUseFlashAttention(const at::TensorOptions& options, int64_t head_dim) {
+  return options.device().is_cuda() && options.dtype() != at::kFloat && head_dim % 8 == 0 &&
+         head_dim <= 256;
+}
+
+AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions,
+                                int64_t window, bool flash, c10::Device device) {
+  AttentionPlan plan;
+  plan.segments = segments;
+  plan.slot_positions = slot_positions;
+  plan.window = window;
+  plan.flash = flash;
+  for (const Segment& segment : segments) {
+    plan.max_query = std::max<int64_t>(plan.max_query, segment.length);
+    plan.max_key = std::max<int64_t>(plan.max_key, segment.past + segment.length);
+  }
+  if (!flash) return plan;
+  const int64_t n = static_cast<int64_t>(segments.size());
+  at::Tensor host = at::zeros({3, n + 1}, at::kInt);
+  auto table = host.accessor<int32_t, 2>();
+  for (int64_t i = 0; i < n; ++i) {
+    table[0][i + 1] = table[0][i] + segments[i].length;
+    table[1][i] = static_cast<int32_t>(segments[i].slot * slot_positions);
+    table[2][i] = segments[i].past + segments[i].length;
+  }
+  table[1][n] = table[1][n - 1] + static_cast<int32_t>(slot_positions);
+  const at::Tensor there = host.to(device);
+  plan.query_starts = there[0];
+  plan.key_starts = there[1];
+  plan.key_counts = there[2].narrow(0, 0, n);
+  return plan;
+}
+
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan) {
+  const int64_t tokens = q.size(0);
+  const int64_t width = q.size(1) * q.size(2);
+  if (plan.flash) {
+    c10::optional<int64_t> left;
+    c10::optional<int64_t> right;
+    // A window also turns off the kernel's fast path for grouped heads, so it is given only where
+    // it matters.
+    if (plan.window > 0 && plan.window < plan.max_key) {
+      left = plan.window - 1;
+      right = 0;
+    }
+    const at::Tensor out = std::get<0>(at::_flash_attention_forward(
+        q, cache.select(1, 0), cache.select(1, 1), plan.query_starts, plan.key_starts,
+        plan.max_query, plan.max_key,
+        /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, /*scale=*/c10::nullopt,
+        left, right, plan.key_counts));
+    return out.reshape({tokens, width});
+  }
+  at::Tensor out = at::empty({tokens, width}, q.options());
+  int64_t row = 0;
+  for (const Segment& segment : plan.segments) {
+    out.narrow(0, row, segment.length)
+        .copy_(AttendSegment(q.narrow(0, row, segment.length), cache, segment, plan.slot_positions,
+                             plan.window));
+    row += segment.length;
+  }
+  return out;
+}
+
+}  // namespace merganser

@@ -1,0 +1,40 @@
+// Attention of packed sequences over the slots of a key-value cache, through ATen.
+#ifndef MERGANSER_WORKER_ENGINE_ATEN_ATTENTION_H_
+#define MERGANSER_WORKER_ENGINE_ATEN_ATTENTION_H_
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/engine/model_runner.h"
+
+namespace merganser {
+
+// What a step's layers share; the tensors are used by flash attention only.
+struct AttentionPlan {
+  std::vector<Segment> segments;
+  int64_t slot_positions = 0;  // of the cache
+  int64_t window = 0;          // positions that a query sees; 0: all
+  bool flash = false;
+  int64_t max_query = 0;
+  int64_t max_key = 0;
+  at::Tensor query_starts;  // int32 [segments + 1]
+  at::Tensor key_starts;    // int32 [segments + 1]: where each segment's slot begins
+  at::Tensor key_counts;    // int32 [segments]: positions in the slot, the new ones included
+};
+
+// Whether flash attention takes this: a CUDA device, two-byte floats, a head size that is a
+// multiple of 8 up to 256.
+bool CanUseFlashAttention(const at::TensorOptions& options, int64_t head_dim);
+
+AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions,
+                                int64_t window, bool flash, c10::Device device);
+
+// q [tokens, heads, head_dim], cache [slots * slot_positions, 2, kv_heads, head_dim] holding the
+// new tokens already; returns [tokens, heads * head_dim]. Throws what ATen throws.
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_ENGINE_ATEN_ATTENTION_H_

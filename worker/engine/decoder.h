@@ -1,0 +1,82 @@
+// The engine: a decoder-only language model, made once per job and filled with one candidate's
+// weights after the other.
+#ifndef MERGANSER_WORKER_ENGINE_DECODER_H_
+#define MERGANSER_WORKER_ENGINE_DECODER_H_
+
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "worker/checkpoint/model_config.h"
+#include "worker/engine/engine_options.h"
+#include "worker/engine/generator.h"
+#include "worker/engine/model_runner.h"
+#include "worker/engine/weight_source.h"
+
+namespace merganser {
+
+// Owns the key-value cache, the workspaces and a copy of the weights. Sequences enter a slot of the
+// cache when one is free (long prompts first) and leave it as soon as they end; prompt pieces and
+// decoded tokens share steps, packed without padding. A token prefix that all requests of a call
+// share is computed once.
+//
+// Thread-compatible: one call at a time, and on CPU from one thread at a time.
+class Decoder : public Generator {
+ public:
+  // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
+  // an activation or a rope scaling that the engine lacks. FailedPrecondition: the device is not
+  // there. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's memory.
+  static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config,
+                                                         const EngineOptions& options);
+
+  // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias. `path`
+  // says through which layers of the source a token passes; empty: all of them in order. Resets
+  // timings(). InvalidArgument: a tensor with another shape or type, a hop outside the model, a
+  // path longer than max_path_length; NotFound: a missing tensor. After an error there are no
+  // weights.
+  absl::Status LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path = {});
+
+  absl::StatusOr<std::vector<Generation>> Generate(absl::Span<const GenerationRequest> requests,
+                                                   std::stop_token stop,
+                                                   const GenerationProgress& progress) override;
+  absl::StatusOr<std::vector<Score>> LogLikelihood(absl::Span<const ScoringRequest> requests,
+                                                   std::stop_token stop,
+                                                   const GenerationProgress& progress) override;
+  GenerationTimings timings() const override { return timings_; }
+
+  // The logits after each of `tokens`: [tokens, vocab_size], row-major fp32. Errors as Generate.
+  absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens);
+
+  // Positions of one slot: a request's prompt and new tokens must fit.
+  int64_t max_length() const { return max_length_; }
+  // Slots, after kv_memory_bytes.
+  int max_sequences() const { return options_.max_sequences; }
+  // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0": for logs and records.
+  const std::string& description() const { return description_; }
+
+ private:
+  Decoder(const ModelConfig& config, const EngineOptions& options)
+      : config_(config), options_(options) {}
+  absl::Status MakeRunner();
+  absl::Status FitSlots(int64_t slot_bytes);
+  absl::Status CheckTokens(absl::Span<const int32_t> tokens, const std::string& what) const;
+  absl::Status CheckLoaded() const;
+
+  const ModelConfig config_;
+  EngineOptions options_;
+  int64_t max_length_ = 0;
+  int max_hops_ = 0;
+  std::string description_;
+  std::unique_ptr<ModelRunner> runner_;
+  bool loaded_ = false;
+  GenerationTimings timings_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_ENGINE_DECODER_H_

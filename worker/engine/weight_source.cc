@@ -1,0 +1,16 @@
+#include "worker/engine/weight_source.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace merganser {
+
+absl::StatusOr<WeightView> CheckpointWeights::Find(absl::string_view name) const {
+  const TensorView* tensor = checkpoint_->Find(name);
+  if (tensor == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("'", checkpoint_->dir(), "' has no tensor '", name, "'"));
+  }
+  return WeightView{tensor->dtype, tensor->shape, tensor->data.data()};
+}
+
+}  // namespace merganser
