@@ -56,17 +56,31 @@ std::vector<EventBody> JobDriver::Next(absl::Time now) {
   if (!state_.idle()) return {};
   switch (state_.phase()) {
     case JobPhase::kPreparing:
-      return AfterPrepare();
+      return Proposed(CandidateKind::kPrepare) ? AfterPrepare() : Prepare();
     case JobPhase::kBaselines: {
+      if (!Proposed(CandidateKind::kAverage)) return Baselines();
       std::vector<EventBody> events;
       events.emplace_back(PhaseStarted{JobPhase::kSearch, ""});
       return events;
     }
     case JobPhase::kHeldOut:
+      if (!Proposed(CandidateKind::kHeldOut)) return HeldOut();
       return EndJob(state_, JobPhase::kSucceeded, "");
     default:
       return {};
   }
+}
+
+bool JobDriver::Proposed(CandidateKind kind) const {
+  return !state_.candidates().empty() && state_.candidates().back().kind == kind;
+}
+
+std::vector<EventBody> JobDriver::Enter(JobPhase phase, CandidatesProposed candidates) const {
+  std::vector<EventBody> events;
+  // A phase and its candidates are one append, but a log that was cut between them is finished all the same.
+  if (state_.seq() == 0 || state_.phase() != phase) events.emplace_back(PhaseStarted{phase, ""});
+  events.emplace_back(std::move(candidates));
+  return events;
 }
 
 std::vector<EventBody> JobDriver::Prepare() const {
@@ -74,10 +88,7 @@ std::vector<EventBody> JobDriver::Prepare() const {
   candidate.kind = CandidateKind::kPrepare;
   candidate.benchmarks = Names(state_.spec().benchmarks);
   for (const std::string& name : Names(state_.spec().held_out)) candidate.benchmarks.push_back(name);
-  std::vector<EventBody> events;
-  events.emplace_back(PhaseStarted{JobPhase::kPreparing, ""});
-  events.emplace_back(CandidatesProposed{{candidate}});
-  return events;
+  return Enter(JobPhase::kPreparing, {{candidate}});
 }
 
 std::vector<EventBody> JobDriver::AfterPrepare() {
@@ -93,10 +104,7 @@ std::vector<EventBody> JobDriver::AfterPrepare() {
 }
 
 std::vector<EventBody> JobDriver::Baselines() const {
-  std::vector<EventBody> events;
-  events.emplace_back(PhaseStarted{JobPhase::kBaselines, ""});
-  events.emplace_back(SourcesAndAverage(state_, /*held_out=*/false));
-  return events;
+  return Enter(JobPhase::kBaselines, SourcesAndAverage(state_, /*held_out=*/false));
 }
 
 absl::Status JobDriver::MakeSearch() {
@@ -234,10 +242,7 @@ std::vector<EventBody> JobDriver::HeldOut() const {
   winner.recipe = state_.Find(*state_.best())->recipe;
   winner.benchmarks = Names(state_.spec().held_out);
   proposed.candidates.push_back(std::move(winner));
-  std::vector<EventBody> events;
-  events.emplace_back(PhaseStarted{JobPhase::kHeldOut, ""});
-  events.emplace_back(std::move(proposed));
-  return events;
+  return Enter(JobPhase::kHeldOut, std::move(proposed));
 }
 
 std::string JobDriver::MostFrequentFailure() const {

@@ -46,6 +46,10 @@ class JobDriver {
   JobSummary Summary() const;
 
  private:
+  // Whether the newest candidate is of `kind`.
+  bool Proposed(CandidateKind kind) const;
+  // The phase (unless it has begun) and its candidates.
+  std::vector<EventBody> Enter(JobPhase phase, CandidatesProposed candidates) const;
   std::vector<EventBody> Prepare() const;
   std::vector<EventBody> AfterPrepare();
   std::vector<EventBody> Baselines() const;

@@ -51,7 +51,13 @@ class JobManagerThread final : public JobManager {
       if (stopping_) return absl::UnavailableError("the coordinator has stopped");
       if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
     }
-    return Call<absl::Status>([this] { return loop_.Start(); }, kStartTimeout);
+    return Call<absl::Status>(
+        [this] {
+          const absl::Status started = loop_.Start();
+          Publish();  // leading() holds when Start returns
+          return started;
+        },
+        kStartTimeout);
   }
 
   void Stop() override {
@@ -155,7 +161,7 @@ class JobManagerThread final : public JobManager {
   template <typename R, typename F>
   R Call(F f, absl::Duration timeout = kCallTimeout) {
     auto answer = std::make_shared<Answer<R>>();
-    // If Stop drops the command, the last reference to `f` answers nothing; Run drains the queue for that reason.
+    // Run executes everything that was queued, also after Stop, so every call is answered.
     if (!Post([answer, f = std::move(f)] { answer->Set(f()); })) {
       return absl::UnavailableError("the coordinator does not run, or is overloaded");
     }

@@ -1,0 +1,181 @@
+#include "coordinator/search_space/parameter_space.h"
+
+#include <limits>
+#include <set>
+
+#include "common/base/rng.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+JobSpec Spec() {
+  JobSpec spec;
+  spec.seed = 3;
+  spec.dtype = "float16";
+  spec.models = {{"base", "m/base"}, {"ja", "m/ja"}, {"math", "m/math"}};
+  spec.parameter.method = "dare_ties";
+  spec.parameter.base = "base";
+  spec.parameter.sources = {"ja", "math"};
+  spec.parameter.granularity.kind = Granularity::Kind::kLayer;
+  spec.parameter.bounds = {{"density", {0.1, 1}}, {"weight", {-0.5, 2}}};
+  spec.parameter.fixed = {{"lambda", 0.9}};
+  return spec;
+}
+
+std::vector<std::string> GroupNames(const JobSpec& spec, int num_layers) {
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, num_layers);
+  const Recipe recipe = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.5));
+  std::vector<std::string> names;
+  for (const GroupSettings& settings : recipe.stacks[0].settings) names.push_back(settings.group.name);
+  return names;
+}
+
+TEST(ParameterSpaceTest, GroupsFollowTheGranularity) {
+  JobSpec spec = Spec();
+  EXPECT_THAT(GroupNames(spec, 3), ElementsAre("embed", "layer.0", "layer.1", "layer.2", "out"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
+  EXPECT_THAT(GroupNames(spec, 3), ElementsAre("model"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 2};
+  EXPECT_THAT(GroupNames(spec, 5), ElementsAre("embed", "layers.0-1", "layers.2-3", "layers.4-4", "out"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"self_attn", "mlp"}};
+  EXPECT_THAT(GroupNames(spec, 3), ElementsAre("self_attn", "mlp", "rest"));
+}
+
+TEST(ParameterSpaceTest, EveryTensorHasExactlyOneGroupByLayerAndByBlock) {
+  for (const auto kind : {Granularity::Kind::kLayer, Granularity::Kind::kBlock}) {
+    JobSpec spec = Spec();
+    spec.parameter.granularity = {.kind = kind, .block = 2};
+    const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 5);
+    const Recipe recipe = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.5));
+    const auto owners = [&](ModelPart part, int layer) {
+      int count = 0;
+      for (const auto& s : recipe.stacks[0].settings) count += Belongs(s.group, part, layer, "x.weight");
+      return count;
+    };
+    EXPECT_EQ(owners(ModelPart::kEmbedding, -1), 1);
+    EXPECT_EQ(owners(ModelPart::kNorm, -1), 1);
+    EXPECT_EQ(owners(ModelPart::kHead, -1), 1);
+    for (int layer = 0; layer < 5; ++layer) EXPECT_EQ(owners(ModelPart::kLayers, layer), 1) << layer;
+  }
+}
+
+TEST(ParameterSpaceTest, GenesGoBySourceThenParameterThenGroup) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"mlp"}};
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  std::vector<std::string> order;
+  for (const Gene& gene : decoder.genes()) order.push_back(gene.source + " " + gene.parameter + " " + gene.group);
+  EXPECT_THAT(order, ElementsAre("ja density mlp", "ja density rest", "ja weight mlp", "ja weight rest",
+                                 "math density mlp", "math density rest", "math weight mlp",
+                                 "math weight rest"));
+}
+
+TEST(ParameterSpaceTest, GenomesMapLinearlyToTheBounds) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  ASSERT_EQ(decoder.dimension(), 4);
+  const Recipe recipe = *decoder.Decode(std::vector<double>{0, 0.5, 1, 0.25});
+  const GroupSettings& settings = recipe.stacks[0].settings[0];
+  EXPECT_DOUBLE_EQ(settings.source_parameters[0].at("density"), 0.1);
+  EXPECT_DOUBLE_EQ(settings.source_parameters[0].at("weight"), 0.75);
+  EXPECT_DOUBLE_EQ(settings.source_parameters[1].at("density"), 1);
+  EXPECT_DOUBLE_EQ(settings.source_parameters[1].at("weight"), 0.125);
+  EXPECT_DOUBLE_EQ(settings.parameters.at("lambda"), 0.9);
+}
+
+TEST(ParameterSpaceTest, AnyGenomeGivesParametersInsideTheBoundsAndEqualGenomesEqualRecipes) {
+  Rng rng(11, 0);
+  JobSpec spec = Spec();
+  spec.parameter.bounds["weight"] = {0.1, 0.7};  // 0.1 + 1 * 0.6 rounds above 0.7
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 6);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<double> genome(decoder.dimension());
+    for (double& x : genome) x = round == 0 ? 0 : round == 1 ? 1 : rng.Uniform();
+    const Recipe recipe = *decoder.Decode(genome);
+    EXPECT_EQ(recipe, *decoder.Decode(genome));
+    for (const GroupSettings& settings : recipe.stacks[0].settings) {
+      for (const auto& parameters : settings.source_parameters) {
+        for (const auto& [name, bounds] : spec.parameter.bounds) {
+          EXPECT_GE(parameters.at(name), bounds.low);
+          EXPECT_LE(parameters.at(name), bounds.high);
+        }
+      }
+    }
+  }
+}
+
+TEST(ParameterSpaceTest, ARecipeIsSelfContainedAndSharesTheJobsMaskSeed) {
+  JobSpec spec = Spec();
+  spec.parameter.fixed["normalize"] = 0;
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  const Recipe a = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.2));
+  const Recipe b = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.8));
+  EXPECT_EQ(a.models, spec.models);
+  EXPECT_EQ(a.tokenizer_from, "base");
+  EXPECT_EQ(a.dtype, "float16");
+  EXPECT_EQ(a.stacks[0].base, "base");
+  EXPECT_EQ(a.mask_seed, b.mask_seed);
+  spec.seed = 4;
+  EXPECT_NE((*ParameterSpaceDecoder::Create(spec, 2)).Decode(std::vector<double>(decoder.dimension(), 0.2))->mask_seed,
+            a.mask_seed);
+}
+
+TEST(ParameterSpaceTest, WithoutABaseTheFirstSourceGivesTheTokenizer) {
+  JobSpec spec = Spec();
+  spec.parameter.method = "linear";
+  spec.parameter.base = "";
+  spec.parameter.sources = {"math", "base", "ja"};
+  spec.parameter.bounds = {{"weight", {0, 1}}};
+  spec.parameter.fixed = {{"normalize", 0}};
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  EXPECT_EQ(decoder.Decode(std::vector<double>(decoder.dimension(), 0))->tokenizer_from, "math");
+}
+
+TEST(ParameterSpaceTest, GenomesThatDoNotFitAreRefusedByName) {
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(Spec(), 2);
+  std::vector<double> genome(decoder.dimension(), 0.5);
+  EXPECT_THAT(decoder.Decode({}).status().message(), HasSubstr("has 0 coordinates; this space has 16"));
+  genome[5] = 1.5;
+  EXPECT_THAT(decoder.Decode(genome).status().message(),
+              HasSubstr("genome[5] (weight of ja in layer.0) is 1.5, not in [0, 1]"));
+  genome[5] = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(absl::IsInvalidArgument(decoder.Decode(genome).status()));
+}
+
+TEST(ParameterSpaceTest, SpacesThatDoNotFitTheModelAreRefusedByField) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 4};
+  EXPECT_THAT(ParameterSpaceDecoder::Create(spec, 3).status().message(),
+              HasSubstr("space.parameter.granularity.block: 4 is not in [1, 3]"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kLayer};
+  EXPECT_THAT(ParameterSpaceDecoder::Create(spec, 4000).status().message(),
+              HasSubstr("the genome would have 16008 coordinates"));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParameterSpaceDecoder::Create(spec, 0).status()));
+}
+
+TEST(BaselineRecipesTest, ASourceIsTakenAsItIs) {
+  const Recipe recipe = SourceRecipe(Spec(), "ja");
+  ASSERT_EQ(recipe.stacks.size(), 1);
+  EXPECT_EQ(recipe.stacks[0].method, "");
+  EXPECT_THAT(recipe.stacks[0].sources, ElementsAre("ja"));
+  EXPECT_THAT(recipe.models, ElementsAre(ModelRef{"ja", "m/ja"}));
+  EXPECT_EQ(recipe.tokenizer_from, "ja");
+}
+
+TEST(BaselineRecipesTest, TheAverageWeighsSourcesAlikeAndLeavesTheBaseOut) {
+  const Recipe recipe = AverageRecipe(Spec());
+  EXPECT_EQ(recipe.stacks[0].method, "linear");
+  EXPECT_EQ(recipe.stacks[0].base, "");
+  EXPECT_THAT(recipe.stacks[0].sources, ElementsAre("ja", "math"));
+  const auto& parameters = recipe.stacks[0].settings.at(0).source_parameters;
+  EXPECT_EQ(parameters.at(0), parameters.at(1));
+}
+
+}  // namespace
+}  // namespace merganser
