@@ -302,6 +302,9 @@ TEST_F(JobLoopTest, ReportsThatAreNotTheHoldersAreRejected) {
   for (size_t i = 0; i < bad.size(); ++i) {
     EXPECT_EQ(*world_.loop->ReportAttempt(bad[i]), Disposition::kRejected) << i;
   }
+  AttemptReport stranger{.id = good.id, .token = "stranger", .worker_id = "w-1",
+                         .failure = FailureClass::kInfeasible};
+  EXPECT_EQ(*world_.loop->ReportAttempt(stranger), Disposition::kRejected);
   EXPECT_EQ(Get(0).state, CandidateState::kRunning);
   EXPECT_EQ(*world_.loop->ReportAttempt(good), Disposition::kCommitted);
 }
@@ -526,6 +529,18 @@ TEST_F(JobLoopTest, AnOldLeaderStopsAtItsFirstWriteAndSendsItsWorkersAway) {
   EXPECT_TRUE(absl::IsUnavailable(world_.loop->GetJob(job_).status()));
   // The successor found the record on its own.
   EXPECT_EQ(successor.StateOf(job_)->Find(0)->state, CandidateState::kSucceeded);
+}
+
+TEST_F(JobLoopTest, AnIdleOldLeaderStopsWhenItsLeaseCannotBeRenewed) {
+  auto worker = world_.AddWorker("w-1");
+  ASSERT_TRUE(world_.memory.ReleaseLead(world_.loop->epoch()).ok());
+  JobLoop successor(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  ASSERT_TRUE(successor.Start().ok());
+  Pass(2);
+  EXPECT_TRUE(world_.loop->leading());  // it has not asked yet
+  Pass(2);
+  EXPECT_FALSE(world_.loop->leading());
+  EXPECT_TRUE(worker->sent_away);
 }
 
 TEST_F(JobLoopTest, OnlyOneLeads) {
