@@ -1,0 +1,48 @@
+// Who may call what. Each handler calls Authorizer::Authorize first (interceptors cannot refuse a call, and an auth metadata
+// processor on plaintext credentials aborts the process).
+#ifndef MERGANSER_COMMON_RPC_AUTHORIZE_H_
+#define MERGANSER_COMMON_RPC_AUTHORIZE_H_
+
+#include <grpcpp/server_context.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/rpc/credentials.h"
+
+namespace merganser {
+
+// A submitter may do what a viewer may, an admin what a submitter may. A worker may only be a worker.
+enum class Role { kViewer, kSubmitter, kAdmin, kWorker };
+absl::string_view ToString(Role role);
+
+// Immutable; any thread.
+class Authorizer {
+ public:
+  // Reads security.token_file: a line per token, "role token", role one of viewer, submitter, admin, worker; blank lines
+  // and lines from '#' are skipped. InvalidArgument names file and line. Without a token file and without tls_ca anybody
+  // may do anything (MakeServerCredentials allows that on loopback and with --insecure only).
+  static absl::StatusOr<Authorizer> Create(const ServerSecurity& security);
+
+  // By the call's "authorization: Bearer TOKEN", else by its client certificate. Unauthenticated: neither is known;
+  // PermissionDenied: its role may not.
+  absl::Status Authorize(const grpc::ServerContextBase& context, Role needed) const;
+
+  // The rule itself. `common_names`: of the verified client certificate: "ROLE" or "ROLE/anything".
+  absl::Status Check(absl::string_view bearer_token, const std::vector<std::string>& common_names, Role needed) const;
+
+ private:
+  bool open_ = true;
+  std::vector<std::pair<Role, std::string>> tokens_;
+};
+
+// The token of a client's token file.
+absl::StatusOr<std::string> ReadClientToken(const std::string& path);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_RPC_AUTHORIZE_H_

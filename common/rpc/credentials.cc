@@ -1,0 +1,89 @@
+#include "common/rpc/credentials.h"
+
+#include <cstdint>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kPemBytesMax = 1 << 20;  // a chain of certificates is a few kilobytes
+
+absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
+  if (path.empty()) return std::string();
+  auto bytes = ReadFile(path, kPemBytesMax);
+  if (!bytes.ok()) return Annotate(bytes.status(), flag);
+  return bytes;
+}
+
+}  // namespace
+
+bool IsLoopback(absl::string_view address) {
+  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") || address == "localhost" ||
+         absl::StartsWith(address, "[::1]") || absl::StartsWith(address, "unix:");
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,
+                                                                               const ServerSecurity& security) {
+  const bool tls = !security.tls_cert.empty();
+  if (tls != !security.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together: one of them is missing");
+  }
+  if (!tls && !security.tls_ca.empty()) {
+    return absl::InvalidArgumentError("--tls-ca needs --tls-cert and --tls-key");
+  }
+  if (!IsLoopback(address) && !security.insecure) {
+    if (!tls) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          address, " can be reached from other hosts, but there is no --tls-cert and --tls-key; give them (with --tls-ca or "
+                   "--token-file), listen on 127.0.0.1, or accept anybody's plain text with --insecure"));
+    }
+    if (security.tls_ca.empty() && security.token_file.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          address, " can be reached from other hosts, but nothing tells who they are: give --tls-ca (client certificates) "
+                   "or --token-file, or accept anybody with --insecure"));
+    }
+  }
+  if (!tls) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  MG_ASSIGN_OR_RETURN(pair.cert_chain, ReadPem(security.tls_cert, "--tls-cert"));
+  MG_ASSIGN_OR_RETURN(pair.private_key, ReadPem(security.tls_key, "--tls-key"));
+  MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(security.tls_ca, "--tls-ca"));
+  options.pem_key_cert_pairs.push_back(std::move(pair));
+  if (security.tls_ca.empty()) {
+    options.client_certificate_request = GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
+  } else if (security.token_file.empty()) {
+    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  } else {  // a token is enough
+    options.client_certificate_request = GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  return grpc::SslServerCredentials(options);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,
+                                                                                 const ClientSecurity& security) {
+  if (security.tls_cert.empty() != security.tls_key.empty()) {
+    return absl::InvalidArgumentError("the client's certificate and key go together: one of them is missing");
+  }
+  if (security.tls_ca.empty()) {
+    if (!security.tls_cert.empty()) {
+      return absl::InvalidArgumentError("a client certificate needs the CA of the server");
+    }
+    if (!security.token_file.empty() && !IsLoopback(address)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the token would go to ", address, " in plain text: give the CA of the server, so that TLS is used"));
+    }
+    return grpc::InsecureChannelCredentials();
+  }
+  grpc::SslCredentialsOptions options;
+  MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(security.tls_ca, "CA"));
+  MG_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(security.tls_cert, "certificate"));
+  MG_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(security.tls_key, "key"));
+  return grpc::SslCredentials(options);
+}
+
+}  // namespace merganser

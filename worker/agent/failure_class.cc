@@ -1,0 +1,20 @@
+#include "worker/agent/failure_class.h"
+
+namespace merganser {
+
+FailureClass FailureClassOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kOutOfRange:
+      return FailureClass::kInfeasible;
+    default:
+      return FailureClass::kTransient;
+  }
+}
+
+}  // namespace merganser

@@ -1,0 +1,305 @@
+#include "worker/agent/session_client.h"
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/codec/time_codec.h"
+#include "common/rpc/backoff.h"
+#include "common/rpc/dispatch_codec.h"
+#include "common/rpc/status_codec.h"
+
+namespace merganser {
+namespace {
+
+constexpr absl::Duration kHeartbeatMin = absl::Milliseconds(10);
+constexpr absl::Duration kHeartbeatMax = absl::Seconds(60);
+constexpr absl::Duration kGoodbyeTime = absl::Seconds(2);
+constexpr size_t kWritesMax = 8;  // a peer that reads no heartbeats gets no more of them
+
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) || absl::IsInvalidArgument(status) ||
+         absl::IsUnimplemented(status);
+}
+
+}  // namespace
+
+// One call. All Send and Close come from the session thread; reactions come from gRPC's. A hold keeps the call alive until
+// that thread is done with it, so no operation can start on a finished call.
+class SessionClient::Stream final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::SessionResponse> {
+ public:
+  Stream(v1::WorkerService::Stub* stub, const ClientChannel& channel,
+         std::function<void(const v1::SessionResponse&)> on_message)
+      : on_message_(std::move(on_message)) {
+    channel.Prepare(&context_, absl::InfiniteDuration());
+    stub->async()->Session(&context_, this);
+    AddHold();
+    StartRead(&incoming_);
+    StartCall();
+  }
+
+  void Send(v1::SessionRequest message) {
+    const v1::SessionRequest* next = nullptr;
+    {
+      absl::MutexLock lock(&mu_);
+      if (closed_ || writes_.size() >= kWritesMax) return;
+      writes_.push_back(std::move(message));
+      if (writes_.size() == 1) next = &writes_.front();
+    }
+    if (next != nullptr) StartWrite(next);
+  }
+
+  // Waits until the stream ended, an interruption or `timeout`; true if it ended.
+  bool WaitClosed(absl::Duration timeout) {
+    absl::MutexLock lock(&mu_);
+    const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return closed_ || interrupted_; };
+    mu_.AwaitWithTimeout(absl::Condition(&wake), timeout);
+    return closed_;
+  }
+  // Ends waits now and later; for Stop and for the first message.
+  void Interrupt(bool on) {
+    absl::MutexLock lock(&mu_);
+    interrupted_ = on;
+  }
+
+  // Half-closes once everything is written and waits for the peer's end.
+  void Close() {
+    bool written;
+    {
+      absl::MutexLock lock(&mu_);
+      interrupted_ = false;
+      const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return closed_ || writes_.empty(); };
+      mu_.AwaitWithTimeout(absl::Condition(&done), kGoodbyeTime);
+      written = !closed_ && writes_.empty();
+    }
+    if (!written) return;
+    StartWritesDone();
+    WaitClosed(kGoodbyeTime);
+  }
+
+  // Ends the call whatever its state and returns its status. Last call on the stream.
+  absl::Status Finish() {
+    if (!WaitClosed(absl::ZeroDuration())) context_.TryCancel();
+    {
+      absl::MutexLock lock(&mu_);
+      closed_ = true;  // of what is queued, nothing is started any more
+    }
+    RemoveHold();
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(&done_));
+    return status_;
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      on_message_(incoming_);
+      StartRead(&incoming_);
+      return;
+    }
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+  }
+
+  void OnWriteDone(bool ok) override {
+    const v1::SessionRequest* next = nullptr;
+    {
+      absl::MutexLock lock(&mu_);
+      writes_.pop_front();
+      if (!ok || closed_) writes_.clear();
+      if (!writes_.empty()) next = &writes_.front();
+    }
+    if (next != nullptr) StartWrite(next);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    absl::MutexLock lock(&mu_);
+    status_ = FromGrpc(status);
+    closed_ = true;
+    done_ = true;
+  }
+
+  const std::function<void(const v1::SessionResponse&)> on_message_;
+  grpc::ClientContext context_;
+  v1::SessionResponse incoming_;  // the read's own
+
+  absl::Mutex mu_;
+  std::deque<v1::SessionRequest> writes_ ABSL_GUARDED_BY(mu_);  // the front one is being written
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+  bool done_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
+};
+
+SessionClient::SessionClient(ClientChannel session, ClientChannel reports, const SessionClientOptions& options)
+    : session_(std::move(session)),
+      reports_(std::move(reports)),
+      options_(options),
+      session_stub_(v1::WorkerService::NewStub(session_.channel)),
+      reports_stub_(v1::WorkerService::NewStub(reports_.channel)) {}
+
+SessionClient::~SessionClient() { Stop(); }
+
+void SessionClient::Start(Agent* agent) {
+  agent_ = agent;
+  thread_ = std::thread([this] { Run(); });
+}
+
+void SessionClient::Stop() {
+  {
+    absl::MutexLock lock(&mu_);
+    stopping_ = true;
+    if (stream_ != nullptr) stream_->Interrupt(true);
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+bool SessionClient::connected() const {
+  absl::MutexLock lock(&mu_);
+  return connected_;
+}
+
+absl::Status SessionClient::refused() const {
+  absl::MutexLock lock(&mu_);
+  return refused_;
+}
+
+void SessionClient::Run() {
+  Backoff backoff(options_.backoff_first, options_.backoff_max, StableHash64(agent_->info().id));
+  while (true) {
+    absl::Duration retry_after = absl::ZeroDuration();
+    const absl::Status status = RunSession(&retry_after);
+    absl::MutexLock lock(&mu_);
+    if (connected_) backoff.Reset();
+    connected_ = false;
+    if (stopping_) return;
+    refused_ = IsRefusal(status) ? status : absl::OkStatus();
+    const absl::Duration wait = retry_after + backoff.Next();
+    MG_LOG(WARNING) << "session ended code=" << absl::StatusCodeToString(status.code()) << " message=\"" << status.message()
+                    << "\" retry_in=" << absl::FormatDuration(wait);
+    if (mu_.AwaitWithTimeout(absl::Condition(&stopping_), wait)) return;
+  }
+}
+
+v1::SessionRequest SessionClient::HeartbeatNow() const {
+  v1::SessionRequest message;
+  auto* heartbeat = message.mutable_heartbeat();
+  heartbeat->set_draining(agent_->draining());
+  for (const RunningAttempt& attempt : agent_->running()) *heartbeat->add_running() = ToProto(attempt);
+  return message;
+}
+
+void SessionClient::HandleAssign(const v1::Assign& assign, std::shared_ptr<const JobSpec>* last_spec,
+                                 std::string* last_job) {
+  absl::StatusOr<Assignment> assignment = FromProto(assign, assign.job_id() == *last_job ? *last_spec : nullptr);
+  if (!assignment.ok()) {
+    // A coordinator of another version. The attempt stays out of the heartbeats, so it goes back to the queue.
+    MG_LOG(ERROR) << "assignment not understood job=" << assign.job_id() << " candidate=" << assign.candidate()
+                  << " error=\"" << assignment.status().message() << '"';
+    return;
+  }
+  *last_job = assign.job_id();
+  *last_spec = assignment->spec;
+  agent_->Assign(*assignment);
+}
+
+absl::Status SessionClient::RunSession(absl::Duration* retry_after) {
+  absl::Mutex welcome_mu;
+  absl::Duration interval = absl::ZeroDuration();  // 0: not welcomed yet
+  absl::Duration away = absl::ZeroDuration();
+  std::shared_ptr<const JobSpec> last_spec;  // used by reactions only, which do not overlap
+  std::string last_job;
+  Stream* self = nullptr;
+
+  Stream stream(session_stub_.get(), session_, [&](const v1::SessionResponse& message) {
+    switch (message.message_case()) {
+      case v1::SessionResponse::kWelcome: {
+        {
+          absl::MutexLock lock(&mu_);
+          connected_ = true;
+          refused_ = absl::OkStatus();
+        }
+        absl::MutexLock lock(&welcome_mu);
+        interval = std::clamp(FromProto(message.welcome().heartbeat_interval()), kHeartbeatMin, kHeartbeatMax);
+        if (self != nullptr) self->Interrupt(true);
+        break;
+      }
+      case v1::SessionResponse::kAssign:
+        HandleAssign(message.assign(), &last_spec, &last_job);
+        break;
+      case v1::SessionResponse::kCancel:
+        agent_->Cancel({message.cancel().job_id(), message.cancel().candidate(), message.cancel().attempt()});
+        break;
+      case v1::SessionResponse::kDrain:
+        agent_->Drain();
+        break;
+      case v1::SessionResponse::kGoingAway: {
+        absl::MutexLock lock(&welcome_mu);
+        away = FromProto(message.going_away().retry_after());
+        break;
+      }
+      case v1::SessionResponse::kHeartbeatAck:
+        for (const auto& unknown : message.heartbeat_ack().unknown()) agent_->Cancel(FromProto(unknown).id);
+        break;
+      case v1::SessionResponse::MESSAGE_NOT_SET:
+        break;  // of a newer version
+    }
+  });
+  bool stopping;
+  {
+    absl::MutexLock lock(&mu_);
+    stream_ = &stream;
+    stopping = stopping_;
+  }
+  bool welcomed;
+  {
+    absl::MutexLock lock(&welcome_mu);
+    self = &stream;
+    welcomed = interval > absl::ZeroDuration();
+  }
+  v1::SessionRequest hello;
+  *hello.mutable_hello() = ToProto(agent_->info(), agent_->running());
+  stream.Send(std::move(hello));
+  bool closed = false;
+  if (!stopping && !welcomed) closed = stream.WaitClosed(options_.welcome_timeout);
+  while (!closed) {
+    absl::Duration wait;
+    {
+      absl::MutexLock lock(&welcome_mu);
+      wait = interval;
+    }
+    stream.Interrupt(false);
+    {
+      absl::MutexLock lock(&mu_);
+      stopping = stopping_;
+    }
+    if (stopping || wait == absl::ZeroDuration()) break;  // not welcomed in time
+    closed = stream.WaitClosed(wait);
+    if (!closed) stream.Send(HeartbeatNow());
+  }
+  if (stopping && !closed) {
+    stream.Send(HeartbeatNow());  // "drains and runs nothing" is the goodbye
+    stream.Close();
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    stream_ = nullptr;
+  }
+  const absl::Status status = stream.Finish();
+  *retry_after = std::min(away, kHeartbeatMax);
+  return status;
+}
+
+absl::StatusOr<Disposition> SessionClient::Report(const AttemptReport& report) {
+  grpc::ClientContext context;
+  reports_.Prepare(&context, options_.report_timeout);
+  v1::ReportAttemptResponse response;
+  MG_RETURN_IF_ERROR(FromGrpc(reports_stub_->ReportAttempt(&context, ToProto(report), &response)));
+  return ParseDisposition(response.disposition());
+}
+
+}  // namespace merganser

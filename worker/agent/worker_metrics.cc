@@ -1,0 +1,68 @@
+#include "worker/agent/worker_metrics.h"
+
+#include <string>
+
+#include "common/base/version.h"
+
+namespace merganser {
+
+WorkerMetrics::WorkerMetrics()
+    : attempts_(prometheus::BuildCounter()
+                    .Name("merganser_worker_attempts_total")
+                    .Help("Attempts that left the evaluator, by outcome.")
+                    .Register(registry_)),
+      phase_seconds_(prometheus::BuildCounter()
+                         .Name("merganser_worker_phase_seconds_total")
+                         .Help("Time of evaluations, by phase.")
+                         .Register(registry_)),
+      reports_(prometheus::BuildCounter()
+                   .Name("merganser_worker_reports_total")
+                   .Help("Reports that the coordinator answered, by disposition.")
+                   .Register(registry_)),
+      tokens_(prometheus::BuildCounter()
+                  .Name("merganser_eval_tokens_total")
+                  .Help("Tokens read (prompt) and written (generated) by evaluations.")
+                  .Register(registry_)),
+      spool_(prometheus::BuildGauge()
+                 .Name("merganser_spool_results")
+                 .Help("Results on disk that wait for the store.")
+                 .Register(registry_)
+                 .Add({})),
+      recording_(prometheus::BuildHistogram()
+                     .Name("merganser_worker_record_duration_seconds")
+                     .Help("From the end of an evaluation until the coordinator answered its report.")
+                     .Register(registry_)
+                     .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10, 60, 600})) {
+  prometheus::BuildGauge()
+      .Name("merganser_build_info")
+      .Help("1, with the build in the labels.")
+      .Register(registry_)
+      .Add({{"version", kVersion}})
+      .Set(1);
+}
+
+void WorkerMetrics::OnAttempt(absl::string_view outcome, absl::Duration /*took*/) {
+  attempts_.Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
+void WorkerMetrics::OnEvaluation(const Evaluation& evaluation) {
+  const auto add = [this](const char* phase, double seconds) {
+    if (seconds > 0) phase_seconds_.Add({{"phase", phase}}).Increment(seconds);
+  };
+  add("materialize", evaluation.timings.materialize);
+  add("tokenize", evaluation.timings.tokenize);
+  add("prefill", evaluation.timings.prefill);
+  add("decode", evaluation.timings.decode);
+  add("score", evaluation.timings.score);
+  tokens_.Add({{"kind", "prompt"}}).Increment(static_cast<double>(evaluation.prompt_tokens));
+  tokens_.Add({{"kind", "generated"}}).Increment(static_cast<double>(evaluation.generated_tokens));
+}
+
+void WorkerMetrics::OnReported(absl::string_view disposition, absl::Duration recording) {
+  reports_.Add({{"disposition", std::string(disposition)}}).Increment();
+  recording_.Observe(absl::ToDoubleSeconds(recording));
+}
+
+void WorkerMetrics::OnSpool(int64_t results) { spool_.Set(static_cast<double>(results)); }
+
+}  // namespace merganser

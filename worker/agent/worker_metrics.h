@@ -1,0 +1,40 @@
+// The metrics of a worker process; all names start with merganser_.
+#ifndef MERGANSER_WORKER_AGENT_WORKER_METRICS_H_
+#define MERGANSER_WORKER_AGENT_WORKER_METRICS_H_
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include "worker/agent/agent_observer.h"
+
+namespace merganser {
+
+// worker_attempts_total{outcome}, worker_phase_seconds_total{phase}, worker_record_duration_seconds,
+// worker_reports_total{disposition}, eval_tokens_total{kind}, spool_results, build_info{version}. Thread-safe.
+class WorkerMetrics final : public AgentObserver {
+ public:
+  WorkerMetrics();
+
+  void OnAttempt(absl::string_view outcome, absl::Duration took) override;
+  void OnEvaluation(const Evaluation& evaluation) override;
+  void OnReported(absl::string_view disposition, absl::Duration recording) override;
+  void OnSpool(int64_t results) override;
+
+  const prometheus::Registry& registry() const { return registry_; }
+
+ private:
+  prometheus::Registry registry_;
+  prometheus::Family<prometheus::Counter>& attempts_;
+  prometheus::Family<prometheus::Counter>& phase_seconds_;
+  prometheus::Family<prometheus::Counter>& reports_;
+  prometheus::Family<prometheus::Counter>& tokens_;
+  prometheus::Gauge& spool_;
+  prometheus::Histogram& recording_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_AGENT_WORKER_METRICS_H_

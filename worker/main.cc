@@ -1,0 +1,110 @@
+// merganser-worker: evaluates candidates for a coordinator. Flags and the evaluator; the rest is worker/agent.
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/version.h"
+#include "common/rpc/duration_flag.h"
+#include "common/rpc/shutdown_signal.h"
+#include "common/store/open_store.h"
+#include "worker/agent/worker_process.h"
+#include "worker/evaluate/local_library.h"
+
+namespace merganser {
+namespace {
+
+constexpr int kExitUsage = 64, kExitUnavailable = 69, kExitConfig = 78, kExitSignal = 143;
+constexpr absl::Duration kTick = absl::Seconds(1);
+
+struct Flags {
+  WorkerProcessOptions process;
+  LocalOptions local;
+  std::string store = "redis://127.0.0.1:6379";
+  absl::Duration store_wait = absl::Seconds(30);
+};
+
+std::string DefaultSpoolDir() {
+  const char* const temporary = getenv("TMPDIR");
+  return absl::StrCat(temporary != nullptr ? temporary : "/var/tmp", "/merganser-spool-", getuid());
+}
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->add_option("--coordinator", flags->process.coordinator, "HOST:PORT of the coordinator's worker port")
+      ->capture_default_str();
+  app->add_option("--store", flags->store, "redis://HOST:PORT of the coordinator's store")->capture_default_str();
+  AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
+  app->add_option("--device", flags->local.device, "auto, cpu or cuda:N")->capture_default_str();
+  app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
+  app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
+  app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");
+  app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none");
+  app->add_option("--spool-dir", flags->process.spool_dir, "where results wait while the store is away; \"\" for memory")
+      ->capture_default_str();
+  AddDurationFlag(app, "--exit-when-idle", &flags->process.exit_when_idle, "leave after so long without work; default: never");
+  app->add_option("--tls-ca", flags->process.security.tls_ca, "PEM CA of the coordinator; set: TLS");
+  app->add_option("--tls-cert", flags->process.security.tls_cert, "PEM client certificate chain");
+  app->add_option("--tls-key", flags->process.security.tls_key, "PEM client key");
+  app->add_option("--token-file", flags->process.security.token_file, "file that holds this worker's token");
+}
+
+// Cancelled on a signal.
+absl::StatusOr<std::unique_ptr<RecordStore>> OpenStoreInTime(const Flags& flags, ShutdownSignal* signal) {
+  const absl::Duration deadline = Clock::Real().Monotonic() + flags.store_wait;
+  while (true) {
+    auto store = OpenRecordStore(flags.store);
+    if (store.ok() || !absl::IsUnavailable(store.status()) || Clock::Real().Monotonic() >= deadline) return store;
+    MG_LOG(WARNING) << "store away, waiting error=\"" << store.status().message() << '"';
+    if (signal->Wait(kTick).has_value()) return absl::CancelledError("stopped while the store was away");
+  }
+}
+
+int Run(const Flags& flags, ShutdownSignal* signal) {
+  const absl::StatusOr<LocalLibrary*> library = LoadLocalLibrary();
+  if (!library.ok()) {
+    MG_LOG(ERROR) << library.status().message();
+    return kExitConfig;
+  }
+  const auto evaluator = (*library)->CreateEvaluator(flags.local);
+  if (!evaluator.ok()) {
+    MG_LOG(ERROR) << "no evaluator error=\"" << evaluator.status().message() << '"';
+    return kExitConfig;
+  }
+  const auto store = OpenStoreInTime(flags, signal);
+  if (absl::IsCancelled(store.status())) return kExitSignal;
+  if (!store.ok()) {
+    MG_LOG(ERROR) << "store cannot be opened error=\"" << store.status().message() << '"';
+    return absl::IsUnavailable(store.status()) ? kExitUnavailable : kExitConfig;
+  }
+  return RunWorkerProcess(flags.process, evaluator->get(), store->get(), signal);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("merganser-worker: merges and scores candidates for a coordinator.", "merganser-worker");
+  app.set_version_flag("--version", std::string("merganser-worker ") + kVersion);
+  Flags flags;
+  flags.process.spool_dir = DefaultSpoolDir();
+  flags.process.info.name = DefaultWorkerName();
+  AddFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kExitUsage;
+  }
+  flags.process.info.id = NewWorkerId();
+  flags.process.info.version = kVersion;
+  flags.process.info.device = flags.local.device;
+  SetLogLevel(LogLevel::kInfo);
+  ShutdownSignal signal;
+  return Run(flags, &signal);
+}
+
+}  // namespace
+}  // namespace merganser
+
+int main(int argc, char** argv) { return merganser::Main(argc, argv); }
