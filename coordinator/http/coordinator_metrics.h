@@ -1,0 +1,87 @@
+// The metrics of a coordinator; all names start with merganser_, units are in the names.
+#ifndef MERGANSER_COORDINATOR_HTTP_COORDINATOR_METRICS_H_
+#define MERGANSER_COORDINATOR_HTTP_COORDINATOR_METRICS_H_
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "coordinator/job/job_manager.h"
+#include "coordinator/rpc/service_context.h"
+
+namespace merganser {
+
+// Counters and histograms come from what it observes; gauges from Sample, which the main thread calls every second. Labels
+// are from closed sets, but for job_id, whose series exist only while the job is active. Thread-safe.
+class CoordinatorMetrics final : public JobObserver, public RpcObserver {
+ public:
+  CoordinatorMetrics();
+
+  // JobObserver.
+  void OnEvent(const std::string& job_id, const JobEvent& event) override;
+  void OnReport(Disposition disposition) override;
+  void OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) override;
+  void OnDispatched(absl::Duration waited) override;
+
+  // RpcObserver.
+  void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) override;
+
+  // Asks `manager` for jobs and workers and sets the gauges. While it does not lead, they keep their values, but for
+  // merganser_leader.
+  void Sample(JobManager& manager);
+
+  const prometheus::Registry& registry() const { return registry_; }
+
+ private:
+  using Counters = prometheus::Family<prometheus::Counter>;
+  using Gauges = prometheus::Family<prometheus::Gauge>;
+  using Histograms = prometheus::Family<prometheus::Histogram>;
+
+  void ObservePhases(const PhaseTimings& timings);
+  void SampleJob(const JobSummary& job);
+  // Drops all series of `job_id`.
+  void RemoveJob(const std::string& job_id);
+
+  prometheus::Registry registry_;
+  Counters& candidates_created_;
+  Counters& candidates_finished_;
+  Counters& attempts_finished_;
+  Counters& retries_;
+  Counters& jobs_finished_;
+  Counters& result_records_;
+  Counters& store_errors_;
+  Counters& rpc_requests_;
+  Gauges& queue_depth_;
+  Gauges& attempts_running_;
+  Gauges& workers_;
+  Gauges& job_active_;
+  Gauges& job_best_fitness_;
+  Gauges& job_generation_;
+  Gauges& job_candidates_remaining_;
+  Gauges& job_last_progress_;
+  prometheus::Gauge& leader_;
+  prometheus::Gauge& store_up_;
+  prometheus::Histogram& dispatch_wait_;
+  Histograms& attempt_duration_;
+  Histograms& store_commit_;
+  Histograms& rpc_duration_;
+
+  absl::Mutex mu_;
+  // (job, candidate) -> the failure that its next attempt retries.
+  std::map<std::pair<std::string, int64_t>, FailureClass> failed_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, absl::Time> last_progress_ ABSL_GUARDED_BY(mu_);  // active jobs
+  std::map<std::string, std::set<std::string>> active_ ABSL_GUARDED_BY(mu_);  // job id -> its objectives' labels
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_HTTP_COORDINATOR_METRICS_H_

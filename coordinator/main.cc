@@ -1,0 +1,186 @@
+// merganser-coordinator: leads the search. Flags, start and stop; everything else is in its modules.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/base/version.h"
+#include "common/codec/job_codec.h"
+#include "common/rpc/duration_flag.h"
+#include "common/rpc/http_server.h"
+#include "common/rpc/shutdown_signal.h"
+#include "common/store/open_store.h"
+#include "coordinator/http/coordinator_metrics.h"
+#include "coordinator/job/job_manager.h"
+#include "coordinator/rpc/server.h"
+
+namespace merganser {
+namespace {
+
+// sysexits.h, and 128 + SIGTERM.
+constexpr int kExitUsage = 64, kExitUnavailable = 69, kExitTemporary = 75, kExitConfig = 78, kExitSignal = 143;
+constexpr absl::Duration kTick = absl::Seconds(1);            // of gauges, and how late a lost lead is noticed
+constexpr absl::Duration kShutdownGrace = absl::Seconds(5);   // for unary calls in work
+
+struct Flags {
+  ServerOptions server;
+  JobManagerOptions manager;
+  std::string http = "127.0.0.1:9090";
+  std::string store = "redis://127.0.0.1:6379";
+  absl::Duration store_wait = absl::Seconds(30);
+  std::string port_file;
+  int reflection = -1;
+};
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->add_option("--listen", flags->server.listen, "HOST:PORT for users; port 0 chooses one")->capture_default_str();
+  app->add_option("--worker-listen", flags->server.worker_listen, "HOST:PORT for workers")->capture_default_str();
+  app->add_option("--http", flags->http, "HOST:PORT of /metrics, /healthz, /readyz; \"\" for none")->capture_default_str();
+  app->add_option("--store", flags->store, "redis://HOST:PORT or sqlite:PATH; memory: forgets everything")
+      ->capture_default_str();
+  AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
+  app->add_option("--holder", flags->manager.holder, "this coordinator's name for others that want to lead");
+  app->add_option("--port-file", flags->port_file, "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
+  app->add_option("--tls-cert", flags->server.security.tls_cert, "PEM certificate chain");
+  app->add_option("--tls-key", flags->server.security.tls_key, "PEM key");
+  app->add_option("--tls-ca", flags->server.security.tls_ca, "PEM CA that signs client certificates; their CN is a role");
+  app->add_option("--token-file", flags->server.security.token_file, "lines \"role token\"");
+  app->add_flag("--insecure", flags->server.security.insecure, "let other hosts in without TLS or authentication");
+  app->add_option("--reflection", flags->reflection, "gRPC reflection: 1, 0 or -1 (on loopback only)")
+      ->check(CLI::Range(-1, 1))
+      ->capture_default_str();
+  AddDurationFlag(app, "--leader-lease", &flags->manager.leader_lease, "without renewal, until another may lead");
+  AddDurationFlag(app, "--lease", &flags->manager.lease, "without heartbeat, until an attempt counts as lost");
+  AddDurationFlag(app, "--heartbeat", &flags->manager.heartbeat_interval, "between a worker's heartbeats");
+  AddDurationFlag(app, "--reattach", &flags->manager.reattach_window, "for workers to come back after a restart");
+}
+
+int Fail(absl::string_view what, const absl::Status& status) {
+  MG_LOG(ERROR) << what << " error=\"" << status.message() << '"';
+  if (absl::IsUnavailable(status)) return kExitUnavailable;
+  if (absl::IsAborted(status) || absl::IsInternal(status)) return kExitTemporary;
+  return kExitConfig;
+}
+
+// "127.0.0.1:0" -> "127.0.0.1:50051".
+std::string WithPort(const std::string& address, int port) {
+  return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
+
+// Cancelled on a signal.
+absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStoreInTime(const Flags& flags, ShutdownSignal* signal) {
+  const absl::Duration deadline = Clock::Real().Monotonic() + flags.store_wait;
+  while (true) {
+    auto store = OpenStore(flags.store);
+    if (store.ok() || !absl::IsUnavailable(store.status()) || Clock::Real().Monotonic() >= deadline) return store;
+    MG_LOG(WARNING) << "store away, waiting error=\"" << store.status().message() << '"';
+    if (signal->Wait(kTick).has_value()) return absl::CancelledError("stopped while the store was away");
+  }
+}
+
+// Waits as a stand-by while another leads. nullopt: it leads; else the exit code.
+std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, ShutdownSignal* signal) {
+  bool told = false;
+  while (true) {
+    const absl::Status status = manager->Start();
+    if (status.ok()) return std::nullopt;
+    if (!absl::IsUnavailable(status)) return Fail("cannot lead", status);
+    if (!std::exchange(told, true)) {
+      MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';
+    }
+    metrics->Sample(*manager);
+    if (signal->Wait(kTick).has_value()) return kExitSignal;
+  }
+}
+
+int Run(const Flags& flags, ShutdownSignal* signal) {
+  absl::StatusOr<std::unique_ptr<ResultsStore>> store = OpenStoreInTime(flags, signal);
+  if (absl::IsCancelled(store.status())) return kExitSignal;
+  if (!store.ok()) return Fail("store cannot be opened", store.status());
+
+  CoordinatorMetrics metrics;
+  const std::unique_ptr<JobManager> manager =
+      JobManager::Create(store->get(), &ProtoJobCodec(), &Clock::Real(), &metrics, flags.manager);
+  ServerOptions server_options = flags.server;
+  server_options.store_uri = (*store)->uri();
+  auto server = Server::Start(manager.get(), store->get(), &metrics, server_options);
+  if (!server.ok()) return Fail("cannot serve", server.status());
+  std::unique_ptr<HttpServer> http;
+  if (!flags.http.empty()) {
+    auto listener = HttpServer::Start(flags.http, ServiceEndpoints(&metrics.registry(), [&manager] {
+                                        return manager->leading() ? absl::OkStatus()
+                                                                  : absl::UnavailableError("this coordinator does not lead");
+                                      }));
+    if (!listener.ok()) return Fail("cannot serve HTTP", listener.status());
+    http = *std::move(listener);
+  }
+  MG_LOG(INFO) << "coordinator listens port=" << (*server)->port() << " worker_port=" << (*server)->worker_port()
+               << " http_port=" << (http ? http->port() : 0) << " store=" << (*store)->uri();
+  if (!flags.port_file.empty()) {
+    const absl::Status written = WriteFileAtomically(
+        flags.port_file, absl::StrCat("user ", WithPort(flags.server.listen, (*server)->port()), "\nworker ",
+                                      WithPort(flags.server.worker_listen, (*server)->worker_port()), "\nhttp ",
+                                      http ? WithPort(flags.http, http->port()) : "none", "\n"));
+    if (!written.ok()) return Fail("cannot write the port file", written);
+  }
+
+  std::optional<int> code = Lead(manager.get(), &metrics, signal);
+  if (!code.has_value()) {
+    (*server)->SetServing(true);
+    MG_LOG(INFO) << "leading epoch=" << manager->epoch();
+  }
+  while (!code.has_value()) {
+    metrics.Sample(*manager);
+    if (signal->Wait(kTick).has_value()) {
+      code = kExitSignal;
+    } else if (!manager->leading()) {
+      MG_LOG(ERROR) << "another coordinator leads: leaving";
+      code = kExitTemporary;
+    }
+  }
+  (*server)->SetServing(false);
+  manager->Stop();
+  (*server)->Shutdown(kShutdownGrace);
+  MG_LOG(INFO) << "coordinator ended code=" << *code;
+  return *code;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("merganser-coordinator: proposes candidates, hands them to workers, keeps the log of every job.",
+               "merganser-coordinator");
+  app.set_version_flag("--version", std::string("merganser-coordinator ") + kVersion);
+  Flags flags;
+  flags.manager.holder = absl::StrCat("coordinator-", getpid());
+  AddFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kExitUsage;
+  }
+  if (flags.reflection >= 0) flags.server.reflection = flags.reflection == 1;
+  const JobManagerOptions& manager = flags.manager;
+  if (manager.heartbeat_interval <= absl::ZeroDuration() || manager.leader_lease <= absl::ZeroDuration() ||
+      manager.heartbeat_interval * 2 > manager.lease) {
+    std::cerr << "--leader-lease and --heartbeat must be above 0 and --lease at least twice --heartbeat; they are "
+              << manager.leader_lease << ", " << manager.heartbeat_interval << " and " << manager.lease << "\n";
+    return kExitUsage;
+  }
+  flags.server.session.heartbeat_interval = flags.manager.heartbeat_interval;
+  flags.server.session.lease = flags.manager.lease;
+  SetLogLevel(LogLevel::kInfo);
+  ShutdownSignal signal;
+  return Run(flags, &signal);
+}
+
+}  // namespace
+}  // namespace merganser
+
+int main(int argc, char** argv) { return merganser::Main(argc, argv); }

@@ -1,0 +1,43 @@
+#include "coordinator/rpc/fleet_service.h"
+
+#include <vector>
+
+#include "common/base/status_macros.h"
+#include "common/base/version.h"
+#include "common/codec/time_codec.h"
+#include "common/rpc/dispatch_codec.h"
+
+namespace merganser {
+
+FleetService::FleetService(const ServiceContext* services) : services_(services), start_time_(Clock::Real().Now()) {}
+
+grpc::ServerUnaryReactor* FleetService::ListWorkers(grpc::CallbackServerContext* context,
+                                                    const v1::ListWorkersRequest* /*request*/,
+                                                    v1::ListWorkersResponse* response) {
+  return RunUnary(*services_, context, "ListWorkers", Role::kViewer, [this, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const std::vector<WorkerStatus> workers, services_->manager->ListWorkers());
+    for (const WorkerStatus& worker : workers) *response->add_workers() = ToProto(worker);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* FleetService::DrainWorker(grpc::CallbackServerContext* context,
+                                                    const v1::DrainWorkerRequest* request,
+                                                    v1::DrainWorkerResponse* /*response*/) {
+  return RunUnary(*services_, context, "DrainWorker", Role::kAdmin,
+                  [this, request] { return services_->manager->DrainWorker(request->worker()); });
+}
+
+grpc::ServerUnaryReactor* FleetService::GetServerInfo(grpc::CallbackServerContext* context,
+                                                      const v1::GetServerInfoRequest* /*request*/,
+                                                      v1::GetServerInfoResponse* response) {
+  return RunUnary(*services_, context, "GetServerInfo", Role::kViewer, [this, response] {
+    response->set_version(kVersion);
+    response->set_store(services_->store_uri);
+    response->set_epoch(services_->manager->epoch());
+    *response->mutable_start_time() = ToProto(start_time_);
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace merganser

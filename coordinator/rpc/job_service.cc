@@ -1,0 +1,156 @@
+#include "coordinator/rpc/job_service.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "coordinator/rpc/page.h"
+
+namespace merganser {
+namespace {
+
+constexpr size_t kRequestIdMax = 64;  // characters; a UUID has 36
+
+// Best first; those without fitness last, in order of number.
+bool Better(const Candidate& a, const Candidate& b) {
+  if (a.fitness.empty() || b.fitness.empty()) return !a.fitness.empty() && b.fitness.empty();
+  return a.fitness[0] > b.fitness[0];
+}
+
+}  // namespace
+
+JobService::JobService(const ServiceContext* services, int watchers_max)
+    : services_(services), watchers_(watchers_max, /*queue_max=*/0) {}
+
+JobService::~JobService() { Shutdown(); }
+
+void JobService::Shutdown() {
+  std::vector<std::weak_ptr<WatchStream>> watches;
+  {
+    absl::MutexLock lock(&mu_);
+    watches.swap(watches_);
+  }
+  for (const auto& watch : watches) {
+    if (const auto stream = watch.lock()) stream->End(absl::UnavailableError("this coordinator is going away"));
+  }
+  watchers_.Stop();
+}
+
+absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, v1::CreateJobResponse* response) {
+  if (request.request_id().size() > kRequestIdMax) {
+    return absl::InvalidArgumentError(absl::StrCat("request_id: ", request.request_id().size(), " characters, more than ",
+                                                   kRequestIdMax));
+  }
+  if (!request.has_spec()) return absl::InvalidArgumentError("spec: missing");
+  MG_ASSIGN_OR_RETURN(const JobSpec spec, FromProto(request.spec()));
+  if (request.validate_only()) {
+    MG_RETURN_IF_ERROR(Validate(spec));
+    *response->mutable_job()->mutable_spec() = ToProto(spec);
+    return absl::OkStatus();
+  }
+  MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CreateJob(request.request_id(), spec));
+  MG_LOG(INFO) << "job submitted job=" << job.id << " name=" << job.spec.name;
+  *response->mutable_job() = ToProto(job);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* context, const v1::CreateJobRequest* request,
+                                                v1::CreateJobResponse* response) {
+  return RunUnary(*services_, context, "CreateJob", Role::kSubmitter,
+                  [this, request, response] { return DoCreateJob(*request, response); });
+}
+
+grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+                                             v1::GetJobResponse* response) {
+  return RunUnary(*services_, context, "GetJob", Role::kViewer, [this, request, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->GetJob(request->job()));
+    *response->mutable_job() = ToProto(job);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+                                               v1::ListJobsResponse* response) {
+  return RunUnary(*services_, context, "ListJobs", Role::kViewer, [this, request, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const std::vector<JobSummary> jobs, services_->manager->ListJobs());
+    MG_ASSIGN_OR_RETURN(Page page, MakePage(request->page_size(), request->page_token(), "jobs", jobs.size()));
+    for (size_t i = page.begin; i < page.end; ++i) *response->add_jobs() = ToProto(jobs[i]);
+    response->set_next_page_token(std::move(page.next_token));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
+                                                v1::CancelJobResponse* response) {
+  return RunUnary(*services_, context, "CancelJob", Role::kSubmitter, [this, request, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CancelJob(request->job()));
+    *response->mutable_job() = ToProto(job);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(grpc::CallbackServerContext* context,
+                                                                     const v1::WatchJobRequest* request) {
+  const std::shared_ptr<WatchStream> stream = WatchStream::Start(services_, &watchers_, context, *request);
+  absl::MutexLock lock(&mu_);
+  watches_.erase(std::remove_if(watches_.begin(), watches_.end(), [](const auto& watch) { return watch.expired(); }),
+                 watches_.end());
+  watches_.push_back(stream);
+  return stream.get();  // alive: it holds itself until gRPC is done with it
+}
+
+grpc::ServerUnaryReactor* JobService::GetCandidate(grpc::CallbackServerContext* context,
+                                                   const v1::GetCandidateRequest* request,
+                                                   v1::GetCandidateResponse* response) {
+  return RunUnary(*services_, context, "GetCandidate", Role::kViewer, [this, request, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const Candidate candidate, services_->manager->GetCandidate(request->job(), request->candidate()));
+    *response->mutable_candidate() = ToProto(candidate);
+    if (!request->with_record() || candidate.record_key.empty()) return absl::OkStatus();
+    MG_ASSIGN_OR_RETURN(const std::string record, services_->records->GetRecord(candidate.record_key));
+    if (!response->mutable_record()->ParseFromString(record)) {
+      return absl::DataLossError(absl::StrCat("record '", candidate.record_key, "' is damaged"));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& request, v1::ListCandidatesResponse* response) {
+  std::optional<CandidateKind> kind;
+  std::optional<CandidateState> state;
+  if (!request.kind().empty()) {
+    MG_ASSIGN_OR_RETURN(kind, ParseCandidateKind(request.kind()));
+  }
+  if (!request.state().empty()) {
+    MG_ASSIGN_OR_RETURN(state, ParseCandidateState(request.state()));
+  }
+  const bool by_fitness = request.order_by() == "fitness";
+  if (!by_fitness && !request.order_by().empty() && request.order_by() != "number") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("order_by: '", request.order_by(), "' is neither \"number\" nor \"fitness\""));
+  }
+  MG_ASSIGN_OR_RETURN(std::vector<Candidate> candidates, services_->manager->ListCandidates(request.job()));
+  std::erase_if(candidates, [&](const Candidate& c) {
+    return (kind.has_value() && c.kind != *kind) || (state.has_value() && c.state != *state);
+  });
+  if (by_fitness) std::stable_sort(candidates.begin(), candidates.end(), Better);
+  const std::string list = absl::StrCat("candidates ", request.job(), " ", request.kind(), " ", request.state(), " ",
+                                        by_fitness ? "fitness" : "number");
+  MG_ASSIGN_OR_RETURN(Page page, MakePage(request.page_size(), request.page_token(), list, candidates.size()));
+  for (size_t i = page.begin; i < page.end; ++i) *response->add_candidates() = ToProto(candidates[i]);
+  response->set_next_page_token(std::move(page.next_token));
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::ListCandidates(grpc::CallbackServerContext* context,
+                                                     const v1::ListCandidatesRequest* request,
+                                                     v1::ListCandidatesResponse* response) {
+  return RunUnary(*services_, context, "ListCandidates", Role::kViewer,
+                  [this, request, response] { return DoListCandidates(*request, response); });
+}
+
+}  // namespace merganser

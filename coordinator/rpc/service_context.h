@@ -1,0 +1,78 @@
+// What every service of this coordinator works with, and how a unary call runs.
+#ifndef MERGANSER_COORDINATOR_RPC_SERVICE_CONTEXT_H_
+#define MERGANSER_COORDINATOR_RPC_SERVICE_CONTEXT_H_
+
+#include <grpcpp/server_context.h>
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/rpc/authorize.h"
+#include "common/rpc/status_codec.h"
+#include "common/store/results_store.h"
+#include "coordinator/job/job_manager.h"
+#include "coordinator/rpc/call_pool.h"
+
+namespace merganser {
+
+// Sees every call that ends, for metrics. Any thread; must not block.
+class RpcObserver {
+ public:
+  virtual ~RpcObserver() = default;
+  // `method`: "CreateJob"; streams count when they end.
+  virtual void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) = 0;
+};
+
+// All pointers outlive the services; observer may be null.
+struct ServiceContext {
+  JobManager* manager = nullptr;
+  RecordStore* records = nullptr;  // read only
+  const Authorizer* authorizer = nullptr;
+  RpcObserver* observer = nullptr;
+  CallPool* calls = nullptr;
+  std::string store_uri;
+};
+
+inline void Observe(const ServiceContext& services, absl::string_view method, const absl::Status& status,
+                    absl::Duration start) {
+  if (services.observer == nullptr) return;
+  services.observer->OnCall(method, status.code(), Clock::Real().Monotonic() - start);
+}
+
+// Authorizes the call, runs `handler` (absl::Status()) on the pool and finishes the call with its status. Nothing the
+// handler throws escapes.
+template <typename F>
+grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::CallbackServerContext* context,
+                                   absl::string_view method, Role role, F handler) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const absl::Duration start = Clock::Real().Monotonic();
+  absl::Status status = services.authorizer->Authorize(*context, role);
+  if (status.ok()) {
+    const bool runs = services.calls->Run([&services, reactor, method, start, handler = std::move(handler)] {
+      absl::Status result;
+      try {
+        result = handler();
+      } catch (const std::exception& e) {
+        MG_LOG(ERROR) << "handler threw method=" << method << " error=" << e.what();
+        result = absl::InternalError("the coordinator failed at this call; its log says more");
+      }
+      Observe(services, method, result, start);
+      reactor->Finish(ToGrpc(result));
+    });
+    if (runs) return reactor;
+    status = absl::ResourceExhaustedError("too many calls wait; try again");
+  }
+  Observe(services, method, status, start);
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_RPC_SERVICE_CONTEXT_H_

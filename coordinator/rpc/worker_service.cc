@@ -1,0 +1,57 @@
+#include "coordinator/rpc/worker_service.h"
+
+#include <algorithm>
+#include <string>
+
+#include "common/base/status_macros.h"
+#include "common/rpc/dispatch_codec.h"
+
+namespace merganser {
+
+// Each session has at most one message in the pool, so the queue never refuses a session that was let in.
+WorkerService::WorkerService(const ServiceContext* services, const SessionOptions& options, int threads)
+    : services_(services), options_(options), pool_(threads, kSessionsMax) {}
+
+WorkerService::~WorkerService() { Shutdown(); }
+
+void WorkerService::Shutdown() {
+  std::vector<std::weak_ptr<WorkerSession>> sessions;
+  {
+    absl::MutexLock lock(&mu_);
+    shut_down_ = true;
+    sessions.swap(sessions_);
+  }
+  for (const auto& weak : sessions) {
+    if (const auto session = weak.lock()) session->End(absl::UnavailableError("this coordinator is going away"));
+  }
+  pool_.Stop();
+}
+
+grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>* WorkerService::Session(
+    grpc::CallbackServerContext* context) {
+  const std::shared_ptr<WorkerSession> session = WorkerSession::Start(services_, &pool_, options_, context);
+  bool refuse;
+  {
+    absl::MutexLock lock(&mu_);
+    if (sessions_.size() >= static_cast<size_t>(kSessionsMax) || sessions_.size() % 64 == 63) {
+      std::erase_if(sessions_, [](const auto& weak) { return weak.expired(); });
+    }
+    refuse = shut_down_ || sessions_.size() >= static_cast<size_t>(kSessionsMax);
+    if (!refuse) sessions_.push_back(session);
+  }
+  if (refuse) session->End(absl::UnavailableError("this coordinator takes no more sessions"));
+  return session.get();  // alive: it holds itself until gRPC is done with it
+}
+
+grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerContext* context,
+                                                       const v1::ReportAttemptRequest* request,
+                                                       v1::ReportAttemptResponse* response) {
+  return RunUnary(*services_, context, "ReportAttempt", Role::kWorker, [this, request, response]() -> absl::Status {
+    MG_ASSIGN_OR_RETURN(const AttemptReport report, FromProto(*request));
+    MG_ASSIGN_OR_RETURN(const Disposition disposition, services_->manager->ReportAttempt(report));
+    response->set_disposition(std::string(ToString(disposition)));
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace merganser
