@@ -28,9 +28,16 @@ std::string Absolute(const fs::path& folder, const std::string& path) {
   return error ? joined.string() : canonical.string();
 }
 
-absl::Status ResolveBenchmarks(const fs::path& folder, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks) {
+fs::path FolderOf(const std::string& file) {
+  std::error_code error;
+  return fs::absolute(fs::path(file), error).parent_path();
+}
+
+}  // namespace
+
+absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks) {
   for (BenchmarkSpec& b : *benchmarks) {
-    const std::string path = Absolute(folder, b.data);
+    const std::string path = Absolute(FolderOf(file), b.data);
     std::error_code error;
     if (!fs::is_regular_file(path, error)) {
       return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "'"));
@@ -40,9 +47,9 @@ absl::Status ResolveBenchmarks(const fs::path& folder, absl::string_view section
   return absl::OkStatus();
 }
 
-absl::Status Resolve(const fs::path& folder, JobSpec* spec) {
-  for (ModelRef& model : spec->models) {
-    const std::string path = Absolute(folder, model.path);
+absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models) {
+  for (ModelRef& model : *models) {
+    const std::string path = Absolute(FolderOf(file), model.path);
     std::error_code error;
     if (fs::is_directory(path, error)) {
       model.path = path;
@@ -51,11 +58,8 @@ absl::Status Resolve(const fs::path& folder, JobSpec* spec) {
                                               "', and '", model.path, "' is no Hub id (org/name)"));
     }
   }
-  MG_RETURN_IF_ERROR(ResolveBenchmarks(folder, "benchmarks", &spec->benchmarks));
-  return ResolveBenchmarks(folder, "held_out", &spec->held_out);
+  return absl::OkStatus();
 }
-
-}  // namespace
 
 absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
   v1::JobSpec proto;
@@ -65,9 +69,9 @@ absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
   if (!spec.ok()) return file.source.Locate(spec.status());
   file.spec = *std::move(spec);
   MG_RETURN_IF_ERROR(file.source.Locate(Validate(file.spec)));
-  std::error_code error;
-  const fs::path folder = fs::absolute(fs::path(path), error).parent_path();
-  MG_RETURN_IF_ERROR(file.source.Locate(Resolve(folder, &file.spec)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveModelPaths(path, &file.spec.models)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "benchmarks", &file.spec.benchmarks)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "held_out", &file.spec.held_out)));
   return file;
 }
 

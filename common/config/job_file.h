@@ -3,8 +3,11 @@
 #define MERGANSER_COMMON_CONFIG_JOB_FILE_H_
 
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "common/config/yaml_message.h"
 #include "common/domain/job_spec.h"
 
@@ -20,6 +23,11 @@ struct JobFile {
 // InvalidArgument "FILE:LINE: field: ..." for what Validate() or the schema refuses, NotFound likewise for a data file or
 // model that is not there.
 absl::StatusOr<JobFile> ReadJobFile(const std::string& path);
+
+// The same for the models and data of another file that people write (a recipe, an evaluation): paths are taken relative to
+// the folder of `file`. `section` names the benchmarks in errors.
+absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models);
+absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks);
 
 }  // namespace merganser
 

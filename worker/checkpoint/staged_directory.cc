@@ -77,7 +77,7 @@ absl::Status CheckReplaceable(const std::string& out, bool overwrite,
   if (empty) return absl::OkStatus();
   if (!overwrite) {
     return absl::AlreadyExistsError(absl::StrCat(
-        "'", out, "' exists and is not empty; choose another directory or overwrite it"));
+        "'", out, "' exists and is not empty; choose another directory, or replace it with --overwrite"));
   }
   if (!fs::exists(fs::path(out) / marker_file, error)) {
     return absl::FailedPreconditionError(absl::StrCat("'", out,

@@ -1,0 +1,80 @@
+// export: a candidate of a job as a checkpoint on this machine.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "client/connection.h"
+#include "client/local_options.h"
+#include "client/model_card.h"
+#include "client/run_files.h"
+#include "client/run_outputs.h"
+#include "client/verb.h"
+#include "client/write_checkpoint.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+
+namespace merganser {
+namespace {
+
+struct ExportOptions {
+  ConnectionOptions connection;
+  std::string candidate, out;  // JOB[/CANDIDATE]
+  bool overwrite = false;
+  LocalOptions local;
+};
+
+absl::StatusOr<int> Export(const ExportOptions& options) {
+  const size_t slash = options.candidate.find('/');
+  const std::string job_name = options.candidate.substr(0, slash);
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const v1::Job job_proto, reader->GetJob(job_name));
+  MG_ASSIGN_OR_RETURN(const JobSummary job, FromProto(job_proto));
+  int64_t number = job.best_candidate.value_or(-1);
+  if (slash != std::string::npos && !absl::SimpleAtoi(options.candidate.substr(slash + 1), &number)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", options.candidate, "' is not JOB or JOB/CANDIDATE (a number)"));
+  }
+  if (number < 0)
+    return absl::NotFoundError(absl::StrCat("job ", job.id, " has no best candidate yet; name one: ", job.id, "/NUMBER"));
+  MG_ASSIGN_OR_RETURN(const v1::Candidate candidate_proto, reader->GetCandidate(job.id, number));
+  MG_ASSIGN_OR_RETURN(const Candidate candidate, FromProto(candidate_proto));
+  if (candidate.recipe.stacks.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("candidate ", number, " of ", job.id, " only loads the job; it has no recipe"));
+  }
+  ExportRequest request;
+  request.recipe = candidate.recipe;
+  request.out_dir = options.out;
+  request.overwrite = options.overwrite;
+  RunScores scores;
+  if (number == job.best_candidate) {  // the held-out scores are of this one
+    MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
+    std::vector<Candidate> candidates;
+    MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> protos, reader->ListCandidates(job.id, {}));
+    for (const v1::Candidate& proto : protos) {
+      MG_ASSIGN_OR_RETURN(candidates.emplace_back(), FromProto(proto));
+    }
+    scores = ScoresOf(job, candidates, *library);
+  }
+  request.text_files = ExportTextFiles(job, candidate, scores.table, scores.held_out);
+  return WriteCheckpoint(std::move(request), options.local);
+}
+
+}  // namespace
+
+void AddExportCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App* verb = AddVerb(app, "export", "Writes a candidate (the best, unless one is named) as a checkpoint",
+                           "  merganser export job-7 --out out/best\n  merganser export ja-math/118 --out "
+                           "out/c118 --store "
+                           "sqlite:out/ja-math/run.db",
+                           options, &Export, chosen);
+  verb->add_option("JOB[/CANDIDATE]", options->candidate, "Id or name of the job, and the candidate's number")->required();
+  verb->add_option("--out", options->out, "Folder; made whole or not at all")->required();
+  verb->add_flag("--overwrite", options->overwrite, "Replace the folder if it is there");
+  AddLocalOptions(verb, &options->local, /*with_device=*/false);
+  AddConnectionOptions(verb, &options->connection, /*with_store=*/true);
+}
+
+}  // namespace merganser

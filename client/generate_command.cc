@@ -1,0 +1,55 @@
+// generate: one prompt through one checkpoint.
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "client/exit_code.h"
+#include "client/interrupt.h"
+#include "client/local_options.h"
+#include "client/print_message.h"
+#include "client/verb.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+struct GenerateOptions {
+  GenerateRequest request;
+  LocalOptions local;
+};
+
+absl::StatusOr<int> Generate(const GenerateOptions& options) {
+  Interrupt interrupt("stopped");
+  MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
+  const absl::StatusOr<GenerateResult> result = library->Generate(options.request, options.local, interrupt.token());
+  if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
+  MG_RETURN_IF_ERROR(result.status());
+  Print(absl::StrCat(result->text, "\n"));
+  const double seconds = result->prefill_seconds + result->decode_seconds;
+  std::cerr << absl::StrFormat("%d prompt tokens, %d new tokens (%s) in %.2f s\n", result->prompt_tokens,
+                               result->generated_tokens, result->finish_reason, seconds);
+  return exit_code::kOk;
+}
+
+}  // namespace
+
+void AddGenerateCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<GenerateOptions>();
+  CLI::App* verb = AddVerb(app, "generate", "Completes a prompt with a checkpoint, greedily",
+                           "  merganser generate out/ja-math/best --prompt $'Q: ...\\nA:\\n' --max-new-tokens 36\n"
+                           "  merganser generate org/name --chat --prompt 'Hello'",
+                           options, &Generate, chosen);
+  verb->add_option("MODEL", options->request.model, "Directory, or a Hub id that is in the local Hugging Face cache")
+      ->required();
+  verb->add_option("--prompt", options->request.prompt, "The text")->required();
+  verb->add_flag("--chat", options->request.chat, "Through the checkpoint's chat template");
+  verb->add_option("--system", options->request.system, "System message (with --chat)");
+  verb->add_option("--max-new-tokens", options->request.max_new_tokens, "Tokens")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb->add_option("--stop", options->request.stop, "End at this text (repeatable)");
+  AddLocalOptions(verb, &options->local);
+}
+
+}  // namespace merganser

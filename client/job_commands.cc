@@ -1,0 +1,230 @@
+// jobs, describe, candidates, best, events: what one may ask of a coordinator or of a store.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "client/connection.h"
+#include "client/exit_code.h"
+#include "client/interrupt.h"
+#include "client/message_json.h"
+#include "client/output.h"
+#include "client/print_message.h"
+#include "client/verb.h"
+#include "common/base/status_macros.h"
+#include "common/codec/time_codec.h"
+#include "common/config/yaml_message.h"
+
+namespace merganser {
+namespace {
+
+struct ReadOptions {
+  ConnectionOptions connection;
+  std::string job, format = "table";
+  CandidateQuery query;
+  int64_t after = 0;
+  bool follow = false;
+};
+
+std::string Fitness(const google::protobuf::RepeatedField<double>& fitness) {
+  if (fitness.empty()) return "-";
+  return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
+}
+
+std::string Done(const v1::Job& job) {
+  return absl::StrCat(job.search_finished(), job.search_total() > 0 ? absl::StrCat("/", job.search_total()) : "");
+}
+
+double Seconds(const v1::PhaseTimings& t) {
+  return t.materialize() + t.tokenize() + t.prefill() + t.decode() + t.score() + t.record();
+}
+
+absl::StatusOr<int> Jobs(const ReadOptions& options) {
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, reader->ListJobs());
+  v1::ListJobsResponse list;
+  for (const v1::Job& job : jobs) *list.add_jobs() = job;
+  if (PrintMessage(options.format, list)) return exit_code::kOk;
+  Table table({"job", "name", "state", ">done", ">running", ">failed", ">best", "created", ">took"});
+  for (const v1::Job& job : jobs) {
+    const absl::Time create = FromProto(job.create_time());
+    const absl::Time end = job.has_end_time() ? FromProto(job.end_time()) : absl::Now();
+    table.Add({job.id(), job.spec().name(), job.state(), Done(job), absl::StrCat(job.running()), absl::StrCat(job.failed()),
+               Fitness(job.best_fitness()), TimeText(create), DurationText(end - create)});
+  }
+  Print(table.Render());
+  return exit_code::kOk;
+}
+
+absl::StatusOr<int> Describe(const ReadOptions& options) {
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
+  if (PrintMessage(options.format, job)) return exit_code::kOk;
+  const auto line = [](absl::string_view key, const std::string& value) {
+    if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
+  };
+  line("job", absl::StrCat(job.id(), " ", job.spec().name()));
+  line("state", job.state());
+  line("message", job.message());
+  line("candidates", absl::StrCat(job.queued(), " queued, ", job.running(), " running, ", job.succeeded(), " succeeded, ",
+                                  job.failed(), " failed, ", job.cancelled(), " cancelled"));
+  line("search", absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
+                              " candidates each, ", job.dimension(), " numbers per genome"));
+  if (job.has_best_candidate()) {
+    line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
+  }
+  line("created", TimeText(FromProto(job.create_time())));
+  if (job.has_end_time()) line("ended", TimeText(FromProto(job.end_time())));
+  line("work", DurationText(absl::Seconds(Seconds(job.timings()))));
+  Print("spec\n");
+  Print(WriteYaml(job.spec()));
+  return exit_code::kOk;
+}
+
+absl::StatusOr<int> Candidates(const ReadOptions& options) {
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> candidates, reader->ListCandidates(options.job, options.query));
+  v1::ListCandidatesResponse list;
+  for (const v1::Candidate& candidate : candidates) *list.add_candidates() = candidate;
+  if (PrintMessage(options.format, list)) return exit_code::kOk;
+  Table table({">candidate", "kind", "label", ">generation", "state", ">fitness", ">seconds", ">attempts", "message"});
+  for (const v1::Candidate& c : candidates) {
+    table.Add({absl::StrCat(c.number()), c.kind(), c.label(), c.kind() == "search" ? absl::StrCat(c.generation() + 1) : "",
+               c.state(), Fitness(c.fitness()), absl::StrFormat("%.2f", Seconds(c.timings())),
+               absl::StrCat(c.attempts_size()), Shorten(c.message(), 60)});
+  }
+  Print(table.Render());
+  return exit_code::kOk;
+}
+
+absl::StatusOr<int> Best(const ReadOptions& options) {
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
+  if (!job.has_best_candidate()) {
+    return absl::NotFoundError(absl::StrCat("job ", job.id(), " has no best candidate yet (", job.state(), ")"));
+  }
+  MG_ASSIGN_OR_RETURN(const v1::Candidate best, reader->GetCandidate(job.id(), job.best_candidate()));
+  if (PrintMessage(options.format, best)) return exit_code::kOk;
+  std::string text = absl::StrCat("# candidate ", best.number(), " of ", job.id(), " ", job.spec().name(), ", generation ",
+                                  best.generation() + 1, ", fitness ", Fitness(best.fitness()), "\n");
+  Print(absl::StrCat(text, WriteYaml(best.recipe())));
+  return exit_code::kOk;
+}
+
+// "search_best: 0.3" style details of an event for one line.
+std::string Details(const v1::JobEvent& event) {
+  switch (event.event_case()) {
+    case v1::JobEvent::kCandidatesProposed: {
+      const auto& candidates = event.candidates_proposed().candidates();
+      if (candidates.empty()) return "none";
+      return absl::StrCat(candidates.begin()->kind(), " ", candidates.begin()->number(), "-", candidates.rbegin()->number());
+    }
+    case v1::JobEvent::kAttemptStarted: {
+      const auto& e = event.attempt_started();
+      return absl::StrCat("candidate ", e.candidate(), " attempt ", e.attempt(), " on ", e.worker());
+    }
+    case v1::JobEvent::kAttemptEnded: {
+      const auto& e = event.attempt_ended();
+      return absl::StrCat("candidate ", e.candidate(), " attempt ", e.attempt(), " ", e.failure(), ": ",
+                          Shorten(e.message(), 100));
+    }
+    case v1::JobEvent::kCandidateFinished: {
+      const auto& e = event.candidate_finished();
+      return absl::StrCat("candidate ", e.candidate(), " ", e.state(), e.fitness_size() > 0 ? " fitness " : "",
+                          e.fitness_size() > 0 ? Fitness(e.fitness()) : "", e.message().empty() ? "" : ": ",
+                          Shorten(e.message(), 100));
+    }
+    case v1::JobEvent::kPhaseStarted:
+      return absl::StrCat(event.phase_started().phase(), event.phase_started().message().empty() ? "" : ": ",
+                          event.phase_started().message());
+    default:
+      return "";
+  }
+}
+
+const char* EventName(const v1::JobEvent& event) {
+  switch (event.event_case()) {
+    case v1::JobEvent::kCandidatesProposed:
+      return "proposed";
+    case v1::JobEvent::kAttemptStarted:
+      return "started";
+    case v1::JobEvent::kAttemptEnded:
+      return "attempt_ended";
+    case v1::JobEvent::kCandidateFinished:
+      return "finished";
+    case v1::JobEvent::kPhaseStarted:
+      return "phase";
+    default:
+      return "unknown";
+  }
+}
+
+absl::StatusOr<int> Events(const ReadOptions& options) {
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  Interrupt interrupt("detached");
+  int64_t end = -1;  // of the log when we came
+  const auto on_update = [&](const v1::WatchJobResponse& update) {
+    if (end < 0) end = update.job().seq();
+    if (update.seq() > 0) {
+      if (options.format == "json") {
+        Print(DumpJson({{"seq", update.seq()}, {"event", MessageJson(update.event())}}, -1));
+      } else {
+        Print(absl::StrFormat("%6d  %s  %-13s  %s\n", update.seq(), TimeText(FromProto(update.event().time())),
+                              EventName(update.event()), Details(update.event())));
+      }
+    }
+    return options.follow || std::max(options.after, update.seq()) < end;
+  };
+  const absl::Status status =
+      reader->Follow(options.job, options.after, absl::InfiniteFuture(), interrupt.token(), on_update);
+  if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
+  MG_RETURN_IF_ERROR(status);
+  return exit_code::kOk;
+}
+
+}  // namespace
+
+void AddJobCommands(CLI::App& app, Action* chosen) {
+  const auto add = [&](const char* name, const char* purpose, const char* example,
+                       absl::StatusOr<int> (*run)(const ReadOptions&), bool with_job) {
+    auto options = std::make_shared<ReadOptions>();
+    CLI::App* verb = AddVerb(app, name, purpose, example, options, run, chosen);
+    if (with_job) verb->add_option("JOB", options->job, "Id or name (the newest job of that name)")->required();
+    AddConnectionOptions(verb, &options->connection, /*with_store=*/true);
+    return std::make_pair(verb, options);
+  };
+  auto [jobs, jobs_options] =
+      add("jobs", "Lists jobs", "  merganser jobs\n  merganser jobs --store sqlite:out/ja-math/run.db", &Jobs, false);
+  AddFormatOption(jobs, &jobs_options->format);
+  auto [describe, describe_options] =
+      add("describe", "Says everything about a job", "  merganser describe job-7 -o json", &Describe, true);
+  AddFormatOption(describe, &describe_options->format);
+  auto [candidates, query] =
+      add("candidates", "Lists a job's candidates",
+          "  merganser candidates ja-math --kind search --order-by fitness --limit 10", &Candidates, true);
+  AddFormatOption(candidates, &query->format);
+  candidates->add_option("--kind", query->query.kind, "Only these")
+      ->check(CLI::IsMember({"prepare", "source", "average", "search", "held_out"}));
+  candidates->add_option("--state", query->query.state, "Only these")
+      ->check(CLI::IsMember({"queued", "running", "succeeded", "failed", "cancelled"}));
+  query->query.order_by = "number";
+  candidates->add_option("--order-by", query->query.order_by, "fitness: best first")
+      ->check(CLI::IsMember({"number", "fitness"}))
+      ->capture_default_str();
+  candidates->add_option("--limit", query->query.limit, "The first so many; 0: all")->check(CLI::NonNegativeNumber);
+  auto [best, best_options] =
+      add("best", "Prints the best candidate's recipe", "  merganser best job-7 > recipe.yaml", &Best, true);
+  AddFormatOption(best, &best_options->format);
+  auto [events, events_options] =
+      add("events", "Prints a job's log, one event a line", "  merganser events job-7 --follow", &Events, true);
+  events->add_option("-o,--format", events_options->format, "table, or json: one object a line")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  events->add_option("--after", events_options->after, "Only events with a higher number")->check(CLI::NonNegativeNumber);
+  events->add_flag("-f,--follow", events_options->follow, "Go on until the job ends");
+}
+
+}  // namespace merganser

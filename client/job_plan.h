@@ -1,0 +1,42 @@
+// What a job will do, resolved before work starts: what `validate` prints and the first screen of
+// `run`.
+#ifndef MERGANSER_CLIENT_JOB_PLAN_H_
+#define MERGANSER_CLIENT_JOB_PLAN_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/calibration.h"
+#include "client/message_json.h"
+#include "common/domain/evaluation.h"
+#include "common/domain/job_spec.h"
+#include "coordinator/search_space/parameter_space.h"
+
+namespace merganser {
+
+struct JobPlan {
+  JobSpec spec;
+  JobFacts facts;
+  std::vector<Gene> genes;
+  int population = 0;
+  int64_t candidates = 0;                  // of the search; 0: only time or a target bounds it
+  int64_t generations = 0;                 // likewise
+  std::optional<Calibration> calibration;  // of this machine; nullopt: not measured
+};
+
+// `facts`: what the evaluator found when it loaded the job. Errors start with the field's path, as
+// those of the search space and of the optimizer do.
+absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts);
+
+// "embed, layer.0 ... layer.31, out": runs of numbered groups in one piece.
+std::string CondenseGroups(const std::vector<std::string>& groups);
+
+std::string JobPlanText(const JobPlan& plan);
+Json JobPlanJson(const JobPlan& plan);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_JOB_PLAN_H_

@@ -1,0 +1,20 @@
+// Flags of the verbs that run models on this machine.
+#ifndef MERGANSER_CLIENT_LOCAL_OPTIONS_H_
+#define MERGANSER_CLIENT_LOCAL_OPTIONS_H_
+
+#include "CLI/CLI.hpp"
+#include "worker/evaluate/local_library.h"
+
+namespace merganser {
+
+// --threads, and with `with_device` --device, into `options`.
+inline void AddLocalOptions(CLI::App* verb, LocalOptions* options, bool with_device = true) {
+  if (with_device) verb->add_option("--device", options->device, "auto, cpu or cuda:N")->capture_default_str();
+  verb->add_option("--threads", options->threads, "CPU threads; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_LOCAL_OPTIONS_H_

@@ -1,0 +1,83 @@
+// The `merganser` command line. Verbs add themselves (verb.h); here they are parsed, run, and their
+// errors printed.
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "client/exit_code.h"
+#include "client/message_json.h"
+#include "client/print_message.h"
+#include "client/verb.h"
+#include "common/base/log.h"
+#include "common/base/version.h"
+
+namespace merganser {
+namespace {
+
+struct VersionOptions {
+  std::string format = "table";
+};
+
+absl::StatusOr<int> Version(const VersionOptions& options) {
+  if (options.format == "table") {
+    Print(absl::StrCat("merganser ", kVersion, "\n"));
+  } else {
+    Print(DumpJson({{"version", kVersion}, {"evaluation_version", kEvaluationVersion}}));
+  }
+  return exit_code::kOk;
+}
+
+void AddVersionCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<VersionOptions>();
+  CLI::App* verb = AddVerb(app, "version", "Prints the version", "  merganser version -o json", options, &Version, chosen);
+  verb->add_option("-o,--format", options->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(
+      "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
+      "for the one that does\n"
+      "best on your benchmark, and writes it as a checkpoint.\n\n"
+      "On one machine:  validate, run, merge, evaluate, score, generate\n"
+      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
+      "cancel, workers, drain",
+      "merganser");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("merganser ") + kVersion);
+  app.footer(
+      "\nExit codes: 0 ok, 1 job failed, 2 usage, 3 not found, 4 timeout, 5 permission, 6 "
+      "unavailable.\n"
+      "`merganser VERB --help` explains a verb and gives an example.");
+  bool verbose = false;
+  app.add_flag("-v,--verbose", verbose, "Log what happens inside to stderr");
+  Action action;
+  AddValidateCommand(app, &action);
+  AddRunCommand(app, &action);
+  AddMergeCommand(app, &action);
+  AddEvaluateCommand(app, &action);
+  AddScoreCommand(app, &action);
+  AddGenerateCommand(app, &action);
+  AddServiceCommands(app, &action);
+  AddJobCommands(app, &action);
+  AddWatchCommands(app, &action);
+  AddExportCommand(app, &action);
+  AddVersionCommand(app, &action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? exit_code::kOk : exit_code::kUsage;
+  }
+  SetLogLevel(verbose ? LogLevel::kInfo : LogLevel::kWarning);
+  const absl::StatusOr<int> code = action();
+  if (code.ok()) return *code;
+  std::fprintf(stderr, "error: %s\n", std::string(code.status().message()).c_str());
+  return exit_code::FromStatus(code.status());
+}
+
+}  // namespace
+}  // namespace merganser
+
+int main(int argc, char** argv) { return merganser::Main(argc, argv); }

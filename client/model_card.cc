@@ -1,0 +1,138 @@
+#include "client/model_card.h"
+
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "client/output.h"
+#include "client/run_files.h"
+#include "common/base/version.h"
+#include "common/codec/recipe_codec.h"
+#include "common/config/yaml_message.h"
+
+namespace merganser {
+namespace {
+
+// A cell of a Markdown table.
+std::string Cell(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}}); }
+
+void AppendRow(const std::vector<std::string>& cells, std::string* text) {
+  absl::StrAppend(text, "| ", absl::StrJoin(cells, " | "), " |\n");
+}
+
+void AppendHeader(const std::vector<std::string>& cells, std::string* text) {
+  AppendRow(cells, text);
+  AppendRow(std::vector<std::string>(cells.size(), "---"), text);
+}
+
+// One row per group, one column per source and parameter.
+void AppendStack(const Stack& stack, std::string* text) {
+  absl::StrAppend(text, "Method `", stack.method.empty() ? "as it is" : stack.method, "`",
+                  stack.base.empty() ? "" : absl::StrCat(", base `", stack.base, "`"), ", sources `",
+                  absl::StrJoin(stack.sources, "`, `"), "`.\n");
+  if (stack.settings.empty()) return;
+  std::set<std::string> own, whole;
+  for (const GroupSettings& g : stack.settings) {
+    for (const auto& parameters : g.source_parameters) {
+      for (const auto& [name, value] : parameters) own.insert(name);
+    }
+    for (const auto& [name, value] : g.parameters) whole.insert(name);
+  }
+  std::vector<std::string> header = {"group"};
+  for (const std::string& source : stack.sources) {
+    for (const std::string& name : own) header.push_back(Cell(absl::StrCat(name, " of ", source)));
+  }
+  header.insert(header.end(), whole.begin(), whole.end());
+  absl::StrAppend(text, "\n");
+  AppendHeader(header, text);
+  const auto value_of = [](const std::map<std::string, double>& values, const std::string& name) {
+    const auto it = values.find(name);
+    return it == values.end() ? std::string("default") : absl::StrFormat("%.4f", it->second);
+  };
+  for (const GroupSettings& g : stack.settings) {
+    std::vector<std::string> row = {Cell(g.group.name)};
+    for (size_t s = 0; s < stack.sources.size(); ++s) {
+      for (const std::string& name : own) {
+        row.push_back(s < g.source_parameters.size() ? value_of(g.source_parameters[s], name) : "default");
+      }
+    }
+    for (const std::string& name : whole) row.push_back(value_of(g.parameters, name));
+    AppendRow(row, text);
+  }
+}
+
+// A path of this machine means nothing on a Hub page.
+bool IsHubId(const std::string& path) {
+  std::error_code error;
+  return !std::filesystem::path(path).is_absolute() && !std::filesystem::is_directory(path, error);
+}
+
+}  // namespace
+
+std::string RecipeYaml(const Recipe& recipe) {
+  return absl::StrCat("# A merge recipe of merganser ", kVersion,
+                      ". The same weights again: merganser merge THIS_FILE OUT_DIR\n", WriteYaml(ToProto(recipe)));
+}
+
+std::string ModelCard(const JobSummary& job, const Candidate& candidate, const ScoreTable& scores, bool held_out) {
+  const Recipe& recipe = candidate.recipe;
+  std::string text = "---\nlibrary_name: transformers\ntags:\n- merge\n- merganser\n";
+  std::string hub_ids;
+  for (const ModelRef& model : recipe.models) {
+    if (IsHubId(model.path)) absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
+  }
+  if (!hub_ids.empty()) absl::StrAppend(&text, "base_model:\n", hub_ids);
+  absl::StrAppend(&text, "---\n\n# ", job.spec.name, "\n\nA merge of ", recipe.models.size(),
+                  recipe.models.size() == 1 ? " model" : " models", ", found by evolution with merganser ", kVersion,
+                  ": candidate ", candidate.number, " of job ", job.spec.name, " (", job.id, "), ",
+                  FormatCount(job.search_finished), " candidates tried. Nothing was trained.\n");
+  absl::StrAppend(&text, "\n## Sources\n\n");
+  AppendHeader({"name", "checkpoint"}, &text);
+  for (const ModelRef& model : recipe.models) AppendRow({Cell(model.name), Cell(absl::StrCat("`", model.path, "`"))}, &text);
+  absl::StrAppend(&text, "\nTokenizer and config: `", recipe.tokenizer_from, "`. Weights: ", recipe.dtype,
+                  ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
+  for (const Stack& stack : recipe.stacks) AppendStack(stack, &text);
+  absl::StrAppend(&text, "\n`recipe.yaml` holds it in full.\n");
+  if (!candidate.fitness.empty()) {
+    absl::StrAppend(&text, "\n## Fitness\n\n");
+    AppendHeader({"objective", "value"}, &text);
+    for (size_t i = 0; i < candidate.fitness.size() && i < job.spec.objectives.size(); ++i) {
+      AppendRow({Cell(ObjectiveName(job.spec.objectives[i])), FormatFitness(candidate.fitness[i])}, &text);
+    }
+    absl::StrAppend(&text, "\nThe search chose by this number, so it flatters the winner.\n");
+  }
+  if (!scores.empty()) {
+    absl::StrAppend(&text, "\n## Scores\n\n",
+                    held_out ? "On samples that the search never saw." : "On the samples of the search.",
+                    " Intervals are 95 % (Wilson).\n");
+    for (const auto& [benchmark, models] : scores) {
+      absl::StrAppend(&text, "\n### ", benchmark, "\n\n");
+      AppendHeader({"model", "metric", "value", "95 % interval", "samples"}, &text);
+      for (const std::string& model : ModelsInOrder(job, models)) {
+        for (const auto& [metric, s] : models.at(model)) {
+          AppendRow({Cell(model), Cell(metric), FormatPercent(s.value),
+                     absl::StrCat(FormatPercent(s.low), " to ", FormatPercent(s.high)), FormatCount(s.n)},
+                    &text);
+        }
+      }
+    }
+  }
+  absl::StrAppend(&text,
+                  "\n## Repeat it\n\n    merganser merge recipe.yaml OUT_DIR\n\nmakes the same "
+                  "weights again, where the "
+                  "sources are at the paths above. Seed of the search: ",
+                  job.spec.seed, ".\n");
+  return text;
+}
+
+std::map<std::string, std::string> ExportTextFiles(const JobSummary& job, const Candidate& candidate,
+                                                   const ScoreTable& scores, bool held_out) {
+  return {{"recipe.yaml", RecipeYaml(candidate.recipe)}, {"README.md", ModelCard(job, candidate, scores, held_out)}};
+}
+
+}  // namespace merganser

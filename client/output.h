@@ -1,0 +1,60 @@
+// What the command line prints: aligned tables and numbers for people.
+#ifndef MERGANSER_CLIENT_OUTPUT_H_
+#define MERGANSER_CLIENT_OUTPUT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace merganser {
+
+// What a file descriptor leads to.
+struct Terminal {
+  bool interactive = false;  // a terminal that can redraw a line
+  bool color = false;        // interactive, and NO_COLOR is unset or empty
+  int width = 80;            // columns
+};
+// TERM=dumb counts as not interactive.
+Terminal DescribeTerminal(int fd);
+
+// Terminal columns of UTF-8 text: 2 for East Asian wide characters, 1 for others.
+int DisplayWidth(absl::string_view text);
+
+// Columns aligned by display width, two spaces between. A header that starts with '>' aligns its
+// column right (the mark is not printed). Control characters in cells are printed as spaces.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headers);
+  // Missing cells are empty. REQUIRES: no more cells than headers.
+  void Add(std::vector<std::string> row);
+  bool empty() const { return rows_.empty(); }
+  // A line of headers and one per row, each ending in '\n', no spaces at line ends.
+  std::string Render() const;
+
+ private:
+  std::vector<std::string> headers_;
+  std::vector<bool> right_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// "1.5 GiB", "812 B".
+std::string FormatBytes(int64_t bytes);
+// "1,234,567".
+std::string FormatCount(int64_t count);
+// "0.3050"; "-" if not finite.
+std::string FormatFitness(double value);
+// "30.5 %".
+std::string FormatPercent(double share);
+// "850ms", "4.2s", "3m07s", "2h05m", "3d04h".
+std::string DurationText(absl::Duration duration);
+// "2026-01-31T12:00:00Z"; "-" for an infinite time.
+std::string TimeText(absl::Time time);
+// First line of `text`, at most `width` columns, "..." where it was cut.
+std::string Shorten(absl::string_view text, int width);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_OUTPUT_H_

@@ -1,0 +1,21 @@
+// One message, or a list of them, on stdout in the format that the user asked for.
+#ifndef MERGANSER_CLIENT_PRINT_MESSAGE_H_
+#define MERGANSER_CLIENT_PRINT_MESSAGE_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
+
+namespace merganser {
+
+// To stdout, all of it.
+void Print(absl::string_view text);
+
+// True if `format` is "json" or "yaml", and `message` has been printed so; false for "table": the
+// caller prints for people.
+bool PrintMessage(const std::string& format, const google::protobuf::Message& message);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_PRINT_MESSAGE_H_

@@ -1,0 +1,202 @@
+// run: a whole job on this machine.
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/embedded_fleet.h"
+#include "client/exit_code.h"
+#include "client/interrupt.h"
+#include "client/job_plan.h"
+#include "client/local_options.h"
+#include "client/output.h"
+#include "client/prepared_job.h"
+#include "client/print_message.h"
+#include "client/progress.h"
+#include "client/run_outputs.h"
+#include "client/spec_difference.h"
+#include "client/verb.h"
+#include "common/base/clock.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+#include "common/config/job_file.h"
+#include "common/store/open_store.h"
+
+namespace merganser {
+namespace {
+
+// At most this much of a long job goes into the estimate of the first screen.
+constexpr absl::Duration kCalibrationLimit = absl::Seconds(20);
+constexpr absl::Duration kRedraw = absl::Milliseconds(200);
+
+struct RunOptions {
+  std::string job_file, out, store;
+  bool resume = false;
+  LocalOptions local;
+};
+
+// The job that the store holds already; nullopt if it has none.
+absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, const JobFile& file, const RunOptions& options,
+                                                       const std::string& uri) {
+  MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> jobs, store.ListJobs());
+  const StoredJob* found = nullptr;
+  for (const StoredJob& job : jobs) {
+    // A run's own file holds one job, whatever its name; a shared store is asked by name.
+    if (options.store.empty() || job.name == file.spec.name) found = &job;
+  }
+  if (found == nullptr) return std::nullopt;
+  const StoredJob& stored = *found;
+  if (!options.resume) {
+    return absl::FailedPreconditionError(absl::StrCat(uri,
+                                                      " holds a run already; add --resume to go on with it, or give "
+                                                      "another --out"));
+  }
+  MG_ASSIGN_OR_RETURN(const JobSpec spec, ProtoJobCodec().DecodeSpec(stored.spec));
+  if (const auto difference = SpecDifference(spec, file.spec)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--resume: ", options.job_file, " is not the job of ", uri, ": ", *difference));
+  }
+  return stored.id;
+}
+
+// Follows the job until it is over. Cancelled after a stop request.
+absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start, Progress& progress, std::stop_token stop) {
+  JobSummary job = start;
+  int64_t seq = 0;
+  progress.SetQuietThrough(start.seq);
+  while (true) {
+    MG_ASSIGN_OR_RETURN(const JobManager::EventBatch batch, jobs.WaitForEvents(job.id, seq, kRedraw));
+    job = batch.job;
+    for (const auto& [event_seq, event] : batch.events) {
+      progress.OnEvent(event_seq, event, job);
+      seq = event_seq;
+    }
+    if (IsTerminal(job.phase) && seq >= job.seq) break;
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    progress.Draw(job, absl::Now());
+  }
+  return job;
+}
+
+class Run {
+ public:
+  explicit Run(const RunOptions& options)
+      : options_(options),
+        interrupt_("stopping; what is recorded stays"),
+        progress_(std::cerr, DescribeTerminal(STDERR_FILENO)) {}
+
+  absl::StatusOr<int> ToEnd() {
+    const absl::StatusOr<int> code = Search();
+    progress_.Clear();
+    if (interrupt_.signal() == 0) return code;
+    if (!out_.empty()) {
+      progress_.Note(absl::StrCat("stopped; to go on: merganser run ", options_.job_file, " --out ", out_, " --resume"));
+    }
+    return exit_code::FromSignal(interrupt_.signal());
+  }
+
+ private:
+  absl::StatusOr<int> Search() {
+    MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options_.job_file));
+    MG_RETURN_IF_ERROR(OpenOut(file));
+    MG_ASSIGN_OR_RETURN(const std::optional<std::string> stored, StoredJobOf(*store_, file, options_, uri_));
+    if (options_.resume && !stored) progress_.Note(absl::StrCat("nothing to resume in ", uri_, ": starting anew"));
+    MG_ASSIGN_OR_RETURN(
+        const PreparedJob prepared,
+        PrepareJob(file, options_.local, stored ? std::nullopt : std::optional(kCalibrationLimit), interrupt_.token()));
+    if (!stored) std::cerr << JobPlanText(prepared.plan) << std::endl;
+    MG_ASSIGN_OR_RETURN(const auto fleet,
+                        EmbeddedFleet::Start(store_.get(), prepared.evaluator.get(), options_.local.device));
+    MG_ASSIGN_OR_RETURN(const JobSummary start,
+                        stored ? fleet->jobs().GetJob(*stored) : fleet->jobs().CreateJob("", file.spec));
+    if (stored) {
+      progress_.Note(absl::StrCat("going on with ", start.spec.name, " at ", start.search_finished,
+                                  start.search_total > 0 ? absl::StrCat(" of ", start.search_total) : "", " candidates"));
+    }
+    progress_.SetSlots(1);
+    MG_ASSIGN_OR_RETURN(const JobSummary job, FollowToEnd(fleet->jobs(), start, progress_, interrupt_.token()));
+    progress_.Clear();
+    MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, fleet->jobs().ListCandidates(job.id));
+    fleet->Stop();
+    return Finish(job, candidates, prepared);
+  }
+
+  absl::Status OpenOut(const JobFile& file) {
+    const std::string out = options_.out.empty() ? absl::StrCat("out/", file.spec.name) : options_.out;
+    std::error_code error;
+    std::filesystem::create_directories(out, error);
+    if (error) return ErrnoStatus(error.value(), "--out: cannot make", out);
+    uri_ = options_.store.empty() ? absl::StrCat("sqlite:", out, "/run.db") : options_.store;
+    MG_ASSIGN_OR_RETURN(store_, OpenStore(uri_));
+    out_ = out;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int> Finish(const JobSummary& job, const std::vector<Candidate>& candidates, const PreparedJob& prepared) {
+    const RunScores scores = ScoresOf(job, candidates, *prepared.library);
+    std::map<std::string, double> seconds = {{"load", absl::ToDoubleSeconds(prepared.load_time)}};
+    std::optional<ExportFacts> exported;
+    if (job.best_candidate) {
+      MG_ASSIGN_OR_RETURN(exported, ExportBest(job, candidates, scores, absl::StrCat(out_, "/best"), *prepared.library,
+                                               options_.local, interrupt_.token()));
+      seconds["export"] = exported->seconds;
+    }
+    seconds["total"] = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_);
+    MG_RETURN_IF_ERROR(WriteRunFiles(job, candidates, scores, out_, seconds));
+    if (job.phase != JobPhase::kSucceeded) {
+      std::cerr << "error: " << job.spec.name << " " << ToString(job.phase) << ": " << job.message << std::endl;
+      return exit_code::kJobFailed;
+    }
+    std::string text = absl::StrCat("\n", ScoreTableText(job, scores.table));
+    if (!scores.held_out)
+      absl::StrAppend(&text, "(the search chose its winner by these numbers; name a held_out benchmark)\n");
+    if (exported) {
+      absl::StrAppend(&text, "\nwinner      ", out_, "/best  (", FormatBytes(exported->bytes), ", candidate ",
+                      *job.best_candidate, ", fitness ", FormatFitness(job.best_fitness.front()), ")\n",
+                      "try it      merganser generate ", out_, "/best --prompt ...\n");
+    }
+    absl::StrAppend(&text, "report      ", out_, "/report.html\ntook        ", DurationText(absl::Seconds(seconds["total"])),
+                    "\n");
+    Print(text);
+    return exit_code::kOk;
+  }
+
+  const RunOptions options_;
+  const absl::Duration start_ = Clock::Real().Monotonic();
+  Interrupt interrupt_;
+  Progress progress_;
+  std::string out_, uri_;  // empty until opened
+  std::unique_ptr<ResultsStore> store_;
+};
+
+absl::StatusOr<int> RunJob(const RunOptions& options) { return Run(options).ToEnd(); }
+
+}  // namespace
+
+void AddRunCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* verb = AddVerb(app, "run", "Runs a whole job on this machine and writes the winner as a checkpoint",
+                           "  merganser run job.yaml\n  merganser run job.yaml --out out/mine --resume\n\n"
+                           "Leaves in the --out folder: best/ (checkpoint, recipe.yaml, mergekit.yaml, model "
+                           "card), report.html,\n"
+                           "candidates.jsonl, summary.json, run.db (every result). Ctrl-C stops cleanly; "
+                           "--resume goes on.",
+                           options, &RunJob, chosen);
+  verb->add_option("JOB.yaml", options->job_file, "The job")->required();
+  verb->add_option("--out", options->out, "Folder for the results; default: out/NAME of the job");
+  verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");
+  verb->add_option("--store", options->store,
+                   "Keep results elsewhere than in the folder's run.db: sqlite:PATH or redis://...");
+  AddLocalOptions(verb, &options->local);
+}
+
+}  // namespace merganser

@@ -1,0 +1,84 @@
+#include "client/run_files.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/codec/recipe_codec.h"
+
+namespace merganser {
+
+std::string ObjectiveName(const Objective& objective) { return absl::StrCat(objective.benchmark, ".", objective.metric); }
+
+Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness) {
+  if (fitness.empty()) return nullptr;
+  Json json = Json::object();
+  for (size_t i = 0; i < fitness.size() && i < spec.objectives.size(); ++i) {
+    json[ObjectiveName(spec.objectives[i])] = fitness[i];
+  }
+  return json;
+}
+
+Json TimingsJson(const PhaseTimings& t) {
+  return {{"materialize", t.materialize}, {"tokenize", t.tokenize}, {"prefill", t.prefill},
+          {"decode", t.decode},           {"score", t.score},       {"record", t.record}};
+}
+
+const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates) {
+  for (const Candidate& c : candidates) {
+    if (job.best_candidate == c.number) return &c;
+  }
+  return nullptr;
+}
+
+std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
+                        const std::map<std::string, double>& more) {
+  Json counts = {{"succeeded", job.succeeded}, {"failed", job.failed}, {"cancelled", job.cancelled}};
+  if (job.queued + job.running > 0) {
+    counts["queued"] = job.queued;
+    counts["running"] = job.running;
+  }
+  Json best = nullptr;
+  if (const Candidate* c = BestCandidate(job, candidates)) {
+    best = {{"candidate", c->number},
+            {"fitness", FitnessJson(job.spec, c->fitness)},
+            {"recipe", MessageJson(ToProto(c->recipe))}};
+  }
+  Json scores = Json::object();
+  for (const auto& [benchmark, models] : held_out) {
+    for (const std::string& model : ModelsInOrder(job, models)) {
+      for (const auto& [metric, s] : models.at(model)) {
+        scores[benchmark][model][metric] = {{"value", s.value}, {"low", s.low}, {"high", s.high}, {"n", s.n}};
+      }
+    }
+  }
+  Json timing = TimingsJson(job.timings);
+  for (const auto& [phase, seconds] : more) timing[phase] = seconds;
+  return DumpJson({{"job", job.spec.name},
+                   {"state", std::string(ToString(job.phase))},
+                   {"candidates", std::move(counts)},
+                   {"best", std::move(best)},
+                   {"held_out", std::move(scores)},
+                   {"timing", std::move(timing)}});
+}
+
+std::string CandidatesJsonl(const JobSummary& job, const std::vector<Candidate>& candidates) {
+  std::string lines;
+  for (const Candidate& c : candidates) {
+    const Json line = {
+        {"candidate", c.number},
+        {"kind", std::string(ToString(c.kind))},
+        {"label", c.label},
+        {"generation", c.generation >= 0 && c.kind == CandidateKind::kSearch ? Json(c.generation) : Json(nullptr)},
+        {"state", std::string(ToString(c.state))},
+        {"fitness", FitnessJson(job.spec, c.fitness)},
+        {"metrics", Json(c.metrics)},
+        {"attempts", c.attempts.size()},
+        {"message", c.message},
+        {"timings", TimingsJson(c.timings)},
+        {"recipe", c.recipe.stacks.empty() ? Json(nullptr) : MessageJson(ToProto(c.recipe))}};
+    absl::StrAppend(&lines, DumpJson(line, -1));
+  }
+  return lines;
+}
+
+}  // namespace merganser

@@ -1,0 +1,42 @@
+// The files of a run that programs read: summary.json and candidates.jsonl (DESIGN: "Files that
+// programs may rely on").
+#ifndef MERGANSER_CLIENT_RUN_FILES_H_
+#define MERGANSER_CLIENT_RUN_FILES_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "client/message_json.h"
+#include "client/score_table.h"
+#include "common/domain/candidate.h"
+
+namespace merganser {
+
+// "BENCHMARK.METRIC".
+std::string ObjectiveName(const Objective& objective);
+// {"ja_math.acc_ja": 0.305}; null for a candidate without fitness.
+Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness);
+// {"materialize": 0.1, ...}, seconds.
+Json TimingsJson(const PhaseTimings& timings);
+
+// nullptr if the job has no best candidate, or `candidates` lacks it.
+const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates);
+
+// {"job", "state", "candidates": {state: count}, "best": {"candidate", "fitness": {objective:
+// value}, "recipe"} or null,
+//  "held_out": {benchmark: {model: {metric: {"value", "low", "high", "n"}}}}, "timing": {phase:
+//  seconds}}.
+// Timing: the evaluations' phases summed over all candidates, then `more` ("load", "export",
+// "total": of this process).
+std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
+                        const std::map<std::string, double>& more);
+
+// One line per candidate, in order: {"candidate", "kind", "label", "generation" (null but for the
+// search), "state", "fitness", "metrics": {benchmark: {metric: value}}, "attempts", "message",
+// "timings", "recipe" (null for the one that prepares)}.
+std::string CandidatesJsonl(const JobSummary& job, const std::vector<Candidate>& candidates);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_RUN_FILES_H_

@@ -1,0 +1,42 @@
+#include "client/run_outputs.h"
+
+#include "absl/strings/str_cat.h"
+#include "client/model_card.h"
+#include "client/report_html.h"
+#include "client/run_files.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+
+RunScores ScoresOf(const JobSummary& job, const std::vector<Candidate>& candidates, LocalLibrary& library) {
+  const IntervalFunction interval = [&](double successes, int64_t n) { return library.WilsonInterval(successes, n); };
+  RunScores scores{HeldOutScores(job, candidates, interval), true};
+  if (scores.table.empty()) scores = {SearchScores(job, candidates, interval), false};
+  return scores;
+}
+
+absl::StatusOr<ExportFacts> ExportBest(const JobSummary& job, const std::vector<Candidate>& candidates,
+                                       const RunScores& scores, const std::string& out_dir, LocalLibrary& library,
+                                       const LocalOptions& options, std::stop_token stop) {
+  const Candidate* best = BestCandidate(job, candidates);
+  if (best == nullptr) return absl::NotFoundError(absl::StrCat("job ", job.id, " has no best candidate"));
+  ExportRequest request;
+  request.recipe = best->recipe;
+  request.out_dir = out_dir;
+  request.overwrite = true;  // an earlier export of the same job
+  request.text_files = ExportTextFiles(job, *best, scores.table, scores.held_out);
+  return library.Export(request, options, stop);
+}
+
+absl::Status WriteRunFiles(const JobSummary& job, const std::vector<Candidate>& candidates, const RunScores& scores,
+                           const std::string& dir, const std::map<std::string, double>& seconds) {
+  MG_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(dir, "/candidates.jsonl"), CandidatesJsonl(job, candidates)));
+  MG_RETURN_IF_ERROR(
+      WriteFileAtomically(absl::StrCat(dir, "/report.html"), ReportHtml(job, candidates, scores.table, scores.held_out)));
+  const ScoreTable none;
+  return WriteFileAtomically(absl::StrCat(dir, "/summary.json"),
+                             SummaryJson(job, candidates, scores.held_out ? scores.table : none, seconds));
+}
+
+}  // namespace merganser

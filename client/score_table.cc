@@ -1,0 +1,83 @@
+#include "client/score_table.h"
+
+#include "absl/strings/str_cat.h"
+#include "client/output.h"
+
+namespace merganser {
+namespace {
+
+void Add(const JobSummary& job, const Candidate& candidate, const std::string& model, const IntervalFunction& interval,
+         ScoreTable* table) {
+  for (const auto& [benchmark, metrics] : candidate.metrics) {
+    int64_t n = 0;
+    if (job.facts) {
+      const auto it = job.facts->samples.find(benchmark);
+      if (it != job.facts->samples.end()) n = it->second;
+    }
+    for (const auto& [metric, value] : metrics) {
+      const auto [low, high] = interval(value * static_cast<double>(n), n);
+      (*table)[benchmark][model][metric] = {value, low, high, n};
+    }
+  }
+}
+
+}  // namespace
+
+ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval) {
+  ScoreTable table;
+  for (const Candidate& c : candidates) {
+    if (c.kind == CandidateKind::kHeldOut && c.state == CandidateState::kSucceeded) Add(job, c, c.label, interval, &table);
+  }
+  return table;
+}
+
+ScoreTable SearchScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval) {
+  ScoreTable table;
+  for (const Candidate& c : candidates) {
+    if (c.state != CandidateState::kSucceeded) continue;
+    if (c.kind == CandidateKind::kSource || c.kind == CandidateKind::kAverage) Add(job, c, c.label, interval, &table);
+    if (c.kind == CandidateKind::kSearch && job.best_candidate == c.number) Add(job, c, "winner", interval, &table);
+  }
+  return table;
+}
+
+std::string StrictestMetric(const std::map<std::string, Score>& metrics) {
+  for (const auto& [name, score] : metrics) {
+    if (name.rfind("acc_", 0) == 0) return name;
+  }
+  if (metrics.count("acc") != 0) return "acc";
+  return metrics.empty() ? "" : metrics.begin()->first;
+}
+
+std::vector<std::string> ModelsInOrder(const JobSummary& job,
+                                       const std::map<std::string, std::map<std::string, Score>>& scores) {
+  std::vector<std::string> models;
+  for (const ModelRef& model : job.spec.models) {
+    if (scores.count(model.name) != 0) models.push_back(model.name);
+  }
+  for (const char* name : {"average", "winner"}) {
+    if (scores.count(name) != 0) models.push_back(name);
+  }
+  return models;
+}
+
+std::string ScoreTableText(const JobSummary& job, const ScoreTable& table) {
+  std::string text;
+  for (const auto& [benchmark, scores] : table) {
+    const std::vector<std::string> models = ModelsInOrder(job, scores);
+    if (models.empty()) continue;
+    const std::string metric = StrictestMetric(scores.at(models.back()));
+    Table rows({"model", absl::StrCat(">", metric), ">95 % interval", ">n"});
+    for (const std::string& model : models) {
+      const auto it = scores.at(model).find(metric);
+      if (it == scores.at(model).end()) continue;
+      const Score& s = it->second;
+      rows.Add({model, FormatPercent(s.value), absl::StrCat(FormatPercent(s.low), " to ", FormatPercent(s.high)),
+                FormatCount(s.n)});
+    }
+    absl::StrAppend(&text, text.empty() ? "" : "\n", benchmark, "\n", rows.Render());
+  }
+  return text;
+}
+
+}  // namespace merganser

@@ -1,0 +1,49 @@
+// What every model of a job scored, with intervals: the table at the end of `run`, in the model
+// card and in the report.
+#ifndef MERGANSER_CLIENT_SCORE_TABLE_H_
+#define MERGANSER_CLIENT_SCORE_TABLE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/domain/candidate.h"
+
+namespace merganser {
+
+struct Score {
+  double value = 0;
+  double low = 0, high = 0;  // 95 % Wilson interval
+  int64_t n = 0;             // samples
+};
+
+// {benchmark: {model: {metric: score}}}; a model is a source's name, "average" or "winner".
+using ScoreTable = std::map<std::string, std::map<std::string, std::map<std::string, Score>>>;
+
+// (sum of shares, n) -> interval.
+using IntervalFunction = std::function<std::pair<double, double>(double, int64_t)>;
+
+// Of the held-out candidates that succeeded.
+ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval);
+// On the benchmarks of the search: the baselines, and the best candidate as "winner". Its scores
+// are those that it was chosen by, so they flatter it.
+ScoreTable SearchScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval);
+
+// The metric that a sample passes only if it passes the others: one that asks for a language
+// ("acc_ja") before "acc"; "" if there is none.
+std::string StrictestMetric(const std::map<std::string, Score>& metrics);
+
+// Sources in the job's order, "average", "winner": those that `scores` has.
+std::vector<std::string> ModelsInOrder(const JobSummary& job,
+                                       const std::map<std::string, std::map<std::string, Score>>& scores);
+
+// For people: per benchmark a line of title and a table of each model's strictest metric; "" for an
+// empty table.
+std::string ScoreTableText(const JobSummary& job, const ScoreTable& table);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_SCORE_TABLE_H_

@@ -1,0 +1,123 @@
+#include "client/server_jobs.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+using Stub = v1::JobService::StubInterface;
+
+constexpr int kJobsPage = 100;
+constexpr int kCandidatesPage = 200;                   // a recipe of many layers is some 10 kB
+constexpr absl::Duration kAwayMax = absl::Minutes(1);  // a stand-by leads after about 15 s
+constexpr absl::Duration kRetryPause = absl::Seconds(1);
+
+}  // namespace
+
+absl::StatusOr<v1::Job> ServerJobs::GetJob(const std::string& job) {
+  v1::GetJobRequest request;
+  request.set_job(job);
+  MG_ASSIGN_OR_RETURN(v1::GetJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::GetJob, request));
+  return std::move(*response.mutable_job());
+}
+
+absl::StatusOr<std::vector<v1::Job>> ServerJobs::ListJobs() {
+  std::vector<v1::Job> jobs;
+  v1::ListJobsRequest request;
+  request.set_page_size(kJobsPage);
+  do {
+    MG_ASSIGN_OR_RETURN(v1::ListJobsResponse response, CallServer(channel_, server_, stub_.get(), &Stub::ListJobs, request));
+    for (v1::Job& job : *response.mutable_jobs()) jobs.push_back(std::move(job));
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return jobs;
+}
+
+absl::StatusOr<std::vector<v1::Candidate>> ServerJobs::ListCandidates(const std::string& job, const CandidateQuery& query) {
+  std::vector<v1::Candidate> candidates;
+  v1::ListCandidatesRequest request;
+  request.set_job(job);
+  request.set_kind(query.kind);
+  request.set_state(query.state);
+  request.set_order_by(query.order_by);
+  request.set_page_size(query.limit > 0 ? static_cast<int>(std::min<int64_t>(query.limit, kCandidatesPage))
+                                        : kCandidatesPage);
+  do {
+    MG_ASSIGN_OR_RETURN(v1::ListCandidatesResponse response,
+                        CallServer(channel_, server_, stub_.get(), &Stub::ListCandidates, request));
+    for (v1::Candidate& candidate : *response.mutable_candidates()) {
+      candidates.push_back(std::move(candidate));
+      if (static_cast<int64_t>(candidates.size()) == query.limit) return candidates;
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return candidates;
+}
+
+absl::StatusOr<v1::Candidate> ServerJobs::GetCandidate(const std::string& job, int64_t number) {
+  v1::GetCandidateRequest request;
+  request.set_job(job);
+  request.set_candidate(number);
+  MG_ASSIGN_OR_RETURN(v1::GetCandidateResponse response,
+                      CallServer(channel_, server_, stub_.get(), &Stub::GetCandidate, request));
+  return std::move(*response.mutable_candidate());
+}
+
+absl::StatusOr<v1::Job> ServerJobs::CreateJob(const v1::CreateJobRequest& request) {
+  MG_ASSIGN_OR_RETURN(v1::CreateJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::CreateJob, request));
+  return std::move(*response.mutable_job());
+}
+
+absl::StatusOr<v1::Job> ServerJobs::CancelJob(const std::string& job) {
+  v1::CancelJobRequest request;
+  request.set_job(job);
+  MG_ASSIGN_OR_RETURN(v1::CancelJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::CancelJob, request));
+  return std::move(*response.mutable_job());
+}
+
+absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
+                                const UpdateFunction& on_update) {
+  absl::Notification stopped;
+  std::stop_callback on_stop(stop, [&] { stopped.Notify(); });
+  absl::Time last_heard = absl::Now();
+  bool heard_ever = false;
+  while (true) {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, deadline - absl::Now());
+    std::stop_callback cancel(stop, [&] { context.TryCancel(); });
+    v1::WatchJobRequest request;
+    request.set_job(job);
+    request.set_after_seq(after_seq);
+    const auto reader = stub_->WatchJob(&context, request);
+    v1::WatchJobResponse response;
+    while (reader->Read(&response)) {
+      last_heard = absl::Now();
+      heard_ever = true;
+      after_seq = std::max(after_seq, response.seq());
+      if (on_update(response)) continue;
+      context.TryCancel();
+      reader->Finish();
+      return absl::OkStatus();
+    }
+    const absl::Status status = FromGrpc(reader->Finish());
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (!absl::IsUnavailable(status)) return status;
+    // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that
+    // answers this way does not lead yet.
+    const bool answers = channel_.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+    if ((!heard_ever && !answers) || absl::Now() - last_heard > kAwayMax) {
+      return absl::UnavailableError(absl::StrCat("coordinator ", server_, ": ", status.message()));
+    }
+    MG_LOG(WARNING) << "coordinator " << server_ << " is away; trying again";
+    if (stopped.WaitForNotificationWithTimeout(kRetryPause)) return absl::CancelledError("stopped");
+    if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
+  }
+}
+
+}  // namespace merganser

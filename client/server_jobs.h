@@ -1,0 +1,59 @@
+// Jobs of a coordinator, over gRPC.
+#ifndef MERGANSER_CLIENT_SERVER_JOBS_H_
+#define MERGANSER_CLIENT_SERVER_JOBS_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/job_reader.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status_codec.h"
+#include "merganser/v1/job_service.grpc.pb.h"
+
+namespace merganser {
+
+// Of every call but WatchJob.
+inline constexpr absl::Duration kCallTimeout = absl::Seconds(30);
+
+// A unary call of `stub` within kCallTimeout; errors name the server where it cannot be reached.
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::string& server, Stub* stub,
+                                    grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                    const Request& request) {
+  grpc::ClientContext context;
+  channel.Prepare(&context, kCallTimeout);
+  Response response;
+  const absl::Status status = FromGrpc((stub->*method)(&context, request, &response));
+  if (absl::IsUnavailable(status)) {
+    return absl::UnavailableError(absl::StrCat("coordinator ", server, ": ", status.message()));
+  }
+  if (!status.ok()) return status;
+  return response;
+}
+
+class ServerJobs final : public JobReader {
+ public:
+  ServerJobs(ClientChannel channel, std::string server)
+      : channel_(std::move(channel)), server_(std::move(server)), stub_(v1::JobService::NewStub(channel_.channel)) {}
+
+  absl::StatusOr<v1::Job> GetJob(const std::string& job) override;
+  absl::StatusOr<std::vector<v1::Job>> ListJobs() override;
+  absl::StatusOr<std::vector<v1::Candidate>> ListCandidates(const std::string& job, const CandidateQuery& query) override;
+  absl::StatusOr<v1::Candidate> GetCandidate(const std::string& job, int64_t number) override;
+  absl::Status Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
+                      const UpdateFunction& on_update) override;
+
+  absl::StatusOr<v1::Job> CreateJob(const v1::CreateJobRequest& request);
+  absl::StatusOr<v1::Job> CancelJob(const std::string& job);
+
+ private:
+  const ClientChannel channel_;
+  const std::string server_;
+  const std::unique_ptr<v1::JobService::StubInterface> stub_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_CLIENT_SERVER_JOBS_H_

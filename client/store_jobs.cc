@@ -1,0 +1,152 @@
+#include "client/store_jobs.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "common/base/closest_name.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+#include "common/store/open_store.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kEventsPage = 1000;
+constexpr absl::Duration kPollInterval = absl::Milliseconds(500);
+
+// Summary() leaves out what only a coordinator's driver knows; the log says most of it.
+v1::Job JobProto(const JobState& state, const StoredJob& stored) {
+  JobSummary summary = state.Summary();
+  if (state.seq() == 0) summary.create_time = stored.create_time;
+  if (!state.generations().empty() && !state.generations().front().empty()) {
+    summary.population = static_cast<int>(state.generations().front().size());
+    summary.dimension = static_cast<int>(state.Find(state.generations().front().front())->genome.size());
+  }
+  summary.search_total = summary.spec.budget.candidates;
+  if (summary.spec.budget.generations > 0 && summary.population > 0) {
+    const int64_t by_generations = summary.spec.budget.generations * summary.population;
+    summary.search_total = summary.search_total == 0 ? by_generations : std::min(summary.search_total, by_generations);
+  }
+  return ToProto(summary);
+}
+
+// Best first, those without fitness last; ties by number.
+bool Fitter(const Candidate* a, const Candidate* b) {
+  if (a->fitness.empty() || b->fitness.empty()) {
+    return a->fitness.empty() == b->fitness.empty() ? a->number < b->number : b->fitness.empty();
+  }
+  return a->fitness[0] != b->fitness[0] ? a->fitness[0] > b->fitness[0] : a->number < b->number;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobReader>> StoreJobs::Open(const std::string& uri) {
+  OpenStoreOptions options;
+  options.read_only = true;
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<ResultsStore> store, OpenStore(uri, options));
+  return std::unique_ptr<JobReader>(std::make_unique<StoreJobs>(std::move(store)));
+}
+
+absl::StatusOr<StoredJob> StoreJobs::Find(const std::string& job) {
+  MG_ASSIGN_OR_RETURN(std::vector<StoredJob> jobs, store_->ListJobs());
+  std::vector<std::string> known;
+  for (auto it = jobs.rbegin(); it != jobs.rend(); ++it) {
+    if (it->id == job || it->name == job) return *it;
+    known.push_back(it->name);
+  }
+  return absl::NotFoundError(absl::StrCat("no job '", job, "' in ", store_->uri(), DidYouMean(job, known)));
+}
+
+absl::StatusOr<JobState> StoreJobs::Load(const StoredJob& stored) {
+  MG_ASSIGN_OR_RETURN(JobSpec spec, ProtoJobCodec().DecodeSpec(stored.spec));
+  JobState state(stored.id, std::move(spec));
+  while (true) {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> events, store_->ReadEvents(stored.id, state.seq(), kEventsPage));
+    for (const StoredEvent& stored_event : events) {
+      MG_ASSIGN_OR_RETURN(const JobEvent event, ProtoJobCodec().DecodeEvent(stored_event.body));
+      MG_RETURN_IF_ERROR(state.Apply(stored_event.seq, event));
+    }
+    if (static_cast<int64_t>(events.size()) < kEventsPage) return state;
+  }
+}
+
+absl::StatusOr<v1::Job> StoreJobs::GetJob(const std::string& job) {
+  MG_ASSIGN_OR_RETURN(const StoredJob stored, Find(job));
+  MG_ASSIGN_OR_RETURN(const JobState state, Load(stored));
+  return JobProto(state, stored);
+}
+
+absl::StatusOr<std::vector<v1::Job>> StoreJobs::ListJobs() {
+  MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> stored_jobs, store_->ListJobs());
+  std::vector<v1::Job> jobs;
+  for (const StoredJob& stored : stored_jobs) {
+    MG_ASSIGN_OR_RETURN(const JobState state, Load(stored));
+    jobs.push_back(JobProto(state, stored));
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<v1::Candidate>> StoreJobs::ListCandidates(const std::string& job, const CandidateQuery& query) {
+  if (!query.kind.empty()) MG_RETURN_IF_ERROR(ParseCandidateKind(query.kind).status());
+  if (!query.state.empty()) MG_RETURN_IF_ERROR(ParseCandidateState(query.state).status());
+  MG_ASSIGN_OR_RETURN(const StoredJob stored, Find(job));
+  MG_ASSIGN_OR_RETURN(const JobState state, Load(stored));
+  std::vector<const Candidate*> selected;
+  for (const Candidate& c : state.candidates()) {
+    if (!query.kind.empty() && ToString(c.kind) != query.kind) continue;
+    if (!query.state.empty() && ToString(c.state) != query.state) continue;
+    selected.push_back(&c);
+  }
+  if (query.order_by == "fitness") std::sort(selected.begin(), selected.end(), Fitter);
+  if (query.limit > 0 && static_cast<int64_t>(selected.size()) > query.limit) selected.resize(query.limit);
+  std::vector<v1::Candidate> candidates;
+  for (const Candidate* c : selected) candidates.push_back(ToProto(*c));
+  return candidates;
+}
+
+absl::StatusOr<v1::Candidate> StoreJobs::GetCandidate(const std::string& job, int64_t number) {
+  MG_ASSIGN_OR_RETURN(const StoredJob stored, Find(job));
+  MG_ASSIGN_OR_RETURN(const JobState state, Load(stored));
+  const Candidate* candidate = state.Find(number);
+  if (candidate == nullptr) {
+    return absl::NotFoundError(absl::StrCat("job ", stored.id, " has no candidate ", number, "; it has ",
+                                            state.candidates().size(), ", numbered from 0"));
+  }
+  return ToProto(*candidate);
+}
+
+absl::Status StoreJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
+                               const UpdateFunction& on_update) {
+  absl::Notification stopped;
+  std::stop_callback on_stop(stop, [&] { stopped.Notify(); });
+  MG_ASSIGN_OR_RETURN(const StoredJob stored, Find(job));
+  MG_ASSIGN_OR_RETURN(JobState state, Load(stored));
+  v1::WatchJobResponse now;
+  *now.mutable_job() = JobProto(state, stored);
+  if (!on_update(now)) return absl::OkStatus();
+  // From the first event on, so that each update carries the job as it was after it.
+  state = JobState(stored.id, state.spec());
+  while (true) {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> events, store_->ReadEvents(stored.id, state.seq(), kEventsPage));
+    for (const StoredEvent& stored_event : events) {
+      MG_ASSIGN_OR_RETURN(const JobEvent event, ProtoJobCodec().DecodeEvent(stored_event.body));
+      MG_RETURN_IF_ERROR(state.Apply(stored_event.seq, event));
+      if (stored_event.seq <= after_seq) continue;
+      v1::WatchJobResponse update;
+      update.set_seq(stored_event.seq);
+      *update.mutable_event() = ToProto(event);
+      *update.mutable_job() = JobProto(state, stored);
+      if (!on_update(update)) return absl::OkStatus();
+    }
+    if (state.over()) return absl::OkStatus();
+    if (static_cast<int64_t>(events.size()) == kEventsPage) continue;
+    if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
+    if (stopped.WaitForNotificationWithTimeout(std::min(kPollInterval, deadline - absl::Now()))) {
+      return absl::CancelledError("stopped");
+    }
+  }
+}
+
+}  // namespace merganser

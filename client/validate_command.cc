@@ -1,0 +1,53 @@
+// validate: everything that can be wrong with a job, before it costs anything.
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "client/exit_code.h"
+#include "client/interrupt.h"
+#include "client/job_plan.h"
+#include "client/local_options.h"
+#include "client/message_json.h"
+#include "client/prepared_job.h"
+#include "client/print_message.h"
+#include "client/verb.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+constexpr absl::Duration kCalibrationLimit = absl::Seconds(30);
+
+struct ValidateOptions {
+  std::string job_file, format = "table";
+  LocalOptions local;
+  bool no_calibration = false;
+};
+
+absl::StatusOr<int> ValidateJob(const ValidateOptions& options) {
+  Interrupt interrupt("stopped");
+  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file));
+  const absl::StatusOr<PreparedJob> job = PrepareJob(
+      file, options.local, options.no_calibration ? std::nullopt : std::optional(kCalibrationLimit), interrupt.token());
+  if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
+  MG_RETURN_IF_ERROR(job.status());
+  Print(options.format == "json" ? DumpJson(JobPlanJson(job->plan)) : JobPlanText(job->plan));
+  return exit_code::kOk;
+}
+
+}  // namespace
+
+void AddValidateCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<ValidateOptions>();
+  CLI::App* verb = AddVerb(app, "validate", "Checks a job, its models and data, and says what it will do and cost",
+                           "  merganser validate job.yaml\n  merganser validate job.yaml -o json | jq .dimension", options,
+                           &ValidateJob, chosen);
+  verb->add_option("JOB.yaml", options->job_file, "The job")->required();
+  verb->add_flag("--no-calibration", options->no_calibration, "Do not measure a candidate (at most 30 seconds)");
+  AddLocalOptions(verb, &options->local);
+  verb->add_option("-o,--format", options->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
+}  // namespace merganser
