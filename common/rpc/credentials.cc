@@ -1,5 +1,7 @@
 #include "common/rpc/credentials.h"
 
+#include <arpa/inet.h>
+
 #include <cstdint>
 
 #include "absl/strings/match.h"
@@ -22,8 +24,12 @@ absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view f
 }  // namespace
 
 bool IsLoopback(absl::string_view address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") || address == "localhost" ||
-         absl::StartsWith(address, "[::1]") || absl::StartsWith(address, "unix:");
+  if (absl::StartsWith(address, "unix:")) return true;
+  const std::string host(address.substr(0, address.rfind(':')));
+  if (host == "localhost" || host == "[::1]") return true;
+  // An address, not a name that begins like one: "127.example.org" is another machine.
+  in_addr ip;
+  return inet_pton(AF_INET, host.c_str(), &ip) == 1 && (ntohl(ip.s_addr) >> 24) == 127;
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,

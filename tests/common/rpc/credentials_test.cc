@@ -1,0 +1,106 @@
+#include "common/rpc/credentials.h"
+
+#include <cstdio>
+#include <fstream>
+
+#include "common/rpc/authorize.h"
+#include "common/rpc/backoff.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(IsLoopbackTest, KnowsItsOwnMachine) {
+  for (const char* own :
+       {"127.0.0.1:50051", "127.8.9.1:1", "localhost:50051", "[::1]:50051", "unix:/run/x"}) {
+    EXPECT_TRUE(IsLoopback(own)) << own;
+  }
+  for (const char* other : {"0.0.0.0:50051", "10.0.0.1:1", "[::]:50051", "127.0.0.1.example.org:1",
+                            "localhost.example.org:1"}) {
+    EXPECT_FALSE(IsLoopback(other)) << other;
+  }
+}
+
+TEST(MakeServerCredentialsTest, PlaintextOnlyOnLoopbackUnlessSaid) {
+  EXPECT_TRUE(MakeServerCredentials("127.0.0.1:0", {}).ok());
+  const absl::Status refused = MakeServerCredentials("0.0.0.0:0", {}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("--insecure"));
+  ServerSecurity insecure;
+  insecure.insecure = true;
+  EXPECT_TRUE(MakeServerCredentials("0.0.0.0:0", insecure).ok());
+}
+
+TEST(MakeServerCredentialsTest, HalfAKeyPairIsRefused) {
+  ServerSecurity half;
+  half.tls_cert = "/some/cert.pem";
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials("127.0.0.1:0", half).status()));
+}
+
+TEST(MakeChannelCredentialsTest, ATokenDoesNotTravelInPlainTextBeyondLoopback) {
+  ClientSecurity token;
+  token.token_file = "/some/token";
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeChannelCredentials("coordinator:50051", token).status()));
+  EXPECT_TRUE(MakeChannelCredentials("127.0.0.1:50051", token).ok());
+}
+
+class AuthorizerTest : public testing::Test {
+ protected:
+  absl::StatusOr<Authorizer> Make(const std::string& lines) {
+    std::ofstream(path_) << lines;
+    ServerSecurity security;
+    security.token_file = path_;
+    return Authorizer::Create(security);
+  }
+  void TearDown() override { std::remove(path_.c_str()); }
+
+  const std::string path_ = testing::TempDir() + "/tokens";
+};
+
+TEST_F(AuthorizerTest, RolesIncludeTheWeakerOnesButAWorkerIsOnlyAWorker) {
+  const auto authorizer = Make(
+      "# people\nviewer viewer-token-0001\nsubmitter submitter-token-1\nadmin "
+      "admin-token-00001\n\nworker worker-token-0001\n");
+  ASSERT_TRUE(authorizer.ok()) << authorizer.status();
+  EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kAdmin).ok());
+  EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kSubmitter).ok());
+  EXPECT_TRUE(authorizer->Check("submitter-token-1", {}, Role::kViewer).ok());
+  EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("submitter-token-1", {}, Role::kAdmin)));
+  EXPECT_TRUE(
+      absl::IsPermissionDenied(authorizer->Check("viewer-token-0001", {}, Role::kSubmitter)));
+  EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("worker-token-0001", {}, Role::kViewer)));
+  EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("admin-token-00001", {}, Role::kWorker)));
+  EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("some-other-token-1", {}, Role::kViewer)));
+  EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("", {}, Role::kViewer)));
+}
+
+TEST_F(AuthorizerTest, ACertificatesNameIsARole) {
+  const auto authorizer = Make("viewer viewer-token-0001\n");
+  ASSERT_TRUE(authorizer.ok()) << authorizer.status();
+  EXPECT_TRUE(authorizer->Check("", {"worker/gpu-7"}, Role::kWorker).ok());
+  EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("", {"workers"}, Role::kWorker)));
+}
+
+TEST_F(AuthorizerTest, ABrokenTokenFileIsNamedByLine) {
+  const auto authorizer = Make("viewer viewer-token-0001\nroot root-token-00001\n");
+  ASSERT_FALSE(authorizer.ok());
+  EXPECT_THAT(std::string(authorizer.status().message()), HasSubstr("tokens:2"));
+}
+
+TEST(BackoffTest, WaitsGrowToTheirBoundAndStayAboveAFloor) {
+  Backoff backoff(absl::Seconds(1), absl::Seconds(30), /*seed=*/1);
+  for (int i = 0; i < 40; ++i) {
+    const absl::Duration wait = backoff.Next();
+    EXPECT_LE(wait, absl::Seconds(30));
+    EXPECT_GE(wait, absl::Milliseconds(100));
+    if (i == 0) EXPECT_LE(wait, absl::Seconds(1));
+  }
+  backoff.Reset();
+  EXPECT_LE(backoff.Next(), absl::Seconds(1));
+}
+
+}  // namespace
+}  // namespace merganser
