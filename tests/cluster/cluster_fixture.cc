@@ -38,7 +38,8 @@ LogFacts ReadLog(ResultsStore& store, const std::string& job_id) {
       if (!event.ok()) continue;
       if (const auto* proposed = std::get_if<CandidatesProposed>(&event->body)) {
         for (const Candidate& candidate : proposed->candidates) {
-          EXPECT_TRUE(facts.candidates.emplace(candidate.number, candidate).second) << "proposed twice: " << candidate.number;
+          EXPECT_TRUE(facts.candidates.emplace(candidate.number, candidate).second)
+              << "proposed twice: " << candidate.number;
         }
       } else if (const auto* started = std::get_if<AttemptStarted>(&event->body)) {
         ++facts.attempts[started->candidate];
@@ -72,19 +73,23 @@ void ExpectNothingLost(ResultsStore& store, const LogFacts& facts, int search_ca
   for (const auto& [number, candidate] : facts.candidates) {
     search += candidate.kind == CandidateKind::kSearch;
     const auto terminal = facts.terminal_events.find(number);
-    EXPECT_EQ(terminal == facts.terminal_events.end() ? 0 : terminal->second, 1) << "candidate " << number;
+    EXPECT_EQ(terminal == facts.terminal_events.end() ? 0 : terminal->second, 1)
+        << "candidate " << number;
     EXPECT_EQ(candidate.state, CandidateState::kSucceeded) << "candidate " << number;
-    EXPECT_TRUE(store.GetRecord(candidate.record_key).ok()) << "candidate " << number << " " << candidate.record_key;
+    EXPECT_TRUE(store.GetRecord(candidate.record_key).ok())
+        << "candidate " << number << " " << candidate.record_key;
   }
   EXPECT_EQ(search, search_candidates);
   // Nothing is run again once its result is in the log.
-  for (const auto& [seq, candidate] : facts.starts) EXPECT_LT(seq, facts.finished_at.at(candidate)) << "candidate " << candidate;
+  for (const auto& [seq, candidate] : facts.starts)
+    EXPECT_LT(seq, facts.finished_at.at(candidate)) << "candidate " << candidate;
 }
 
 std::vector<std::pair<std::vector<double>, std::vector<double>>> Results(const LogFacts& facts) {
   std::vector<std::pair<std::vector<double>, std::vector<double>>> results;
   for (const auto& [number, candidate] : facts.candidates) {
-    if (candidate.kind == CandidateKind::kSearch) results.emplace_back(candidate.genome, candidate.fitness);
+    if (candidate.kind == CandidateKind::kSearch)
+      results.emplace_back(candidate.genome, candidate.fitness);
   }
   return results;
 }

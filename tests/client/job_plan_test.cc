@@ -1,0 +1,52 @@
+#include "client/job_plan.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/jobs_for_tests.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(CondenseGroupsTest, RunsOfNumberedGroupsBecomeOnePiece) {
+  EXPECT_EQ(CondenseGroups({"embed", "layer.0", "layer.1", "layer.2", "out"}), "embed, layer.0 ... layer.2, out");
+  EXPECT_EQ(CondenseGroups({"layer.0", "layer.1"}), "layer.0, layer.1");
+  EXPECT_EQ(CondenseGroups({"layer.0", "layer.2", "layer.3"}), "layer.0, layer.2, layer.3");
+  EXPECT_EQ(CondenseGroups({}), "");
+}
+
+TEST(JobPlanTest, SaysDimensionPopulationBudgetSamplesAndTime) {
+  absl::StatusOr<JobPlan> plan = MakeJobPlan(SmallSpec(), SmallFacts());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->genes.size(), 12u);  // 2 sources x (embed, 4 layers, out)
+  EXPECT_EQ(plan->population, 11);     // 4 + floor(3 ln 12)
+  EXPECT_EQ(plan->candidates, 20);
+  EXPECT_EQ(plan->generations, 2);
+  plan->calibration = Calibration{absl::Milliseconds(500)};
+  const std::string text = JobPlanText(*plan);
+  EXPECT_THAT(text, HasSubstr("weight of math in [0, 2]: 6 groups: embed, layer.0 ... layer.3, out"));
+  EXPECT_THAT(text, HasSubstr("500ms per candidate, measured; about 10.0s for the search"));
+  EXPECT_THAT(text, HasSubstr("8,000"));
+  const Json json = JobPlanJson(*plan);
+  EXPECT_EQ(json["dimension"], 12);
+  EXPECT_EQ(json["seconds_per_candidate"], 0.5);
+  EXPECT_EQ(json["benchmarks"]["test"]["held_out"], true);
+}
+
+TEST(JobPlanTest, ACutCalibrationIsALowerBound) {
+  absl::StatusOr<JobPlan> plan = MakeJobPlan(SmallSpec(), SmallFacts());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  plan->calibration = Calibration{absl::Seconds(20), /*cut=*/true};
+  EXPECT_THAT(JobPlanText(*plan), HasSubstr("over 20.0s per candidate"));
+  EXPECT_TRUE(JobPlanJson(*plan)["seconds_per_candidate"].is_null());
+}
+
+TEST(JobPlanTest, ErrorNamesTheField) {
+  JobSpec spec = SmallSpec();
+  spec.parameter.granularity = {Granularity::Kind::kBlock, 9, {}};
+  EXPECT_THAT(std::string(MakeJobPlan(spec, SmallFacts()).status().message()), HasSubstr("space.parameter.granularity"));
+}
+
+}  // namespace
+}  // namespace merganser

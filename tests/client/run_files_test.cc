@@ -1,0 +1,94 @@
+// What a run leaves for programs and for people.
+#include "client/run_files.h"
+
+#include "client/model_card.h"
+#include "client/report_html.h"
+#include "common/codec/recipe_codec.h"
+#include "common/config/yaml_message.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/jobs_for_tests.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::pair<double, double> Interval(double successes, int64_t n) {
+  const double p = successes / static_cast<double>(n);
+  return {p - 0.05, p + 0.05};
+}
+
+class RunFilesTest : public testing::Test {
+ protected:
+  const FinishedJob finished_ = SmallFinishedJob();
+  const ScoreTable held_out_ = HeldOutScores(finished_.job, finished_.candidates, Interval);
+};
+
+TEST_F(RunFilesTest, SummaryHoldsBestHeldOutCountsAndTiming) {
+  const Json json = Json::parse(SummaryJson(finished_.job, finished_.candidates, held_out_, {{"export", 0.25}}));
+  EXPECT_EQ(json["job"], "small");
+  EXPECT_EQ(json["state"], "succeeded");
+  EXPECT_EQ(json["candidates"]["failed"], 1);
+  EXPECT_EQ(json["best"]["candidate"], 4);
+  EXPECT_EQ(json["best"]["fitness"]["task.acc_ja"], 0.5);
+  EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["value"], 0.44);
+  EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["n"], 250);
+  EXPECT_EQ(json["timing"]["decode"], 1.5);
+  EXPECT_EQ(json["timing"]["export"], 0.25);
+}
+
+TEST_F(RunFilesTest, EveryCandidateIsALine) {
+  std::istringstream lines(CandidatesJsonl(finished_.job, finished_.candidates));
+  std::vector<Json> parsed;
+  for (std::string line; std::getline(lines, line);) parsed.push_back(Json::parse(line));
+  ASSERT_EQ(parsed.size(), finished_.candidates.size());
+  EXPECT_EQ(parsed[3]["generation"], 0);
+  EXPECT_TRUE(parsed[0]["generation"].is_null());
+  EXPECT_EQ(parsed[4]["state"], "failed");
+  EXPECT_TRUE(parsed[4]["fitness"].is_null());
+  EXPECT_EQ(parsed[4]["message"], "layer 3 has <NaN> weights");
+}
+
+TEST_F(RunFilesTest, TableShowsTheStrictestMetricWithItsInterval) {
+  EXPECT_EQ(ScoreTableText(finished_.job, held_out_),
+            "test\n"
+            "model   acc_ja     95 % interval    n\n"
+            "ja       8.0 %   3.0 % to 13.0 %  250\n"
+            "winner  44.0 %  39.0 % to 49.0 %  250\n");
+}
+
+TEST_F(RunFilesTest, SearchScoresCallTheBestCandidateTheWinner) {
+  const ScoreTable scores = SearchScores(finished_.job, finished_.candidates, Interval);
+  EXPECT_EQ(scores.at("task").at("winner").at("acc_ja").value, 0.5);
+  EXPECT_EQ(scores.at("task").count("average"), 1u);
+}
+
+TEST_F(RunFilesTest, ModelCardNamesSourcesRecipeScoresAndHowToRepeat) {
+  const std::string card = ModelCard(finished_.job, finished_.candidates[3], held_out_, true);
+  EXPECT_THAT(card, HasSubstr("base_model:\n- org/math\n"));
+  EXPECT_THAT(card, HasSubstr("`/models/ja`"));
+  EXPECT_THAT(card, HasSubstr("weight of math"));
+  EXPECT_THAT(card, HasSubstr("| winner | acc_ja | 44.0 % |"));
+  EXPECT_THAT(card, HasSubstr("merganser merge recipe.yaml"));
+}
+
+TEST_F(RunFilesTest, RecipeYamlReadsBackAsTheSameRecipe) {
+  v1::Recipe proto;
+  ASSERT_TRUE(ReadYaml(RecipeYaml(finished_.candidates[3].recipe), "recipe.yaml", &proto).ok());
+  EXPECT_EQ(*FromProto(proto), finished_.candidates[3].recipe);
+}
+
+TEST_F(RunFilesTest, ReportEscapesWhatItShowsAndAsksNobodyElse) {
+  const std::string html = ReportHtml(finished_.job, finished_.candidates, held_out_, true);
+  EXPECT_THAT(html, HasSubstr("<svg"));
+  EXPECT_THAT(html, HasSubstr("&lt;NaN&gt;"));
+  EXPECT_THAT(html, Not(HasSubstr("<NaN>")));
+  EXPECT_THAT(html, Not(HasSubstr("<script")));
+  EXPECT_THAT(html, Not(HasSubstr("src=\"http")));
+  EXPECT_EQ(EscapeHtml("a<b & \"c\""), "a&lt;b &amp; &quot;c&quot;");
+}
+
+}  // namespace
+}  // namespace merganser

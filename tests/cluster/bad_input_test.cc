@@ -1,0 +1,232 @@
+// What a user gets wrong, through the real command line: an error that names file, field and bound,
+// the right exit code, and nothing half-written.
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <regex>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cluster/cluster_fixture.h"
+#include "tests/testing/process.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing_support::Finished;
+using testing_support::FreshDir;
+using testing_support::RunToEnd;
+
+std::string Read(const std::string& path) {
+  std::stringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+void Write(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+std::string Example(const std::string& path) {
+  return absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path);
+}
+
+// A copy of a checkpoint of the example that may be damaged.
+std::string CopyCheckpoint(const std::string& name, const std::string& to) {
+  fs::copy(Example(name), to, fs::copy_options::recursive);
+  return to;
+}
+
+struct BadInput {
+  std::string name;
+  // Damages the job file `text` (or what it names) in `dir`.
+  std::function<void(const std::string& dir, std::string* text)> damage;
+  int exit_code;
+  std::vector<std::string> message;  // all of these
+
+  friend void PrintTo(const BadInput& input, std::ostream* out) { *out << input.name; }
+};
+
+void Replace(std::string* text, const std::string& from, const std::string& to) {
+  ASSERT_NE(text->find(from), std::string::npos) << from;
+  *text = absl::StrReplaceAll(*text, {{from, to}});
+}
+
+// Replaces the path of model `ja`, whatever it is.
+void SetJaPath(std::string* text, const std::string& path) {
+  const std::string changed = std::regex_replace(*text, std::regex(R"(ja:(\s*)\{path: [^}]*\})"),
+                                                 "ja:$1{path: " + path + "}");
+  ASSERT_NE(changed, *text);
+  *text = changed;
+}
+
+class BadInputTest : public testing::TestWithParam<BadInput> {};
+
+TEST_P(BadInputTest, IsRefusedBeforeAnyWorkByName) {
+  const std::string dir = FreshDir("bad_" + GetParam().name);
+  const std::string job = WriteJob(dir, 24, 20);
+  std::string text = Read(job);
+  GetParam().damage(dir, &text);
+  Write(job, text);
+  const Finished run = RunToEnd(
+      {Binary("merganser"), "run", job, "--out", dir + "/out", "--device", "cpu", "--threads", "1"},
+      dir, absl::Seconds(60), {{"LID176FTZ_PATH", Example("lid.176.ftz")}});
+  EXPECT_EQ(run.exit_code, GetParam().exit_code) << run.err;
+  for (const std::string& part : GetParam().message) EXPECT_THAT(run.err, HasSubstr(part));
+  EXPECT_THAT(run.err, HasSubstr("error: ")) << "every refusal begins alike";
+  EXPECT_FALSE(fs::exists(dir + "/out/best"));
+  EXPECT_FALSE(fs::exists(dir + "/out/summary.json"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadInputTest,
+    testing::Values(
+        BadInput{"misspelt_key",
+                 [](const std::string&, std::string* text) {
+                   Replace(text, "granularity:", "granularty:");
+                 },
+                 2,
+                 {"job.yaml:", "granularty", "granularity"}},
+        BadInput{"missing_model",
+                 [](const std::string& dir, std::string* text) {
+                   SetJaPath(text, dir + "/no/such/model");
+                 },
+                 3,
+                 {"job.yaml:", "models.ja.path", "no/such/model"}},
+        BadInput{"truncated_shard",
+                 [](const std::string& dir, std::string* text) {
+                   const std::string copy = CopyCheckpoint("ja", dir + "/ja");
+                   fs::resize_file(copy + "/model.safetensors",
+                                   fs::file_size(copy + "/model.safetensors") - 1000);
+                   SetJaPath(text, copy);
+                 },
+                 1,
+                 {"job.yaml:", "models.ja.path", "model.safetensors", "truncated", "bytes"}},
+        BadInput{"shapes_differ",
+                 [](const std::string& dir, std::string* text) {
+                   const std::string copy = CopyCheckpoint("ja", dir + "/ja");
+                   // The header says [128] twice where it said [128]: same bytes, another shape.
+                   std::string file = Read(copy + "/model.safetensors");
+                   const size_t at = file.find("\"shape\":[1024,128]");
+                   ASSERT_NE(at, std::string::npos);
+                   file.replace(at, 18, "\"shape\":[128,1024]");
+                   Write(copy + "/model.safetensors", file);
+                   SetJaPath(text, copy);
+                 },
+                 2,
+                 {"ja", "[128, 1024]", "[1024, 128]"}},
+        BadInput{"unknown_method",
+                 [](const std::string&, std::string* text) {
+                   Replace(text, "method: task_arithmetic", "method: task_arithmetik");
+                 },
+                 2,
+                 {"job.yaml:", "space.parameter.method", "task_arithmetik", "task_arithmetic"}},
+        BadInput{"bounds_inverted",
+                 [](const std::string&, std::string* text) {
+                   Replace(text, "weight: [0, 2]", "weight: [2, 0]");
+                 },
+                 2,
+                 {"job.yaml:", "bounds.weight", "2", "0"}},
+        BadInput{"broken_benchmark_line",
+                 [](const std::string& dir, std::string* text) {
+                   Write(dir + "/broken.jsonl",
+                         "{\"question\": \"1+1\", \"answer\": 2}\n{\"question\": \"1+2\", \n");
+                   *text =
+                       std::regex_replace(*text, std::regex(R"(data: \S*ja_math\.train\.jsonl)"),
+                                          "data: " + dir + "/broken.jsonl");
+                 },
+                 2,
+                 {"job.yaml:", "benchmarks.ja_math", "broken.jsonl:2"}},
+        BadInput{"unknown_metric",
+                 [](const std::string&, std::string* text) {
+                   Replace(text, "metric: acc_ja", "metric: acc_jp");
+                 },
+                 2,
+                 {"job.yaml:", "objectives", "acc_jp", "acc_ja"}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(BadInvocationTest, MissingJobFile) {
+  const std::string dir = FreshDir("bad_file");
+  const Finished run = RunToEnd({Binary("merganser"), "run", dir + "/nothing.yaml"}, dir);
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("nothing.yaml"));
+}
+
+TEST(BadInvocationTest, UnknownVerbAndUnknownFlagAreUsageErrors) {
+  const std::string dir = FreshDir("bad_verb");
+  EXPECT_EQ(RunToEnd({Binary("merganser"), "rum"}, dir).exit_code, 2);
+  EXPECT_EQ(RunToEnd({Binary("merganser"), "jobs", "--serve", "x"}, dir).exit_code, 2);
+  EXPECT_EQ(RunToEnd({Binary("merganser")}, dir).exit_code, 2);
+}
+
+TEST(BadInvocationTest, EveryVerbExplainsItselfWithAnExample) {
+  const std::string dir = FreshDir("help");
+  const Finished help = RunToEnd({Binary("merganser"), "--help"}, dir);
+  ASSERT_EQ(help.exit_code, 0);
+  for (const char* verb : {"validate", "run", "merge", "evaluate", "score", "generate", "submit",
+                           "jobs", "describe", "watch", "wait", "candidates", "best", "events",
+                           "export", "cancel", "workers", "drain", "version"}) {
+    EXPECT_THAT(help.out, HasSubstr(verb));
+    const Finished own = RunToEnd({Binary("merganser"), verb, "--help"}, dir);
+    EXPECT_EQ(own.exit_code, 0) << verb;
+    EXPECT_THAT(own.out, HasSubstr(absl::StrCat("merganser ", verb))) << verb;
+    EXPECT_THAT(own.out, HasSubstr("Examples:")) << verb;
+  }
+}
+
+TEST(BadInvocationTest, CoordinatorThatIsAwayIsUnavailable) {
+  const std::string dir = FreshDir("bad_server");
+  const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", "127.0.0.1:1"}, dir);
+  EXPECT_EQ(jobs.exit_code, 6) << jobs.err;
+  EXPECT_THAT(jobs.err, HasSubstr("127.0.0.1:1"));
+}
+
+TEST(BadInvocationTest, StoreThatIsAwayIsUnavailableBeforeModelsAreLoaded) {
+  const std::string dir = FreshDir("bad_store");
+  const std::string job = WriteJob(dir, 24, 20);
+  const Finished run = RunToEnd(
+      {Binary("merganser"), "run", job, "--out", dir + "/out", "--store", "redis://127.0.0.1:1"},
+      dir);
+  EXPECT_EQ(run.exit_code, 6) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("127.0.0.1:1"));
+}
+
+TEST(BadInvocationTest, FullDiskOnExportLeavesNothingBehind) {
+  const std::string dir = FreshDir("bad_disk");
+  Write(dir + "/recipe.yaml",
+        absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
+  // /dev/full-like behaviour for a whole folder needs a file system of its own; a limit on file
+  // size gives the same error.
+  const Finished merged =
+      RunToEnd({"/bin/sh", "-c",
+                absl::StrCat("trap '' XFSZ; ulimit -f 1000; exec ", Binary("merganser"), " merge ",
+                             dir, "/recipe.yaml ", dir, "/merged")},
+               dir);
+  EXPECT_EQ(merged.exit_code, 1) << merged.err;
+  EXPECT_THAT(merged.err, HasSubstr("model.safetensors"));
+  EXPECT_FALSE(fs::exists(dir + "/merged"));
+  for (const auto& entry : fs::directory_iterator(dir)) {
+    EXPECT_EQ(entry.path().filename().string().find("merged"), std::string::npos) << entry.path();
+  }
+}
+
+TEST(BadInvocationTest, ExportDoesNotReplaceAFolderUnasked) {
+  const std::string dir = FreshDir("bad_overwrite");
+  Write(dir + "/recipe.yaml",
+        absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
+  fs::create_directory(dir + "/merged");
+  Write(dir + "/merged/precious", "data");
+  const Finished merged =
+      RunToEnd({Binary("merganser"), "merge", dir + "/recipe.yaml", dir + "/merged"}, dir);
+  EXPECT_EQ(merged.exit_code, 2) << merged.err;
+  EXPECT_THAT(merged.err, HasSubstr("--overwrite"));
+  EXPECT_EQ(Read(dir + "/merged/precious"), "data");
+}
+
+}  // namespace
+}  // namespace merganser

@@ -1,0 +1,176 @@
+// Redis, a coordinator and two workers as separate processes, killed in the middle.
+#include <signal.h>
+
+#include <fstream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/store/open_store.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/cluster/cluster_fixture.h"
+#include "tests/common/store/redis_server.h"
+#include "tests/testing/process.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using testing_support::Eventually;
+using testing_support::Finished;
+using testing_support::FreshDir;
+using testing_support::Process;
+using testing_support::RunToEnd;
+
+constexpr int kCandidates = 60;
+constexpr int kSamples = 60;
+
+class FleetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = FreshDir("fleet");
+    job_ = WriteJob(dir_, kCandidates, kSamples);
+    auto redis = RedisServer::Start();
+    if (absl::IsNotFound(redis.status())) GTEST_SKIP() << redis.status();
+    ASSERT_TRUE(redis.ok()) << redis.status();
+    redis_ = *std::move(redis);
+    auto store = OpenStore(redis_->uri(), {});
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    StartCoordinator("127.0.0.1:0", "127.0.0.1:0");
+  }
+
+  // Ports of 0 are chosen by the system; a restart keeps those of the first start.
+  void StartCoordinator(const std::string& listen, const std::string& worker_listen) {
+    const std::string ports = dir_ + "/ports";
+    std::remove(ports.c_str());
+    coordinator_ = std::make_unique<Process>(
+        "coordinator",
+        std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen,
+                                 "--worker-listen", worker_listen, "--http", "127.0.0.1:0",
+                                 "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
+                                 "2s", "--lease", "5s", "--heartbeat", "500ms", "--reattach", "2s"},
+        dir_);
+    ASSERT_TRUE(Eventually([&] { return std::ifstream(ports).good(); })) << coordinator_->Stderr();
+    std::ifstream in(ports);
+    std::string name, address;
+    while (in >> name >> address) {
+      if (name == "user") server_ = address;
+      if (name == "worker") worker_server_ = address;
+      if (name == "http") http_ = address;
+    }
+    ASSERT_FALSE(server_.empty() || worker_server_.empty());
+  }
+
+  std::unique_ptr<Process> StartWorker(const std::string& name) {
+    return std::make_unique<Process>(
+        name,
+        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_,
+                                 "--store", redis_->uri(), "--device", "cpu", "--threads", "1",
+                                 "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
+                                 absl::StrCat(dir_, "/spool-", name)},
+        dir_);
+  }
+
+  Finished Client(std::vector<std::string> args) {
+    args.insert(args.begin(), Binary("merganser"));
+    args.push_back("--server");
+    args.push_back(server_);
+    return RunToEnd(args, dir_);
+  }
+
+  bool Finished_(int at_least) {
+    return Eventually([&] { return SearchFinished(*store_, "job-1") >= at_least; });
+  }
+
+  void ExpectSameAsOneProcess() {
+    const Finished run = RunToEnd({Binary("merganser"), "run", job_, "--out", dir_ + "/run",
+                                   "--threads", "1", "--device", "cpu"},
+                                  dir_);
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    OpenStoreOptions options;
+    options.read_only = true;
+    auto reference = OpenStore(absl::StrCat("sqlite:", dir_, "/run/run.db"), options);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    EXPECT_EQ(Results(ReadLog(*store_, "job-1")), Results(ReadLog(**reference, "job-1")));
+  }
+
+  std::string dir_, job_, server_, worker_server_, http_;
+  std::unique_ptr<RedisServer> redis_;
+  std::unique_ptr<ResultsStore> store_;
+  std::unique_ptr<Process> coordinator_;
+};
+
+TEST_F(FleetTest, FindsTheSameBestCandidateAsOneProcess) {
+  const auto first = StartWorker("first"), second = StartWorker("second");
+  const Finished submitted = Client({"submit", job_, "--wait"});
+  ASSERT_EQ(submitted.exit_code, 0) << submitted.err << coordinator_->Stderr() << first->Stderr();
+  ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
+  ExpectSameAsOneProcess();
+
+  const Finished jobs = Client({"jobs", "-o", "json"});
+  EXPECT_EQ(jobs.exit_code, 0) << jobs.err;
+  EXPECT_THAT(jobs.out, HasSubstr("succeeded"));
+  const Finished workers = Client({"workers"});
+  EXPECT_THAT(workers.out, HasSubstr("first"));
+  EXPECT_THAT(workers.out, HasSubstr("second"));
+  const Finished best = Client({"best", "job-1", "-o", "json"});
+  EXPECT_EQ(best.exit_code, 0) << best.err;
+  const Finished exported = Client({"export", "job-1", "--out", dir_ + "/exported"});
+  EXPECT_EQ(exported.exit_code, 0) << exported.err;
+  EXPECT_TRUE(std::ifstream(dir_ + "/exported/model.safetensors").good());
+  EXPECT_EQ(Client({"describe", "job-9"}).exit_code, 3);
+}
+
+TEST_F(FleetTest, KilledWorkerAndKilledCoordinatorLoseNothing) {
+  auto first = StartWorker("first"), second = StartWorker("second");
+  ASSERT_EQ(Client({"submit", job_}).exit_code, 0);
+  ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
+  first->Signal(SIGKILL);
+  first->Wait(absl::Seconds(5));
+  ASSERT_TRUE(Finished_(20)) << coordinator_->Stderr() << second->Stderr();
+  coordinator_->Signal(SIGKILL);
+  coordinator_->Wait(absl::Seconds(5));
+  StartCoordinator(server_, worker_server_);
+  first = StartWorker("third");
+  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << second->Stderr();
+  ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
+  ExpectSameAsOneProcess();
+}
+
+TEST_F(FleetTest, KilledStoreLosesNothing) {
+  const auto first = StartWorker("first"), second = StartWorker("second");
+  ASSERT_EQ(Client({"submit", job_}).exit_code, 0);
+  ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
+  redis_->Kill();
+  ASSERT_TRUE(redis_->Restart().ok());
+  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  if (waited.exit_code == 6 || !coordinator_->Running()) {
+    // The leader's lease may run out while the store is away: it stands down, and its supervisor
+    // starts it again.
+    coordinator_->Signal(SIGKILL);
+    coordinator_->Wait(absl::Seconds(5));
+    StartCoordinator(server_, worker_server_);
+    ASSERT_EQ(Client({"wait", "job-1", "--timeout", "90s"}).exit_code, 0) << coordinator_->Stderr();
+  } else {
+    ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr();
+  }
+  ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
+}
+
+TEST_F(FleetTest, TerminatedWorkerFinishesItsCandidateAndLeaves) {
+  const auto first = StartWorker("first"), second = StartWorker("second");
+  ASSERT_EQ(Client({"submit", job_}).exit_code, 0);
+  ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
+  first->Signal(SIGTERM);
+  EXPECT_EQ(first->Wait(absl::Seconds(30)), 143) << first->Stderr();
+  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr();
+  ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
+}
+
+}  // namespace
+}  // namespace merganser

@@ -1,0 +1,195 @@
+// `merganser run`, as a user runs it.
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "common/store/open_store.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/cluster/cluster_fixture.h"
+#include "tests/testing/process.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing_support::Eventually;
+using testing_support::Finished;
+using testing_support::FreshDir;
+using testing_support::Process;
+using testing_support::RunToEnd;
+
+constexpr int kCandidates = 60;  // five generations of 12
+constexpr int kSamples = 60;
+
+std::vector<std::string> RunCommand(const std::string& job, const std::string& out) {
+  return {Binary("merganser"), "run", job, "--out", out, "--threads", "1", "--device", "cpu"};
+}
+
+std::unique_ptr<ResultsStore> OpenReadOnly(const std::string& out) {
+  OpenStoreOptions options;
+  options.read_only = true;
+  auto store = OpenStore("sqlite:" + out + "/run.db", options);
+  return store.ok() ? *std::move(store) : nullptr;
+}
+
+// One uninterrupted run that the tests compare with.
+class RunTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = FreshDir("run");
+    job_ = WriteJob(dir_, kCandidates, kSamples);
+    reference_ = new Finished(RunToEnd(RunCommand(job_, dir_ + "/reference"), dir_));
+  }
+  static std::string dir_, job_;
+  static Finished* reference_;
+};
+std::string RunTest::dir_, RunTest::job_;
+Finished* RunTest::reference_ = nullptr;
+
+TEST_F(RunTest, LeavesCheckpointTableAndEvidence) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string out = dir_ + "/reference";
+  for (const char* file : {"best/config.json", "best/model.safetensors", "best/tokenizer.json",
+                           "best/recipe.yaml", "best/mergekit.yaml", "best/README.md",
+                           "report.html", "candidates.jsonl", "summary.json"}) {
+    EXPECT_TRUE(fs::exists(out + "/" + file)) << file;
+  }
+  const auto summary = nlohmann::json::parse(std::ifstream(out + "/summary.json"));
+  EXPECT_EQ(summary["job"], "ja-math");
+  EXPECT_EQ(summary["state"], "succeeded");
+  EXPECT_EQ(summary["candidates"]["failed"].get<int>(), 0);
+  EXPECT_TRUE(summary["best"]["fitness"].is_object());
+  for (const char* model : {"base", "ja", "math", "average", "winner"}) {
+    const auto& metric = summary["held_out"]["ja_math_test"][model]["acc_ja"];
+    EXPECT_EQ(metric["n"], kSamples) << model;
+    EXPECT_LE(metric["low"], metric["value"]);
+    EXPECT_LE(metric["value"], metric["high"]);
+  }
+  EXPECT_TRUE(summary["timing"].contains("materialize")) << summary["timing"];
+  EXPECT_THAT(reference_->out + reference_->err, HasSubstr("winner"));
+  int lines = 0;
+  std::ifstream candidates(out + "/candidates.jsonl");
+  for (std::string line; std::getline(candidates, line); ++lines)
+    EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  EXPECT_GE(lines, kCandidates + 3);
+}
+
+TEST_F(RunTest, SecondRunIntoTheSameFolderAsksForResume) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const Finished again = RunToEnd(RunCommand(job_, dir_ + "/reference"), dir_);
+  EXPECT_EQ(again.exit_code, 2) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("--resume"));
+}
+
+TEST_F(RunTest, ExportedCheckpointScoresAsTheWinnerDid) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string config = dir_ + "/evaluate.yaml";
+  std::ofstream(config)
+      << "models: {best: {path: " << dir_ << "/reference/best}}\n"
+      << "benchmarks:\n  ja_math_test:\n    use: mgsm_ja\n    data: " << MG_SOURCE_DIR
+      << "/examples/ja-math/tasks/ja_math.test.jsonl\n    prompt: \"Q: {{question}}\\nA:\\n\"\n"
+      << "    max_new_tokens: 36\n    stop: []\n    limit: " << kSamples << "\n";
+  const Finished evaluated = RunToEnd({Binary("merganser"), "evaluate", config, "--output",
+                                       dir_ + "/results.json", "--threads", "1", "--device", "cpu"},
+                                      dir_);
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
+  const auto results = nlohmann::json::parse(std::ifstream(dir_ + "/results.json"));
+  const auto summary = nlohmann::json::parse(std::ifstream(dir_ + "/reference/summary.json"));
+  EXPECT_EQ(results["ja_math_test"]["metrics"]["acc_ja"],
+            summary["held_out"]["ja_math_test"]["winner"]["acc_ja"]["value"]);
+  EXPECT_EQ(results["ja_math_test"]["results"].size(), kSamples);
+}
+
+TEST_F(RunTest, RecipeMergesToTheSameWeights) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string best = dir_ + "/reference/best";
+  const Finished merged =
+      RunToEnd({Binary("merganser"), "merge", best + "/recipe.yaml", dir_ + "/merged"}, dir_);
+  ASSERT_EQ(merged.exit_code, 0) << merged.err;
+  const auto bytes = [](const std::string& path) {
+    std::stringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    return text.str();
+  };
+  EXPECT_EQ(bytes(best + "/model.safetensors"), bytes(dir_ + "/merged/model.safetensors"));
+}
+
+struct Interruption {
+  std::string name;
+  int signal;
+  int exit_code;
+};
+
+class ResumeTest : public RunTest, public testing::WithParamInterface<Interruption> {};
+
+TEST_P(ResumeTest, GoesOnWithNothingLostAndNothingRunTwice) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string out = dir_ + "/" + GetParam().name;
+  {
+    Process process("interrupted", RunCommand(job_, out), dir_);
+    ASSERT_TRUE(Eventually([&] {
+      const auto store = OpenReadOnly(out);
+      return store != nullptr && SearchFinished(*store, "job-1") >= 15;
+    })) << process.Stderr();
+    process.Signal(GetParam().signal);
+    EXPECT_EQ(process.Wait(absl::Seconds(20)), GetParam().exit_code) << process.Stderr();
+  }
+  {
+    const auto store = OpenReadOnly(out);
+    ASSERT_NE(store, nullptr);
+    ASSERT_LT(SearchFinished(*store, "job-1"), kCandidates)
+        << "it was over before it was interrupted";
+  }
+  std::vector<std::string> resume = RunCommand(job_, out);
+  resume.push_back("--resume");
+  const Finished resumed = RunToEnd(resume, dir_);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+
+  const auto store = OpenReadOnly(out), reference = OpenReadOnly(dir_ + "/reference");
+  ASSERT_TRUE(store != nullptr && reference != nullptr);
+  const LogFacts facts = ReadLog(*store, "job-1");
+  ExpectNothingLost(*store, facts, kCandidates);
+  EXPECT_EQ(Results(facts), Results(ReadLog(*reference, "job-1")));
+  const auto best = [&](const std::string& dir) {
+    return nlohmann::json::parse(std::ifstream(dir + "/summary.json"))["best"];
+  };
+  EXPECT_EQ(best(out), best(dir_ + "/reference"));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ResumeTest,
+                         testing::Values(Interruption{"ctrl_c", SIGINT, 130},
+                                         Interruption{"kill_9", SIGKILL, 137}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_F(RunTest, ResumeRefusesAnotherJob) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string dir = FreshDir("run_other");
+  const std::string other = WriteJob(dir, kCandidates, kSamples, /*seed=*/7);
+  std::vector<std::string> command = RunCommand(other, dir_ + "/reference");
+  command.push_back("--resume");
+  const Finished finished = RunToEnd(command, dir);
+  EXPECT_EQ(finished.exit_code, 2) << finished.err;
+  EXPECT_THAT(finished.err, HasSubstr("seed"));
+}
+
+TEST_F(RunTest, TwoRunsCannotShareOneStore) {
+  const std::string dir = FreshDir("run_two");
+  const std::string job = WriteJob(dir, 2000, 200);
+  Process first("first", RunCommand(job, dir + "/out"), dir);
+  ASSERT_TRUE(Eventually([&] { return OpenReadOnly(dir + "/out") != nullptr; })) << first.Stderr();
+  std::vector<std::string> command = RunCommand(job, dir + "/out");
+  command.push_back("--resume");
+  const Finished second = RunToEnd(command, dir);
+  EXPECT_NE(second.exit_code, 0);
+  EXPECT_THAT(second.err, HasSubstr("run.db"));
+  EXPECT_THAT(second.err, HasSubstr(std::to_string(first.pid())));
+}
+
+}  // namespace
+}  // namespace merganser

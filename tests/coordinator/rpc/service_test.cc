@@ -1,0 +1,281 @@
+// The services over real gRPC on loopback: a job from CreateJob to its last event, with a real
+// worker session and a fake evaluator.
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+
+#include "common/base/clock.h"
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status_codec.h"
+#include "common/store/memory/memory_store.h"
+#include "coordinator/job/job_manager.h"
+#include "coordinator/rpc/page.h"
+#include "coordinator/rpc/server.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "merganser/v1/fleet_service.grpc.pb.h"
+#include "merganser/v1/job_service.grpc.pb.h"
+#include "tests/coordinator/job/world.h"
+#include "tests/worker/agent/fakes.h"
+#include "worker/agent/agent.h"
+#include "worker/agent/session_client.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class CountingObserver final : public RpcObserver {
+ public:
+  void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration) override {
+    absl::MutexLock lock(&mu_);
+    ++calls_[absl::StrCat(method, " ", absl::StatusCodeToString(code))];
+  }
+  int Calls(const std::string& what) {
+    absl::MutexLock lock(&mu_);
+    return calls_[what];
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::map<std::string, int> calls_;
+};
+
+class ServiceTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    JobManagerOptions options;
+    options.reattach_window = absl::ZeroDuration();
+    options.heartbeat_interval = absl::Milliseconds(100);
+    manager_ = JobManager::Create(&store_, &ProtoJobCodec(), &Clock::Real(), nullptr, options);
+    ASSERT_TRUE(manager_->Start().ok());
+    ServerOptions server;
+    server.listen = server.worker_listen = "127.0.0.1:0";
+    server.store_uri = "memory:";
+    auto started = Server::Start(manager_.get(), &store_, &observer_, server);
+    ASSERT_TRUE(started.ok()) << started.status();
+    server_ = *std::move(started);
+    server_->SetServing(true);
+    channel_ = *CreateChannel(absl::StrCat("127.0.0.1:", server_->port()));
+    jobs_ = v1::JobService::NewStub(channel_.channel);
+    fleet_ = v1::FleetService::NewStub(channel_.channel);
+  }
+
+  void TearDown() override {
+    StopWorker();
+    manager_->Stop();
+    server_->Shutdown(absl::ZeroDuration());
+  }
+
+  void StartWorker() {
+    const std::string address = absl::StrCat("127.0.0.1:", server_->worker_port());
+    session_ = std::make_unique<SessionClient>(*CreateChannel(address), *CreateChannel(address));
+    AgentOptions options;
+    options.info.id = "worker-1";
+    options.info.name = "first";
+    agent_ = std::make_unique<Agent>(&evaluator_, &store_, options, session_.get());
+    session_->Start(agent_.get());
+  }
+  void StopWorker() {
+    if (session_ != nullptr) session_->Stop();
+    agent_.reset();
+    session_.reset();
+  }
+
+  absl::Status Create(const JobSpec& spec, const std::string& request_id, v1::Job* job) {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, kPatience);
+    v1::CreateJobRequest request;
+    *request.mutable_spec() = ToProto(spec);
+    request.set_request_id(request_id);
+    v1::CreateJobResponse response;
+    const absl::Status status = FromGrpc(jobs_->CreateJob(&context, request, &response));
+    *job = response.job();
+    return status;
+  }
+
+  // Every update until the stream's end.
+  absl::Status Watch(const std::string& job, int64_t after_seq,
+                     std::vector<v1::WatchJobResponse>* updates) {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, kPatience);
+    v1::WatchJobRequest request;
+    request.set_job(job);
+    request.set_after_seq(after_seq);
+    const auto reader = jobs_->WatchJob(&context, request);
+    for (v1::WatchJobResponse update; reader->Read(&update);) updates->push_back(update);
+    return FromGrpc(reader->Finish());
+  }
+
+  MemoryStore store_{Clock::Real()};
+  CountingObserver observer_;
+  FakeEvaluator evaluator_;
+  std::unique_ptr<JobManager> manager_;
+  std::unique_ptr<Server> server_;
+  ClientChannel channel_;
+  std::unique_ptr<v1::JobService::Stub> jobs_;
+  std::unique_ptr<v1::FleetService::Stub> fleet_;
+  std::unique_ptr<SessionClient> session_;
+  std::unique_ptr<Agent> agent_;
+};
+
+TEST_F(ServiceTest, AJobRunsToItsEndOverGrpcAndTheWatchSeesEveryEventOnce) {
+  StartWorker();
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec(), "", &job).ok());
+  std::vector<v1::WatchJobResponse> updates;
+  const absl::Status watched = Watch(job.id(), 0, &updates);
+  ASSERT_TRUE(watched.ok()) << watched;
+  int64_t expected = 0;
+  for (const v1::WatchJobResponse& update : updates) {
+    if (update.seq() > 0) EXPECT_EQ(update.seq(), ++expected);
+  }
+  EXPECT_EQ(updates.back().job().state(), "succeeded") << updates.back().job().message();
+  EXPECT_EQ(updates.back().job().seq(), expected);
+
+  std::vector<v1::WatchJobResponse> tail;
+  ASSERT_TRUE(Watch(job.id(), expected - 2, &tail).ok());
+  int events = 0;
+  for (const v1::WatchJobResponse& update : tail) events += update.seq() > 0 ? 1 : 0;
+  EXPECT_EQ(events, 2) << "a watch resumes after the number that it names";
+}
+
+TEST_F(ServiceTest, TheSameRequestIdMakesOneJob) {
+  v1::Job first, again, other;
+  ASSERT_TRUE(Create(SphereSpec(), "request-1", &first).ok());
+  ASSERT_TRUE(Create(SphereSpec(), "request-1", &again).ok());
+  ASSERT_TRUE(Create(SphereSpec(), "request-2", &other).ok());
+  EXPECT_EQ(first.id(), again.id());
+  EXPECT_NE(first.id(), other.id());
+}
+
+TEST_F(ServiceTest, AnInvalidSpecIsRefusedByItsField) {
+  JobSpec spec = SphereSpec();
+  spec.parameter.bounds.begin()->second = {2, 0};
+  v1::Job job;
+  const absl::Status status = Create(spec, "", &job);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("space.parameter.bounds"));
+  EXPECT_EQ(observer_.Calls("CreateJob INVALID_ARGUMENT"), 1);
+}
+
+TEST_F(ServiceTest, ListsComeInPagesThatNameTheirRequest) {
+  v1::Job job;
+  for (int i = 0; i < 5; ++i)
+    ASSERT_TRUE(Create(SphereSpec(absl::StrCat("job", i)), "", &job).ok());
+  v1::ListJobsRequest request;
+  request.set_page_size(2);
+  std::vector<std::string> names;
+  do {
+    grpc::ClientContext context;
+    v1::ListJobsResponse response;
+    ASSERT_TRUE(jobs_->ListJobs(&context, request, &response).ok());
+    EXPECT_LE(response.jobs_size(), 2);
+    for (const v1::Job& j : response.jobs()) names.push_back(j.spec().name());
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(names, (std::vector<std::string>{"job0", "job1", "job2", "job3", "job4"}));
+}
+
+TEST_F(ServiceTest, CancelEndsAJobAndNamesAreFound) {
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec("named"), "", &job).ok());
+  v1::CancelJobRequest request;
+  request.set_job("named");
+  grpc::ClientContext context;
+  v1::CancelJobResponse response;
+  ASSERT_TRUE(jobs_->CancelJob(&context, request, &response).ok());
+  EXPECT_EQ(response.job().id(), job.id());
+  EXPECT_EQ(response.job().state(), "cancelled");
+  std::vector<v1::WatchJobResponse> updates;
+  EXPECT_TRUE(Watch(job.id(), 0, &updates).ok());
+}
+
+TEST_F(ServiceTest, WhatIsNotThereIsNotFound) {
+  v1::GetJobRequest request;
+  request.set_job("job-99");
+  grpc::ClientContext context;
+  v1::GetJobResponse response;
+  EXPECT_EQ(jobs_->GetJob(&context, request, &response).error_code(), grpc::StatusCode::NOT_FOUND);
+  std::vector<v1::WatchJobResponse> updates;
+  EXPECT_TRUE(absl::IsNotFound(Watch("job-99", 0, &updates)));
+}
+
+TEST_F(ServiceTest, WorkersAreListedAndDrained) {
+  StartWorker();
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec(), "", &job).ok());
+  std::vector<v1::WatchJobResponse> updates;
+  ASSERT_TRUE(Watch(job.id(), 0, &updates).ok());
+  v1::ListWorkersResponse workers;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(fleet_->ListWorkers(&context, {}, &workers).ok());
+  }
+  ASSERT_EQ(workers.workers_size(), 1);
+  EXPECT_EQ(workers.workers(0).name(), "first");
+  EXPECT_GT(workers.workers(0).finished(), 0);
+  v1::DrainWorkerRequest drain;
+  drain.set_worker("worker-1");
+  v1::DrainWorkerResponse drained;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(fleet_->DrainWorker(&context, drain, &drained).ok());
+  }
+  drain.set_worker("nobody");
+  grpc::ClientContext context;
+  EXPECT_EQ(fleet_->DrainWorker(&context, drain, &drained).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServiceTest, ShutdownEndsAWatchInsteadOfWaitingForIt) {
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec(), "", &job).ok());  // no worker: it never ends by itself
+  absl::Status status;
+  std::thread watcher([&] {
+    std::vector<v1::WatchJobResponse> updates;
+    status = Watch(job.id(), 0, &updates);
+  });
+  manager_->Stop();
+  server_->Shutdown(absl::ZeroDuration());
+  watcher.join();
+  EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsCancelled(status)) << status;
+}
+
+TEST(ServerStartTest, PlaintextBeyondLoopbackIsRefused) {
+  MemoryStore store(Clock::Real());
+  const auto manager = JobManager::Create(&store, &ProtoJobCodec(), &Clock::Real(), nullptr, {});
+  ServerOptions options;
+  options.listen = "0.0.0.0:0";
+  options.worker_listen = "127.0.0.1:0";
+  const auto server = Server::Start(manager.get(), &store, nullptr, options);
+  EXPECT_TRUE(absl::IsInvalidArgument(server.status())) << server.status();
+  EXPECT_THAT(std::string(server.status().message()), HasSubstr("--tls"));
+}
+
+TEST(MakePageTest, CutsAndContinues) {
+  const auto first = MakePage(2, "", "list", 5);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(first->begin, 0u);
+  EXPECT_EQ(first->end, 2u);
+  const auto second = MakePage(2, first->next_token, "list", 5);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->begin, 2u);
+  const auto last = MakePage(10, second->next_token, "list", 5);
+  ASSERT_TRUE(last.ok());
+  EXPECT_EQ(last->end, 5u);
+  EXPECT_THAT(last->next_token, IsEmpty());
+}
+
+TEST(MakePageTest, RefusesWhatIsNotItsOwn) {
+  const std::string token = MakePage(2, "", "list", 5)->next_token;
+  EXPECT_TRUE(absl::IsInvalidArgument(MakePage(-1, "", "list", 5).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(MakePage(2, token, "another list", 5).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(MakePage(2, "garbage", "list", 5).status()));
+}
+
+}  // namespace
+}  // namespace merganser
