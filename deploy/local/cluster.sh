@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# A fleet on this machine: redis-server, a coordinator and two workers as separate processes on free loopback ports, and the
+# example's job over them. Ends with the table of scores, or with Ctrl-C; everything it started ends with it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+BIN="$PWD/build/bin"
+JOB="${1:-examples/ja-math/job.yaml}"
+OUT="${2:-out/cluster}"
+DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-cluster.XXXXXX")"
+PIDS=()
+
+say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+finish() {
+  local code=$?
+  trap - EXIT
+  # Workers first: they hand back what they hold. Redis last: the others still write.
+  for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do
+    kill "${PIDS[$i]}" 2>/dev/null || true
+    wait "${PIDS[$i]}" 2>/dev/null || true
+  done
+  if [ $code -eq 0 ]; then rm -rf "$DIR"; else say "logs are in $DIR"; fi
+  exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+start() {  # NAME COMMAND...
+  local name=$1
+  shift
+  "$@" >"$DIR/$name.log" 2>&1 &
+  PIDS+=($!)
+}
+
+wait_for() {  # WHAT COMMAND...
+  local what=$1
+  shift
+  for _ in $(seq 100); do
+    "$@" >/dev/null 2>&1 && return
+    sleep 0.1
+  done
+  cat "$DIR"/*.log >&2
+  die "$what did not come up in 10 seconds"
+}
+
+# Redis takes no port 0 for TCP, so a free one is asked of the system first.
+REDIS_PORT="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+STORE="redis://127.0.0.1:$REDIS_PORT"
+start redis redis-server deploy/redis/redis.conf --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$DIR" --aclfile "" --daemonize no
+wait_for redis-server redis-cli -p "$REDIS_PORT" ping
+
+start coordinator "$BIN/merganser-coordinator" --store "$STORE" --listen 127.0.0.1:0 --worker-listen 127.0.0.1:0 \
+  --http 127.0.0.1:0 --port-file "$DIR/ports"
+wait_for merganser-coordinator test -s "$DIR/ports"
+address() { awk -v name="$1" '$1 == name {print $2}' "$DIR/ports"; }
+
+THREADS=$((($(nproc) + 1) / 2))
+for n in 1 2; do
+  start "worker$n" "$BIN/merganser-worker" --coordinator "$(address worker)" --store "$STORE" --name "worker$n" --device cpu \
+    --threads "$THREADS" --http 127.0.0.1:0 --spool-dir "$DIR/spool$n"
+done
+export MERGANSER_SERVER
+MERGANSER_SERVER="$(address user)"
+say "redis-server     $STORE"
+say "coordinator      $MERGANSER_SERVER, metrics at http://$(address http)/metrics"
+say "workers          2, $THREADS threads each, dialling $(address worker)"
+say "ask it yourself  export MERGANSER_SERVER=$MERGANSER_SERVER; $BIN/merganser jobs"
+
+job="$("$BIN/merganser" submit "$JOB")"
+"$BIN/merganser" watch "$job"
+"$BIN/merganser" workers
+"$BIN/merganser" candidates "$job" --kind held_out
+"$BIN/merganser" export "$job" --out "$OUT/best" --overwrite
