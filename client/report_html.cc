@@ -62,6 +62,16 @@ std::string Polyline(absl::string_view style, const std::vector<std::pair<double
   return absl::StrCat(text, "\"/>\n");
 }
 
+// The distance between grid lines: 1, 2 or 5 times a power of ten, about four of them.
+double TickStep(const Range& range) {
+  const double rough = std::max((range.high - range.low) / 4, 1e-3);
+  const double power = std::pow(10, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power >= rough * 0.999) return factor * power;
+  }
+  return 10 * power;
+}
+
 // White to blue by the value's place in its range; the text stays readable on both.
 std::string HeatCell(double value, const Range& range) {
   const double share = std::clamp(range.Share(value), 0.0, 1.0);
@@ -164,16 +174,18 @@ std::string FitnessSvg(const JobSummary& job, const std::vector<Candidate>& cand
     first = false;
   }
   if (generations.empty()) return "";
-  const double margin = std::max(0.05 * (chart.y.high - chart.y.low), 1e-3);
-  chart.y = {chart.y.low - margin, chart.y.high + margin};
+  const double tick = TickStep(chart.y);
+  const auto first_tick = static_cast<int64_t>(std::floor(chart.y.low / tick));
+  const int64_t last_tick = std::max(first_tick + 1, static_cast<int64_t>(std::ceil(chart.y.high / tick)));
+  chart.y = {static_cast<double>(first_tick) * tick, static_cast<double>(last_tick) * tick};
 
   std::string svg = absl::StrFormat("<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"fitness per generation\">\n",
                                     kWidth, kHeight);
-  for (int i = 0; i <= 4; ++i) {
-    const double value = chart.y.low + (chart.y.high - chart.y.low) * i / 4;
+  for (int64_t i = first_tick; i <= last_tick; ++i) {
+    const double value = static_cast<double>(i) * tick;
     absl::StrAppendFormat(&svg,
                           "<line class=\"axis\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.3f</text>\n",
+                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
                           kLeft, kWidth - kRight, chart.Y(value), chart.Y(value), kLeft - 6, chart.Y(value) + 4, value);
   }
   const int64_t step = std::max<int64_t>(1, (chart.generations + 9) / 10);
