@@ -30,9 +30,10 @@ absl::StatusOr<std::unique_ptr<EmbeddedFleet>> EmbeddedFleet::Start(ResultsStore
 EmbeddedFleet::~EmbeddedFleet() { Stop(); }
 
 void EmbeddedFleet::Stop() {
-  if (link_ != nullptr) link_->Disconnect();
+  // Disconnected last: a worker that leaves a manager at work is a fault that it would log.
   if (agent_ != nullptr) agent_->Stop();
   if (manager_ != nullptr) manager_->Stop();
+  if (link_ != nullptr) link_->Disconnect();
 }
 
 }  // namespace merganser

@@ -50,11 +50,7 @@ absl::StatusOr<int> Export(const ExportOptions& options) {
   RunScores scores;
   if (number == job.best_candidate) {  // the held-out scores are of this one
     MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
-    std::vector<Candidate> candidates;
-    MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> protos, reader->ListCandidates(job.id, {}));
-    for (const v1::Candidate& proto : protos) {
-      MG_ASSIGN_OR_RETURN(candidates.emplace_back(), FromProto(proto));
-    }
+    MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, ReadCandidates(*reader, job.id));
     scores = ScoresOf(job, candidates, *library);
   }
   request.text_files = ExportTextFiles(job, candidate, scores.table, scores.held_out);

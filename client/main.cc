@@ -1,14 +1,17 @@
 // The `merganser` command line. Verbs add themselves (verb.h); here they are parsed, run, and their
 // errors printed.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "client/exit_code.h"
 #include "client/message_json.h"
 #include "client/print_message.h"
 #include "client/verb.h"
+#include "common/base/closest_name.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
 
@@ -34,6 +37,19 @@ void AddVersionCommand(CLI::App& app, Action* chosen) {
   verb->add_option("-o,--format", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
+}
+
+// What is wrong with the first word that is no flag, if it is no verb; CLI11 would only say that a verb is missing.
+std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.empty() || word[0] == '-') continue;
+    std::vector<std::string> verbs;
+    for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(verb->get_name());
+    if (std::find(verbs.begin(), verbs.end(), word) != verbs.end()) return "";
+    return absl::StrCat("'", word, "' is no verb", DidYouMean(word, verbs), "; `merganser --help` lists them");
+  }
+  return "";
 }
 
 int Main(int argc, char** argv) {
@@ -64,7 +80,12 @@ int Main(int argc, char** argv) {
   AddJobCommands(app, &action);
   AddWatchCommands(app, &action);
   AddExportCommand(app, &action);
+  AddReportCommand(app, &action);
   AddVersionCommand(app, &action);
+  if (const std::string unknown = UnknownVerb(app, argc, argv); !unknown.empty()) {
+    std::fprintf(stderr, "error: %s\n", unknown.c_str());
+    return exit_code::kUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

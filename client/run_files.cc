@@ -19,8 +19,11 @@ Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness) {
 }
 
 Json TimingsJson(const PhaseTimings& t) {
-  return {{"materialize", t.materialize}, {"tokenize", t.tokenize}, {"prefill", t.prefill},
-          {"decode", t.decode},           {"score", t.score},       {"record", t.record}};
+  return {{"materialize", t.materialize},
+          {"tokenize", t.tokenize},
+          {"prefill", t.prefill},
+          {"decode", t.decode},
+          {"score", t.score}};
 }
 
 const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates) {
@@ -32,7 +35,8 @@ const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidat
 
 std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
                         const std::map<std::string, double>& more) {
-  Json counts = {{"succeeded", job.succeeded}, {"failed", job.failed}, {"cancelled", job.cancelled}};
+  Json counts = {
+      {"succeeded", job.succeeded}, {"failed", job.failed}, {"cancelled", job.cancelled}, {"search", job.search_finished}};
   if (job.queued + job.running > 0) {
     counts["queued"] = job.queued;
     counts["running"] = job.running;

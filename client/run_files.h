@@ -17,13 +17,13 @@ namespace merganser {
 std::string ObjectiveName(const Objective& objective);
 // {"ja_math.acc_ja": 0.305}; null for a candidate without fitness.
 Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness);
-// {"materialize": 0.1, ...}, seconds.
+// {"materialize": 0.1, ...}, seconds. Recording is not among them: a record cannot hold the time of its own writing.
 Json TimingsJson(const PhaseTimings& timings);
 
 // nullptr if the job has no best candidate, or `candidates` lacks it.
 const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates);
 
-// {"job", "state", "candidates": {state: count}, "best": {"candidate", "fitness": {objective:
+// {"job", "state", "candidates": {state: count of all kinds, "search": finished proposals of the optimizer}, "best": {"candidate", "fitness": {objective:
 // value}, "recipe"} or null,
 //  "held_out": {benchmark: {model: {metric: {"value", "low", "high", "n"}}}}, "timing": {phase:
 //  seconds}}.

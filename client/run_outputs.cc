@@ -6,8 +6,18 @@
 #include "client/run_files.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
 
 namespace merganser {
+
+absl::StatusOr<std::vector<Candidate>> ReadCandidates(JobReader& reader, const std::string& job) {
+  MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> protos, reader.ListCandidates(job, {}));
+  std::vector<Candidate> candidates(protos.size());
+  for (size_t i = 0; i < protos.size(); ++i) {
+    MG_ASSIGN_OR_RETURN(candidates[i], FromProto(protos[i]));
+  }
+  return candidates;
+}
 
 RunScores ScoresOf(const JobSummary& job, const std::vector<Candidate>& candidates, LocalLibrary& library) {
   const IntervalFunction interval = [&](double successes, int64_t n) { return library.WilsonInterval(successes, n); };

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/job_reader.h"
 #include "client/score_table.h"
 #include "worker/evaluate/local_library.h"
 
@@ -19,6 +20,9 @@ struct RunScores {
   ScoreTable table;
   bool held_out = false;  // of benchmarks that the search has not seen; else of the search's own
 };
+
+// Every candidate of `job`, in order.
+absl::StatusOr<std::vector<Candidate>> ReadCandidates(JobReader& reader, const std::string& job);
 
 // The held-out scores, or the search's own where the job has none.
 RunScores ScoresOf(const JobSummary& job, const std::vector<Candidate>& candidates, LocalLibrary& library);

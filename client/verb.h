@@ -40,6 +40,7 @@ void AddServiceCommands(CLI::App& app, Action* chosen);  // submit cancel worker
 void AddJobCommands(CLI::App& app, Action* chosen);      // jobs describe candidates best events
 void AddWatchCommands(CLI::App& app, Action* chosen);    // watch wait
 void AddExportCommand(CLI::App& app, Action* chosen);
+void AddReportCommand(CLI::App& app, Action* chosen);
 void AddMergeCommand(CLI::App& app, Action* chosen);
 void AddEvaluateCommand(CLI::App& app, Action* chosen);
 void AddScoreCommand(CLI::App& app, Action* chosen);

@@ -82,6 +82,11 @@ absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDis
   bool first = true;
   const auto on_update = [&](const v1::WatchJobResponse& update) {
     if (update.has_job()) last = update.job();
+    if (first && last && IsOver(last->state())) {
+      // It was over before we looked: there is nothing to follow.
+      outcome = condition.Outcome(*last);
+      return false;
+    }
     if (display == WatchDisplay::kProgress && last) {
       const absl::StatusOr<JobSummary> summary = FromProto(*last);
       error = summary.status();

@@ -229,9 +229,11 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   for (const auto& [name, b] : proto.held_out()) spec.held_out.push_back(FromProto(b, name));
   SortByName(spec.held_out);
   const v1::Budget& budget = proto.budget();
-  // 0 in the struct means "no bound"; a written 0 is a mistake that Validate() is to see.
-  if (budget.has_candidates()) spec.budget.candidates = budget.candidates() == 0 ? -1 : budget.candidates();
-  if (budget.has_generations()) spec.budget.generations = budget.generations() == 0 ? -1 : budget.generations();
+  // 0 in the struct means "no bound"; a written 0 is a mistake.
+  if (budget.has_candidates() && budget.candidates() == 0) return Bad("budget.candidates", "0 is no budget; leave it out or give at least 1");
+  if (budget.has_generations() && budget.generations() == 0) return Bad("budget.generations", "0 is no budget; leave it out or give at least 1");
+  spec.budget.candidates = budget.candidates();
+  spec.budget.generations = budget.generations();
   if (budget.has_wall_time()) spec.budget.wall_time = FromProto(budget.wall_time());
   if (budget.has_target()) spec.budget.target = budget.target();
   if (!proto.dtype().empty()) spec.dtype = proto.dtype();

@@ -31,6 +31,7 @@ TEST_F(RunFilesTest, SummaryHoldsBestHeldOutCountsAndTiming) {
   EXPECT_EQ(json["job"], "small");
   EXPECT_EQ(json["state"], "succeeded");
   EXPECT_EQ(json["candidates"]["failed"], 1);
+  EXPECT_EQ(json["candidates"]["search"], 2);
   EXPECT_EQ(json["best"]["candidate"], 4);
   EXPECT_EQ(json["best"]["fitness"]["task.acc_ja"], 0.5);
   EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["value"], 0.44);

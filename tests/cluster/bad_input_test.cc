@@ -28,13 +28,9 @@ std::string Read(const std::string& path) {
   return text.str();
 }
 
-void Write(const std::string& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
+void Write(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
-std::string Example(const std::string& path) {
-  return absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path);
-}
+std::string Example(const std::string& path) { return absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path); }
 
 // A copy of a checkpoint of the example that may be damaged.
 std::string CopyCheckpoint(const std::string& name, const std::string& to) {
@@ -59,8 +55,8 @@ void Replace(std::string* text, const std::string& from, const std::string& to) 
 
 // Replaces the path of model `ja`, whatever it is.
 void SetJaPath(std::string* text, const std::string& path) {
-  const std::string changed = std::regex_replace(*text, std::regex(R"(ja:(\s*)\{path: [^}]*\})"),
-                                                 "ja:$1{path: " + path + "}");
+  const std::string changed =
+      std::regex_replace(*text, std::regex(R"(ja:(\s*)\{path: [^}]*\})"), "ja:$1{path: " + path + "}");
   ASSERT_NE(changed, *text);
   *text = changed;
 }
@@ -73,9 +69,9 @@ TEST_P(BadInputTest, IsRefusedBeforeAnyWorkByName) {
   std::string text = Read(job);
   GetParam().damage(dir, &text);
   Write(job, text);
-  const Finished run = RunToEnd(
-      {Binary("merganser"), "run", job, "--out", dir + "/out", "--device", "cpu", "--threads", "1"},
-      dir, absl::Seconds(60), {{"LID176FTZ_PATH", Example("lid.176.ftz")}});
+  const Finished run =
+      RunToEnd({Binary("merganser"), "run", job, "--out", dir + "/out", "--device", "cpu", "--threads", "1"}, dir,
+               absl::Seconds(60), {{"LID176FTZ_PATH", Example("lid.176.ftz")}});
   EXPECT_EQ(run.exit_code, GetParam().exit_code) << run.err;
   for (const std::string& part : GetParam().message) EXPECT_THAT(run.err, HasSubstr(part));
   EXPECT_THAT(run.err, HasSubstr("error: ")) << "every refusal begins alike";
@@ -87,22 +83,17 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadInputTest,
     testing::Values(
         BadInput{"misspelt_key",
-                 [](const std::string&, std::string* text) {
-                   Replace(text, "granularity:", "granularty:");
-                 },
+                 [](const std::string&, std::string* text) { Replace(text, "granularity:", "granularty:"); },
                  2,
                  {"job.yaml:", "granularty", "granularity"}},
         BadInput{"missing_model",
-                 [](const std::string& dir, std::string* text) {
-                   SetJaPath(text, dir + "/no/such/model");
-                 },
+                 [](const std::string& dir, std::string* text) { SetJaPath(text, dir + "/no/such/model"); },
                  3,
                  {"job.yaml:", "models.ja.path", "no/such/model"}},
         BadInput{"truncated_shard",
                  [](const std::string& dir, std::string* text) {
                    const std::string copy = CopyCheckpoint("ja", dir + "/ja");
-                   fs::resize_file(copy + "/model.safetensors",
-                                   fs::file_size(copy + "/model.safetensors") - 1000);
+                   fs::resize_file(copy + "/model.safetensors", fs::file_size(copy + "/model.safetensors") - 1000);
                    SetJaPath(text, copy);
                  },
                  1,
@@ -127,25 +118,23 @@ INSTANTIATE_TEST_SUITE_P(
                  2,
                  {"job.yaml:", "space.parameter.method", "task_arithmetik", "task_arithmetic"}},
         BadInput{"bounds_inverted",
-                 [](const std::string&, std::string* text) {
-                   Replace(text, "weight: [0, 2]", "weight: [2, 0]");
-                 },
+                 [](const std::string&, std::string* text) { Replace(text, "weight: [0, 2]", "weight: [2, 0]"); },
                  2,
                  {"job.yaml:", "bounds.weight", "2", "0"}},
+        BadInput{"no_budget",
+                 [](const std::string&, std::string* text) { Replace(text, "candidates: 24", "candidates: 0"); },
+                 2,
+                 {"job.yaml:", "budget.candidates", "0"}},
         BadInput{"broken_benchmark_line",
                  [](const std::string& dir, std::string* text) {
-                   Write(dir + "/broken.jsonl",
-                         "{\"question\": \"1+1\", \"answer\": 2}\n{\"question\": \"1+2\", \n");
-                   *text =
-                       std::regex_replace(*text, std::regex(R"(data: \S*ja_math\.train\.jsonl)"),
-                                          "data: " + dir + "/broken.jsonl");
+                   Write(dir + "/broken.jsonl", "{\"question\": \"1+1\", \"answer\": 2}\n{\"question\": \"1+2\", \n");
+                   *text = std::regex_replace(*text, std::regex(R"(data: \S*ja_math\.train\.jsonl)"),
+                                              "data: " + dir + "/broken.jsonl");
                  },
                  2,
                  {"job.yaml:", "benchmarks.ja_math", "broken.jsonl:2"}},
         BadInput{"unknown_metric",
-                 [](const std::string&, std::string* text) {
-                   Replace(text, "metric: acc_ja", "metric: acc_jp");
-                 },
+                 [](const std::string&, std::string* text) { Replace(text, "metric: acc_ja", "metric: acc_jp"); },
                  2,
                  {"job.yaml:", "objectives", "acc_jp", "acc_ja"}}),
     [](const auto& info) { return info.param.name; });
@@ -159,7 +148,9 @@ TEST(BadInvocationTest, MissingJobFile) {
 
 TEST(BadInvocationTest, UnknownVerbAndUnknownFlagAreUsageErrors) {
   const std::string dir = FreshDir("bad_verb");
-  EXPECT_EQ(RunToEnd({Binary("merganser"), "rum"}, dir).exit_code, 2);
+  const Finished unknown = RunToEnd({Binary("merganser"), "rum", "--out", "x"}, dir);
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("'rum' is no verb; did you mean 'run'"));
   EXPECT_EQ(RunToEnd({Binary("merganser"), "jobs", "--serve", "x"}, dir).exit_code, 2);
   EXPECT_EQ(RunToEnd({Binary("merganser")}, dir).exit_code, 2);
 }
@@ -168,9 +159,9 @@ TEST(BadInvocationTest, EveryVerbExplainsItselfWithAnExample) {
   const std::string dir = FreshDir("help");
   const Finished help = RunToEnd({Binary("merganser"), "--help"}, dir);
   ASSERT_EQ(help.exit_code, 0);
-  for (const char* verb : {"validate", "run", "merge", "evaluate", "score", "generate", "submit",
-                           "jobs", "describe", "watch", "wait", "candidates", "best", "events",
-                           "export", "cancel", "workers", "drain", "version"}) {
+  for (const char* verb :
+       {"validate", "run",        "merge", "evaluate", "score",  "generate", "submit", "jobs",    "describe", "watch",
+        "wait",     "candidates", "best",  "events",   "export", "report",   "cancel", "workers", "drain",    "version"}) {
     EXPECT_THAT(help.out, HasSubstr(verb));
     const Finished own = RunToEnd({Binary("merganser"), verb, "--help"}, dir);
     EXPECT_EQ(own.exit_code, 0) << verb;
@@ -189,24 +180,21 @@ TEST(BadInvocationTest, CoordinatorThatIsAwayIsUnavailable) {
 TEST(BadInvocationTest, StoreThatIsAwayIsUnavailableBeforeModelsAreLoaded) {
   const std::string dir = FreshDir("bad_store");
   const std::string job = WriteJob(dir, 24, 20);
-  const Finished run = RunToEnd(
-      {Binary("merganser"), "run", job, "--out", dir + "/out", "--store", "redis://127.0.0.1:1"},
-      dir);
+  const Finished run =
+      RunToEnd({Binary("merganser"), "run", job, "--out", dir + "/out", "--store", "redis://127.0.0.1:1"}, dir);
   EXPECT_EQ(run.exit_code, 6) << run.err;
   EXPECT_THAT(run.err, HasSubstr("127.0.0.1:1"));
 }
 
 TEST(BadInvocationTest, FullDiskOnExportLeavesNothingBehind) {
   const std::string dir = FreshDir("bad_disk");
-  Write(dir + "/recipe.yaml",
-        absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
+  Write(dir + "/recipe.yaml", absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
   // /dev/full-like behaviour for a whole folder needs a file system of its own; a limit on file
   // size gives the same error.
-  const Finished merged =
-      RunToEnd({"/bin/sh", "-c",
-                absl::StrCat("trap '' XFSZ; ulimit -f 1000; exec ", Binary("merganser"), " merge ",
-                             dir, "/recipe.yaml ", dir, "/merged")},
-               dir);
+  const Finished merged = RunToEnd({"/bin/sh", "-c",
+                                    absl::StrCat("trap '' XFSZ; ulimit -f 1000; exec ", Binary("merganser"), " merge ", dir,
+                                                 "/recipe.yaml ", dir, "/merged")},
+                                   dir);
   EXPECT_EQ(merged.exit_code, 1) << merged.err;
   EXPECT_THAT(merged.err, HasSubstr("model.safetensors"));
   EXPECT_FALSE(fs::exists(dir + "/merged"));
@@ -217,12 +205,10 @@ TEST(BadInvocationTest, FullDiskOnExportLeavesNothingBehind) {
 
 TEST(BadInvocationTest, ExportDoesNotReplaceAFolderUnasked) {
   const std::string dir = FreshDir("bad_overwrite");
-  Write(dir + "/recipe.yaml",
-        absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
+  Write(dir + "/recipe.yaml", absl::StrCat("models: {a: {path: ", Example("ja"), "}}\nstacks: [{sources: [a]}]\n"));
   fs::create_directory(dir + "/merged");
   Write(dir + "/merged/precious", "data");
-  const Finished merged =
-      RunToEnd({Binary("merganser"), "merge", dir + "/recipe.yaml", dir + "/merged"}, dir);
+  const Finished merged = RunToEnd({Binary("merganser"), "merge", dir + "/recipe.yaml", dir + "/merged"}, dir);
   EXPECT_EQ(merged.exit_code, 2) << merged.err;
   EXPECT_THAT(merged.err, HasSubstr("--overwrite"));
   EXPECT_EQ(Read(dir + "/merged/precious"), "data");

@@ -1,5 +1,6 @@
 // The services over real gRPC on loopback: a job from CreateJob to its last event, with a real
 // worker session and a fake evaluator.
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
@@ -98,8 +99,7 @@ class ServiceTest : public testing::Test {
   }
 
   // Every update until the stream's end.
-  absl::Status Watch(const std::string& job, int64_t after_seq,
-                     std::vector<v1::WatchJobResponse>* updates) {
+  absl::Status Watch(const std::string& job, int64_t after_seq, std::vector<v1::WatchJobResponse>* updates) {
     grpc::ClientContext context;
     channel_.Prepare(&context, kPatience);
     v1::WatchJobRequest request;
@@ -164,8 +164,7 @@ TEST_F(ServiceTest, AnInvalidSpecIsRefusedByItsField) {
 
 TEST_F(ServiceTest, ListsComeInPagesThatNameTheirRequest) {
   v1::Job job;
-  for (int i = 0; i < 5; ++i)
-    ASSERT_TRUE(Create(SphereSpec(absl::StrCat("job", i)), "", &job).ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Create(SphereSpec(absl::StrCat("job", i)), "", &job).ok());
   v1::ListJobsRequest request;
   request.set_page_size(2);
   std::vector<std::string> names;
@@ -227,8 +226,64 @@ TEST_F(ServiceTest, WorkersAreListedAndDrained) {
   }
   drain.set_worker("nobody");
   grpc::ClientContext context;
-  EXPECT_EQ(fleet_->DrainWorker(&context, drain, &drained).error_code(),
-            grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(fleet_->DrainWorker(&context, drain, &drained).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+// The system's gRPC ships no generated code for its own health and reflection services, so these two speak bytes.
+class RawCall {
+ public:
+  RawCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& method) : stub_(channel) {
+    call_ = stub_.PrepareCall(&context_, method, &queue_);
+    call_->StartCall(nullptr);
+    Next();
+  }
+  // The answer's bytes; "" if there is none.
+  std::string Exchange(const std::string& bytes) {
+    const grpc::Slice slice(bytes);
+    call_->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+    Next();
+    grpc::ByteBuffer answer;
+    call_->Read(&answer, nullptr);
+    if (!Next()) return "";
+    std::vector<grpc::Slice> slices;
+    EXPECT_TRUE(answer.Dump(&slices).ok());
+    std::string text;
+    for (const grpc::Slice& s : slices) text.append(reinterpret_cast<const char*>(s.begin()), s.size());
+    return text;
+  }
+  ~RawCall() {
+    call_->WritesDone(nullptr);
+    Next();
+    grpc::Status status;
+    call_->Finish(&status, nullptr);
+    Next();
+  }
+
+ private:
+  bool Next() {
+    void* tag;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+TEST_F(ServiceTest, HealthFollowsTheServer) {
+  // HealthCheckResponse {status = 1}: SERVING 1, NOT_SERVING 2.
+  EXPECT_EQ(RawCall(channel_.channel, "/grpc.health.v1.Health/Check").Exchange(""), std::string("\x08\x01"));
+  server_->SetServing(false);
+  EXPECT_EQ(RawCall(channel_.channel, "/grpc.health.v1.Health/Check").Exchange(""), std::string("\x08\x02"));
+}
+
+TEST_F(ServiceTest, ReflectionListsTheServicesOnLoopback) {
+  // ServerReflectionRequest {list_services = ""} (field 7).
+  const std::string services = RawCall(channel_.channel, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+                                   .Exchange(std::string("\x3a\x00", 2));
+  EXPECT_THAT(services, HasSubstr("merganser.v1.JobService"));
+  EXPECT_THAT(services, HasSubstr("merganser.v1.FleetService"));
 }
 
 TEST_F(ServiceTest, ShutdownEndsAWatchInsteadOfWaitingForIt) {
