@@ -60,6 +60,7 @@ v1::Recipe ToProto(const Recipe& recipe) {
       }
       for (const auto& [key, value] : settings.parameters) (*g->mutable_parameters())[key] = value;
     }
+    if (stack.arithmetic == Arithmetic::kMergekit) s->set_arithmetic("mergekit");
   }
   for (const Hop& hop : recipe.path) {
     v1::Hop* h = proto.add_path();
@@ -83,6 +84,12 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
     const v1::Stack& s = proto.stacks(i);
     const std::string at = absl::StrCat("stacks[", i, "]");
     Stack stack{s.name(), s.method(), s.base(), {s.sources().begin(), s.sources().end()}, {}};
+    if (s.arithmetic() == "mergekit") {
+      stack.arithmetic = Arithmetic::kMergekit;
+    } else if (!s.arithmetic().empty() && s.arithmetic() != "fp32") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(at, ".arithmetic: '", s.arithmetic(), "' is neither 'fp32' nor 'mergekit'"));
+    }
     for (int j = 0; j < s.settings_size(); ++j) {
       const v1::GroupSettings& g = s.settings(j);
       const std::string field = absl::StrCat(at, ".settings[", j, "]");

@@ -51,13 +51,19 @@ struct GroupSettings {
   bool operator==(const GroupSettings&) const = default;
 };
 
+// How a merge computes. kFp32: in fp32, rounded once. kMergekit: as mergekit 0.1.5 does with `dtype` set to the recipe's:
+// values are cast to that type first, most methods round every operation to it, and random masks are those of
+// torch.manual_seed(mask_seed).
+enum class Arithmetic { kFp32, kMergekit };
+
 // A source checkpoint as it is (method ""; `sources` holds its one name), or a merge of checkpoints.
 struct Stack {
   std::string name;
-  std::string method;                // "linear", "task_arithmetic", "ties", "dare_linear", "dare_ties"
+  std::string method;                // one of AllMethodSpecs() (merge_method_spec.h)
   std::string base;                  // name of a ModelRef; "" where the method takes none
   std::vector<std::string> sources;  // names of ModelRefs; the base is not among them
   std::vector<GroupSettings> settings;  // for each tensor the first group that it belongs to
+  Arithmetic arithmetic = Arithmetic::kFp32;
   bool operator==(const Stack&) const = default;
 };
 

@@ -17,6 +17,7 @@ Recipe FullRecipe() {
   settings.source_parameters = {{{"weight", 0.1 + 0.2}, {"density", 0.5}}};
   settings.parameters = {{"lambda", 1.25}};
   recipe.stacks = {{"merge", "ties", "base", {"ja"}, {settings}}, {"ja", "", "", {"ja"}, {}}};
+  recipe.stacks[0].arithmetic = Arithmetic::kMergekit;
   recipe.path = {{0, 1, 1.0}, {1, 0, 0.75}};
   recipe.tokenizer_from = "ja";
   recipe.dtype = "float16";
@@ -119,6 +120,15 @@ TEST(CodecTest, UnknownWordsListTheKnownOnes) {
   recipe.mutable_stacks(0)->mutable_settings(0)->mutable_group()->set_parts(0, "layer");
   EXPECT_THAT(std::string(FromProto(recipe).status().message()),
               HasSubstr("stacks[0].settings[0].group.parts: unknown part 'layer'; did you mean 'layers'?"));
+}
+
+TEST(CodecTest, AnUnknownArithmeticIsNamed) {
+  v1::Recipe recipe = ToProto(FullRecipe());
+  recipe.mutable_stacks(0)->set_arithmetic("bf16");
+  EXPECT_EQ(FromProto(recipe).status().message(),
+            "stacks[0].arithmetic: 'bf16' is neither 'fp32' nor 'mergekit'");
+  recipe.mutable_stacks(0)->set_arithmetic("fp32");
+  EXPECT_EQ(FromProto(recipe)->stacks[0].arithmetic, Arithmetic::kFp32);
 }
 
 TEST(CodecTest, MistakesInAJobNameTheField) {
