@@ -22,6 +22,16 @@ Recipe FullRecipe() {
   recipe.tokenizer_from = "ja";
   recipe.dtype = "float16";
   recipe.mask_seed = ~0ull;
+  recipe.models[1].lora = "org/lora";
+  recipe.models[1].rename = {{"", "language_model."}};
+  recipe.stacks[0].layer_offsets = {{"ja", -2}};
+  recipe.embedding_from = "ja";
+  recipe.head_from = "merge";
+  recipe.config_from = "base";
+  recipe.head = "untied";
+  recipe.vocabulary_from = "ja";
+  recipe.tokenizer = {"union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}}, 64};
+  recipe.chat_template = "auto";
   return recipe;
 }
 
