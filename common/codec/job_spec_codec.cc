@@ -184,7 +184,12 @@ v1::JobSpec ToProto(const JobSpec& spec) {
   v1::JobSpec proto;
   proto.set_name(spec.name);
   proto.set_seed(spec.seed);
-  for (const ModelRef& model : spec.models) (*proto.mutable_models())[model.name].set_path(model.path);
+  for (const ModelRef& model : spec.models) {
+    v1::Model& m = (*proto.mutable_models())[model.name];
+    m.set_path(model.path);
+    m.set_lora(model.lora);
+    for (const auto& [from, to] : model.rename) (*m.mutable_rename())[from] = to;
+  }
   v1::ParameterSpace* space = proto.mutable_space()->mutable_parameter();
   space->set_method(spec.parameter.method);
   space->set_base(spec.parameter.base);
@@ -218,7 +223,7 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   JobSpec spec;
   spec.name = proto.name();
   spec.seed = proto.seed();
-  for (const auto& [name, model] : proto.models()) spec.models.push_back({name, model.path()});
+  for (const auto& [name, model] : proto.models()) spec.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
   SortByName(spec.models);
   if (!proto.space().has_parameter()) return Bad("space", "missing; give space.parameter");
   MG_ASSIGN_OR_RETURN(spec.parameter, ParseSpace(proto.space().parameter()));

@@ -36,11 +36,52 @@ absl::StatusOr<TensorGroup> FromProto(const v1::TensorGroup& proto, const std::s
   return group;
 }
 
+v1::TokenizerSpec ToProto(const TokenizerSpec& tokenizer) {
+  v1::TokenizerSpec proto;
+  proto.set_source(tokenizer.source);
+  for (const TokenRule& rule : tokenizer.tokens) {
+    v1::TokenRule* r = proto.add_tokens();
+    r->set_token(rule.token);
+    r->set_model(rule.model);
+    r->set_model_token(rule.model_token);
+    if (rule.token_id >= 0) r->set_token_id(rule.token_id);
+    r->set_zero(rule.zero);
+    r->set_force(rule.force);
+  }
+  proto.set_pad_to_multiple_of(tokenizer.pad_to_multiple_of);
+  return proto;
+}
+
+absl::StatusOr<TokenizerSpec> FromProto(const v1::TokenizerSpec& proto) {
+  TokenizerSpec tokenizer;
+  tokenizer.source = proto.source();
+  for (int i = 0; i < proto.tokens_size(); ++i) {
+    const v1::TokenRule& r = proto.tokens(i);
+    const std::string field = absl::StrCat("tokenizer.tokens[", i, "]");
+    if (r.token().empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".token: missing"));
+    if (r.has_token_id() && r.token_id() < 0) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ".token_id: ", r.token_id(), " is negative"));
+    }
+    tokenizer.tokens.push_back({r.token(), r.model(), r.model_token(), r.has_token_id() ? r.token_id() : -1, r.zero(), r.force()});
+  }
+  if (proto.pad_to_multiple_of() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokenizer.pad_to_multiple_of: ", proto.pad_to_multiple_of(), " is negative"));
+  }
+  tokenizer.pad_to_multiple_of = proto.pad_to_multiple_of();
+  return tokenizer;
+}
+
 }  // namespace
 
 v1::Recipe ToProto(const Recipe& recipe) {
   v1::Recipe proto;
-  for (const ModelRef& model : recipe.models) (*proto.mutable_models())[model.name].set_path(model.path);
+  for (const ModelRef& model : recipe.models) {
+    v1::Model& m = (*proto.mutable_models())[model.name];
+    m.set_path(model.path);
+    m.set_lora(model.lora);
+    for (const auto& [from, to] : model.rename) (*m.mutable_rename())[from] = to;
+  }
   for (const Stack& stack : recipe.stacks) {
     v1::Stack* s = proto.add_stacks();
     s->set_name(stack.name);
@@ -60,6 +101,8 @@ v1::Recipe ToProto(const Recipe& recipe) {
       }
       for (const auto& [key, value] : settings.parameters) (*g->mutable_parameters())[key] = value;
     }
+    if (stack.arithmetic == Arithmetic::kMergekit) s->set_arithmetic("mergekit");
+    for (const auto& [name, offset] : stack.layer_offsets) (*s->mutable_layer_offsets())[name] = offset;
   }
   for (const Hop& hop : recipe.path) {
     v1::Hop* h = proto.add_path();
@@ -70,12 +113,19 @@ v1::Recipe ToProto(const Recipe& recipe) {
   proto.set_tokenizer_from(recipe.tokenizer_from);
   proto.set_dtype(recipe.dtype);
   proto.set_mask_seed(recipe.mask_seed);
+  proto.set_embedding_from(recipe.embedding_from);
+  proto.set_head_from(recipe.head_from);
+  proto.set_config_from(recipe.config_from);
+  proto.set_head(recipe.head);
+  proto.set_vocabulary_from(recipe.vocabulary_from);
+  if (recipe.tokenizer != TokenizerSpec{}) *proto.mutable_tokenizer() = ToProto(recipe.tokenizer);
+  proto.set_chat_template(recipe.chat_template);
   return proto;
 }
 
 absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
   Recipe recipe;
-  for (const auto& [name, model] : proto.models()) recipe.models.push_back({name, model.path()});
+  for (const auto& [name, model] : proto.models()) recipe.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
   // A proto map has no order; equal recipes must be equal.
   std::sort(recipe.models.begin(), recipe.models.end(),
             [](const ModelRef& a, const ModelRef& b) { return a.name < b.name; });
@@ -83,6 +133,12 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
     const v1::Stack& s = proto.stacks(i);
     const std::string at = absl::StrCat("stacks[", i, "]");
     Stack stack{s.name(), s.method(), s.base(), {s.sources().begin(), s.sources().end()}, {}};
+    if (s.arithmetic() == "mergekit") {
+      stack.arithmetic = Arithmetic::kMergekit;
+    } else if (!s.arithmetic().empty() && s.arithmetic() != "fp32") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(at, ".arithmetic: '", s.arithmetic(), "' is neither 'fp32' nor 'mergekit'"));
+    }
     for (int j = 0; j < s.settings_size(); ++j) {
       const v1::GroupSettings& g = s.settings(j);
       const std::string field = absl::StrCat(at, ".settings[", j, "]");
@@ -98,6 +154,7 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
       settings.parameters = {g.parameters().begin(), g.parameters().end()};
       stack.settings.push_back(std::move(settings));
     }
+    stack.layer_offsets = {s.layer_offsets().begin(), s.layer_offsets().end()};
     recipe.stacks.push_back(std::move(stack));
   }
   for (int i = 0; i < proto.path_size(); ++i) {
@@ -111,6 +168,16 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
   recipe.tokenizer_from = proto.tokenizer_from();
   if (!proto.dtype().empty()) recipe.dtype = proto.dtype();
   recipe.mask_seed = proto.mask_seed();
+  recipe.embedding_from = proto.embedding_from();
+  recipe.head_from = proto.head_from();
+  recipe.config_from = proto.config_from();
+  recipe.head = proto.head();
+  if (!recipe.head.empty() && recipe.head != "tied" && recipe.head != "untied") {
+    return absl::InvalidArgumentError(absl::StrCat("head: '", recipe.head, "' is neither 'tied' nor 'untied'"));
+  }
+  recipe.vocabulary_from = proto.vocabulary_from();
+  MG_ASSIGN_OR_RETURN(recipe.tokenizer, FromProto(proto.tokenizer()));
+  recipe.chat_template = proto.chat_template();
   return recipe;
 }
 

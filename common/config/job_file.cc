@@ -51,6 +51,8 @@ absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* m
   for (ModelRef& model : *models) {
     const std::string path = Absolute(FolderOf(file), model.path);
     std::error_code error;
+    const std::string lora = Absolute(FolderOf(file), model.lora);
+    if (!model.lora.empty() && fs::is_directory(lora, error)) model.lora = lora;
     if (fs::is_directory(path, error)) {
       model.path = path;
     } else if (!LooksLikeHubId(model.path)) {

@@ -33,6 +33,10 @@ class SourceMap {
   std::map<std::string, int> lines_;  // 1-based
 };
 
+// True if the file is mergekit's rather than a recipe of ours: a map with a key `merge_method`. The errors of reading it; false
+// for what is no YAML.
+absl::StatusOr<bool> IsMergekitFile(const std::string& path);
+
 // Parses `text` into `message`, which is cleared first. `file` is only named in errors.
 absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& file, google::protobuf::Message* message);
 

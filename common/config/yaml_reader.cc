@@ -258,6 +258,16 @@ absl::Status SourceMap::Locate(const absl::Status& status) const {
   return absl::Status(status.code(), absl::StrCat(where, ": ", message));
 }
 
+absl::StatusOr<bool> IsMergekitFile(const std::string& path) {
+  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{16} << 20));
+  try {
+    const YAML::Node root = YAML::Load(text);
+    return root.IsMap() && root["merge_method"].IsDefined();
+  } catch (const YAML::Exception&) {
+    return false;
+  }
+}
+
 absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& file, Message* message) {
   message->Clear();
   SourceMap map(file);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/domain/limits.h"
+#include "common/domain/merge_method_spec.h"
 
 namespace merganser {
 namespace {
@@ -64,7 +65,7 @@ absl::Status ValidateSpace(const JobSpec& spec) {
   if (method->needs_base && space.base.empty()) {
     return Bad(absl::StrCat(at, ".base"), absl::StrCat("missing; ", space.method, " merges task vectors against a base"));
   }
-  if (!method->needs_base && !space.base.empty()) {
+  if (!method->takes_base && !space.base.empty()) {
     return Bad(absl::StrCat(at, ".base"), absl::StrCat(space.method, " takes no base; name it in sources"));
   }
   if (!space.base.empty() && !known(space.base)) {
@@ -85,6 +86,9 @@ absl::Status ValidateSpace(const JobSpec& spec) {
     }
   }
   if (space.bounds.empty()) return Bad(absl::StrCat(at, ".bounds"), "nothing to search; give weight: [low, high]");
+  const MethodSpec& spec_of_method = *FindMethodSpec(space.method);
+  const absl::Status enough = spec_of_method.CheckSourceCount(static_cast<int>(space.sources.size()));
+  if (!enough.ok()) return Bad(absl::StrCat(at, ".sources"), enough.message());
   const auto& takes = method->source_parameters;
   for (const auto& [name, bounds] : space.bounds) {
     const std::string field = absl::StrCat(at, ".bounds.", name);
@@ -95,8 +99,10 @@ absl::Status ValidateSpace(const JobSpec& spec) {
     if (bounds.low >= bounds.high) {
       return Bad(field, absl::StrCat("low ", bounds.low, " is not below high ", bounds.high));
     }
-    if (name == "density" && (bounds.low < 0 || bounds.high > 1)) {
-      return Bad(field, absl::StrCat("[", bounds.low, ", ", bounds.high, "] is not within [0, 1]"));
+    const MethodParameter& parameter = *spec_of_method.Find(name);
+    if (bounds.low < parameter.low || bounds.high > parameter.high) {
+      return Bad(field, absl::StrCat("[", bounds.low, ", ", bounds.high, "] is not within [", parameter.low, ", ",
+                                     parameter.high, "]"));
     }
   }
   for (const auto& [name, value] : space.fixed) {
@@ -110,7 +116,16 @@ absl::Status ValidateSpace(const JobSpec& spec) {
     }
     if (space.bounds.count(name) != 0) return Bad(field, "is searched (bounds) and fixed at once");
     if (!std::isfinite(value)) return Bad(field, "must be finite");
-    if (name == "density" && (value < 0 || value > 1)) return Bad(field, absl::StrCat(value, " is not within [0, 1]"));
+    const MethodParameter& parameter = *spec_of_method.Find(name);
+    if (value < parameter.low || value > parameter.high) {
+      return Bad(field, absl::StrCat(value, " is not within [", parameter.low, ", ", parameter.high, "]"));
+    }
+  }
+  for (const MethodParameter& parameter : spec_of_method.parameters) {
+    if (!parameter.otherwise && space.bounds.count(parameter.name) == 0 && space.fixed.count(parameter.name) == 0) {
+      return Bad(absl::StrCat(at, ".fixed.", parameter.name),
+                 absl::StrCat("missing; ", space.method, " has no default for it"));
+    }
   }
   if (space.granularity.kind == Granularity::Kind::kBlock && space.granularity.block < 1) {
     return Bad(absl::StrCat(at, ".granularity.block"), absl::StrCat(space.granularity.block, " is below 1"));
@@ -205,13 +220,15 @@ absl::Status Validate(const JobSpec& spec) {
 }
 
 const std::vector<MethodSignature>& KnownMethods() {
-  static const auto* const methods = new std::vector<MethodSignature>{
-      {"linear", false, {"weight"}, {"normalize"}},
-      {"task_arithmetic", true, {"weight"}, {"lambda", "normalize"}},
-      {"ties", true, {"weight", "density"}, {"lambda", "normalize", "rescale"}},
-      {"dare_linear", true, {"weight", "density"}, {"lambda", "normalize", "rescale"}},
-      {"dare_ties", true, {"weight", "density"}, {"lambda", "normalize", "rescale"}},
-  };
+  static const auto* const methods = [] {
+    auto* all = new std::vector<MethodSignature>;
+    for (const MethodSpec& spec : AllMethodSpecs()) {
+      all->push_back({spec.name, spec.base == MethodSpec::Base::kRequired,
+                      spec.ParameterNames(MethodParameter::Scope::kSource),
+                      spec.ParameterNames(MethodParameter::Scope::kMethod), spec.base != MethodSpec::Base::kNone});
+    }
+    return all;
+  }();
   return *methods;
 }
 

@@ -84,12 +84,14 @@ struct JobSpec {
 // Checks everything that can be told without a file: names, references between parts, bounds, limits (limits.h).
 absl::Status Validate(const JobSpec& spec);
 
-// The merge methods that a parameter space may name, with the per-source and whole-method parameters each takes.
+// The merge methods that a parameter space may name, with the names of the per-source and whole-method parameters each takes:
+// the short form of merge_method_spec.h.
 struct MethodSignature {
   std::string name;
   bool needs_base;
   std::vector<std::string> source_parameters;
   std::vector<std::string> parameters;
+  bool takes_base;  // needs one, or may have one
 };
 const std::vector<MethodSignature>& KnownMethods();
 // nullptr if there is no such method.

@@ -16,6 +16,11 @@ namespace merganser {
 struct ModelRef {
   std::string name;
   std::string path;  // a directory, or a Hub id "org/name[@revision]"
+  std::string lora;  // a PEFT adapter, by directory or Hub id, that is merged into the weights when they are read; "": none
+  // Beginnings of its tensors' names and what stands for them in the merge: {"": "language_model."} fits a language model into
+  // a LLaVA. Tensors that begin with none of the replacements may be missing from this model; a stack copies them from the one
+  // source that has them.
+  std::map<std::string, std::string> rename;
   bool operator==(const ModelRef&) const = default;
 };
 
@@ -51,13 +56,23 @@ struct GroupSettings {
   bool operator==(const GroupSettings&) const = default;
 };
 
+// How a merge computes. kFp32: in fp32, rounded once. kMergekit: as mergekit 0.1.5 does with `dtype` set to the recipe's:
+// values are cast to that type first, most methods round every operation to it, and random masks are those of
+// torch.manual_seed(mask_seed).
+enum class Arithmetic { kFp32, kMergekit };
+
 // A source checkpoint as it is (method ""; `sources` holds its one name), or a merge of checkpoints.
 struct Stack {
   std::string name;
-  std::string method;                // "linear", "task_arithmetic", "ties", "dare_linear", "dare_ties"
+  std::string method;                // one of AllMethodSpecs() (merge_method_spec.h)
   std::string base;                  // name of a ModelRef; "" where the method takes none
-  std::vector<std::string> sources;  // names of ModelRefs; the base is not among them
+  // Names of ModelRefs, or of stacks that stand earlier in the recipe (nested merges; those are computed in fp32, with no
+  // rounding in between). The base is not among them.
+  std::vector<std::string> sources;
   std::vector<GroupSettings> settings;  // for each tensor the first group that it belongs to
+  Arithmetic arithmetic = Arithmetic::kFp32;
+  // Layer L of this stack is made of layer L + layer_offsets[name] of the source or base `name`; not listed: of layer L.
+  std::map<std::string, int> layer_offsets;
   bool operator==(const Stack&) const = default;
 };
 
@@ -70,6 +85,29 @@ struct Hop {
   bool operator==(const Hop&) const = default;
 };
 
+// Where the embedding row of one token comes from, instead of from whichever models know the token.
+struct TokenRule {
+  std::string token;
+  std::string model;        // name of a ModelRef; "": no row of a model
+  std::string model_token;  // the token of `model` whose row it is; "": the one of the same name (or `token_id`)
+  int token_id = -1;        // row of `model`; -1: by name
+  bool zero = false;        // a row of zeros, instead of a model's
+  bool force = false;       // also for models that have the token
+  bool operator==(const TokenRule&) const = default;
+};
+
+// The merged vocabulary, where the models' tokenizers differ. Rows of embedding and head are rearranged to it before they
+// are merged; a token that a model lacks gets the row of its rule, else of the one model that has it, else of the tokenizer's
+// model, else the mean over the models that have it.
+struct TokenizerSpec {
+  // "": the tokenizer of Recipe::tokenizer_from as it is, and all models must have its vocabulary size; "union": its tokens
+  // and then the others'; else the name of a ModelRef: that model's tokens.
+  std::string source;
+  std::vector<TokenRule> tokens;
+  int pad_to_multiple_of = 0;  // rows are added up to a multiple of it; 0: none
+  bool operator==(const TokenizerSpec&) const = default;
+};
+
 struct Recipe {
   std::vector<ModelRef> models;
   std::vector<Stack> stacks;
@@ -77,6 +115,21 @@ struct Recipe {
   std::string tokenizer_from;   // name of the model whose tokenizer, config and chat template the merge takes
   std::string dtype = "bfloat16";  // storage type of the merged weights: "bfloat16", "float16" or "float32"
   uint64_t mask_seed = 0;       // seed of random masks (DARE); the same for all candidates of a job
+  // Names of the stacks that give the embedding, and the final norm and head; "": stacks[0].
+  std::string embedding_from;
+  std::string head_from;
+  // Name of the model whose config.json the merge takes although the models' settings of the forward pass differ (RoPE,
+  // window, norm epsilon); "": that of tokenizer_from, and they must be equal.
+  std::string config_from;
+  // "tied" or "untied": what the merge does where some models tie their head to the embedding and some do not. "": that is
+  // an error.
+  std::string head;
+  // Name of the model whose number of embedding rows the merge has where the models' differ; rows that a model lacks are that
+  // model's own. "": that is an error.
+  std::string vocabulary_from;
+  TokenizerSpec tokenizer;
+  // Jinja text, or "auto": the most frequent template of the models; "": that of tokenizer_from.
+  std::string chat_template;
   bool operator==(const Recipe&) const = default;
 };
 

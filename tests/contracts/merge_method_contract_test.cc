@@ -3,7 +3,7 @@
 #include <string>
 #include <tuple>
 
-#include "common/domain/job_spec.h"
+#include "common/domain/merge_method_spec.h"
 #include "gtest/gtest.h"
 #include "tests/worker/merge/merge_models.h"
 #include "worker/merge/merge_method.h"
@@ -26,17 +26,24 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
  protected:
   std::string method() const { return std::get<0>(GetParam()); }
   DType dtype() const { return std::get<1>(GetParam()); }
-  const MethodSignature& signature() const { return *FindMethod(method()); }
-  std::string base() const { return signature().needs_base ? "base" : ""; }
-  bool Takes(const std::string& name) const {
-    const auto& own = signature().source_parameters;
-    return std::find(own.begin(), own.end(), name) != own.end();
+  const MethodSpec& spec() const { return *FindMethodSpec(method()); }
+  std::string base() const { return spec().base == MethodSpec::Base::kRequired ? "base" : ""; }
+  bool Takes(const std::string& parameter) const { return spec().Find(parameter) != nullptr; }
+  bool MergesSeveral() const { return spec().sources_max > 1; }
+  // "a" and "b", or "a" where the method takes one.
+  std::vector<std::string> Names() const {
+    return MergesSeveral() ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"a"};
   }
 
   Parameters Source(double weight, double density) const {
-    Parameters parameters = {{"weight", weight}};
+    Parameters parameters;
+    if (Takes("weight")) parameters["weight"] = weight;
     if (Takes("density")) parameters["density"] = density;
+    if (Takes("scale")) parameters["scale"] = weight;
     return parameters;
+  }
+  std::vector<Parameters> Own(const Parameters& a, const Parameters& b) const {
+    return MergesSeveral() ? std::vector<Parameters>{a, b} : std::vector<Parameters>{a};
   }
 
   // Three tensors: below a block, several blocks, several chunks.
@@ -54,9 +61,11 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
     return tensors;
   }
 
-  std::shared_ptr<const MergeSources> Family(bool identical = false) const {
+  enum class Alike { kNone, kSources, kAll };
+  std::shared_ptr<const MergeSources> Family(Alike alike = Alike::kNone) const {
     const auto base = Tensors(1, 0.5f);
-    const auto a = Tensors(2, 0.1f, base), b = identical ? a : Tensors(3, 0.1f, base);
+    const auto a = alike == Alike::kAll ? base : Tensors(2, 0.1f, base);
+    const auto b = alike == Alike::kNone ? Tensors(3, 0.1f, base) : a;
     return *MergeSources::Create({{"base", MakeModel(base, dtype())},
                                   {"a", MakeModel(a, dtype())},
                                   {"b", MakeModel(b, dtype())}},
@@ -77,7 +86,9 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
                             const std::vector<std::string>& names,
                             const std::vector<Parameters>& own,
                             const MaterializerOptions& options = {},
-                            const Parameters& whole = {}) const {
+                            Parameters whole = {}) const {
+    if (Takes("t")) whole.emplace("t", 0.35);
+    if (Takes("select_topk")) whole.emplace("select_topk", 0.6);
     const auto merged =
         MergeAll(OneGroup(method(), base(), names, own, whole, std::string(ConfigName(dtype()))),
                  sources, options);
@@ -93,8 +104,14 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
 };
 
 TEST_P(MergeMethodContractTest, IdenticalSourcesGiveThatSource) {
-  const auto sources = Family(/*identical=*/true);
-  const auto merged = Merge(sources, {"a", "b"}, {Source(0.5, 1), Source(0.5, 1)});
+  if (!MergesSeveral()) GTEST_SKIP() << method() << " takes one source";
+  const auto sources = Family(Alike::kSources);
+  // sce selects where sources differ, so here nothing: its contract is with all elements.
+  Parameters whole;
+  if (Takes("select_topk")) whole["select_topk"] = 1;
+  // ram leaves smaller changes than its epsilon out.
+  if (method().starts_with("ram")) whole["epsilon"] = 0;
+  const auto merged = Merge(sources, {"a", "b"}, {Source(0.5, 1), Source(0.5, 1)}, {}, whole);
   const auto want = Stored(*sources, sources->IndexOf("a"));
   for (size_t t = 0; t < want.size(); ++t) {
     for (size_t i = 0; i < want[t].size(); ++i)
@@ -102,8 +119,19 @@ TEST_P(MergeMethodContractTest, IdenticalSourcesGiveThatSource) {
   }
 }
 
+TEST_P(MergeMethodContractTest, IdenticalModelsGiveThatModel) {
+  const auto sources = Family(Alike::kAll);
+  const double weight = MergesSeveral() ? 0.5 : 1;
+  const auto merged = Merge(sources, Names(), Own(Source(weight, 1), Source(weight, 1)));
+  const auto want = Stored(*sources, 0);
+  for (size_t t = 0; t < want.size(); ++t) {
+    for (size_t i = 0; i < want[t].size(); ++i)
+      ASSERT_NEAR(merged[t][i], want[t][i], Tolerance(want[t][i])) << t << ":" << i;
+  }
+}
+
 TEST_P(MergeMethodContractTest, ZeroWeightsGiveTheBaseBitForBit) {
-  if (!signature().needs_base) GTEST_SKIP() << method() << " has no base";
+  if (base().empty() || !Takes("weight")) GTEST_SKIP() << method() << " has no base or no weight";
   const auto sources = Family();
   EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0, 0.5), Source(0, 0.7)}),
             Stored(*sources, sources->IndexOf("base")));
@@ -117,14 +145,24 @@ TEST_P(MergeMethodContractTest, DensityZeroGivesTheBaseBitForBit) {
 }
 
 TEST_P(MergeMethodContractTest, TwoSourcesMayChangePlacesWithTheirParameters) {
-  // With two sources every sum has two terms, so even the bits agree; masks follow the model's
-  // name, not its place.
+  if (!MergesSeveral()) GTEST_SKIP() << method() << " takes one source";
   const auto sources = Family();
-  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0.6, 0.4), Source(0.3, 0.8)}),
-            Merge(sources, {"b", "a"}, {Source(0.3, 0.8), Source(0.6, 0.4)}));
+  const auto merged = Merge(sources, {"a", "b"}, {Source(0.6, 0.4), Source(0.3, 0.8)});
+  const auto swapped = Merge(sources, {"b", "a"}, {Source(0.3, 0.8), Source(0.6, 0.4)});
+  if (FindMergeMethod(method())->statistic() != MergeMethod::Statistic::kProducts) {
+    // With two sources every sum has two terms, so even the bits agree; masks follow the model's name, not its place.
+    EXPECT_EQ(merged, swapped);
+    return;
+  }
+  // Coefficients on a sphere come from angles: t and 1 - t are rounded apart.
+  for (size_t t = 0; t < merged.size(); ++t) {
+    for (size_t i = 0; i < merged[t].size(); ++i)
+      ASSERT_NEAR(merged[t][i], swapped[t][i], 2 * Tolerance(merged[t][i])) << t << ":" << i;
+  }
 }
 
 TEST_P(MergeMethodContractTest, ParametersBelongToTheirSource) {
+  if (!MergesSeveral() || !Takes("weight")) GTEST_SKIP() << method() << " has no parameters per source";
   const auto sources = Family();
   EXPECT_NE(Merge(sources, {"a", "b"}, {Source(0.6, 0.4), Source(0.3, 0.8)}),
             Merge(sources, {"b", "a"}, {Source(0.6, 0.4), Source(0.3, 0.8)}));
@@ -132,19 +170,17 @@ TEST_P(MergeMethodContractTest, ParametersBelongToTheirSource) {
 
 TEST_P(MergeMethodContractTest, BlocksAndThreadsDoNotChangeABit) {
   const auto sources = Family();
-  const std::vector<Parameters> own = {Source(0.6, 0.37), Source(-0.3, 0.81)};
-  const auto want = Merge(sources, {"a", "b"}, own, {.threads = 1});
-  EXPECT_EQ(Merge(sources, {"a", "b"}, own, {.threads = 4}), want);
-  EXPECT_EQ(Merge(sources, {"a", "b"}, own, {.threads = 2, .block_elements = 64}), want);
-  EXPECT_EQ(Merge(sources, {"a", "b"}, own,
-                  {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}),
-            want);
+  const std::vector<Parameters> own = Own(Source(0.6, 0.37), Source(-0.3, 0.81));
+  const auto want = Merge(sources, Names(), own, {.threads = 1});
+  EXPECT_EQ(Merge(sources, Names(), own, {.threads = 4}), want);
+  EXPECT_EQ(Merge(sources, Names(), own, {.threads = 2, .block_elements = 64}), want);
+  EXPECT_EQ(
+      Merge(sources, Names(), own, {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}),
+      want);
 }
 
 TEST_P(MergeMethodContractTest, LambdaZeroGivesTheBase) {
-  const auto& whole = signature().parameters;
-  if (std::find(whole.begin(), whole.end(), "lambda") == whole.end())
-    GTEST_SKIP() << method() << " has no lambda";
+  if (!Takes("lambda")) GTEST_SKIP() << method() << " has no lambda";
   const auto sources = Family();
   EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0.5), Source(1, 0.5)}, {}, {{"lambda", 0}}),
             Stored(*sources, sources->IndexOf("base")));
@@ -152,8 +188,8 @@ TEST_P(MergeMethodContractTest, LambdaZeroGivesTheBase) {
 
 TEST_P(MergeMethodContractTest, StoredResultIsTheRoundedFp32Result) {
   const auto sources = Family();
-  const std::vector<Parameters> own = {Source(0.6, 0.37), Source(0.3, 0.81)};
-  const auto merged = Merge(sources, {"a", "b"}, own);
+  const std::vector<Parameters> own = Own(Source(0.6, 0.37), Source(0.3, 0.81));
+  const auto merged = Merge(sources, Names(), own);
   std::map<std::string, MergeSources::Model> models;
   for (const std::string& name : sources->names()) {
     std::vector<NamedTensor> tensors = Tensors(1, 1);
@@ -162,7 +198,10 @@ TEST_P(MergeMethodContractTest, StoredResultIsTheRoundedFp32Result) {
     models[name] = MakeModel(tensors, DType::kF32);
   }
   const auto wide = *MergeSources::Create(models, MakeLayout(Tensors(1, 1), DType::kF32));
-  const auto exact = MergeAll(OneGroup(method(), base(), {"a", "b"}, own), wide);
+  Parameters whole;
+  if (Takes("t")) whole["t"] = 0.35;
+  if (Takes("select_topk")) whole["select_topk"] = 0.6;
+  const auto exact = MergeAll(OneGroup(method(), base(), Names(), own, whole), wide);
   ASSERT_TRUE(exact.ok()) << exact.status();
   for (size_t t = 0; t < exact->size(); ++t) {
     const int64_t count = static_cast<int64_t>((*exact)[t].size());
@@ -190,7 +229,7 @@ INSTANTIATE_TEST_SUITE_P(AllMethods, MergeMethodContractTest,
 
 TEST(MergeMethodRegistryTest, HasExactlyTheMethodsThatJobsMayName) {
   std::vector<std::string> known;
-  for (const MethodSignature& method : KnownMethods()) known.push_back(method.name);
+  for (const MethodSpec& method : AllMethodSpecs()) known.push_back(method.name);
   EXPECT_EQ(MethodNames(), known);
   EXPECT_EQ(FindMergeMethod("nothing"), nullptr);
 }

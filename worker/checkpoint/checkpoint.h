@@ -8,14 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "worker/checkpoint/generation_config.h"
 #include "worker/checkpoint/model_config.h"
-#include "worker/checkpoint/safetensors_reader.h"
 #include "worker/checkpoint/tensor_view.h"
+#include "worker/checkpoint/weight_files.h"
 
 namespace merganser {
 
@@ -42,18 +41,13 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const GenerationConfig& generation_config() const { return generation_config_; }
 
-  // All tensors, in the order of their names (byte by byte). Tables that old checkpoints carry
-  // although they follow from the config ("*.rotary_emb.inv_freq") are left out.
-  const std::vector<TensorView>& tensors() const { return tensors_; }
-
-  // The tensor of that name, or nullptr.
-  const TensorView* Find(absl::string_view name) const;
-
-  // Path of the safetensors file that holds the tensor; "" if there is none of that name.
-  std::string FileOf(absl::string_view name) const;
-
-  // Bytes of all tensors together.
-  int64_t TotalBytes() const { return total_bytes_; }
+  // See WeightFiles.
+  const std::vector<TensorView>& tensors() const { return files_->tensors(); }
+  const TensorView* Find(absl::string_view name) const { return files_->Find(name); }
+  std::string FileOf(absl::string_view name) const { return files_->FileOf(name); }
+  int64_t TotalBytes() const { return files_->TotalBytes(); }
+  // Shared with whoever reads the tensors without the config.
+  const std::shared_ptr<const WeightFiles>& files() const { return files_; }
 
   // SHA-256 (hexadecimal) of what the checkpoint is: config.json, generation_config.json, and every
   // tensor's name, type, shape and bytes. Equal for copies of the same files, on any machine and
@@ -71,20 +65,13 @@ class Checkpoint {
   Checkpoint() = default;
 
   absl::Status LoadConfigs();
-  absl::Status LoadWeights();
-  absl::Status LoadShards(const std::string& index_path);
-  void AddFile(std::unique_ptr<const SafetensorsReader> file);
   absl::Status CheckArchitecture() const;
 
   std::string dir_;
   ModelConfig config_;
   GenerationConfig generation_config_;
   std::string generation_json_;
-  std::vector<std::unique_ptr<const SafetensorsReader>> files_;
-  std::vector<TensorView> tensors_;                 // sorted by name
-  std::vector<int> file_of_;                        // for each of tensors_, its index in files_
-  absl::flat_hash_map<std::string, int> index_of_;  // name to index in tensors_
-  int64_t total_bytes_ = 0;
+  std::shared_ptr<const WeightFiles> files_;
 };
 
 // OK if both have the same tensor names and shapes (element types may differ); else InvalidArgument

@@ -35,7 +35,8 @@ std::string Dump(const Json& json) {
 }
 
 absl::StatusOr<std::string> MergedConfig(const CheckpointWriterOptions& options) {
-  const std::string path = (fs::path(options.donor_dir) / kConfigFile).string();
+  const std::string& dir = options.config_dir.empty() ? options.donor_dir : options.config_dir;
+  const std::string path = (fs::path(dir) / kConfigFile).string();
   MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   MG_ASSIGN_OR_RETURN(Json config, ParseJsonObject(text, path));
   if (!options.config_patch.empty()) {
@@ -56,6 +57,7 @@ absl::StatusOr<std::map<std::string, std::string>> SmallFiles(
   std::map<std::string, std::string> files;
   MG_ASSIGN_OR_RETURN(files[kConfigFile], MergedConfig(options));
   for (const char* name : kDonorFiles) {
+    if (options.dropped_files.count(name) > 0) continue;
     absl::StatusOr<std::string> bytes = ReadFile((fs::path(options.donor_dir) / name).string());
     if (absl::IsNotFound(bytes.status())) continue;
     MG_RETURN_IF_ERROR(bytes.status());

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ namespace merganser {
 struct CheckpointWriterOptions {
   std::string out_dir;    // its parent folder must exist
   std::string donor_dir;  // gives config.json, generation_config.json and the tokenizer's files
+  std::string config_dir;  // gives config.json instead; "": donor_dir
   // Written to config.json (as `dtype` where the donor has that, else as `torch_dtype`); nullopt:
   // as the donor has it.
   std::optional<DType> dtype;
@@ -33,6 +35,7 @@ struct CheckpointWriterOptions {
   // More files, by name: recipe.yaml, mergekit.yaml, README.md. They replace a donor's file of that
   // name.
   std::map<std::string, std::string> text_files;
+  std::set<std::string> dropped_files;  // files of the donor that are not copied
 };
 
 // Writes checkpoints that appear whole or not at all: everything is collected in out_dir.tmp-PID,

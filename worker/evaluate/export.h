@@ -3,15 +3,23 @@
 #define MERGANSER_WORKER_EVALUATE_EXPORT_H_
 
 #include <stop_token>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "worker/evaluate/local_library.h"
 
 namespace merganser {
 
-// Merges into memory and writes the checkpoint, whole or not at all, with the request's text files and, where mergekit can say
-// the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
+// Merges tensor group by tensor group and writes the checkpoint, whole or not at all, with the request's text files and, where
+// mergekit can say the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
 absl::StatusOr<ExportFacts> ExportRecipe(const ExportRequest& request, const LocalOptions& options, std::stop_token stop);
+
+// What ExportRecipe would do. Reads no weights.
+absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, const LocalOptions& options);
+
+// The recipe in a file of mergekit's. Relative paths start at the file's folder, else (as for mergekit) at the working
+// directory.
+absl::StatusOr<Recipe> ReadMergekitFile(const std::string& path, const LocalOptions& options);
 
 }  // namespace merganser
 

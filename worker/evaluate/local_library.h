@@ -19,6 +19,7 @@
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
 #include "worker/evaluate/candidate_evaluator.h"
+#include "worker/merge/recipe_export_plan.h"
 
 namespace merganser {
 
@@ -35,6 +36,11 @@ struct ExportRequest {
   std::string out_dir;
   bool overwrite = false;
   std::map<std::string, std::string> text_files;  // recipe.yaml, README.md; mergekit.yaml is added where it can be said
+  int64_t max_shard_bytes = 5'000'000'000;        // a file of weights is begun anew before it grows beyond this
+  // "": an ordinary checkpoint, a path's scales folded into its weights; "evomistral": distinct layers with the path beside
+  // them (EvoMistralForCausalLM).
+  std::string form;
+  bool digest = false;  // compute ExportFacts::weights_sha256
   std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;  // may be null
 };
 
@@ -42,7 +48,7 @@ struct ExportFacts {
   std::string out_dir;
   int64_t bytes = 0;
   int64_t parameters = 0;
-  std::string weights_sha256;
+  std::string weights_sha256;    // "" if not asked for
   std::string no_mergekit_yaml;  // why there is none; "" if it was written
   double seconds = 0;
 };
@@ -72,6 +78,10 @@ class LocalLibrary {
   // Merges and writes a Hugging Face directory (all of it, or nothing). Errors name file, tensor or parameter.
   virtual absl::StatusOr<ExportFacts> Export(const ExportRequest& request, const LocalOptions& options,
                                              std::stop_token stop) = 0;
+  // What Export would do: everything resolved and checked against the files' headers; no weights are read, nothing is written.
+  virtual absl::StatusOr<RecipeExportPlan> PlanExport(const ExportRequest& request, const LocalOptions& options) = 0;
+  // The recipe that a mergekit YAML file describes; its models as directories or Hub ids. Errors name file and line.
+  virtual absl::StatusOr<Recipe> ReadMergekit(const std::string& path, const LocalOptions& options) = 0;
   virtual absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                                   std::stop_token stop) = 0;
   // Re-scores stored completions; the results file (JSON).

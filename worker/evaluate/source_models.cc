@@ -27,13 +27,22 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
 
 }  // namespace
 
-absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
-                                         const std::vector<std::string>& model_roots) {
+ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots) {
   ModelLocatorOptions options;
   options.model_roots = model_roots;
   options.hub_cache = HubCacheFolder([](const char* name) -> const char* { return std::getenv(name); });
+  return options;
+}
+
+absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
+                                         const std::vector<std::string>& model_roots) {
+  const ModelLocatorOptions options = LocatorOptions(model_roots);
   CheckpointMap checkpoints;
   for (const ModelRef& model : models) {
+    if (!model.lora.empty() || !model.rename.empty()) {
+      return absl::UnimplementedError(absl::StrCat("models.", model.name, model.lora.empty() ? ".rename" : ".lora",
+                                                   ": a search takes checkpoints as they are; make one first with `merganser merge`"));
+    }
     const std::string field = absl::StrCat("models.", model.name, ".path");
     const absl::StatusOr<std::string> dir = ResolveModel(model.path, options);
     if (!dir.ok()) return Annotate(dir.status(), field);

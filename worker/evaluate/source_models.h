@@ -10,11 +10,15 @@
 #include "absl/status/statusor.h"
 #include "common/domain/recipe.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/model_locator.h"
 #include "worker/merge/arena.h"
 
 namespace merganser {
 
 using CheckpointMap = std::map<std::string, std::shared_ptr<const Checkpoint>>;  // by model name; shared with the merge
+
+// Where this process looks for models: within `model_roots` if there are any, and in the environment's Hugging Face cache.
+ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 
 // Finds (Hub ids in the local Hugging Face cache) and opens every model. Errors start with "models.NAME.path: ": those of
 // ResolveModel and Checkpoint::Open; `model_roots` as there.

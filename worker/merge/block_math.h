@@ -7,6 +7,8 @@
 #include <array>
 #include <cstdint>
 
+#include "worker/merge/masks.h"
+
 namespace merganser {
 
 // Which elements of a task vector survive trimming by magnitude: those above `threshold`, and of
@@ -14,7 +16,10 @@ namespace merganser {
 struct MagnitudeCut {
   uint32_t threshold = 0;          // bits of an fp32 magnitude
   int64_t last_index = INT64_MAX;  // row-major position in the tensor; -1: none of the equal ones
+  bool operator==(const MagnitudeCut&) const = default;
 };
+// As a cut, it keeps nothing; as what Drop() removes, it removes nothing.
+inline constexpr MagnitudeCut kNoOutliers{0x7fffffffu, -1};
 
 // acc += weight * x.
 void AddScaled(const float* x, float weight, int64_t count, float* acc);
@@ -29,12 +34,22 @@ void Scale(float factor, int64_t count, float* x);
 void Divide(float divisor, int64_t count, float* x);
 // x[i] /= divisors[i].
 void DivideEach(const float* divisors, int64_t count, float* x);
+// x[i] *= factors[i].
+void MultiplyEach(const float* factors, int64_t count, float* x);
 // out = base + factor * x.
 void AddToBase(const float* base, const float* x, float factor, int64_t count, float* out);
 // Zeroes what `cut` does not keep; x[0] is element `first` of the tensor.
 void Trim(const MagnitudeCut& cut, int64_t first, int64_t count, float* x);
+// Zeroes what `cut` keeps.
+void Drop(const MagnitudeCut& cut, int64_t first, int64_t count, float* x);
 // Zeroes x[i] where words[i] > limit.
 void KeepMasked(const uint32_t* words, uint32_t limit, int64_t count, float* x);
+// Zeroes what `mask` does not keep; ranks[i] is the rank of x[i] in its row.
+void KeepRanked(const uint32_t* words, const uint32_t* ranks, const RankedMask& mask, int64_t count, float* x);
+// Zeroes x[i] where mask[i] is 0.
+void KeepWhereNonzero(const float* mask, int64_t count, float* x);
+// x[i] /= its probability in `mask`.
+void DivideByProbability(const uint32_t* ranks, const RankedMask& mask, int64_t count, float* x);
 
 // Elects a sign for each element, + where the sum of the `sources` blocks of x is not negative, and
 // sums what agrees with it: sum[i] of the agreeing x[s][i], weight_sum[i] of their weights (1 where
@@ -42,11 +57,28 @@ void KeepMasked(const uint32_t* words, uint32_t limit, int64_t count, float* x);
 void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count, float* sum,
                  float* weight_sum);
 
+// sce: elects signs as above over task vectors x, and averages what agrees with its weights:
+// out[i] = sum_s w_s x[s][i] / max(sum_s w_s, 1e-6) over the agreeing sources. `weight_sum` is scratch.
+void AverageAgreeing(float* const* x, const float* weights, int sources, int64_t count, float* out, float* weight_sum);
+
+// out[i] = the (biased) variance of x[0][i] ... x[sources - 1][i], computed in fp64.
+void Variance(const float* const* x, int sources, int64_t count, float* out);
+
+// ram: out = base + the sum over the task vectors of sources x, elements of magnitude above `epsilon` only, each times
+// own_factors[s] where no other source has one, divided by the number of sources that have one else.
+void SumOwnAndShared(const float* base, float* const* x, const float* own_factors, int sources, float epsilon, int64_t count,
+                     float* out);
+
+// nearswap: out = v x + (1 - v) base, v = clamp(t / max(|base - x|, 1e-6), 0, 1).
+void SwapNear(const float* base, const float* x, float t, int64_t count, float* out);
+
 // Eight interleaved fp64 sums: element i adds to lane i % 8, so that blocks (of multiples of 8) do
 // not change the order.
 using L1Lanes = std::array<double, 8>;
 // Adds |x[i]|.
 void AddL1(const float* x, int64_t count, L1Lanes& lanes);
+// Adds x[i]^2.
+void AddSquares(const float* x, int64_t count, L1Lanes& lanes);
 double Total(const L1Lanes& lanes);
 
 }  // namespace merganser

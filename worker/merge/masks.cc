@@ -68,4 +68,12 @@ MaskRule MaskRule::For(double density) {
   return {Kind::kSome, static_cast<uint32_t>(kept - 1)};
 }
 
+RankedMask RankedMask::For(double density, double epsilon, int64_t row, bool rescale) {
+  if (density >= 1) return {MaskRule::Kind::kAll};
+  if (density <= 0) return {MaskRule::Kind::kNone};
+  if (row < 2) return {MaskRule::Kind::kSome, static_cast<float>(density), 0, rescale};
+  return {MaskRule::Kind::kSome, static_cast<float>(density - epsilon),
+          static_cast<float>(2 * epsilon / static_cast<double>(row - 1)), rescale};
+}
+
 }  // namespace merganser

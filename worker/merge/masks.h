@@ -35,6 +35,19 @@ struct MaskRule {
   static MaskRule For(double density);
 };
 
+// Keeps an element of rank r (0: the smallest magnitude of its row) of a row of n with probability low + r * step: if the
+// upper 24 bits of its word, as a fraction of 2^24, are below that in fp32.
+struct RankedMask {
+  MaskRule::Kind kind = MaskRule::Kind::kAll;
+  float low = 0;
+  float step = 0;
+  bool rescale = false;  // divide what is kept by its probability
+
+  // Probabilities from density - epsilon to density + epsilon (density for a row of one). All at density 1, none at 0.
+  static RankedMask For(double density, double epsilon, int64_t row, bool rescale);
+  float Probability(uint32_t rank) const { return low + static_cast<float>(rank) * step; }
+};
+
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_MERGE_MASKS_H_

@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
-#include "common/domain/job_spec.h"
 #include "common/domain/limits.h"
+#include "common/domain/merge_method_spec.h"
 
 namespace merganser {
 namespace {
@@ -20,31 +20,34 @@ absl::Status Bad(absl::string_view where, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
 }
 
-absl::Status CheckNames(const std::map<std::string, double>& given,
-                        const std::vector<std::string>& known, absl::string_view where,
-                        absl::string_view method) {
+// Checks `given` against the method's parameters of `scope`, and adds the defaults.
+absl::StatusOr<std::map<std::string, double, std::less<>>> Complete(
+    const std::map<std::string, double>& given, const MethodSpec& method,
+    MethodParameter::Scope scope, absl::string_view where) {
   for (const auto& [name, value] : given) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return Bad(where, absl::StrCat(method, " has no parameter '", name, "' here",
-                                     DidYouMean(name, known)));
+    const MethodParameter* parameter = method.Find(name);
+    if (parameter == nullptr || parameter->scope != scope) {
+      return Bad(where, absl::StrCat(method.name, " has no parameter '", name, "' here",
+                                     DidYouMean(name, method.ParameterNames(scope))));
     }
-    // Weights are used as fp32; what overflows it would only show up as infinite results.
-    if (!std::isfinite(static_cast<float>(value)))
-      return Bad(where, absl::StrCat(name, " ", value, " is not finite"));
+    const absl::Status valid = CheckValue(*parameter, value);
+    if (!valid.ok()) return Annotate(valid, where);
   }
-  return absl::OkStatus();
+  std::map<std::string, double, std::less<>> all(given.begin(), given.end());
+  for (const MethodParameter& parameter : method.parameters) {
+    if (parameter.scope != scope || all.contains(parameter.name)) continue;
+    if (!parameter.otherwise) {
+      return Bad(where, absl::StrCat(method.name, " needs parameter '", parameter.name, "'"));
+    }
+    all[parameter.name] = *parameter.otherwise;
+  }
+  return all;
 }
 
-double Get(const std::map<std::string, double>& given, const std::string& name, double otherwise) {
-  const auto it = given.find(name);
-  return it == given.end() ? otherwise : it->second;
-}
-
-absl::Status CheckSwitch(const std::map<std::string, double>& given, const std::string& name,
-                         absl::string_view where) {
-  const double value = Get(given, name, 0);
-  if (value == 0 || value == 1) return absl::OkStatus();
-  return Bad(where, absl::StrCat(name, " ", value, " is neither 0 nor 1"));
+double Get(const std::map<std::string, double, std::less<>>& values, const std::string& name,
+           double otherwise) {
+  const auto it = values.find(name);
+  return it == values.end() ? otherwise : it->second;
 }
 
 absl::Status CheckDtype(const Recipe& recipe, const ArenaLayout& layout) {
@@ -75,10 +78,9 @@ int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor
 
 absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
                                               const MergeMethod& method) {
+  using Scope = MethodParameter::Scope;
   const GroupSettings& given = stack.settings[group];
-  const MethodSignature* signature = FindMethod(method.name());
-  if (signature == nullptr)
-    return absl::InternalError(absl::StrCat("method '", method.name(), "' has no signature"));
+  const MethodSpec& spec = method.spec();
   const std::string where =
       absl::StrCat("stack '", stack.name, "', group '", given.group.name, "'");
   if (given.source_parameters.size() != stack.sources.size()) {
@@ -88,22 +90,27 @@ absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
   MergeSettings settings;
   double weight_sum = 0;
   for (size_t s = 0; s < stack.sources.size(); ++s) {
-    const std::map<std::string, double>& own = given.source_parameters[s];
     const std::string at = absl::StrCat(where, ", source '", stack.sources[s], "'");
-    MG_RETURN_IF_ERROR(CheckNames(own, signature->source_parameters, at, method.name()));
+    MG_ASSIGN_OR_RETURN(auto own, Complete(given.source_parameters[s], spec, Scope::kSource, at));
     settings.weights.push_back(Get(own, "weight", 1));
     settings.densities.push_back(Get(own, "density", 1));
     weight_sum += static_cast<float>(settings.weights.back());
-    const double density = settings.densities.back();
-    if (density < 0 || density > 1)
-      return Bad(at, absl::StrCat("density ", density, " is not in [0, 1]"));
+    const double density = settings.densities.back(), epsilon = Get(own, "epsilon", 0);
+    if (density > 0 && density < 1 && epsilon > 0 &&
+        (density - epsilon <= 0 || density + epsilon >= 1)) {
+      return Bad(at, absl::StrCat("density ", density, " with epsilon ", epsilon,
+                                  ": density - epsilon and density + epsilon must lie in (0, 1)"));
+    }
+    settings.own.push_back(std::move(own));
   }
-  MG_RETURN_IF_ERROR(CheckNames(given.parameters, signature->parameters, where, method.name()));
-  MG_RETURN_IF_ERROR(CheckSwitch(given.parameters, "normalize", where));
-  MG_RETURN_IF_ERROR(CheckSwitch(given.parameters, "rescale", where));
-  settings.lambda = Get(given.parameters, "lambda", 1);
-  settings.normalize = Get(given.parameters, "normalize", method.default_normalize()) != 0;
-  settings.rescale = Get(given.parameters, "rescale", method.default_rescale()) != 0;
+  MG_ASSIGN_OR_RETURN(settings.whole, Complete(given.parameters, spec, Scope::kMethod, where));
+  settings.lambda = Get(settings.whole, "lambda", 1);
+  settings.normalize = Get(settings.whole, "normalize", 0) != 0;
+  settings.rescale = Get(settings.whole, "rescale", 0) != 0;
+  settings.rescale_by_density = Get(settings.whole, "rescale_by_density", 0) != 0;
+  if (settings.rescale_by_density && stack.arithmetic == Arithmetic::kMergekit) {
+    return Bad(where, "rescale_by_density is not known to mergekit, whose arithmetic the stack asks for");
+  }
   if (settings.normalize && method.divides_by_weight_sum() && static_cast<float>(weight_sum) == 0) {
     return Bad(where, "the weights sum to 0, and normalize divides by their sum");
   }
@@ -136,6 +143,7 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   }
   plan.sources_ = std::move(sources);
   plan.mask_seed_ = recipe.mask_seed;
+  plan.arithmetic_ = stack.arithmetic;
   if (stack.method.empty()) {
     if (stack.sources.size() != 1 || !stack.base.empty()) {
       return Bad(where,
@@ -144,20 +152,22 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
     return plan;
   }
   plan.method_ = FindMergeMethod(stack.method);
-  const MethodSignature* signature = FindMethod(stack.method);
-  if (plan.method_ == nullptr || signature == nullptr) {
+  if (plan.method_ == nullptr) {
     std::vector<std::string> known;
     for (const MergeMethod* method : AllMergeMethods()) known.emplace_back(method->name());
     return Bad(where, absl::StrCat("unknown method '", stack.method, "'",
                                    DidYouMean(stack.method, known)));
   }
-  if (signature->needs_base && stack.base.empty())
+  const MethodSpec& spec = plan.method_->spec();
+  if (spec.base == MethodSpec::Base::kRequired && stack.base.empty())
     return Bad(where, absl::StrCat(stack.method, " needs a base"));
-  if (!signature->needs_base && !stack.base.empty()) {
+  if (spec.base == MethodSpec::Base::kNone && !stack.base.empty()) {
     return Bad(where, absl::StrCat(stack.method, " takes no base; name '", stack.base,
                                    "' among the sources"));
   }
-  if (signature->needs_base) {
+  const absl::Status count = spec.CheckSourceCount(static_cast<int>(stack.sources.size()));
+  if (!count.ok()) return Annotate(count, where);
+  if (!stack.base.empty()) {
     const int base = plan.sources_->IndexOf(stack.base);
     if (base < 0) {
       return Bad(where, absl::StrCat("no model '", stack.base, "'",
@@ -182,7 +192,7 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
 
 bool MergePlan::rescales() const {
   return std::any_of(settings_.begin(), settings_.end(),
-                     [](const MergeSettings& s) { return s.rescale; });
+                     [](const MergeSettings& s) { return s.rescale && !s.rescale_by_density; });
 }
 
 }  // namespace merganser

@@ -10,26 +10,17 @@
 #include "common/domain/recipe.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_method.h"
+#include "worker/merge/merge_settings.h"
 #include "worker/merge/merge_sources.h"
 
 namespace merganser {
-
-// Parameters of a method for one group of tensors, defaults filled in.
-struct MergeSettings {
-  std::vector<double> weights;    // per source
-  std::vector<double> densities;  // per source, in [0, 1]
-  double lambda = 1;
-  bool normalize = false;
-  bool rescale = false;
-};
 
 // Index in stack.settings of the first group that the tensor belongs to, or -1. A tensor of a part
 // that recipes do not know belongs to groups without parts and layer bounds.
 int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor_name);
 
-// Checks and completes stack.settings[group]. Defaults: weight 1, density 1, lambda 1; normalize
-// and rescale as in mergekit (merge_method.h). InvalidArgument naming stack, group, parameter,
-// source, value and bound.
+// Checks and completes stack.settings[group] by the method's MethodSpec. InvalidArgument naming
+// stack, group, parameter, source, value and bound.
 absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
                                               const MergeMethod& method);
 
@@ -53,9 +44,10 @@ class MergePlan {
   const std::vector<int>& models() const { return models_; }
   // Settings of layout().tensors()[tensor]. REQUIRES: method() is not null.
   const MergeSettings& settings(int tensor) const { return settings_[group_of_[tensor]]; }
-  // True if any group's settings rescale what they keep.
+  // True if any group's settings rescale what they keep by its norm.
   bool rescales() const;
   uint64_t mask_seed() const { return mask_seed_; }
+  Arithmetic arithmetic() const { return arithmetic_; }
 
  private:
   MergePlan() = default;
@@ -67,6 +59,7 @@ class MergePlan {
   std::vector<MergeSettings> settings_;
   std::vector<int> group_of_;
   uint64_t mask_seed_ = 0;
+  Arithmetic arithmetic_ = Arithmetic::kFp32;
 };
 
 }  // namespace merganser

@@ -23,11 +23,11 @@ absl::string_view HeadHint(absl::string_view tensor) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const MergeSources>> MergeSources::Create(
-    const std::map<std::string, Model>& models, ArenaLayout layout) {
+    const std::map<std::string, Model>& models, ArenaLayout layout, const TensorRoles* roles) {
   if (models.empty()) return absl::InvalidArgumentError("a merge needs at least one model");
   auto sources = std::shared_ptr<MergeSources>(new MergeSources(std::move(layout)));
   const std::vector<ArenaTensor>& wanted = sources->layout_.tensors();
-  for (const ArenaTensor& tensor : wanted) sources->roles_.push_back(RoleOf(tensor.name));
+  for (const ArenaTensor& tensor : wanted) sources->roles_.push_back(roles != nullptr ? roles->Of(tensor.name) : RoleOf(tensor.name));
   const auto& [first_name, first_model] = *models.begin();
   absl::flat_hash_map<absl::string_view, const TensorView*> in_first;
   for (const TensorView& view : first_model.tensors) in_first[view.name] = &view;

@@ -34,9 +34,11 @@ class MergeSources {
   // Every tensor of the layout must be in every model with the layout's shape and a floating-point
   // type, and every tensor of every model in the layout (but for lm_head where the model ties it
   // and the layout has none). InvalidArgument otherwise; the message names the tensor, both models
-  // and both shapes.
+  // and both shapes. `roles` (null: those of RoleOf) may know the layers of other families; it is only
+  // used during the call.
   static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
-      const std::map<std::string, Model>& models, ArenaLayout layout);
+      const std::map<std::string, Model>& models, ArenaLayout layout,
+      const TensorRoles* roles = nullptr);
   static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
       const std::map<std::string, std::shared_ptr<const Checkpoint>>& checkpoints,
       ArenaLayout layout);

@@ -48,19 +48,14 @@ struct Unit {
   std::vector<std::pair<std::string, int>> tensors;  // name and group
 };
 
-std::string UnitFilter(absl::string_view tensor, const TensorRole& role) {
-  if (!role.part.has_value()) return std::string(tensor);
-  switch (*role.part) {
-    case ModelPart::kLayers:
-      return absl::StrCat("model.layers.", role.layer, ".");
-    case ModelPart::kEmbedding:
-      return "model.embed_tokens.";
-    case ModelPart::kNorm:
-      return "model.norm.";
-    case ModelPart::kHead:
-      return "lm_head.";
+// What selects the tensors of one layer, or of one part outside of layers: "model.layers.3.", "model.norm.".
+std::string UnitFilter(const std::string& tensor, const TensorRole& role) {
+  if (!role.part.has_value()) return tensor;
+  if (role.part == ModelPart::kLayers) {
+    const std::string number = absl::StrCat(".", role.layer, ".");
+    return tensor.substr(0, tensor.find(number) + number.size());
   }
-  return std::string(tensor);
+  return tensor.substr(0, tensor.rfind('.') + 1);
 }
 
 // The filters that give every tensor its group, in the order in which mergekit is to try them.
@@ -73,8 +68,9 @@ absl::StatusOr<std::vector<GroupFilter>> GroupFilters(
     const Stack& stack, const std::vector<std::string>& tensor_names) {
   std::vector<Unit> units;
   std::map<std::string, size_t> unit_of;
+  const TensorRoles roles = TensorRoles::Infer(tensor_names);
   for (const std::string& name : tensor_names) {
-    const TensorRole role = RoleOf(name);
+    const TensorRole role = roles.Of(name);
     const int group = GroupOf(stack, role, name);
     if (group < 0) {
       return absl::InvalidArgumentError(
@@ -147,110 +143,263 @@ const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values,
   return nullptr;
 }
 
-absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe,
-                                               const std::vector<std::string>& tensor_names) {
-  if (!recipe.path.empty())
-    return MergekitYaml{std::nullopt, "a path of hops with scales has no form in mergekit"};
-  if (recipe.stacks.empty()) return absl::InvalidArgumentError("the recipe has no stack");
-  if (tensor_names.empty()) return absl::InvalidArgumentError("no tensor names");
-  const Stack& stack = recipe.stacks[0];
-  const auto path_of = [&](const std::string& name) -> std::string {
-    for (const ModelRef& model : recipe.models) {
-      if (model.name == name) return Quoted(model.path);
+namespace {
+
+double Given(const std::map<std::string, double>& values, const std::string& name, double otherwise) {
+  const auto it = values.find(name);
+  return it == values.end() ? otherwise : it->second;
+}
+
+class Writer {
+ public:
+  Writer(const Recipe& recipe, const std::vector<std::string>& tensor_names)
+      : recipe_(recipe), tensor_names_(tensor_names) {}
+
+  absl::StatusOr<MergekitYaml> Write() {
+    if (recipe_.stacks.empty()) return absl::InvalidArgumentError("the recipe has no stack");
+    if (tensor_names_.empty()) return absl::InvalidArgumentError("no tensor names");
+    MG_RETURN_IF_ERROR(CheckModels());
+    std::string reason = Unsayable();
+    if (reason.empty()) reason = ChooseDonor();
+    if (!reason.empty()) return MergekitYaml{std::nullopt, reason};
+    MG_ASSIGN_OR_RETURN(reason, recipe_.path.empty() ? WriteModels() : WriteSlices());
+    if (!reason.empty()) return MergekitYaml{std::nullopt, reason};
+    WriteTokenizer();
+    return MergekitYaml{std::move(yaml_), ""};
+  }
+
+ private:
+  const ModelRef* Find(const std::string& name) const {
+    for (const ModelRef& model : recipe_.models) {
+      if (model.name == name) return &model;
+    }
+    return nullptr;
+  }
+
+  bool IsStack(const std::string& name) const {
+    return std::any_of(recipe_.stacks.begin(), recipe_.stacks.end(), [&](const Stack& s) { return s.name == name; });
+  }
+
+  std::string Reference(const std::string& name) const {
+    const ModelRef& model = *Find(name);
+    return Quoted(model.lora.empty() ? model.path : absl::StrCat(model.path, "+", model.lora));
+  }
+
+  const Stack& first() const { return recipe_.stacks[0]; }
+
+  absl::Status CheckModels() const {
+    std::vector<std::string> used;
+    for (const Stack& stack : recipe_.stacks) {
+      used.insert(used.end(), stack.sources.begin(), stack.sources.end());
+      if (!stack.base.empty()) used.push_back(stack.base);
+      if (stack.method.empty() && stack.sources.size() != 1)
+        return absl::InvalidArgumentError("a stack without a method is a copy of one source");
+    }
+    if (!recipe_.tokenizer_from.empty()) used.push_back(recipe_.tokenizer_from);
+    for (const std::string& name : used) {
+      if (Find(name) == nullptr && !IsStack(name))
+        return absl::InvalidArgumentError(absl::StrCat("the recipe has no model '", name, "'"));
+    }
+    return absl::OkStatus();
+  }
+
+  // Why mergekit has no words for the recipe; "" if it may have.
+  std::string Unsayable() const {
+    for (const Hop& hop : recipe_.path) {
+      if (hop.scale != 1.0) return "a path of hops with scales has no form in mergekit";
+      if (hop.stack < 0 || hop.stack >= static_cast<int>(recipe_.stacks.size()) || !recipe_.stacks[hop.stack].method.empty())
+        return "a path over merged layers is not written as slices";
+    }
+    if (recipe_.path.empty() && !first().layer_offsets.empty())
+      return "layers of other numbers are not written as slices";
+    for (const Stack& stack : recipe_.stacks) {
+      for (const std::string& source : stack.sources) {
+        if (Find(source) == nullptr) return "a merge of a merge has no form in mergekit";
+      }
+      if (!stack.base.empty() && Find(stack.base) == nullptr) return "a merge of a merge has no form in mergekit";
+    }
+    if (recipe_.path.empty()) {
+      for (const std::string* from : {&recipe_.embedding_from, &recipe_.head_from}) {
+        if (!from->empty() && *from != first().name) return "an embedding or head of another stack has no form in mergekit";
+      }
+    }
+    if (!recipe_.vocabulary_from.empty()) return "vocabulary_from has no form in mergekit; a tokenizer block has";
+    if (!recipe_.head.empty()) return "mergekit does not choose between tied and untied heads";
+    if (!recipe_.config_from.empty() && recipe_.config_from != recipe_.tokenizer_from)
+      return "a config of another model than the tokenizer's has no form in mergekit";
+    for (const ModelRef& model : recipe_.models) {
+      if (!model.rename.empty()) return "mergekit does not rename tensors";
+      if (absl::StrContains(model.path, "+") || absl::StrContains(model.lora, "+"))
+        return absl::StrCat("the path '", model.path, "' holds a '+', which mergekit takes for an adapter");
     }
     return "";
-  };
-  std::vector<std::string> used = stack.sources;
-  if (!stack.base.empty()) used.push_back(stack.base);
-  if (!recipe.tokenizer_from.empty()) used.push_back(recipe.tokenizer_from);
-  for (const std::string& name : used) {
-    if (path_of(name).empty())
-      return absl::InvalidArgumentError(absl::StrCat("the recipe has no model '", name, "'"));
   }
+
   // mergekit copies the tokenizer of its base_model.
-  std::string donor = stack.base;
-  const bool donor_is_source = std::find(stack.sources.begin(), stack.sources.end(),
-                                         recipe.tokenizer_from) != stack.sources.end();
-  if (donor.empty())
-    donor = donor_is_source ? recipe.tokenizer_from : stack.sources.empty() ? "" : stack.sources[0];
-  const bool other_tokenizer = !recipe.tokenizer_from.empty() && recipe.tokenizer_from != donor;
-  if (other_tokenizer && !donor_is_source) {
-    return MergekitYaml{
-        std::nullopt,
-        absl::StrCat("the tokenizer comes from '", recipe.tokenizer_from,
-                     "', which is not merged; mergekit takes it from a merged model only")};
+  std::string ChooseDonor() {
+    const Stack& stack = recipe_.stacks[recipe_.path.empty() ? 0 : recipe_.path[0].stack];
+    const std::string& wanted = recipe_.tokenizer_from;
+    bool merged = false;
+    for (const Stack& one : recipe_.stacks)
+      merged |= std::find(one.sources.begin(), one.sources.end(), wanted) != one.sources.end();
+    donor_ = stack.base;
+    if (donor_.empty()) donor_ = merged ? wanted : stack.sources.empty() ? "" : stack.sources[0];
+    other_tokenizer_ = !wanted.empty() && wanted != donor_;
+    if (other_tokenizer_ && !merged) {
+      return absl::StrCat("the tokenizer comes from '", wanted,
+                          "', which is not merged; mergekit takes it from a merged model only");
+    }
+    return "";
   }
 
-  const std::string dtypes = absl::StrCat("dtype: float32\nout_dtype: ", recipe.dtype, "\n");
-  const std::string tokenizer =
-      other_tokenizer ? absl::StrCat("tokenizer_source: ", path_of(recipe.tokenizer_from), "\n")
-                      : "";
-  if (stack.method.empty()) {
-    if (stack.sources.size() != 1)
-      return absl::InvalidArgumentError("a stack without a method is a copy of one source");
-    return MergekitYaml{absl::StrCat("merge_method: passthrough\n", dtypes,
-                                     "models:\n  - model: ", path_of(stack.sources[0]), "\n"),
-                        ""};
+  // mergekit computes in `dtype`.
+  std::string Types() const {
+    if (first().arithmetic == Arithmetic::kMergekit) return absl::StrCat("dtype: ", recipe_.dtype, "\n");
+    return absl::StrCat("dtype: float32\nout_dtype: ", recipe_.dtype, "\n");
   }
-  const MergeMethod* method = FindMergeMethod(stack.method);
-  const MethodSignature* signature = FindMethod(stack.method);
-  if (method == nullptr || signature == nullptr) {
-    std::vector<std::string> known;
-    for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
-    return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': unknown method '",
-                                                   stack.method, "'",
-                                                   DidYouMean(stack.method, known)));
-  }
-  std::vector<MergeSettings> settings;
-  for (size_t g = 0; g < stack.settings.size(); ++g) {
-    MG_ASSIGN_OR_RETURN(MergeSettings one, ResolveSettings(stack, static_cast<int>(g), *method));
-    settings.push_back(std::move(one));
-  }
-  MG_ASSIGN_OR_RETURN(const std::vector<GroupFilter> filters, GroupFilters(stack, tensor_names));
-  // Substrings may catch more than they are meant to (a vision tower with layers of the same
-  // names).
-  const std::vector<FilteredValue> groups = GroupNumbers(filters);
-  for (const std::string& name : tensor_names) {
-    const FilteredValue* match = FirstMatch(groups, name);
-    if (match == nullptr || match->value != GroupOf(stack, RoleOf(name), name)) {
-      return MergekitYaml{std::nullopt,
-                          absl::StrCat("no list of filters selects tensor '", name, "' alone")};
-    }
-  }
-  const auto takes = [](const std::vector<std::string>& names, absl::string_view name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
 
-  std::string yaml;
-  if (method->statistic() == MergeMethod::Statistic::kRandomMask) {
-    yaml = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
+  static bool IsGiven(const Stack& stack, const std::string& parameter) {
+    return std::any_of(stack.settings.begin(), stack.settings.end(), [&](const GroupSettings& group) {
+      return group.parameters.count(parameter) > 0 ||
+             std::any_of(group.source_parameters.begin(), group.source_parameters.end(),
+                         [&](const auto& own) { return own.count(parameter) > 0; });
+    });
   }
-  absl::StrAppend(&yaml, "merge_method: ", stack.method, "\nbase_model: ", path_of(donor), "\n",
-                  dtypes, tokenizer, "models:\n");
-  for (size_t s = 0; s < stack.sources.size(); ++s) {
-    absl::StrAppend(&yaml, "  - model: ", path_of(stack.sources[s]), "\n    parameters:\n");
-    AppendParameter("      ", "weight", false,
-                    Values(filters, [&](int g) { return settings[g].weights[s]; }), yaml);
-    if (takes(signature->source_parameters, "density")) {
-      AppendParameter("      ", "density", false,
-                      Values(filters, [&](int g) { return settings[g].densities[s]; }), yaml);
+
+  absl::StatusOr<std::string> WriteModels() {
+    const Stack& stack = first();
+    if (stack.method.empty()) {
+      absl::StrAppend(&yaml_, "merge_method: passthrough\n", Types(), "models:\n  - model: ", Reference(stack.sources[0]), "\n");
+      return "";
     }
+    const MergeMethod* method = FindMergeMethod(stack.method);
+    if (method == nullptr) {
+      std::vector<std::string> known;
+      for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
+      return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': unknown method '",
+                                                     stack.method, "'",
+                                                     DidYouMean(stack.method, known)));
+    }
+    for (size_t g = 0; g < stack.settings.size(); ++g)
+      MG_RETURN_IF_ERROR(ResolveSettings(stack, static_cast<int>(g), *method).status());
+    const MethodSpec& spec = method->spec();
+    for (const MethodParameter& parameter : spec.parameters) {
+      if (!parameter.in_mergekit && IsGiven(stack, parameter.name))
+        return absl::StrCat(spec.name, " of mergekit has no parameter '", parameter.name, "'");
+    }
+    MG_ASSIGN_OR_RETURN(const std::vector<GroupFilter> filters, GroupFilters(stack, tensor_names_));
+    // Substrings may catch more than they are meant to (a vision tower with layers of the same
+    // names).
+    const std::vector<FilteredValue> groups = GroupNumbers(filters);
+    const TensorRoles roles = TensorRoles::Infer(tensor_names_);
+    for (const std::string& name : tensor_names_) {
+      const FilteredValue* match = FirstMatch(groups, name);
+      if (match == nullptr || match->value != GroupOf(stack, roles.Of(name), name))
+        return absl::StrCat("no list of filters selects tensor '", name, "' alone");
+    }
+    if (method->random() && stack.arithmetic == Arithmetic::kMergekit) {
+      absl::StrAppend(&yaml_, "# The weights of this recipe are those of mergekit run with --random-seed ", recipe_.mask_seed, ".\n");
+    } else if (method->random()) {
+      yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
+    }
+    absl::StrAppend(&yaml_, "merge_method: ", stack.method, "\n");
+    // Without a base of its own the donor of config and tokenizer is named there; but not where a base would change the merge.
+    if (stack.base.empty() && spec.base == MethodSpec::Base::kOptional) {
+      other_tokenizer_ = true;
+    } else {
+      absl::StrAppend(&yaml_, "base_model: ", Reference(donor_), "\n");
+    }
+    absl::StrAppend(&yaml_, Types(), "models:\n");
+    for (size_t s = 0; s < stack.sources.size(); ++s) {
+      absl::StrAppend(&yaml_, "  - model: ", Reference(stack.sources[s]), "\n");
+      std::string parameters;
+      for (const MethodParameter& parameter : spec.parameters) {
+        if (parameter.scope != MethodParameter::Scope::kSource || !parameter.in_mergekit) continue;
+        AppendParameter("      ", parameter.name, parameter.kind == MethodParameter::Kind::kSwitch, Values(filters, [&](int g) {
+                          return Given(stack.settings[g].source_parameters[s], parameter.name, parameter.otherwise.value_or(0));
+                        }), parameters);
+      }
+      if (!parameters.empty()) absl::StrAppend(&yaml_, "    parameters:\n", parameters);
+    }
+    std::string shared;
+    for (const MethodParameter& parameter : spec.parameters) {
+      if (parameter.scope != MethodParameter::Scope::kMethod || !parameter.in_mergekit) continue;
+      AppendParameter("  ", parameter.name, parameter.kind == MethodParameter::Kind::kSwitch, Values(filters, [&](int g) {
+                        return Given(stack.settings[g].parameters, parameter.name, parameter.otherwise.value_or(0));
+                      }), shared);
+    }
+    if (!shared.empty()) absl::StrAppend(&yaml_, "parameters:\n", shared);
+    return "";
   }
-  std::string shared;
-  if (takes(signature->parameters, "lambda")) {
-    AppendParameter("  ", "lambda", false,
-                    Values(filters, [&](int g) { return settings[g].lambda; }), shared);
+
+  // Runs of consecutive layers of copies.
+  absl::StatusOr<std::string> WriteSlices() {
+    const auto named = [&](const std::string& name) {
+      for (const Stack& stack : recipe_.stacks) {
+        if (stack.name == name) return stack.sources[0];
+      }
+      return first().sources[0];
+    };
+    const std::string embedding = named(recipe_.embedding_from), head = named(recipe_.head_from);
+    const auto source_of = [&](const Hop& hop) { return recipe_.stacks[hop.stack].sources[0]; };
+    if (source_of(recipe_.path.front()) != embedding)
+      return "mergekit takes the embedding from the model of the first layer";
+    // The donor of config and tokenizer has to be named: it is not always the first.
+    absl::StrAppend(&yaml_, "merge_method: passthrough\n", "base_model: ", Reference(donor_), "\n", Types(), "slices:\n");
+    const auto slice = [&](const std::string& model, int begin, int end) {
+      absl::StrAppend(&yaml_, "  - sources:\n      - model: ", Reference(model), "\n        layer_range: [", begin, ", ", end, "]\n");
+    };
+    for (size_t i = 0; i < recipe_.path.size();) {
+      const Hop& begin = recipe_.path[i];
+      size_t end = i + 1;
+      while (end < recipe_.path.size() && recipe_.path[end].stack == begin.stack &&
+             recipe_.path[end].layer == begin.layer + static_cast<int>(end - i))
+        ++end;
+      slice(source_of(begin), begin.layer, begin.layer + static_cast<int>(end - i));
+      i = end;
+    }
+    // A last slice of no layers names the head's model.
+    if (source_of(recipe_.path.back()) != head) slice(head, 0, 0);
+    return "";
   }
-  if (takes(signature->parameters, "normalize")) {
-    AppendParameter("  ", "normalize", true,
-                    Values(filters, [&](int g) { return double(settings[g].normalize); }), shared);
+
+  void WriteTokenizer() {
+    const TokenizerSpec& spec = recipe_.tokenizer;
+    if (spec.source.empty()) {
+      if (other_tokenizer_) absl::StrAppend(&yaml_, "tokenizer_source: ", Reference(recipe_.tokenizer_from), "\n");
+    } else {
+      absl::StrAppend(&yaml_, "tokenizer:\n  source: ", spec.source == "union" ? "union" : Reference(spec.source), "\n");
+      if (!spec.tokens.empty()) absl::StrAppend(&yaml_, "  tokens:\n");
+      for (const TokenRule& rule : spec.tokens) {
+        absl::StrAppend(&yaml_, "    ", Quoted(rule.token), ":\n      source: ");
+        if (rule.zero) {
+          yaml_ += "{kind: zero}";
+        } else if (rule.token_id >= 0) {
+          absl::StrAppend(&yaml_, "{kind: model_token, model: ", Reference(rule.model), ", token_id: ", rule.token_id, "}");
+        } else if (!rule.model_token.empty()) {
+          absl::StrAppend(&yaml_, "{kind: model_token, model: ", Reference(rule.model), ", token: ", Quoted(rule.model_token), "}");
+        } else {
+          yaml_ += Reference(rule.model);
+        }
+        absl::StrAppend(&yaml_, "\n", rule.force ? "      force: true\n" : "");
+      }
+      if (spec.pad_to_multiple_of > 0) absl::StrAppend(&yaml_, "  pad_to_multiple_of: ", spec.pad_to_multiple_of, "\n");
+    }
+    if (!recipe_.chat_template.empty()) absl::StrAppend(&yaml_, "chat_template: ", Quoted(recipe_.chat_template), "\n");
   }
-  if (takes(signature->parameters, "rescale")) {
-    AppendParameter("  ", "rescale", true,
-                    Values(filters, [&](int g) { return double(settings[g].rescale); }), shared);
-  }
-  if (!shared.empty()) absl::StrAppend(&yaml, "parameters:\n", shared);
-  return MergekitYaml{yaml, ""};
+
+  const Recipe& recipe_;
+  const std::vector<std::string>& tensor_names_;
+  std::string donor_;             // mergekit's base_model
+  bool other_tokenizer_ = false;  // than the donor's
+  std::string yaml_;
+};
+
+}  // namespace
+
+absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe,
+                                               const std::vector<std::string>& tensor_names) {
+  return Writer(recipe, tensor_names).Write();
 }
 
 }  // namespace merganser

@@ -17,8 +17,8 @@ struct MergekitYaml {
   std::string reason;               // ... because of this
 };
 
-// recipe.stacks[0] as a mergekit (>= 0.1.4) configuration: whole models, with parameters by
-// `filter` where groups differ. A filter is a whole layer ("model.layers.3."), a part
+// The recipe as a mergekit (>= 0.1.4) configuration: recipe.stacks[0] as whole models, with parameters
+// by `filter` where groups differ; or a path of copied layers as slices. A filter is a whole layer ("model.layers.3."), a part
 // ("model.embed_tokens.") or a tensor's name, never the group's own substring, because mergekit
 // takes the first match and knows no layer bounds. `dtype: float32` with `out_dtype` makes mergekit
 // compute as we do; DARE's random masks are mergekit's own (a comment in the YAML says so), so

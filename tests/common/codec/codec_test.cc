@@ -17,10 +17,21 @@ Recipe FullRecipe() {
   settings.source_parameters = {{{"weight", 0.1 + 0.2}, {"density", 0.5}}};
   settings.parameters = {{"lambda", 1.25}};
   recipe.stacks = {{"merge", "ties", "base", {"ja"}, {settings}}, {"ja", "", "", {"ja"}, {}}};
+  recipe.stacks[0].arithmetic = Arithmetic::kMergekit;
   recipe.path = {{0, 1, 1.0}, {1, 0, 0.75}};
   recipe.tokenizer_from = "ja";
   recipe.dtype = "float16";
   recipe.mask_seed = ~0ull;
+  recipe.models[1].lora = "org/lora";
+  recipe.models[1].rename = {{"", "language_model."}};
+  recipe.stacks[0].layer_offsets = {{"ja", -2}};
+  recipe.embedding_from = "ja";
+  recipe.head_from = "merge";
+  recipe.config_from = "base";
+  recipe.head = "untied";
+  recipe.vocabulary_from = "ja";
+  recipe.tokenizer = {"union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}}, 64};
+  recipe.chat_template = "auto";
   return recipe;
 }
 
@@ -119,6 +130,15 @@ TEST(CodecTest, UnknownWordsListTheKnownOnes) {
   recipe.mutable_stacks(0)->mutable_settings(0)->mutable_group()->set_parts(0, "layer");
   EXPECT_THAT(std::string(FromProto(recipe).status().message()),
               HasSubstr("stacks[0].settings[0].group.parts: unknown part 'layer'; did you mean 'layers'?"));
+}
+
+TEST(CodecTest, AnUnknownArithmeticIsNamed) {
+  v1::Recipe recipe = ToProto(FullRecipe());
+  recipe.mutable_stacks(0)->set_arithmetic("bf16");
+  EXPECT_EQ(FromProto(recipe).status().message(),
+            "stacks[0].arithmetic: 'bf16' is neither 'fp32' nor 'mergekit'");
+  recipe.mutable_stacks(0)->set_arithmetic("fp32");
+  EXPECT_EQ(FromProto(recipe)->stacks[0].arithmetic, Arithmetic::kFp32);
 }
 
 TEST(CodecTest, MistakesInAJobNameTheField) {

@@ -36,12 +36,12 @@ void ExpectCutsLikeSorting(const Values& base, const Values& source) {
   const int64_t n = static_cast<int64_t>(d.size());
   const MagnitudeIndex order = MagnitudeIndex::BuildOrder(View(base), View(source));
   const MagnitudeIndex histogram = MagnitudeIndex::BuildHistogram(View(base), View(source));
-  std::vector<uint64_t> counters(MagnitudeIndex::kCounters);
+  MagnitudeIndex::Scratch scratch;
   for (const int64_t kept : {int64_t{0}, int64_t{1}, int64_t{2}, n / 10, n / 3, n / 2, n - 1, n}) {
     const Values want = TrimBySorting(d, kept);
     for (const MagnitudeIndex* index : {&order, &histogram}) {
       Values trimmed = d;
-      Trim(index->Cut(kept, counters.data()), 0, n, trimmed.data());
+      Trim(index->Cut(kept, scratch), 0, n, trimmed.data());
       EXPECT_EQ(trimmed, want) << "kept " << kept << (index == &order ? ", order" : ", histogram");
     }
   }
@@ -71,6 +71,40 @@ TEST(MagnitudeIndexTest, MagnitudesOfEveryExponent) {
   for (uint32_t bits = 1; bits < 0x7f800000u; bits += 0x40321u)
     source.push_back(std::bit_cast<float>(bits));
   ExpectCutsLikeSorting(Values(source.size(), 0.0f), source);
+}
+
+TEST(MagnitudeIndexTest, ABinOfVeryManyElementsIsCountedRatherThanSorted) {
+  // More than a million magnitudes within one bin, some of them equal.
+  const int64_t n = 1'300'000;
+  const Values base(n, 0.0f);
+  Values source(n);
+  for (int64_t i = 0; i < n; ++i) {
+    source[i] = std::bit_cast<float>(0x3f800000u + static_cast<uint32_t>(i * 7919 % 30'000));
+  }
+  const MagnitudeIndex order = MagnitudeIndex::BuildOrder(View(base), View(source));
+  const MagnitudeIndex histogram = MagnitudeIndex::BuildHistogram(View(base), View(source));
+  MagnitudeIndex::Scratch scratch;
+  for (const int64_t kept : {int64_t{1}, n / 3, n - 1}) {
+    Values with_order = source, with_histogram = source;
+    Trim(order.Cut(kept, scratch), 0, n, with_order.data());
+    Trim(histogram.Cut(kept, scratch), 0, n, with_histogram.data());
+    EXPECT_EQ(with_order, with_histogram) << kept;
+    EXPECT_EQ(n - std::count(with_order.begin(), with_order.end(), 0.0f), kept);
+  }
+}
+
+TEST(MagnitudeIndexTest, ValueOfIsTheMagnitudeAtThatPlaceOfTheRanking) {
+  const Values base(9, 0.0f), source = {0, -5, 3, 3, 0.5f, -3, 0, 8, 1};
+  const Values want = {8, 5, 3, 3, 3, 1, 0.5f, 0, 0};
+  MagnitudeIndex::Scratch scratch;
+  for (const MagnitudeIndex& index : {MagnitudeIndex::BuildOrder(View(base), View(source)),
+                                      MagnitudeIndex::BuildHistogram(View(base), View(source))}) {
+    EXPECT_EQ(index.count(), 9);
+    EXPECT_EQ(index.nonzero(), 7);
+    for (int kept = 1; kept <= 9; ++kept) {
+      EXPECT_EQ(std::bit_cast<float>(index.ValueOf(kept, scratch)), want[kept - 1]) << kept;
+    }
+  }
 }
 
 TEST(MagnitudeIndexTest, KeptCountTruncatesAndKeepsAtLeastOne) {

@@ -73,10 +73,15 @@ TEST(MaterializerTest, OneMaterializerServesPlansOfEveryMethodInAnyOrder) {
   auto arena = *Arena::Create(sources->layout());
   for (int round = 0; round < 2; ++round) {
     for (const std::string method :
-         {"dare_ties", "ties", "task_arithmetic", "dare_linear", "ties"}) {
-      std::map<std::string, double> own = {{"weight", 0.7}};
-      if (method != "task_arithmetic") own["density"] = 0.4 + 0.1 * round;
-      const Recipe recipe = OneGroup(method, "base", {"ja"}, {own});
+         {"dare_ties", "ties", "task_arithmetic", "della", "slerp", "breadcrumbs", "ramplus_tl", "dare_linear",
+          "arcee_fusion", "sce", "ties"}) {
+      const MethodSpec& spec = FindMergeMethod(method)->spec();
+      std::map<std::string, double> own, whole;
+      if (spec.Find("weight") != nullptr) own["weight"] = 0.7;
+      if (spec.Find("density") != nullptr) own["density"] = 0.4 + 0.1 * round;
+      if (spec.Find("t") != nullptr) whole["t"] = 0.2 + 0.1 * round;
+      if (method == "ramplus_tl") whole["epsilon"] = 0.05 + 0.1 * round;
+      const Recipe recipe = OneGroup(method, "base", {"ja"}, {own}, whole);
       ASSERT_TRUE(shared->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena).ok());
       EXPECT_EQ(ArenaValues(*arena, 0), (*MergeAll(recipe, sources))[0]) << method;
     }
@@ -115,6 +120,80 @@ TEST(MaterializerTest, DareRescalesToTheL1NormOfTheWholeTaskVector) {
   }
   EXPECT_NEAR(kept / whole, 1, 1e-6);
   EXPECT_NEAR(static_cast<double>(zeros) / n, 0.8, 0.004);  // four sigma
+}
+
+TEST(MaterializerTest, DareByDensityDividesWhatItKeeps) {
+  const int64_t n = 9'000;
+  const auto sources = TwoModels(Values(n, 0.0f), Gaussian(n, 2));
+  const std::map<std::string, double> own = {{"weight", 1}, {"density", 0.25}};
+  const Values plain =
+      (*MergeAll(OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale", 0}}), sources))[0];
+  const Values merged = (*MergeAll(
+      OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
+  for (int64_t i = 0; i < n; ++i) ASSERT_EQ(merged[i], 4 * plain[i]) << i;
+}
+
+TEST(MaterializerTest, DellaByDensityDividesEachElementByItsOwnProbability) {
+  const int64_t n = 101;  // one row
+  Values source(n);
+  for (int64_t i = 0; i < n; ++i) source[i] = static_cast<float>(i + 1);  // its own rank
+  const auto sources = TwoModels(Values(n, 0.0f), source);
+  const std::map<std::string, double> own = {{"weight", 1}, {"density", 0.5}, {"epsilon", 0.2}};
+  const Values merged = (*MergeAll(
+      OneGroup("della_linear", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
+  int kept = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (merged[i] == 0) continue;
+    ++kept;
+    EXPECT_NEAR(merged[i], source[i] / (0.3 + 0.4 * static_cast<double>(i) / 100), 1e-4 * source[i]);
+  }
+  EXPECT_GT(kept, 30);
+  EXPECT_LT(kept, 70);
+}
+
+TEST(MaterializerTest, DellaKeepsLargeElementsMoreOften) {
+  const int64_t n = 200'000;
+  Values source(n);
+  for (int64_t i = 0; i < n; ++i) source[i] = 1 + static_cast<float>(i) / static_cast<float>(n);
+  const auto sources = TwoModels(Values(n, 0.0f), source);
+  const Recipe recipe = OneGroup("della", "base", {"ja"}, {{{"density", 0.5}, {"epsilon", 0.4}}});
+  const Values merged = (*MergeAll(recipe, sources))[0];
+  const auto kept = [&](int64_t from) {
+    return n / 10 - std::count(merged.begin() + from, merged.begin() + from + n / 10, 0.0f);
+  };
+  // Probabilities run from 0.1 to 0.9: 0.14 and 0.86 over the first and the last tenth; five sigma.
+  EXPECT_NEAR(static_cast<double>(kept(0)) / (n / 10), 0.14, 0.0123);
+  EXPECT_NEAR(static_cast<double>(kept(n - n / 10)) / (n / 10), 0.86, 0.0123);
+}
+
+TEST(MaterializerTest, SourcesWithoutAMiddleOnTheSphereAreAnError) {
+  const std::vector<NamedTensor> a = {Norm({1, 0})}, b = {Norm({-0.5f, 0.8660254f})},
+                                 c = {Norm({-0.5f, -0.8660254f})};
+  const auto sources = *MergeSources::Create({{"a", MakeModel(a, DType::kF32)},
+                                              {"b", MakeModel(b, DType::kF32)},
+                                              {"c", MakeModel(c, DType::kF32)}},
+                                             MakeLayout(a, DType::kF32));
+  const auto merged =
+      MergeAll(OneGroup("multislerp", "", {"a", "b", "c"}, {{}, {}, {}}, {{"eps", 1e-6}}), sources);
+  EXPECT_EQ(merged.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(merged.status().message(),
+            "tensor 'model.norm.weight': the weighted directions of the sources cancel out, so "
+            "multislerp has no middle");
+}
+
+TEST(MaterializerTest, MergekitsArithmeticRefusesWhatMergekitRefuses) {
+  const NamedTensor column{"lm_head.weight", {3, 1}, {1, 2, 3}}, other{"lm_head.weight", {3, 1}, {2, 2, 5}};
+  const auto sources =
+      *MergeSources::Create({{"base", MakeModel({column}, DType::kF32)}, {"ja", MakeModel({other}, DType::kF32)}},
+                            MakeLayout({column}, DType::kF32));
+  Recipe recipe = OneGroup("della", "base", {"ja"}, {{{"density", 0.5}}});
+  EXPECT_TRUE(MergeAll(recipe, sources).ok());  // a row of one has its density as its probability
+  recipe.stacks[0].arithmetic = Arithmetic::kMergekit;
+  EXPECT_EQ(MergeAll(recipe, sources).status().message(),
+            "tensor 'lm_head.weight': mergekit's della cannot rank rows of one element");
+  recipe.stacks[0].settings[0].parameters["rescale_by_density"] = 1;
+  EXPECT_THAT(std::string(MergeAll(recipe, sources).status().message()),
+              HasSubstr("rescale_by_density is not known to mergekit"));
 }
 
 TEST(MaterializerTest, EmptyTensorsAndScalarsMerge) {

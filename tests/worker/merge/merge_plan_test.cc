@@ -70,6 +70,50 @@ INSTANTIATE_TEST_SUITE_P(
                 "group 'all', source 'ja': density 1.25 is not in [0, 1]"},
         Refusal{"density_below_0", [](Recipe& r) { Own(r)["density"] = -0.5; },
                 "density -0.5 is not in [0, 1]"},
+        Refusal{"epsilon_beyond_density",
+                [](Recipe& r) {
+                  r.stacks[0].method = "della";
+                  Own(r)["density"] = 0.1;
+                },
+                "source 'ja': density 0.1 with epsilon 0.15: density - epsilon and density + epsilon must "
+                "lie in (0, 1)"},
+        Refusal{"slerp_of_two_sources", [](Recipe& r) { r.stacks[0].method = "slerp"; },
+                "slerp merges its base with exactly 1 source; the stack has 2"},
+        Refusal{"nuslerp_of_one",
+                [](Recipe& r) {
+                  r.stacks[0].method = "nuslerp";
+                  r.stacks[0].sources.pop_back();
+                },
+                "nuslerp merges exactly 2 sources; the stack has 1"},
+        Refusal{"model_stock_of_one",
+                [](Recipe& r) {
+                  r.stacks[0].method = "model_stock";
+                  r.stacks[0].sources.pop_back();
+                },
+                "model_stock merges its base with at least 2 sources; the stack has 1"},
+        Refusal{"missing_t",
+                [](Recipe& r) {
+                  r.stacks[0].method = "nearswap";
+                  r.stacks[0].sources.pop_back();
+                  r.stacks[0].settings[0].source_parameters = {{}};
+                },
+                "group 'all': nearswap needs parameter 't'"},
+        Refusal{"half_an_iteration",
+                [](Recipe& r) {
+                  r.stacks[0].method = "karcher";
+                  r.stacks[0].base = "";
+                  r.stacks[0].settings[0].source_parameters = {{}, {}};
+                  Whole(r)["max_iter"] = 1.5;
+                },
+                "max_iter 1.5 is not a whole number"},
+        Refusal{"negative_tolerance",
+                [](Recipe& r) {
+                  r.stacks[0].method = "karcher";
+                  r.stacks[0].base = "";
+                  r.stacks[0].settings[0].source_parameters = {{}, {}};
+                  Whole(r)["tol"] = -1;
+                },
+                "tol -1 is below 0"},
         Refusal{"nan_weight", [](Recipe& r) { Own(r)["weight"] = std::nan(""); },
                 "source 'ja': weight nan is not finite"},
         Refusal{"weight_beyond_fp32", [](Recipe& r) { Own(r)["weight"] = 1e39; },
@@ -149,9 +193,11 @@ TEST(MergePlanTest, MissingParametersAreMergekitsDefaults) {
     std::string method;
     bool normalize, rescale;
   };
-  for (const Want& want : {Want{"linear", true, false}, Want{"task_arithmetic", false, false},
-                           Want{"ties", true, false}, Want{"dare_linear", false, true},
-                           Want{"dare_ties", false, true}}) {
+  for (const Want& want :
+       {Want{"linear", true, false}, Want{"task_arithmetic", false, false}, Want{"ties", true, false},
+        Want{"dare_linear", false, true}, Want{"dare_ties", false, true},
+        Want{"della_linear", false, true}, Want{"della", true, true},
+        Want{"breadcrumbs", false, false}, Want{"breadcrumbs_ties", false, false}}) {
     const Recipe recipe =
         OneGroup(want.method, want.method == "linear" ? "" : "base", {"ja"}, {{}});
     const auto plan = MergePlan::Build(recipe, recipe.stacks[0], Sources());
@@ -163,6 +209,30 @@ TEST(MergePlanTest, MissingParametersAreMergekitsDefaults) {
     EXPECT_EQ(settings.densities[0], 1);
     EXPECT_EQ(settings.lambda, 1);
   }
+}
+
+TEST(MergePlanTest, EveryParameterOfAMethodHasItsDefault) {
+  const auto resolve = [](const std::string& method, const std::string& base, int sources) {
+    const std::vector<std::string> names = {"ja", "en"};
+    const Recipe recipe = OneGroup(method, base, {names.begin(), names.begin() + sources},
+                                   std::vector<std::map<std::string, double>>(sources));
+    return *ResolveSettings(recipe.stacks[0], 0, *FindMergeMethod(method));
+  };
+  EXPECT_EQ(resolve("breadcrumbs", "base", 2).Get("gamma", 1), 0.01);
+  EXPECT_EQ(resolve("della", "base", 2).Get("epsilon", 0), 0.15);
+  EXPECT_EQ(resolve("della", "base", 1).Get("rescale_by_density"), 0);
+  EXPECT_EQ(resolve("sce", "base", 2).Get("select_topk"), 1);
+  EXPECT_EQ(resolve("nuslerp", "", 2).Get("nuslerp_flatten"), 1);
+  EXPECT_EQ(resolve("nuslerp", "", 2).Get("nuslerp_row_wise"), 0);
+  EXPECT_EQ(resolve("multislerp", "", 2).Get("normalize_weights"), 1);
+  EXPECT_EQ(resolve("multislerp", "", 2).Get("eps"), 1e-8);
+  EXPECT_EQ(resolve("karcher", "", 2).Get("max_iter"), 10);
+  EXPECT_EQ(resolve("karcher", "", 2).Get("tol"), 1e-5);
+  EXPECT_EQ(resolve("model_stock", "base", 2).Get("filter_wise"), 0);
+  EXPECT_EQ(resolve("ram", "base", 2).Get("epsilon"), 1e-5);
+  EXPECT_EQ(resolve("ramplus_tl", "base", 2).Get("r"), 0.1);
+  EXPECT_EQ(resolve("ramplus_tl", "base", 2).Get("alpha"), 0.2);
+  EXPECT_EQ(resolve("passthrough", "", 1).Get("scale", 0), 1);
 }
 
 }  // namespace

@@ -114,13 +114,76 @@ TEST(MergekitYamlTest, ACopyIsAPassthrough) {
             "\"models/ja\"\n");
 }
 
-TEST(MergekitYamlTest, APathCannotBeSaid) {
+TEST(MergekitYamlTest, APathOfCopiesIsSlices) {
+  Recipe recipe;
+  recipe.models = {{"a", "models/a"}, {"b", "models/b", "lora"}};
+  recipe.stacks = {{"a", "", "", {"a"}, {}}, {"b", "", "", {"b"}, {}}};
+  recipe.path = {{0, 0}, {0, 1}, {1, 1}, {1, 2}, {1, 1}};
+  recipe.tokenizer_from = "b";
+  EXPECT_EQ(Yaml(recipe), R"(merge_method: passthrough
+base_model: "models/b+lora"
+dtype: float32
+out_dtype: bfloat16
+slices:
+  - sources:
+      - model: "models/a"
+        layer_range: [0, 2]
+  - sources:
+      - model: "models/b+lora"
+        layer_range: [1, 3]
+  - sources:
+      - model: "models/b+lora"
+        layer_range: [1, 2]
+  - sources:
+      - model: "models/a"
+        layer_range: [0, 0]
+)");
+  recipe.embedding_from = "b";
+  EXPECT_THAT(WriteMergekitYaml(recipe, Names())->reason, HasSubstr("takes the embedding from the model of the first layer"));
+}
+
+TEST(MergekitYamlTest, TheTokenizerBlockIsWritten) {
+  Recipe recipe = OneGroup("linear", "", {"ja", "en"}, {{}, {}});
+  recipe.tokenizer = {"union", {{"<a>", "en", "", -1, false, true}, {"<b>", "", "", -1, true}, {"<c>", "ja", "", 3}, {"<d>", "ja", "<e>"}}, 8};
+  recipe.chat_template = "auto";
+  EXPECT_THAT(Yaml(recipe), HasSubstr(R"(tokenizer:
+  source: union
+  tokens:
+    "<a>":
+      source: "models/en"
+      force: true
+    "<b>":
+      source: {kind: zero}
+    "<c>":
+      source: {kind: model_token, model: "models/ja", token_id: 3}
+    "<d>":
+      source: {kind: model_token, model: "models/ja", token: "<e>"}
+  pad_to_multiple_of: 8
+chat_template: "auto"
+)"));
+}
+
+TEST(MergekitYamlTest, WhatMergekitHasNoWordsForIsSaid) {
+  const auto reason = [](auto change) {
+    Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
+    change(recipe);
+    return WriteMergekitYaml(recipe, Names())->reason;
+  };
+  EXPECT_THAT(reason([](Recipe& r) { r.vocabulary_from = "ja"; }), HasSubstr("vocabulary_from"));
+  EXPECT_THAT(reason([](Recipe& r) { r.head = "tied"; }), HasSubstr("tied and untied heads"));
+  EXPECT_THAT(reason([](Recipe& r) { r.config_from = "ja"; }), HasSubstr("a config of another model"));
+  EXPECT_THAT(reason([](Recipe& r) { r.path = {{0, 0}}; }), HasSubstr("merged layers"));
+  EXPECT_THAT(reason([](Recipe& r) { r.stacks.push_back({"outer", "linear", "", {r.stacks[0].name, "ja"}, {}}); }),
+              HasSubstr("a merge of a merge"));
+}
+
+TEST(MergekitYamlTest, ScalesCannotBeSaid) {
   Recipe recipe = OneGroup("", "", {"ja"}, {{}});
   recipe.path = {{0, 0, 0.5}};
   const auto written = WriteMergekitYaml(recipe, Names());
   ASSERT_TRUE(written.ok());
   EXPECT_FALSE(written->yaml.has_value());
-  EXPECT_THAT(written->reason, HasSubstr("path of hops"));
+  EXPECT_THAT(written->reason, HasSubstr("hops with scales"));
 }
 
 TEST(MergekitYamlTest, ATokenizerOfAModelThatIsNotMergedCannotBeSaid) {

@@ -1,17 +1,47 @@
-#include "worker/merge/methods/linear.h"
-
+// linear: a weighted mean of the sources (Wortsman et al., "Model soups", 2022, arXiv:2203.05482).
+//   y = sum_i w_i x_i / Z,   Z = sum_i w_i if normalize (the default), else 1.
+// Takes no base. Weights may be negative; with normalize their sum must not be 0.
 #include <algorithm>
 
-namespace merganser {
+#include "worker/merge/methods/all_methods.h"
+#include "worker/merge/methods/task_vectors.h"
+#include "worker/merge/multiversion.h"
 
-void Linear::Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const {
-  std::fill(out, out + block.count, 0.0f);
-  float total = 0;
-  for (size_t s = 0; s < terms.sources.size(); ++s) {
-    AddScaled(block.sources[s], terms.sources[s].weight, block.count, out);
-    total += terms.sources[s].weight;
+namespace merganser {
+namespace {
+
+// out = sum_s weights[s] x[s], / divisor if `divide`.
+MG_MULTIVERSION void WeightedMean(const float* const* x, const float* weights, int sources, bool divide, float divisor,
+                                  int64_t count, float* __restrict out) {
+  constexpr int64_t kTile = 256;  // sums stay in the first-level cache
+  for (int64_t at = 0; at < count; at += kTile) {
+    const int64_t n = std::min(kTile, count - at);
+    float* __restrict sum = out + at;
+    for (int64_t i = 0; i < n; ++i) sum[i] = 0;
+    for (int s = 0; s < sources; ++s) {
+      const float* __restrict own = x[s] + at;
+      const float weight = weights[s];
+      for (int64_t i = 0; i < n; ++i) sum[i] += weight * own[i];
+    }
+    if (!divide) continue;
+    for (int64_t i = 0; i < n; ++i) sum[i] /= divisor;
   }
-  if (terms.normalize) Divide(total, block.count, out);
 }
+
+class Linear final : public MergeMethod {
+ public:
+  Linear() : MergeMethod("linear") {}
+  bool divides_by_weight_sum() const override { return true; }
+  void Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const override {
+    const SourceWeights weights(terms);
+    float total = 0;
+    for (const SourceTerm& term : terms.sources) total += term.weight;
+    WeightedMean(block.sources, weights.data(), weights.size(), terms.normalize, total, block.count, out);
+  }
+};
+
+}  // namespace
+
+const MergeMethod* NewLinear() { return new Linear; }
 
 }  // namespace merganser

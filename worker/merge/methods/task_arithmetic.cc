@@ -1,17 +1,28 @@
-#include "worker/merge/methods/task_arithmetic.h"
-
+// task_arithmetic: the base plus weighted task vectors (Ilharco et al., "Editing models with task arithmetic", 2023,
+// arXiv:2212.04089).
+//   y = base + lambda sum_i w_i (x_i - base) / Z,   Z = sum_i w_i if normalize (default off) and |sum_i w_i| >= 1e-8, else 1.
 #include <algorithm>
 
+#include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"
 
 namespace merganser {
+namespace {
 
-void TaskArithmetic::Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const {
-  std::fill(out, out + block.count, 0.0f);
-  for (size_t s = 0; s < terms.sources.size(); ++s) {
-    AddScaledDifference(block.sources[s], block.base, terms.sources[s].weight, block.count, out);
+class TaskArithmetic final : public MergeMethod {
+ public:
+  TaskArithmetic() : MergeMethod("task_arithmetic") {}
+  void Merge(const TensorTerms& terms, const MergeBlock& block, float* out) const override {
+    std::fill(out, out + block.count, 0.0f);
+    for (size_t s = 0; s < terms.sources.size(); ++s) {
+      AddScaledDifference(block.sources[s], block.base, terms.sources[s].weight, block.count, out);
+    }
+    AddPlainSum(terms, block, out);
   }
-  AddPlainSum(terms, block, out);
-}
+};
+
+}  // namespace
+
+const MergeMethod* NewTaskArithmetic() { return new TaskArithmetic; }
 
 }  // namespace merganser

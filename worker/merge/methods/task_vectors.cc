@@ -1,22 +1,92 @@
 #include "worker/merge/methods/task_vectors.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
-namespace merganser {
+#include "worker/merge/multiversion.h"
 
-void WeightedMaskedTaskVector(const SourceTerm& term, const MergeBlock& block, float* x) {
-  if (term.mask_rule.kind == MaskRule::Kind::kNone) {
-    std::fill(x, x + block.count, 0.0f);
+namespace merganser {
+namespace {
+
+// x = trimmed(x - base) * scale * weight, in one pass over the block. `threshold` as in Trim().
+MG_MULTIVERSION void TrimmedDifference(const float* __restrict base, uint32_t threshold, float scale, float weight,
+                                       int64_t count, float* __restrict x) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i] - base[i]);
+    const float kept = std::bit_cast<float>((bits & 0x7fffffffu) >= threshold ? bits : 0u);
+    x[i] = kept * scale * weight;
+  }
+}
+
+// x = masked(x - base) * scale * weight.
+MG_MULTIVERSION void MaskedDifference(const float* __restrict base, const uint32_t* __restrict words, uint32_t limit,
+                                      float scale, float weight, int64_t count, float* __restrict x) {
+  for (int64_t i = 0; i < count; ++i) x[i] = (words[i] <= limit ? x[i] - base[i] : 0.0f) * scale * weight;
+}
+
+}  // namespace
+
+SourceWeights::SourceWeights(const TensorTerms& terms) : size_(static_cast<int>(terms.sources.size())) {
+  for (int s = 0; s < size_; ++s) weights_[s] = terms.sources[s].weight;
+}
+
+void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
+          float* x) {
+  if (term.mask_rule.kind == MaskRule::Kind::kNone || term.ranked.kind == MaskRule::Kind::kNone) {
+    std::fill(x, x + count, 0.0f);
     return;
   }
-  Subtract(block.base, block.count, x);
+  Subtract(base, count, x);
+  if (term.cut != MagnitudeCut{}) Trim(term.cut, first, count, x);
+  if (term.outliers != kNoOutliers) Drop(term.outliers, first, count, x);
   if (term.mask_rule.kind == MaskRule::Kind::kSome) {
-    term.mask.Fill(block.first, block.count, block.words);
-    KeepMasked(block.words, term.mask_rule.limit, block.count, x);
-    if (term.kept_scale != 1) Scale(term.kept_scale, block.count, x);
+    term.mask.Fill(first, count, words);
+    KeepMasked(words, term.mask_rule.limit, count, x);
   }
+  if (term.ranked.kind == MaskRule::Kind::kSome) {
+    term.mask.Fill(first, count, words);
+    KeepRanked(words, ranks, term.ranked, count, x);
+  }
+}
+
+void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source) {
+  float* x = block.sources[source];
+  using Kind = MaskRule::Kind;
+  if (term.mask_rule.kind == Kind::kAll && term.ranked.kind == Kind::kAll && term.outliers == kNoOutliers) {
+    // Elements equal to the threshold stay up to the cut's last index.
+    const int64_t last = term.cut.last_index;
+    const int64_t equal_end = last == INT64_MAX ? block.count : std::clamp<int64_t>(last + 1 - block.first, 0, block.count);
+    TrimmedDifference(block.base, term.cut.threshold, term.kept_scale, term.weight, equal_end, x);
+    TrimmedDifference(block.base + equal_end, term.cut.threshold + 1, term.kept_scale, term.weight, block.count - equal_end,
+                      x + equal_end);
+    return;
+  }
+  if (term.mask_rule.kind == Kind::kSome) {
+    term.mask.Fill(block.first, block.count, block.words);
+    MaskedDifference(block.base, block.words, term.mask_rule.limit, term.kept_scale, term.weight, block.count, x);
+    return;
+  }
+  const uint32_t* ranks = block.ranks != nullptr ? block.ranks[source] : nullptr;
+  Thin(term, block.base, ranks, block.first, block.count, block.words, x);
+  if (term.ranked.kind == MaskRule::Kind::kSome && term.ranked.rescale) {
+    DivideByProbability(ranks, term.ranked, block.count, x);
+  }
+  if (term.kept_scale != 1) Scale(term.kept_scale, block.count, x);
   Scale(term.weight, block.count, x);
+}
+
+void MaskByVariance(const MagnitudeCut& cut, float* const* x, int sources, int64_t first, int64_t count, float* variance) {
+  if (cut == MagnitudeCut{}) return;
+  Variance(x, sources, count, variance);
+  // What stays is not 0: the cut never keeps more than the variances that are not.
+  Trim(cut, first, count, variance);
+  for (int s = 0; s < sources; ++s) KeepWhereNonzero(variance, count, x[s]);
+}
+
+void AddUp(const TensorTerms& terms, const MergeBlock& block, float* out) {
+  std::fill(out, out + block.count, 0.0f);
+  for (size_t s = 0; s < terms.sources.size(); ++s) AddScaled(block.sources[s], 1.0f, block.count, out);
 }
 
 void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out) {
@@ -28,10 +98,8 @@ void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out) 
 }
 
 void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out) {
-  const int sources = static_cast<int>(terms.sources.size());
-  float weights[64];  // limits::kModelsMax
-  for (int s = 0; s < sources; ++s) weights[s] = terms.sources[s].weight;
-  SumAgreeing(block.sources, weights, sources, block.count, out, block.scratch);
+  const SourceWeights weights(terms);
+  SumAgreeing(block.sources, weights.data(), weights.size(), block.count, out, block.scratch);
   if (terms.normalize) DivideEach(block.scratch, block.count, out);
   AddToBase(block.base, out, terms.lambda, block.count, out);
 }

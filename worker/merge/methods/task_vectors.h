@@ -2,21 +2,46 @@
 #ifndef MERGANSER_WORKER_MERGE_METHODS_TASK_VECTORS_H_
 #define MERGANSER_WORKER_MERGE_METHODS_TASK_VECTORS_H_
 
+#include <cstddef>
+
 #include "worker/merge/merge_method.h"
 
 namespace merganser {
 
-// x = w * mask(x - base), rescaled by the term's kept_scale: the weighted random task vector of
-// DARE. `x` holds the source.
-void WeightedMaskedTaskVector(const SourceTerm& term, const MergeBlock& block, float* x);
+// The terms' weights in one array, as block_math.h wants them.
+class SourceWeights {
+ public:
+  explicit SourceWeights(const TensorTerms& terms);
+  const float* data() const { return weights_; }
+  int size() const { return size_; }
 
-// out = base + lambda * D / Z. D, the sum of the weighted task vectors, is in `out` already; Z, if
-// `normalize`, is the sum of the weights (1 where that is within 1e-8 of 0), else 1.
+ private:
+  float weights_[64];  // limits::kModelsMax
+  int size_;
+};
+
+// block.sources[source] = w * r * thinned(x - base); r is term.kept_scale, or 1 / the element's probability if the term's
+// RankedMask says so.
+void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source);
+
+// x = thinned(x - base): by magnitude, at random, or at random by rank, whichever the term says. `x` holds the source, `ranks`
+// its ranks if the term wants them, and `words` is scratch as in MergeBlock.
+void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
+          float* x);
+
+// Zeroes the elements of all `sources` blocks x of task vectors whose variance across them `cut` does not keep. `variance` is
+// scratch.
+void MaskByVariance(const MagnitudeCut& cut, float* const* x, int sources, int64_t first, int64_t count, float* variance);
+
+// out = the sum of block.sources.
+void AddUp(const TensorTerms& terms, const MergeBlock& block, float* out);
+
+// out = base + lambda * D / Z. D, the sum of the weighted task vectors, is in `out` already; Z, if `normalize`, is the sum of
+// the weights (1 where that is within 1e-8 of 0), else 1.
 void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out);
 
-// out = base + lambda * D / Z with TIES' election of signs over the weighted task vectors in
-// block.sources: D sums, element by element, those that agree with the sign of their total (+ for a
-// total of 0), and Z, if `normalize`, their weights (1 for 0).
+// out = base + lambda * D / Z with TIES' election of signs over the weighted task vectors in block.sources: D sums, element by
+// element, those that agree with the sign of their total (+ for a total of 0), and Z, if `normalize`, their weights (1 for 0).
 void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out);
 
 }  // namespace merganser

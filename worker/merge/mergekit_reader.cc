@@ -1,0 +1,447 @@
+#include "worker/merge/mergekit_reader.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/domain/job_spec.h"
+#include "worker/checkpoint/tensor_role.h"
+#include "worker/merge/merge_plan.h"
+#include "worker/merge/mergekit_config.h"
+#include "worker/merge/setting_groups.h"
+
+namespace merganser {
+namespace {
+
+// What the method asks of its models. passthrough without a scale is a copy, which recipes say with no method.
+struct MethodNeeds {
+  bool copies = false;
+  bool base = false;
+  std::vector<std::string> source_parameters, parameters;
+};
+
+// mergekit has no default for these, wherever a method takes them.
+bool IsRequired(absl::string_view parameter) { return parameter == "weight" || parameter == "t"; }
+
+class RecipeBuilder {
+ public:
+  RecipeBuilder(const MergekitConfig& config, const ModelFactsReader& facts) : config_(config), read_facts_(facts) {}
+
+  absl::StatusOr<Recipe> Build() {
+    MG_RETURN_IF_ERROR(FindNeeds());
+    MG_RETURN_IF_ERROR(AddModels());
+    MG_RETURN_IF_ERROR(CompleteSlices());
+    MG_RETURN_IF_ERROR(OneStackFits() ? BuildOneStack() : BuildStacks());
+    MG_RETURN_IF_ERROR(CheckUsed());
+    SetTypes();
+    MG_RETURN_IF_ERROR(SetTokenizer());
+    recipe_.chat_template = config_.chat_template;
+    return std::move(recipe_);
+  }
+
+ private:
+  // A slice with the numbers of its models and the layers spelled out.
+  struct Slice {
+    const MergekitSlice* from;
+    std::vector<int> models;        // in the order of the file, the base included where it is one of them
+    std::vector<int> first_layers;  // of each
+    int layers = 0;
+    int base = -1;                  // number of the model that the method takes as its base
+    std::vector<int> sources;       // positions in `models` of what is merged
+    int reference = 0;              // position in `models`: layer numbers of the stack are this model's
+  };
+
+  absl::Status FindNeeds() {
+    const MethodSignature* signature = FindMethod(config_.method);
+    if (signature != nullptr) {
+      bool written = config_.base_model.has_value();
+      for (const MergekitSlice& slice : config_.slices) written |= slice.base_model.has_value();
+      const bool base = signature->needs_base || (signature->takes_base && written);
+      needs_ = {false, base, signature->source_parameters, signature->parameters};
+    }
+    if (config_.method != "passthrough") return absl::OkStatus();
+    // A scale makes it a method; a copy needs no arithmetic.
+    bool scaled = !config_.parameters.empty();
+    for (const MergekitSlice& slice : config_.slices) {
+      scaled |= !slice.parameters.empty();
+      for (const MergekitSource& source : slice.sources) scaled |= !source.parameters.empty();
+    }
+    needs_.copies = !scaled;
+    return absl::OkStatus();
+  }
+
+  // The model's number; the first mention of a model gives it a name and reads its headers.
+  absl::StatusOr<int> AddModel(const MergekitModel& model) {
+    for (size_t i = 0; i < written_.size(); ++i) {
+      if (written_[i].SameAs(model)) return static_cast<int>(i);
+    }
+    std::string name = model.path.substr(0, model.path.find('@'));
+    while (name.size() > 1 && name.back() == '/') name.pop_back();
+    name = name.substr(name.find_last_of('/') + 1);
+    if (name.empty() || name == "." || name == "..") name = "model";
+    const std::string stem = name;
+    for (int n = 2; std::any_of(recipe_.models.begin(), recipe_.models.end(),
+                                [&](const ModelRef& other) { return other.name == name; });
+         ++n) {
+      name = absl::StrCat(stem, "-", n);
+    }
+    const ModelRef ref{name, model.path, model.lora};
+    absl::StatusOr<ModelFacts> facts = read_facts_(ref);
+    if (!facts.ok()) return Annotate(facts.status(), absl::StrCat(config_.file, ":", model.line));
+    // All models of a merge are of one family; the first that has layers says where.
+    if (layers_.empty()) roles_ = TensorRoles::Infer(facts->tensor_names);
+    const int layers = roles_.Layers(facts->tensor_names);
+    recipe_.models.push_back(ref);
+    written_.push_back(model);
+    facts_.push_back(*std::move(facts));
+    layers_.push_back(layers);
+    return static_cast<int>(written_.size()) - 1;
+  }
+
+  absl::Status AddModels() {
+    for (const MergekitSlice& slice : config_.slices) {
+      for (const MergekitSource& source : slice.sources) MG_RETURN_IF_ERROR(AddModel(source.model).status());
+    }
+    for (const MergekitSlice& slice : config_.slices) {
+      if (slice.base_model) MG_RETURN_IF_ERROR(AddModel(*slice.base_model).status());
+    }
+    if (config_.base_model) MG_RETURN_IF_ERROR(AddModel(*config_.base_model).status());
+    if (config_.tokenizer_model) MG_RETURN_IF_ERROR(AddModel(*config_.tokenizer_model).status());
+    for (const MergekitTokenRule& token : config_.tokens) {
+      if (token.model) MG_RETURN_IF_ERROR(AddModel(*token.model).status());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CompleteSlices() {
+    for (const MergekitSlice& from : config_.slices) {
+      Slice slice{&from};
+      for (const MergekitSource& source : from.sources) {
+        MG_ASSIGN_OR_RETURN(const int model, AddModel(source.model));
+        const int end = config_.whole_models ? layers_[model] : source.end_layer;
+        if (end > layers_[model]) {
+          return config_.Error(source.model.line,
+                               absl::StrCat("layer_range [", source.first_layer, ", ", end, ") of model '", source.model.path,
+                                            "', which has ", layers_[model], " layers"));
+        }
+        if (!slice.models.empty() && end - source.first_layer != slice.layers) {
+          return config_.Error(source.model.line, absl::StrCat("model '", source.model.path, "' has ", end, " layers, and '",
+                                                               from.sources.front().model.path, "' ", slice.layers));
+        }
+        slice.layers = end - source.first_layer;
+        slice.models.push_back(model);
+        slice.first_layers.push_back(source.first_layer);
+      }
+      MG_RETURN_IF_ERROR(SetBase(slice));
+      slices_.push_back(std::move(slice));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SetBase(Slice& slice) {
+    const std::optional<MergekitModel>& written =
+        slice.from->base_model ? slice.from->base_model : config_.base_model;
+    if (needs_.base && !written) {
+      return config_.Error(config_.method_line, absl::StrCat(config_.method, " needs a base_model"));
+    }
+    if (written) {
+      MG_ASSIGN_OR_RETURN(const int base, AddModel(*written));
+      int at = static_cast<int>(std::find(slice.models.begin(), slice.models.end(), base) - slice.models.begin());
+      if (at == static_cast<int>(slice.models.size()) && (config_.whole_models || needs_.base)) {
+        if (!config_.whole_models) {
+          return config_.Error(slice.from->line, absl::StrCat("base_model '", written->path, "' is not among the sources of this slice"));
+        }
+        if (layers_[base] != slice.layers) {
+          return config_.Error(written->line, absl::StrCat("base_model '", written->path, "' has ", layers_[base],
+                                                           " layers, and the models have ", slice.layers));
+        }
+        // A base that is not listed is one more input, without parameters of its own.
+        slice.models.push_back(base);
+        slice.first_layers.push_back(0);
+      }
+      if (needs_.base) {
+        slice.base = base;
+        slice.reference = at;
+        if (at < static_cast<int>(slice.from->sources.size()) && !slice.from->sources[at].parameters.empty()) {
+          const auto& [name, setting] = *slice.from->sources[at].parameters.begin();
+          return config_.Error(setting.line, absl::StrCat("parameter '", name, "' of the base model: ", config_.method,
+                                                          " takes none of its base; remove it"));
+        }
+      }
+    }
+    for (size_t i = 0; i < slice.models.size(); ++i) {
+      if (slice.models[i] != slice.base || !needs_.base) slice.sources.push_back(static_cast<int>(i));
+    }
+    if (slice.sources.empty()) {
+      return config_.Error(slice.from->line, absl::StrCat(config_.method, " has nothing to merge into its base"));
+    }
+    if (config_.method == "passthrough" && slice.sources.size() != 1) {
+      return config_.Error(slice.from->line, absl::StrCat("passthrough takes one model for each layer; here are ", slice.sources.size()));
+    }
+    return absl::OkStatus();
+  }
+
+  // Slices that only cut whole models into pieces in order, as for other parameters in each.
+  bool OneStackFits() const {
+    int next = 0;
+    for (const Slice& slice : slices_) {
+      if (slice.models != slices_[0].models || slice.base != slices_[0].base) return false;
+      for (const int first : slice.first_layers) {
+        if (first != next) return false;
+      }
+      next += slice.layers;
+    }
+    for (const int model : slices_[0].models) {
+      if (layers_[model] != next) return false;
+    }
+    return true;
+  }
+
+  // First scope that has a value: the source's own, the slice's, the configuration's.
+  static std::optional<double> Find(const std::string& name, const std::vector<const MergekitSettings*>& scopes,
+                                    const std::string& tensor, double t) {
+    for (const MergekitSettings* scope : scopes) {
+      const auto it = scope->find(name);
+      if (it == scope->end()) continue;
+      if (const std::optional<double> value = it->second.At(tensor, t)) return value;
+    }
+    return std::nullopt;
+  }
+
+  // Settings of the tensor called `name` in the reference model's layer `role.layer`, at `t` of the slice; `out` is the layer
+  // in the result, whose names parameters of the whole method are matched with.
+  absl::StatusOr<TensorSettings> SettingsOf(const Slice& slice, const std::string& name, const TensorRole& role, int out,
+                                            double t) const {
+    TensorSettings settings;
+    for (const int position : slice.sources) {
+      const int offset = slice.first_layers[position] - slice.first_layers[slice.reference];
+      const std::string own_name = WithLayer(name, role, role.layer + offset);
+      const bool listed = position < static_cast<int>(slice.from->sources.size());
+      std::vector<const MergekitSettings*> scopes = {&slice.from->parameters, &config_.parameters};
+      if (listed) scopes.insert(scopes.begin(), &slice.from->sources[position].parameters);
+      std::map<std::string, double> values;
+      for (const std::string& parameter : needs_.source_parameters) {
+        const std::optional<double> value = Find(parameter, scopes, own_name, t);
+        if (value) values[parameter] = *value;
+        if (!value && IsRequired(parameter)) return Missing(slice, parameter, position, own_name);
+      }
+      settings.sources.push_back(std::move(values));
+    }
+    for (const std::string& parameter : needs_.parameters) {
+      const std::optional<double> value =
+          Find(parameter, {&slice.from->parameters, &config_.parameters}, WithLayer(name, role, out), t);
+      if (value) settings.shared[parameter] = *value;
+      if (!value && IsRequired(parameter)) return Missing(slice, parameter, -1, name);
+    }
+    return settings;
+  }
+
+  absl::Status Missing(const Slice& slice, const std::string& parameter, int position, const std::string& tensor) const {
+    const bool listed = position >= 0 && position < static_cast<int>(slice.from->sources.size());
+    const int line = listed ? slice.from->sources[position].model.line : slice.from->line;
+    const std::string of = position < 0 ? "" : absl::StrCat(" of model '", written_[slice.models[position]].path, "'");
+    const bool base = config_.base_model && position >= 0 && written_[slice.models[position]].SameAs(*config_.base_model);
+    return config_.Error(line, absl::StrCat("parameter '", parameter, "'", of, " is missing for tensor '", tensor, "'",
+                                            base && !listed ? absl::StrCat("; ", config_.method,
+                                                                           " merges its base_model like the others: list it with a ",
+                                                                           parameter, ", or leave base_model out")
+                                                            : ""));
+  }
+
+  // The tensors that the slice's models have, once each, by the reference model's names.
+  std::vector<std::string> TensorNames(const Slice& slice) const {
+    std::set<std::string> names;
+    for (size_t i = 0; i < slice.models.size(); ++i) {
+      const int offset = slice.first_layers[slice.reference] - slice.first_layers[i];
+      for (const std::string& name : facts_[slice.models[i]].tensor_names) {
+        const TensorRole role = roles_.Of(name);
+        if (role.part == ModelPart::kLayers && role.layer + offset < 0) continue;
+        names.insert(WithLayer(name, role, role.layer + offset));
+      }
+    }
+    return {names.begin(), names.end()};
+  }
+
+  // Appends what the slice says about its own layers (which begin at `out` in the result).
+  absl::Status AddLayerSettings(const Slice& slice, int out, SettingsByTensor& settings) const {
+    const int first = slice.first_layers[slice.reference];
+    for (const std::string& name : TensorNames(slice)) {
+      const TensorRole role = roles_.Of(name);
+      if (role.part != ModelPart::kLayers || role.layer < first || role.layer >= first + slice.layers) continue;
+      const int index = role.layer - first;
+      const double t = slice.layers > 1 ? static_cast<double>(index) / (slice.layers - 1) : 1.0;
+      MG_ASSIGN_OR_RETURN(TensorSettings one, SettingsOf(slice, name, role, out + index, t));
+      settings.push_back({name, role, std::move(one)});
+    }
+    return absl::OkStatus();
+  }
+
+  // Tensors outside of layers: norm and head where `end`, all others where `begin`.
+  absl::Status AddOtherSettings(const Slice& slice, bool begin, bool end, SettingsByTensor& settings) const {
+    for (const std::string& name : TensorNames(slice)) {
+      const TensorRole role = roles_.Of(name);
+      if (role.part == ModelPart::kLayers) continue;
+      const bool at_end = role.part == ModelPart::kNorm || role.part == ModelPart::kHead;
+      if (at_end ? !end : !begin) continue;
+      MG_ASSIGN_OR_RETURN(TensorSettings one, SettingsOf(slice, name, role, -1, /*t=*/0));
+      settings.push_back({name, role, std::move(one)});
+    }
+    return absl::OkStatus();
+  }
+
+  Stack NewStack(const Slice& slice, std::string name) const {
+    Stack stack;
+    stack.name = std::move(name);
+    if (!needs_.copies) stack.method = config_.method;
+    if (slice.base >= 0) stack.base = recipe_.models[slice.base].name;
+    for (const int position : slice.sources) stack.sources.push_back(recipe_.models[slice.models[position]].name);
+    for (size_t i = 0; i < slice.models.size(); ++i) {
+      const int offset = slice.first_layers[i] - slice.first_layers[slice.reference];
+      if (offset != 0) stack.layer_offsets[recipe_.models[slice.models[i]].name] = offset;
+    }
+    return stack;
+  }
+
+  std::vector<std::string> Filters() const {
+    std::vector<std::string> filters;
+    const auto add = [&](const MergekitSettings& settings) {
+      for (const auto& [name, setting] : settings) {
+        for (const MergekitSetting::Entry& entry : setting.entries) {
+          if (!entry.filter.empty() && std::find(filters.begin(), filters.end(), entry.filter) == filters.end()) {
+            filters.push_back(entry.filter);
+          }
+        }
+      }
+    };
+    for (const MergekitSlice& slice : config_.slices) {
+      for (const MergekitSource& source : slice.sources) add(source.parameters);
+      add(slice.parameters);
+    }
+    add(config_.parameters);
+    return filters;
+  }
+
+  void Finish(Stack stack, const SettingsByTensor& settings) {
+    if (!stack.method.empty()) stack.settings = GroupTensorSettings(settings, Filters());
+    recipe_.stacks.push_back(std::move(stack));
+  }
+
+  absl::Status BuildOneStack() {
+    SettingsByTensor settings;
+    int out = 0;
+    for (size_t i = 0; i < slices_.size(); ++i) {
+      MG_RETURN_IF_ERROR(AddLayerSettings(slices_[i], out, settings));
+      MG_RETURN_IF_ERROR(AddOtherSettings(slices_[i], i == 0, i + 1 == slices_.size(), settings));
+      out += slices_[i].layers;
+    }
+    Finish(NewStack(slices_[0], "merge"), settings);
+    return absl::OkStatus();
+  }
+
+  // A stack for each slice; copies of one model share theirs.
+  absl::Status BuildStacks() {
+    std::map<int, int> copy_of;  // model to stack
+    int out = 0;
+    for (size_t i = 0; i < slices_.size(); ++i) {
+      const Slice& slice = slices_[i];
+      int stack = static_cast<int>(recipe_.stacks.size());
+      const auto known = needs_.copies ? copy_of.find(slice.models[0]) : copy_of.end();
+      if (known != copy_of.end()) {
+        stack = known->second;
+      } else {
+        SettingsByTensor settings;
+        MG_RETURN_IF_ERROR(AddLayerSettings(slice, out, settings));
+        MG_RETURN_IF_ERROR(AddOtherSettings(slice, i == 0, i + 1 == slices_.size(), settings));
+        Finish(NewStack(slice, needs_.copies ? recipe_.models[slice.models[0]].name : absl::StrCat("slice-", i + 1)), settings);
+        if (needs_.copies) copy_of[slice.models[0]] = stack;
+      }
+      if (i == 0) recipe_.embedding_from = recipe_.stacks[stack].name;
+      if (i + 1 == slices_.size()) recipe_.head_from = recipe_.stacks[stack].name;
+      for (int layer = 0; layer < slice.layers; ++layer) {
+        recipe_.path.push_back({stack, slice.first_layers[slice.reference] + layer, 1.0});
+      }
+      out += slice.layers;
+    }
+    if (recipe_.path.empty()) return config_.Error(config_.slices[0].line, "the slices hold no layer");
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckUsed() const {
+    std::set<std::string> used;
+    for (const Stack& stack : recipe_.stacks) {
+      used.insert(stack.sources.begin(), stack.sources.end());
+      used.insert(stack.base);
+    }
+    for (size_t i = 0; i < written_.size(); ++i) {
+      if (used.count(recipe_.models[i].name) > 0) continue;
+      const bool base = config_.base_model && written_[i].SameAs(*config_.base_model);
+      // A base that the method ignores still gives config and tokenizer.
+      if (base) continue;
+      return config_.Error(written_[i].line, absl::StrCat("model '", written_[i].path, "' is named but never merged"));
+    }
+    return absl::OkStatus();
+  }
+
+  int Donor() const {
+    if (config_.base_model) {
+      for (size_t i = 0; i < written_.size(); ++i) {
+        if (written_[i].SameAs(*config_.base_model)) return static_cast<int>(i);
+      }
+    }
+    return slices_[0].models[0];
+  }
+
+  void SetTypes() {
+    const std::string& own = facts_[Donor()].dtype;
+    recipe_.dtype = !config_.out_dtype.empty() ? config_.out_dtype : !config_.dtype.empty() ? config_.dtype : own;
+    if (recipe_.dtype.empty()) recipe_.dtype = "bfloat16";
+  }
+
+  absl::Status SetTokenizer() {
+    recipe_.tokenizer_from = recipe_.models[Donor()].name;
+    if (config_.tokenizer_source.empty()) return absl::OkStatus();
+    if (config_.tokenizer_source == "union") {
+      recipe_.tokenizer.source = "union";
+    } else if (config_.tokenizer_source == "base") {
+      if (!config_.base_model) return config_.Error(config_.tokenizer_line, "the tokenizer of the base: there is no base_model");
+      recipe_.tokenizer.source = recipe_.tokenizer_from;
+    } else {
+      MG_ASSIGN_OR_RETURN(const int model, AddModel(*config_.tokenizer_model));
+      recipe_.tokenizer.source = recipe_.models[model].name;
+    }
+    for (const MergekitTokenRule& token : config_.tokens) {
+      TokenRule rule = token.rule;
+      if (token.model) {
+        MG_ASSIGN_OR_RETURN(const int model, AddModel(*token.model));
+        rule.model = recipe_.models[model].name;
+      }
+      recipe_.tokenizer.tokens.push_back(std::move(rule));
+    }
+    recipe_.tokenizer.pad_to_multiple_of = config_.pad_to_multiple_of;
+    return absl::OkStatus();
+  }
+
+  const MergekitConfig& config_;
+  const ModelFactsReader& read_facts_;
+  MethodNeeds needs_;
+  std::vector<MergekitModel> written_;  // as recipe_.models
+  std::vector<ModelFacts> facts_;
+  std::vector<int> layers_;
+  TensorRoles roles_;
+  std::vector<Slice> slices_;
+  Recipe recipe_;
+};
+
+}  // namespace
+
+absl::StatusOr<Recipe> ReadMergekitYaml(absl::string_view text, const std::string& file, const ModelFactsReader& facts) {
+  MG_ASSIGN_OR_RETURN(const MergekitConfig config, ParseMergekitConfig(text, file));
+  return RecipeBuilder(config, facts).Build();
+}
+
+}  // namespace merganser

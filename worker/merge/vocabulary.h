@@ -1,0 +1,76 @@
+// One vocabulary for models whose tokenizers differ: which row of which model stands for each token.
+#ifndef MERGANSER_WORKER_MERGE_VOCABULARY_H_
+#define MERGANSER_WORKER_MERGE_VOCABULARY_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/domain/recipe.h"
+#include "worker/checkpoint/tokenizer_vocabulary.h"
+#include "worker/merge/tensor_source.h"
+
+namespace merganser {
+
+// Where one row of one model's rearranged matrix comes from.
+struct RowOrigin {
+  enum class Kind { kRow, kMeanOfOwners, kMeanOfOwn, kZero };
+  Kind kind = Kind::kZero;
+  int model = -1;  // kRow
+  int row = -1;    // kRow
+  bool operator==(const RowOrigin&) const = default;
+};
+
+// The merged vocabulary of `models`, numbered in the order of their names.
+class MergedVocabulary {
+ public:
+  // `vocabularies` and `rows` (rows of the embedding) of each model; `base`: the model whose tokens come
+  // first and whose row stands in where several models know a token. InvalidArgument: a source that is
+  // neither "union" nor a model, a rule for a token that the vocabulary lacks, or with a model or token
+  // that does not exist (with the nearest name).
+  static absl::StatusOr<MergedVocabulary> Create(
+      const TokenizerSpec& spec, const std::string& base,
+      const std::map<std::string, TokenizerVocabulary>& vocabularies,
+      const std::map<std::string, int64_t>& rows);
+
+  // Rows of the merged matrices: tokens, rounded up to pad_to_multiple_of.
+  int64_t rows() const { return rows_; }
+  // The merged tokenizer.json.
+  const std::string& tokenizer_json() const { return tokenizer_json_; }
+  // Row by row, what model number `model` has there.
+  std::vector<RowOrigin> OriginsOf(int model) const;
+  // Models that know the token with merged id `id`, and their rows.
+  struct Owner {
+    int model;
+    int row;
+  };
+  const std::vector<Owner>& owners(int id) const { return owners_[id]; }
+
+  const std::vector<std::string>& models() const { return models_; }
+
+ private:
+  MergedVocabulary() = default;
+
+  std::vector<std::string> models_;
+  int base_ = 0;
+  int64_t rows_ = 0;
+  std::string tokenizer_json_;
+  std::vector<std::vector<Owner>> owners_;  // by merged id
+  struct Rule {
+    RowOrigin origin;
+    bool force = false;
+  };
+  std::map<int, Rule> rules_;  // by merged id
+};
+
+// The models (by name, as in `vocabulary`) with the matrices called `tensors` rearranged to the merged
+// rows, each in its model's type. A mean is computed in fp32.
+std::map<std::string, std::shared_ptr<const TensorSource>> WithVocabulary(
+    const std::map<std::string, std::shared_ptr<const TensorSource>>& models,
+    std::shared_ptr<const MergedVocabulary> vocabulary, const std::vector<std::string>& tensors);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_MERGE_VOCABULARY_H_
