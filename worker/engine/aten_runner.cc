@@ -61,10 +61,11 @@ absl::Status AtenRunner::LoadWeights(const WeightSource& source, absl::Span<cons
   return absl::OkStatus();
 }
 
-absl::Status AtenRunner::CopyPrefix(int from, int to, int length) {
-  return CatchTorch("copying a shared prefix", [&] {
+absl::Status AtenRunner::CopyPositions(int from, int to, int begin, int end) {
+  return CatchTorch("copying cached positions", [&] {
     c10::InferenceMode guard;
-    cache_.narrow(1, to * max_length_, length).copy_(cache_.narrow(1, from * max_length_, length));
+    cache_.narrow(1, to * max_length_ + begin, end - begin)
+        .copy_(cache_.narrow(1, from * max_length_ + begin, end - begin));
   });
 }
 
@@ -126,29 +127,43 @@ at::Tensor AtenRunner::Hidden(const StepBatch& batch) {
   return x.index_select(0, index.narrow(0, 3 * tokens, outputs));
 }
 
-absl::Status AtenRunner::Run(const StepBatch& batch, absl::Span<RowResult> results, float* logits) {
+absl::Status AtenRunner::Run(const StepBatch& batch, const StepResults& results) {
   c10::InferenceMode guard;
   const at::Tensor hidden = Hidden(batch);
-  if (results.empty()) return absl::OkStatus();
+  if (results.rows.empty()) return absl::OkStatus();
   const at::Tensor rows =
       at::linear(Norm(hidden, weights_.final_norm()), weights_.head()).to(at::kFloat);
   const auto [max, argmax] = rows.max(1);
-  at::Tensor log_prob;
-  if (!batch.targets.empty()) {
-    const at::Tensor targets = at::from_blob(const_cast<int32_t*>(batch.targets.data()),
-                                             {static_cast<int64_t>(batch.targets.size())}, at::kInt)
-                                   .to(rows.device(), at::kLong);
-    log_prob = at::log_softmax(rows, 1).gather(1, targets.unsqueeze(1)).squeeze(1).to(at::kCPU);
-  }
-  const at::Tensor finite = rows.isfinite().all().to(at::kCPU);
+  const at::Tensor largest = max.to(at::kCPU);
   const at::Tensor best = argmax.to(at::kCPU);
-  for (size_t i = 0; i < results.size(); ++i) {
-    results[i].argmax = static_cast<int32_t>(best.const_data_ptr<int64_t>()[i]);
-    results[i].log_prob = log_prob.defined() ? log_prob.const_data_ptr<float>()[i] : 0.0;
+  const at::Tensor finite = rows.isfinite().all().to(at::kCPU);
+  at::Tensor log_sums;
+  if (batch.log_sums || !batch.targets.empty()) {
+    log_sums = rows.logsumexp(1).to(at::kCPU);
   }
-  if (logits != nullptr) {
+  for (size_t i = 0; i < results.rows.size(); ++i) {
+    RowResult& row = results.rows[i];
+    row.argmax = static_cast<int32_t>(best.const_data_ptr<int64_t>()[i]);
+    row.max = largest.const_data_ptr<float>()[i];
+    row.log_sum = log_sums.defined() ? log_sums.const_data_ptr<float>()[i] : 0.0;
+  }
+  if (!batch.targets.empty()) {
+    const int64_t n = static_cast<int64_t>(batch.targets.size());
+    at::Tensor places = at::empty({n}, at::kLong);
+    int64_t* place = places.data_ptr<int64_t>();
+    for (const Target& target : batch.targets) {
+      *place++ = target.result * config_.vocab_size + target.token;
+    }
+    const at::Tensor logits =
+        rows.reshape({-1}).index_select(0, places.to(rows.device())).to(at::kCPU);
+    for (int64_t i = 0; i < n; ++i) {
+      results.log_probs[i] = static_cast<double>(logits.const_data_ptr<float>()[i]) -
+                             results.rows[batch.targets[i].result].log_sum;
+    }
+  }
+  if (results.logits != nullptr) {
     const at::Tensor host = rows.to(at::kCPU).contiguous();
-    std::memcpy(logits, host.const_data_ptr<float>(), host.numel() * sizeof(float));
+    std::memcpy(results.logits, host.const_data_ptr<float>(), host.numel() * sizeof(float));
   }
   if (!finite.item<bool>()) {
     return absl::InvalidArgumentError(
@@ -157,9 +172,8 @@ absl::Status AtenRunner::Run(const StepBatch& batch, absl::Span<RowResult> resul
   return absl::OkStatus();
 }
 
-absl::Status AtenRunner::Step(const StepBatch& batch, absl::Span<RowResult> results,
-                              float* logits) {
-  return CatchTorchStatus("running the model", [&] { return Run(batch, results, logits); });
+absl::Status AtenRunner::Step(const StepBatch& batch, const StepResults& results) {
+  return CatchTorchStatus("running the model", [&] { return Run(batch, results); });
 }
 
 }  // namespace merganser

@@ -30,13 +30,13 @@ class AtenRunner : public ModelRunner {
                            int max_hops);
 
   absl::Status LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path) override;
-  absl::Status Step(const StepBatch& batch, absl::Span<RowResult> results, float* logits) override;
-  absl::Status CopyPrefix(int from, int to, int length) override;
+  absl::Status Step(const StepBatch& batch, const StepResults& results) override;
+  absl::Status CopyPositions(int from, int to, int begin, int end) override;
 
  private:
   AtenRunner(const ModelConfig& config, int64_t max_length)
       : config_(config), max_length_(max_length) {}
-  absl::Status Run(const StepBatch& batch, absl::Span<RowResult> results, float* logits);
+  absl::Status Run(const StepBatch& batch, const StepResults& results);
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
   at::Tensor Hidden(const StepBatch& batch);  // [results, hidden], before the final norm
 

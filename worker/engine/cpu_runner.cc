@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -28,8 +29,8 @@ int TileRows(const ModelConfig& config) {
 
 struct CpuRunner::Running {
   const StepBatch& batch;
-  absl::Span<RowResult> results;
-  float* logits;
+  const StepResults& results;
+  std::vector<int> first_target;  // by result, one more at the end
   std::atomic<bool> finite{true};
 };
 
@@ -113,13 +114,15 @@ absl::Status CpuRunner::LoadWeights(const WeightSource& source, absl::Span<const
   return absl::OkStatus();
 }
 
-absl::Status CpuRunner::CopyPrefix(int from, int to, int length) {
-  // Keys lie in blocks of kLane positions; the rest of the last block is never read.
-  const size_t bytes = (length + kLane - 1) / kLane * kLane * g_.head_stride * sizeof(float);
+absl::Status CpuRunner::CopyPositions(int from, int to, int begin, int end) {
+  // Keys lie in blocks of kLane positions; what the last block holds past `end` is never read.
+  const int64_t first = static_cast<int64_t>(begin / kLane * kLane) * g_.head_stride;
+  const int64_t last = static_cast<int64_t>((end + kLane - 1) / kLane * kLane) * g_.head_stride;
+  const size_t bytes = static_cast<size_t>(last - first) * sizeof(float);
   for (int hop = 0; hop < static_cast<int>(path_.size()); ++hop) {
     for (int head = 0; head < g_.kv_heads; ++head) {
-      std::memcpy(Keys(hop, to, head), Keys(hop, from, head), bytes);
-      std::memcpy(Values(hop, to, head), Values(hop, from, head), bytes);
+      std::memcpy(Keys(hop, to, head) + first, Keys(hop, from, head) + first, bytes);
+      std::memcpy(Values(hop, to, head) + first, Values(hop, from, head) + first, bytes);
     }
   }
   return absl::OkStatus();
@@ -158,8 +161,11 @@ std::vector<CpuRunner::Tile> CpuRunner::MakeTiles(const StepBatch& batch) const 
   return tiles;
 }
 
-absl::Status CpuRunner::Step(const StepBatch& batch, absl::Span<RowResult> results, float* logits) {
-  Running run{batch, results, logits};
+absl::Status CpuRunner::Step(const StepBatch& batch, const StepResults& results) {
+  Running run{batch, results, {}};
+  run.first_target.assign(results.rows.size() + 1, 0);
+  for (const Target& target : batch.targets) ++run.first_target[target.result + 1];
+  std::partial_sum(run.first_target.begin(), run.first_target.end(), run.first_target.begin());
   const std::vector<Tile> tiles = MakeTiles(batch);
   std::vector<int> chains;  // first tiles of the runs that can go in parallel
   for (size_t i = 0; i < tiles.size(); ++i) {
@@ -338,7 +344,6 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
     float max = -std::numeric_limits<float>::infinity();
     int argmax = 0;
     double sum = 0;
-    float target = 0;
   };
   std::vector<int> result_of;
   result_of.reserve(rows);
@@ -346,7 +351,8 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
     for (int i = 0; i < piece.outputs; ++i) result_of.push_back(piece.result + i);
   }
   std::vector<Best> best(rows);
-  const bool with_targets = !run.batch.targets.empty();
+  const StepResults& out = run.results;
+  const bool with_sums = run.batch.log_sums || !run.batch.targets.empty();
   constexpr int kStride = kVocabPanels * kPanel;
   for (int panel = 0; panel < g_.vocab_panels; panel += kVocabPanels) {
     const int panels = std::min(kVocabPanels, g_.vocab_panels - panel);
@@ -361,23 +367,23 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
     for (int r = 0; r < rows; ++r) {
       const float* row = work.logits + int64_t{r} * kStride;
       Best& b = best[r];
-      kernels_.reduce_logits(row, n, base, &b.max, &b.argmax, with_targets ? &b.sum : nullptr);
-      if (with_targets) {
-        const int target = run.batch.targets[result_of[r]] - base;
-        if (target >= 0 && target < n) b.target = row[target];
+      kernels_.reduce_logits(row, n, base, &b.max, &b.argmax, with_sums ? &b.sum : nullptr);
+      for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
+        const int target = run.batch.targets[t].token - base;
+        if (target >= 0 && target < n) out.log_probs[t] = row[target];
       }
-      if (run.logits != nullptr) {
-        std::memcpy(run.logits + int64_t{result_of[r]} * g_.vocab + base, row, n * sizeof(float));
+      if (out.logits != nullptr) {
+        std::memcpy(out.logits + int64_t{result_of[r]} * g_.vocab + base, row, n * sizeof(float));
       }
     }
   }
   for (int r = 0; r < rows; ++r) {
     if (!std::isfinite(best[r].max)) run.finite = false;
-    RowResult& result = run.results[result_of[r]];
-    result.argmax = best[r].argmax;
-    result.log_prob =
-        with_targets ? static_cast<double>(best[r].target) - best[r].max - std::log(best[r].sum)
-                     : 0.0;
+    const double log_sum = with_sums ? best[r].max + std::log(best[r].sum) : 0.0;
+    out.rows[result_of[r]] = {best[r].argmax, best[r].max, log_sum};
+    for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
+      out.log_probs[t] -= log_sum;  // the target's logit so far
+    }
   }
 }
 

@@ -30,8 +30,8 @@ class CpuRunner : public ModelRunner {
   static int64_t SlotBytes(const ModelConfig& config, int64_t max_length, int max_hops);
 
   absl::Status LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path) override;
-  absl::Status Step(const StepBatch& batch, absl::Span<RowResult> results, float* logits) override;
-  absl::Status CopyPrefix(int from, int to, int length) override;
+  absl::Status Step(const StepBatch& batch, const StepResults& results) override;
+  absl::Status CopyPositions(int from, int to, int begin, int end) override;
 
  private:
   // A Segment, or a part of one, within a tile.

@@ -14,10 +14,14 @@
 #include "worker/engine/cpu_runner.h"
 #include "worker/engine/device.h"
 #include "worker/engine/generation_run.h"
+#include "worker/engine/sampler.h"
+#include "worker/engine/scoring_run.h"
 #include "worker/engine/weight_layout.h"
 
 namespace merganser {
 namespace {
+
+constexpr int kLogProbsMax = 100;
 
 // The processors that this process may use, which in a container or under Slurm are fewer than the
 // machine has.
@@ -163,78 +167,58 @@ absl::StatusOr<std::vector<Generation>> Decoder::Generate(
           "request ", i, " needs ", positions, " positions (prompt of ", request.prompt.size(),
           " tokens, ", request.max_new_tokens, " new), more than the cache's ", max_length_));
     }
-    for (const std::string& text : request.stop) {
-      if (text.empty())
-        return absl::InvalidArgumentError(absl::StrCat("request ", i, " has an empty stop string"));
-      if (!options_.decode) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "request ", i, " has stop strings, but the engine was made without a decode function"));
-      }
+    MG_RETURN_IF_ERROR(CheckDecoding(request, absl::StrCat("request ", i)));
+  }
+  return GenerationRun(*runner_, options_, config_.vocab_size, requests, timings_)
+      .Run(stop, progress);
+}
+
+absl::Status Decoder::CheckDecoding(const GenerationRequest& request,
+                                    const std::string& what) const {
+  for (const std::string& text : request.stop) {
+    if (text.empty())
+      return absl::InvalidArgumentError(absl::StrCat(what, " has an empty stop string"));
+    if (!options_.decode) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          what, " has stop strings, but the engine was made without a decode function"));
     }
   }
-  return GenerationRun(*runner_, options_, requests, timings_).Run(stop, progress);
+  MG_RETURN_IF_ERROR(Annotate(Validate(request.sampling), absl::StrCat(what, ": sampling")));
+  MG_RETURN_IF_ERROR(Annotate(Validate(request.beams), what));
+  if (request.log_probs < 0 || request.log_probs > kLogProbsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " asks for ", request.log_probs,
+                                                   " log_probs, not in [0, ", kLogProbsMax, "]"));
+  }
+  if (request.beams.count == 1) return absl::OkStatus();
+  if (request.beams.count > options_.max_sequences) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " asks for ", request.beams.count,
+                                                   " beams, more than the engine's max_sequences ",
+                                                   options_.max_sequences));
+  }
+  if (request.sampling.temperature > 0 || request.log_probs > 0 || request.on_token) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " asks for beams together with a temperature, log_probs or on_token"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const ScoringRequest> requests,
                                                           std::stop_token stop,
                                                           const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
-  // The last token of a continuation is only a target and never an input.
-  const auto inputs = [&](int i) {
-    return requests[i].prompt.size() + requests[i].continuation.size() - 1;
-  };
   for (size_t i = 0; i < requests.size(); ++i) {
     MG_RETURN_IF_ERROR(CheckTokens(requests[i].prompt, absl::StrCat("the prompt of request ", i)));
     MG_RETURN_IF_ERROR(
         CheckTokens(requests[i].continuation, absl::StrCat("the continuation of request ", i)));
-    if (static_cast<int64_t>(inputs(i)) > max_length_) {
+    // The last token is only a target and never an input.
+    const int64_t inputs = static_cast<int64_t>(requests[i].prompt.size()) +
+                           static_cast<int64_t>(requests[i].continuation.size()) - 1;
+    if (inputs > max_length_) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "request ", i, " needs ", inputs(i), " positions, more than the cache's ", max_length_));
+          "request ", i, " needs ", inputs, " positions, more than the cache's ", max_length_));
     }
   }
-  std::vector<int> order(requests.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return inputs(a) > inputs(b); });
-
-  std::vector<Score> scores(requests.size());
-  std::vector<RowResult> results;
-  for (size_t next = 0; next < order.size();) {
-    if (stop.stop_requested()) return absl::CancelledError("scoring was cancelled");
-    StepBatch batch;
-    const size_t first = next;
-    for (; next < order.size() && static_cast<int>(next - first) < options_.max_sequences; ++next) {
-      const ScoringRequest& request = requests[order[next]];
-      const size_t length = inputs(order[next]);
-      if (next > first &&
-          batch.tokens.size() + length > static_cast<size_t>(options_.max_batch_tokens))
-        break;
-      batch.tokens.insert(batch.tokens.end(), request.prompt.begin(), request.prompt.end());
-      batch.tokens.insert(batch.tokens.end(), request.continuation.begin(),
-                          request.continuation.end() - 1);
-      batch.targets.insert(batch.targets.end(), request.continuation.begin(),
-                           request.continuation.end());
-      batch.segments.push_back({static_cast<int>(next - first), 0, static_cast<int>(length),
-                                static_cast<int>(request.continuation.size())});
-    }
-    results.assign(batch.targets.size(), RowResult{});
-    const absl::Duration start = options_.clock->Monotonic();
-    MG_RETURN_IF_ERROR(runner_->Step(batch, absl::MakeSpan(results), nullptr));
-    AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start),
-                static_cast<int64_t>(batch.tokens.size()), 0, timings_);
-    size_t row = 0;
-    for (size_t i = first; i < next; ++i) {
-      Score& score = scores[order[i]];
-      score.is_greedy = true;
-      for (const int32_t target : requests[order[i]].continuation) {
-        score.log_likelihood += results[row].log_prob;
-        score.is_greedy = score.is_greedy && results[row].argmax == target;
-        ++score.tokens;
-        ++row;
-      }
-    }
-    if (progress) progress(next, requests.size());
-  }
-  return scores;
+  return ScoringRun(*runner_, options_, requests, timings_).Run(stop, progress);
 }
 
 absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens) {
@@ -250,7 +234,7 @@ absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tok
   batch.segments = {{0, 0, n, n}};
   std::vector<RowResult> results(n);
   std::vector<float> logits(static_cast<size_t>(n) * config_.vocab_size);
-  MG_RETURN_IF_ERROR(runner_->Step(batch, absl::MakeSpan(results), logits.data()));
+  MG_RETURN_IF_ERROR(runner_->Step(batch, {absl::MakeSpan(results), {}, logits.data()}));
   return logits;
 }
 

@@ -52,8 +52,7 @@ class Decoder : public Generator {
   // The logits after each of `tokens`: [tokens, vocab_size], row-major fp32. Errors as Generate.
   absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens);
 
-  // Positions of one slot: a request's prompt and new tokens must fit.
-  int64_t max_length() const { return max_length_; }
+  int64_t max_length() const override { return max_length_; }
   // Slots, after kv_memory_bytes.
   int max_sequences() const { return options_.max_sequences; }
   // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0": for logs and records.
@@ -65,6 +64,7 @@ class Decoder : public Generator {
   absl::Status MakeRunner();
   absl::Status FitSlots(int64_t slot_bytes);
   absl::Status CheckTokens(absl::Span<const int32_t> tokens, const std::string& what) const;
+  absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckLoaded() const;
 
   const ModelConfig config_;

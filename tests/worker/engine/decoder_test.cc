@@ -170,10 +170,10 @@ TEST_F(DecoderTest, EveryInstructionSetGivesTheSameModel) {
     auto runner = CpuRunner::Create(config_, 1, 96, 2, 1, *kernels);
     ASSERT_TRUE(runner.ok());
     ASSERT_TRUE((*runner)->LoadWeights(weights_, path).ok());
-    StepBatch batch{ids, {{0, 0, static_cast<int>(ids.size()), static_cast<int>(ids.size())}}, {}};
+    StepBatch batch{ids, {{0, 0, static_cast<int>(ids.size()), static_cast<int>(ids.size())}}};
     std::vector<RowResult> results(ids.size());
     std::vector<float> logits(ids.size() * 64);
-    ASSERT_TRUE((*runner)->Step(batch, absl::MakeSpan(results), logits.data()).ok());
+    ASSERT_TRUE((*runner)->Step(batch, {absl::MakeSpan(results), {}, logits.data()}).ok());
     EXPECT_LE(MaxDifference(logits, *want), 1e-5) << name;
   }
 }
@@ -321,7 +321,7 @@ TEST_F(DecoderTest, WeightsInPlaceAreReadWhereTheyAre) {
     std::vector<RowResult> results(3);
     std::vector<float> values(3 * 64);
     EXPECT_TRUE(
-        runner.Step({{1, 2, 3}, {{0, 0, 3, 3}}, {}}, absl::MakeSpan(results), values.data()).ok());
+        runner.Step({{1, 2, 3}, {{0, 0, 3, 3}}}, {absl::MakeSpan(results), {}, values.data()}).ok());
     return values;
   };
   auto runner = AtenRunner::Create(config_, c10::Device(c10::kCPU), at::kFloat, 1, 32, 2);

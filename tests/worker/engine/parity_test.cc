@@ -97,12 +97,12 @@ TEST_P(ParityTest, AtenGivesTheLogitsOfTransformers) {
   // In three pieces, the middle one a single token, beside another sequence.
   std::vector<float> logits;
   for (const auto& [begin, end] : {std::pair{0, n / 3}, {n / 3, n / 3 + 1}, {n / 3 + 1, n}}) {
-    StepBatch batch{{5}, {{0, begin, 1, 0}, {2, begin, end - begin, end - begin}}, {}};
+    StepBatch batch{{5}, {{0, begin, 1, 0}, {2, begin, end - begin, end - begin}}};
     batch.tokens.insert(batch.tokens.end(), reference_.ids.begin() + begin,
                         reference_.ids.begin() + end);
     std::vector<RowResult> results(end - begin);
     std::vector<float> piece((end - begin) * config.vocab_size);
-    ASSERT_TRUE((*runner)->Step(batch, absl::MakeSpan(results), piece.data()).ok());
+    ASSERT_TRUE((*runner)->Step(batch, {absl::MakeSpan(results), {}, piece.data()}).ok());
     logits.insert(logits.end(), piece.begin(), piece.end());
   }
   EXPECT_LE(MaxDifference(logits, reference_.logits), kFp32Tolerance);
