@@ -24,6 +24,19 @@ struct Segment {
   int context = 0;
 };
 
+// Where a candidate's weights are. Layers of a source that is constant are used again by the next
+// candidate as they are.
+struct ModelWeights {
+  struct Stack {
+    const WeightSource* source = nullptr;
+    int num_layers = 0;  // 0: as many as the engine's config says
+  };
+  std::vector<Stack> stacks;   // of one family and with the config's sizes; at least one
+  std::vector<LayerHop> path;  // empty: the layers of stacks[0] in order
+  int embedding_stack = 0;     // which stack gives the embedding,
+  int head_stack = 0;          // and which the final norm and the output matrix
+};
+
 // A token whose probability is asked for.
 struct Target {
   int result = 0;  // which of the step's results
@@ -55,11 +68,11 @@ class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
 
-  // Takes the weights of one candidate and the path through its layers. Memory is allocated by the
-  // first call only. InvalidArgument or NotFound: a tensor that is missing or has another shape;
-  // nothing may be run then. REQUIRES: path.size() within EngineOptions::max_path_length, layers
-  // within the config.
-  virtual absl::Status LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path) = 0;
+  // Takes the weights of one candidate. Memory is allocated by the first call that needs it only.
+  // InvalidArgument or NotFound: a tensor that is missing or has another shape; nothing may be run
+  // then. REQUIRES: a path that is not empty nor longer than the runner was made for, with stacks
+  // and layers in range.
+  virtual absl::Status LoadWeights(const ModelWeights& weights) = 0;
 
   // Runs the new tokens, extends the slots, and fills `results`. InvalidArgument if a wanted logit
   // row is not finite. REQUIRES: slots, lengths and token ids in range, and room in `results`.
@@ -69,6 +82,10 @@ class ModelRunner {
   // are lost, and so may be those from `begin` rounded down to a multiple of 16 on, unless both
   // slots hold the same there.
   virtual absl::Status CopyPositions(int from, int to, int begin, int end) = 0;
+
+  // Does the matrix products of a step with `rows` new tokens, `head_rows` of them with results, and
+  // nothing else: what a step costs at the least on this machine. REQUIRES: weights are loaded.
+  virtual absl::Status RunMatrices(int rows, int head_rows) = 0;
 };
 
 }  // namespace merganser

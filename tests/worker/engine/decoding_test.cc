@@ -63,11 +63,9 @@ TEST(SamplerTest, OutOfRangeIsNamed) {
   EXPECT_EQ(Validate(Sampling{.temperature = -1}).message(), "temperature is -1, not in [0, 100]");
   EXPECT_EQ(Validate(Sampling{.top_k = -2}).message(), "top_k is -2, below 0");
   EXPECT_EQ(Validate(Sampling{.top_p = 0}).message(), "top_p is 0, not in (0, 1]");
-  EXPECT_EQ(Validate(Sampling{.repetition_penalty = 0}).message(),
-            "repetition_penalty is 0, not in (0, 100]");
+  EXPECT_EQ(Validate(Sampling{.repetition_penalty = 0}).message(), "repetition_penalty is 0, not in (0, 100]");
   EXPECT_EQ(Validate(Beams{.count = 65}).message(), "beams is 65, not in [1, 64]");
-  EXPECT_EQ(Validate(Beams{.length_penalty = std::nan("")}).message(),
-            "length_penalty is nan, not in [-100, 100]");
+  EXPECT_EQ(Validate(Beams{.length_penalty = std::nan("")}).message(), "length_penalty is nan, not in [-100, 100]");
 }
 
 TEST(BeamSearchTest, BestSumOfLogProbabilitiesWinsOverGreedy) {
@@ -97,9 +95,8 @@ TEST(BeamSearchTest, EndOfSequenceIsNotAmongTheTokens) {
 }
 
 TEST(BeamSearchTest, StopStringsEndABeam) {
-  BeamSearch search({.count = 1, .early_stopping = true}, 10, {}, [](absl::Span<const int32_t> t) {
-    return absl::StatusOr<bool>(t.back() == 1);
-  });
+  BeamSearch search({.count = 1, .early_stopping = true}, 10, {},
+                    [](absl::Span<const int32_t> t) { return absl::StatusOr<bool>(t.back() == 1); });
   EXPECT_TRUE(*search.Advance(std::vector<float>{-3, -1, -2}, 3));
   EXPECT_THAT(search.Result().tokens, ElementsAre(1));
   EXPECT_EQ(search.Result().reason, FinishReason::kStop);
@@ -109,8 +106,7 @@ class DecodingTest : public testing::TestWithParam<ComputeType> {
  protected:
   std::unique_ptr<Decoder> Make(EngineOptions options = {}) {
     options.compute = GetParam();
-    options.threads =
-        GetParam() == ComputeType::kFp32 ? 2 : 1;  // torch's threads spin when the machine is busy
+    options.threads = GetParam() == ComputeType::kFp32 ? 2 : 1;  // torch's threads spin when the machine is busy
     return MakeDecoder(config_, weights_, options);
   }
   const ModelConfig config_ = SmallConfig();
@@ -218,8 +214,7 @@ TEST_P(DecodingTest, ChoicesOfOnePromptAreScoredAsIfAlone) {
   const auto decoder = Make(options);
   std::vector<ScoringRequest> requests;
   for (const auto& prompt : RandomPrompts(5, 4)) {
-    for (const std::vector<int32_t>& choice :
-         {std::vector<int32_t>{7}, {3, 60, 1, 2}, {3}, {9, 8}}) {
+    for (const std::vector<int32_t>& choice : {std::vector<int32_t>{7}, {3, 60, 1, 2}, {3}, {9, 8}}) {
       requests.push_back({prompt, choice});
     }
   }
@@ -243,12 +238,10 @@ TEST_P(DecodingTest, BadDecodingSettingsNameTheRequest) {
     change(request);
     return std::string(decoder->Generate({request}, {}, nullptr).status().message());
   };
-  EXPECT_EQ(message([](auto& r) { r.sampling.top_p = 2; }),
-            "request 0: sampling: top_p is 2, not in (0, 1]");
+  EXPECT_EQ(message([](auto& r) { r.sampling.top_p = 2; }), "request 0: sampling: top_p is 2, not in (0, 1]");
   EXPECT_EQ(message([](auto& r) { r.beams.count = 5; }),
             "request 0 asks for 5 beams, more than the engine's max_sequences 4");
-  EXPECT_EQ(message([](auto& r) { r.log_probs = 101; }),
-            "request 0 asks for 101 log_probs, not in [0, 100]");
+  EXPECT_EQ(message([](auto& r) { r.log_probs = 101; }), "request 0 asks for 101 log_probs, not in [0, 100]");
   EXPECT_EQ(message([](auto& r) {
               r.beams.count = 2;
               r.sampling.temperature = 1;
@@ -256,11 +249,8 @@ TEST_P(DecodingTest, BadDecodingSettingsNameTheRequest) {
             "request 0 asks for beams together with a temperature, log_probs or on_token");
 }
 
-INSTANTIATE_TEST_SUITE_P(Compute, DecodingTest,
-                         testing::Values(ComputeType::kFp32, ComputeType::kBf16),
-                         [](const auto& info) {
-                           return info.param == ComputeType::kFp32 ? "Kernels" : "Aten";
-                         });
+INSTANTIATE_TEST_SUITE_P(Compute, DecodingTest, testing::Values(ComputeType::kFp32, ComputeType::kBf16),
+                         [](const auto& info) { return info.param == ComputeType::kFp32 ? "Kernels" : "Aten"; });
 
 }  // namespace
 }  // namespace merganser
