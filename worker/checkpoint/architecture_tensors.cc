@@ -21,15 +21,22 @@ std::vector<ExpectedTensor> ArchitectureTensors(const ModelConfig& config) {
     projection("self_attn.q_proj", query, hidden, config.attention_bias);
     projection("self_attn.k_proj", key, hidden, config.attention_bias);
     projection("self_attn.v_proj", key, hidden, config.attention_bias);
-    projection("self_attn.o_proj", hidden, query, config.attention_bias);
+    if (config.qk_norm) {
+      tensors.push_back({absl::StrCat(layer, "self_attn.q_norm.weight"), {config.head_dim}});
+      tensors.push_back({absl::StrCat(layer, "self_attn.k_norm.weight"), {config.head_dim}});
+    }
+    projection("self_attn.o_proj", hidden, query, config.attention_output_bias);
     tensors.push_back({absl::StrCat(layer, "post_attention_layernorm.weight"), {hidden}});
+    if (config.output_norms) {
+      tensors.push_back({absl::StrCat(layer, "pre_feedforward_layernorm.weight"), {hidden}});
+      tensors.push_back({absl::StrCat(layer, "post_feedforward_layernorm.weight"), {hidden}});
+    }
     projection("mlp.gate_proj", mlp, hidden, config.mlp_bias);
     projection("mlp.up_proj", mlp, hidden, config.mlp_bias);
     projection("mlp.down_proj", hidden, mlp, config.mlp_bias);
   }
   tensors.push_back({"model.norm.weight", {hidden}});
-  if (!config.tie_word_embeddings)
-    tensors.push_back({"lm_head.weight", {config.vocab_size, hidden}});
+  if (!config.tie_word_embeddings) tensors.push_back({"lm_head.weight", {config.vocab_size, hidden}});
   return tensors;
 }
 

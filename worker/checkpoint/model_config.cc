@@ -1,6 +1,6 @@
 #include "worker/checkpoint/model_config.h"
 
-#include <iterator>
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -24,19 +24,24 @@ struct FamilyDefaults {
   absl::string_view architecture;
   absl::string_view model_type;
   int64_t num_kv_heads;  // 0: as many as num_heads
+  int64_t head_dim;      // 0: hidden_size / num_heads
   int64_t max_position_embeddings;
   int64_t sliding_window;  // 0: none
+  bool tie_word_embeddings = false;
 };
 constexpr FamilyDefaults kFamilies[] = {
-    {ModelFamily::kLlama, "LlamaForCausalLM", "llama", 0, 2048, 0},
-    {ModelFamily::kMistral, "MistralForCausalLM", "mistral", 8, 131072, 4096},
+    {ModelFamily::kLlama, "LlamaForCausalLM", "llama", 0, 0, 2048, 0},
+    {ModelFamily::kMistral, "MistralForCausalLM", "mistral", 8, 0, 131072, 4096},
+    {ModelFamily::kQwen2, "Qwen2ForCausalLM", "qwen2", 32, 0, 32768, 4096},
+    {ModelFamily::kQwen3, "Qwen3ForCausalLM", "qwen3", 32, 128, 32768, 4096},
+    {ModelFamily::kGemma, "GemmaForCausalLM", "gemma", 16, 256, 8192, 0, true},
+    {ModelFamily::kGemma2, "Gemma2ForCausalLM", "gemma2", 4, 256, 8192, 4096, true},
+    {ModelFamily::kGemma3, "Gemma3ForCausalLM", "gemma3_text", 4, 256, 131072, 4096, true},
+    {ModelFamily::kEvoMistral, "EvoMistralForCausalLM", "evomistral", 8, 0, 131072, 4096},
 };
 
 absl::StatusOr<const FamilyDefaults*> FindFamily(const JsonObject& config) {
-  std::string known;
-  for (const FamilyDefaults& family : kFamilies) {
-    absl::StrAppend(&known, known.empty() ? "" : ", ", family.architecture);
-  }
+  const std::string known = SupportedArchitectures();
   std::string architecture;
   if (const auto* list = config.Get("architectures")) {
     if (!list->is_array() || list->empty() || !(*list)[0].is_string()) {
@@ -55,71 +60,163 @@ absl::StatusOr<const FamilyDefaults*> FindFamily(const JsonObject& config) {
     if (family.model_type == *model_type) return &family;
   }
   return absl::UnimplementedError(
-      config.Bad("model_type", absl::StrCat("that of a supported architecture: ", known))
-          .message());
+      config.Bad("model_type", absl::StrCat("that of a supported architecture: ", known)).message());
 }
 
 absl::Status RefuseQuantized(const JsonObject& config) {
-  MG_ASSIGN_OR_RETURN(const std::optional<JsonObject> quantization,
-                      config.Object("quantization_config"));
+  MG_ASSIGN_OR_RETURN(const std::optional<JsonObject> quantization, config.Object("quantization_config"));
   if (!quantization) return absl::OkStatus();
-  MG_ASSIGN_OR_RETURN(const std::optional<std::string> method,
-                      quantization->String("quant_method"));
-  return absl::UnimplementedError(absl::StrCat(
-      "'", config.path(), "': the checkpoint is quantized (quantization_config.quant_method ",
-      Printable(method.value_or("unknown")), "); use the unquantized checkpoint"));
+  MG_ASSIGN_OR_RETURN(const std::optional<std::string> method, quantization->String("quant_method"));
+  return absl::UnimplementedError(absl::StrCat("'", config.path(),
+                                               "': the checkpoint is quantized (quantization_config.quant_method ",
+                                               Printable(method.value_or("unknown")), "); use the unquantized checkpoint"));
 }
 
 absl::Status ParseSizes(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
   MG_ASSIGN_OR_RETURN(config.vocab_size, json.RequiredInt("vocab_size", 1, kVocabMax));
   MG_ASSIGN_OR_RETURN(config.hidden_size, json.RequiredInt("hidden_size", 1, kWidthMax));
-  MG_ASSIGN_OR_RETURN(config.intermediate_size,
-                      json.RequiredInt("intermediate_size", 1, kWidthMax));
+  MG_ASSIGN_OR_RETURN(config.intermediate_size, json.RequiredInt("intermediate_size", 1, kWidthMax));
   MG_ASSIGN_OR_RETURN(config.num_layers, json.RequiredInt("num_hidden_layers", 1, kLayersMax));
   MG_ASSIGN_OR_RETURN(config.num_heads, json.RequiredInt("num_attention_heads", 1, kHeadsMax));
-  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> kv_heads,
-                      json.Int("num_key_value_heads", 1, config.num_heads));
+  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> kv_heads, json.Int("num_key_value_heads", 1, config.num_heads));
   const bool by_family = !json.Has("num_key_value_heads") && family.num_kv_heads > 0;
   config.num_kv_heads = kv_heads.value_or(by_family ? family.num_kv_heads : config.num_heads);
   if (config.num_heads % config.num_kv_heads != 0) {
-    return json.Bad("num_key_value_heads",
-                    absl::StrCat("a divisor of num_attention_heads, ", config.num_heads,
-                                 (kv_heads ? "" : " (the family's default is 8)")));
+    return json.Bad(
+        "num_key_value_heads",
+        absl::StrCat("a divisor of num_attention_heads, ", config.num_heads,
+                     kv_heads ? std::string() : absl::StrCat(" (the family's default is ", family.num_kv_heads, ")")));
   }
-  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> head_dim, json.Int("head_dim", 2, kHeadDimMax));
+  MG_ASSIGN_OR_RETURN(std::optional<int64_t> head_dim, json.Int("head_dim", 2, kHeadDimMax));
+  if (!json.Has("head_dim") && family.head_dim > 0) head_dim = family.head_dim;
   if (!head_dim && config.hidden_size % config.num_heads != 0) {
-    return json.Bad("hidden_size", absl::StrCat("a multiple of num_attention_heads, ",
-                                                config.num_heads, ", since head_dim is not given"));
+    return json.Bad("hidden_size",
+                    absl::StrCat("a multiple of num_attention_heads, ", config.num_heads, ", since head_dim is not given"));
   }
   config.head_dim = head_dim.value_or(config.hidden_size / config.num_heads);
   if (config.head_dim % 2 != 0) {
-    return head_dim
-               ? json.Bad("head_dim", "an even number")
-               : json.Bad("hidden_size", absl::StrCat("an even multiple of num_attention_heads, ",
-                                                      config.num_heads));
+    return head_dim ? json.Bad("head_dim", "an even number")
+                    : json.Bad("hidden_size", absl::StrCat("an even multiple of num_attention_heads, ", config.num_heads));
   }
-  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> context,
-                      json.Int("max_position_embeddings", 1, kContextMax));
+  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> context, json.Int("max_position_embeddings", 1, kContextMax));
   config.max_position_embeddings = context.value_or(family.max_position_embeddings);
-  if (family.family == ModelFamily::kMistral) {
-    MG_ASSIGN_OR_RETURN(config.sliding_window, json.Int("sliding_window", 1, kContextMax));
-    if (!json.Has("sliding_window")) config.sliding_window = family.sliding_window;
+  return absl::OkStatus();
+}
+
+// `layer_types`, where the file has it.
+absl::Status ParseLayerTypes(const JsonObject& json, ModelConfig& config) {
+  const auto* types = json.Get("layer_types");
+  if (types == nullptr) return absl::OkStatus();
+  if (!types->is_array() || static_cast<int64_t>(types->size()) != config.num_layers) {
+    return json.Bad("layer_types", absl::StrCat("a list with a type for each of the ", config.num_layers, " layers"));
+  }
+  config.sliding_layers.clear();
+  for (const auto& type : *types) {
+    if (type != "sliding_attention" && type != "full_attention") {
+      return absl::UnimplementedError(
+          json.Bad("layer_types", "full_attention or sliding_attention for each layer").message());
+    }
+    config.sliding_layers.push_back(type == "sliding_attention");
   }
   return absl::OkStatus();
 }
 
-absl::Status ParseActivation(const JsonObject& json, ModelConfig& config) {
-  constexpr absl::string_view kActivations[] = {"silu", "gelu", "gelu_new", "gelu_pytorch_tanh",
-                                                "relu"};
-  MG_ASSIGN_OR_RETURN(const std::optional<std::string> name, json.String("hidden_act"));
+absl::Status ParseWindow(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
+  if (family.sliding_window == 0) return absl::OkStatus();
+  const bool qwen = family.family == ModelFamily::kQwen2 || family.family == ModelFamily::kQwen3;
+  if (qwen) {
+    MG_ASSIGN_OR_RETURN(const bool used, json.Bool("use_sliding_window", false));
+    if (!used) return absl::OkStatus();
+  }
+  MG_ASSIGN_OR_RETURN(config.sliding_window, json.Int("sliding_window", 1, kContextMax));
+  if (!json.Has("sliding_window")) config.sliding_window = family.sliding_window;
+  if (!config.sliding_window || family.family == ModelFamily::kMistral || family.family == ModelFamily::kEvoMistral) {
+    return absl::OkStatus();
+  }
+  constexpr int64_t kMaxWindowLayers = 28;  // transformers' default
+  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> first_window, json.Int("max_window_layers", 0, kLayersMax));
+  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> pattern, json.Int("sliding_window_pattern", 1, kLayersMax));
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    if (qwen) {
+      config.sliding_layers.push_back(i >= first_window.value_or(kMaxWindowLayers));
+    } else {
+      const int64_t period = family.family == ModelFamily::kGemma2 ? 2 : pattern.value_or(6);
+      config.sliding_layers.push_back((i + 1) % period != 0);
+    }
+  }
+  return ParseLayerTypes(json, config);
+}
+
+// What differs between families beyond sizes.
+absl::Status ParseForwardPass(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
+  const ModelFamily f = family.family;
+  const bool gemma = f == ModelFamily::kGemma || f == ModelFamily::kGemma2 || f == ModelFamily::kGemma3;
+  if (f == ModelFamily::kQwen2) {
+    config.attention_bias = true;
+  } else if (f == ModelFamily::kLlama || f == ModelFamily::kQwen3 || gemma) {
+    MG_ASSIGN_OR_RETURN(config.attention_bias, json.Bool("attention_bias", false));
+    config.attention_output_bias = config.attention_bias;
+  }
+  if (f == ModelFamily::kLlama) {
+    MG_ASSIGN_OR_RETURN(config.mlp_bias, json.Bool("mlp_bias", false));
+  }
+  config.qk_norm = f == ModelFamily::kQwen3 || f == ModelFamily::kGemma3;
+  config.norm_adds_one = config.scale_embedding = gemma;
+  config.output_norms = f == ModelFamily::kGemma2 || f == ModelFamily::kGemma3;
+  if (config.output_norms) {
+    constexpr double kScalarMax = 1e9;
+    const JsonObject::Range positive{0, kScalarMax, /*low_open=*/true};
+    MG_ASSIGN_OR_RETURN(const std::optional<double> scalar, json.Double("query_pre_attn_scalar", positive));
+    config.query_pre_attn_scalar = scalar.value_or(256);
+    const auto cap = [&](absl::string_view field, double otherwise) -> absl::StatusOr<double> {
+      MG_ASSIGN_OR_RETURN(const std::optional<double> value, json.Double(field, positive));
+      return value.value_or(json.Has(field) ? 0 : otherwise);
+    };
+    const bool second = f == ModelFamily::kGemma2;
+    if (second) {
+      MG_ASSIGN_OR_RETURN(config.attention_softcap, cap("attn_logit_softcapping", 50));
+    }
+    MG_ASSIGN_OR_RETURN(config.final_softcap, cap("final_logit_softcapping", second ? 30 : 0));
+  }
+  if (f == ModelFamily::kEvoMistral) {
+    constexpr int64_t kHopsMax = 1024;  // EngineOptions::max_path_length
+    MG_ASSIGN_OR_RETURN(config.num_hops, json.RequiredInt("num_hops", 1, kHopsMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseRope(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
+  const RopeContext context{config.max_position_embeddings, config.head_dim};
+  if (family.family != ModelFamily::kGemma3) {
+    MG_ASSIGN_OR_RETURN(const RopeConfig rope, ParseRopeConfig(json, context));
+    config.rope_theta = rope.theta;
+    config.rope_scaling = rope.scaling;
+    return absl::OkStatus();
+  }
+  MG_ASSIGN_OR_RETURN(const LayeredRopeConfig rope, ParseLayeredRopeConfig(json, context));
+  config.rope_theta = rope.full.theta;
+  config.rope_scaling = rope.full.scaling;
+  config.sliding_rope = rope.sliding;
+  return absl::OkStatus();
+}
+
+absl::Status ParseActivation(const JsonObject& json, const FamilyDefaults& family, ModelConfig& config) {
+  constexpr absl::string_view kActivations[] = {"silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu"};
+  const bool first_gemma = family.family == ModelFamily::kGemma;
+  const bool later_gemma = config.output_norms;
+  if (first_gemma || later_gemma) config.hidden_act = "gelu_pytorch_tanh";
+  const absl::string_view field = later_gemma ? "hidden_activation" : "hidden_act";
+  MG_ASSIGN_OR_RETURN(const std::optional<std::string> name, json.String(field));
   if (!name) return absl::OkStatus();
   config.hidden_act = *name == "swish" ? "silu" : *name;
+  // The first Gemma's files say "gelu" and mean its approximation, as transformers knows too.
+  if (first_gemma && config.hidden_act == "gelu") config.hidden_act = "gelu_pytorch_tanh";
   std::string known;
   for (absl::string_view activation : kActivations) {
     if (activation == config.hidden_act) return absl::OkStatus();
     absl::StrAppend(&known, known.empty() ? "" : ", ", activation);
   }
-  return json.Bad("hidden_act", absl::StrCat("one of ", known));
+  return json.Bad(field, absl::StrCat("one of ", known));
 }
 
 absl::Status ParseDtype(const JsonObject& json, ModelConfig& config) {
@@ -139,6 +236,32 @@ absl::Status ParseDtype(const JsonObject& json, ModelConfig& config) {
 
 }  // namespace
 
+std::string SupportedArchitectures() {
+  std::string known;
+  for (const FamilyDefaults& family : kFamilies) {
+    absl::StrAppend(&known, known.empty() ? "" : ", ", family.architecture);
+  }
+  return known;
+}
+
+int64_t ModelConfig::MaxContext() const {
+  double extended = 0;
+  switch (rope_scaling.type) {
+    case RopeType::kLinear:
+    case RopeType::kDynamic:
+      // Gemma 3 counts the scaling in max_position_embeddings already.
+      if (!sliding_rope) extended = static_cast<double>(max_position_embeddings) * rope_scaling.factor;
+      break;
+    case RopeType::kYarn:
+      extended = static_cast<double>(rope_scaling.original_max_position_embeddings) * rope_scaling.factor;
+      break;
+    default:
+      break;
+  }
+  const double bounded = std::min(extended, static_cast<double>(kContextMax));
+  return std::max(max_position_embeddings, static_cast<int64_t>(bounded));
+}
+
 absl::StatusOr<ModelConfig> ModelConfig::Parse(absl::string_view text, const std::string& path) {
   MG_ASSIGN_OR_RETURN(const nlohmann::ordered_json parsed, ParseJsonObject(text, path));
   const JsonObject json(parsed, path);
@@ -149,18 +272,13 @@ absl::StatusOr<ModelConfig> ModelConfig::Parse(absl::string_view text, const std
   config.architecture = std::string(family->architecture);
   config.family = family->family;
   MG_RETURN_IF_ERROR(ParseSizes(json, *family, config));
-  MG_ASSIGN_OR_RETURN(const std::optional<double> eps,
-                      json.Double("rms_norm_eps", {0, 1, /*low_open=*/true}));
+  MG_ASSIGN_OR_RETURN(const std::optional<double> eps, json.Double("rms_norm_eps", {0, 1, /*low_open=*/true}));
   if (eps) config.rms_norm_eps = *eps;
-  MG_ASSIGN_OR_RETURN(const RopeConfig rope, ParseRopeConfig(json, config.max_position_embeddings));
-  config.rope_theta = rope.theta;
-  config.rope_scaling = rope.scaling;
-  MG_ASSIGN_OR_RETURN(config.tie_word_embeddings, json.Bool("tie_word_embeddings", false));
-  if (family->family == ModelFamily::kLlama) {
-    MG_ASSIGN_OR_RETURN(config.attention_bias, json.Bool("attention_bias", false));
-    MG_ASSIGN_OR_RETURN(config.mlp_bias, json.Bool("mlp_bias", false));
-  }
-  MG_RETURN_IF_ERROR(ParseActivation(json, config));
+  MG_RETURN_IF_ERROR(ParseWindow(json, *family, config));
+  MG_RETURN_IF_ERROR(ParseForwardPass(json, *family, config));
+  MG_RETURN_IF_ERROR(ParseRope(json, *family, config));
+  MG_ASSIGN_OR_RETURN(config.tie_word_embeddings, json.Bool("tie_word_embeddings", family->tie_word_embeddings));
+  MG_RETURN_IF_ERROR(ParseActivation(json, *family, config));
   MG_RETURN_IF_ERROR(ParseDtype(json, config));
   MG_ASSIGN_OR_RETURN(config.eos_token_ids, json.TokenIds("eos_token_id"));
   MG_ASSIGN_OR_RETURN(config.bos_token_id, json.TokenId("bos_token_id"));

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "worker/engine/aten_forms.h"
+
 namespace merganser {
 namespace {
 
 // One sequence at a time; the groups of query heads that share a key head become rows of one
 // problem, which on CPU is several times faster than repeating the keys.
-at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Segment& segment,
-                         int64_t slot_positions, int64_t window) {
+at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Segment& segment, const AttentionPlan& plan,
+                         int64_t window) {
+  const int64_t slot_positions = plan.slot_positions;
   const int64_t kv_heads = cache.size(2);
   const int64_t dim = q.size(2);
   const int64_t group = q.size(1) / kv_heads;
@@ -20,9 +23,8 @@ at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Seg
   const at::Tensor k = slot.select(1, 0).transpose(0, 1).unsqueeze(0);  // [1, kv_heads, keys, dim]
   const at::Tensor v = slot.select(1, 1).transpose(0, 1).unsqueeze(0);
   // [1, kv_heads, group * rows, dim]
-  const at::Tensor folded = q.view({rows, kv_heads, group, dim})
-                                .permute({1, 2, 0, 3})
-                                .reshape({1, kv_heads, group * rows, dim});
+  const at::Tensor folded =
+      q.view({rows, kv_heads, group, dim}).permute({1, 2, 0, 3}).reshape({1, kv_heads, group * rows, dim});
   c10::optional<at::Tensor> mask;
   if (rows > 1) {
     const auto integers = at::TensorOptions().dtype(at::kLong).device(q.device());
@@ -33,28 +35,32 @@ at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Seg
     // An additive mask: ATen's CPU kernel takes it at full speed in every type.
     at::Tensor bias = at::zeros({rows, end - begin}, q.options());
     bias.masked_fill_(seen.logical_not(), -INFINITY);
-    mask =
-        bias.unsqueeze(0).expand({group, rows, end - begin}).reshape({group * rows, end - begin});
+    mask = bias.unsqueeze(0).expand({group, rows, end - begin}).reshape({group * rows, end - begin});
   }
-  const at::Tensor out = at::scaled_dot_product_attention(folded, k, v, mask, 0.0, false);
-  return out.view({kv_heads, group, rows, dim})
-      .permute({2, 0, 1, 3})
-      .reshape({rows, kv_heads * group * dim});
+  at::Tensor out;
+  if (plan.softcap > 0) {
+    // As transformers' plain attention, which is the only one that it has for this.
+    at::Tensor scores = at::matmul(folded, k.transpose(2, 3)).mul_(plan.scale);
+    Softcap(scores, plan.softcap);
+    if (mask) scores.add_(*mask);
+    out = at::matmul(at::softmax(scores, -1, at::kFloat).to(q.scalar_type()), v);
+  } else {
+    out = at::scaled_dot_product_attention(folded, k, v, mask, 0.0, false, plan.scale);
+  }
+  return out.reshape({kv_heads, group, rows, dim}).permute({2, 0, 1, 3}).reshape({rows, kv_heads * group * dim});
 }
 
 }  // namespace
 
 bool CanUseFlashAttention(const at::TensorOptions& options, int64_t head_dim) {
-  return options.device().is_cuda() && options.dtype() != at::kFloat && head_dim % 8 == 0 &&
-         head_dim <= 256;
+  return options.device().is_cuda() && options.dtype() != at::kFloat && head_dim % 8 == 0 && head_dim <= 256;
 }
 
-AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions,
-                                int64_t window, bool flash, c10::Device device) {
+AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions, bool flash,
+                                c10::Device device) {
   AttentionPlan plan;
   plan.segments = segments;
   plan.slot_positions = slot_positions;
-  plan.window = window;
   plan.flash = flash;
   for (const Segment& segment : segments) {
     plan.max_query = std::max<int64_t>(plan.max_query, segment.length);
@@ -77,7 +83,7 @@ AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t sl
   return plan;
 }
 
-at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan) {
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan, int64_t window) {
   const int64_t tokens = q.size(0);
   const int64_t width = q.size(1) * q.size(2);
   if (plan.flash) {
@@ -85,23 +91,19 @@ at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionP
     c10::optional<int64_t> right;
     // A window also turns off the kernel's fast path for grouped heads, so it is given only where
     // it matters.
-    if (plan.window > 0 && plan.window < plan.max_key) {
-      left = plan.window - 1;
+    if (window > 0 && window < plan.max_key) {
+      left = window - 1;
       right = 0;
     }
     const at::Tensor out = std::get<0>(at::_flash_attention_forward(
-        q, cache.select(1, 0), cache.select(1, 1), plan.query_starts, plan.key_starts,
-        plan.max_query, plan.max_key,
-        /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, /*scale=*/c10::nullopt,
-        left, right, plan.key_counts));
+        q, cache.select(1, 0), cache.select(1, 1), plan.query_starts, plan.key_starts, plan.max_query, plan.max_key,
+        /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, plan.scale, left, right, plan.key_counts));
     return out.reshape({tokens, width});
   }
   at::Tensor out = at::empty({tokens, width}, q.options());
   int64_t row = 0;
   for (const Segment& segment : plan.segments) {
-    out.narrow(0, row, segment.length)
-        .copy_(AttendSegment(q.narrow(0, row, segment.length), cache, segment, plan.slot_positions,
-                             plan.window));
+    out.narrow(0, row, segment.length).copy_(AttendSegment(q.narrow(0, row, segment.length), cache, segment, plan, window));
     row += segment.length;
   }
   return out;

@@ -15,7 +15,8 @@ namespace merganser {
 struct AttentionPlan {
   std::vector<Segment> segments;
   int64_t slot_positions = 0;  // of the cache
-  int64_t window = 0;          // positions that a query sees; 0: all
+  double scale = 0;            // of the scores
+  double softcap = 0;          // 0: none; not with flash
   bool flash = false;
   int64_t max_query = 0;
   int64_t max_key = 0;
@@ -28,12 +29,13 @@ struct AttentionPlan {
 // multiple of 8 up to 256.
 bool CanUseFlashAttention(const at::TensorOptions& options, int64_t head_dim);
 
-AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions,
-                                int64_t window, bool flash, c10::Device device);
+AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions, bool flash,
+                                c10::Device device);
 
 // q [tokens, heads, head_dim], cache [slots * slot_positions, 2, kv_heads, head_dim] holding the
-// new tokens already; returns [tokens, heads * head_dim]. Throws what ATen throws.
-at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan);
+// new tokens already; a query sees `window` positions, itself included (0: all before it). Returns
+// [tokens, heads * head_dim]. Throws what ATen throws.
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan, int64_t window);
 
 }  // namespace merganser
 

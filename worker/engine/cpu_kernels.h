@@ -5,8 +5,9 @@
 // depend on the rows beside it, on the number of threads, or on how work was cut into pieces: batch
 // composition cannot change a result by a bit.
 //
-// Layouts. All matrices are fp32 and row-major; row strides count floats. Widths are padded with
-// zeros to kLane, so kernels have no column tails.
+// Layouts. Activations are fp32 and row-major; row strides count floats. Widths are padded with
+// zeros to kLane, so kernels have no column tails. Weights are fp32 or bf16; a bf16 weight is widened
+// before it is used, which is exact, so both give the same bits.
 //   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1
 //   of W^T. gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns
 //   that go with them. key cache       per (slot, kv head): [position/16][head_dim][16], so that 16
@@ -19,22 +20,39 @@
 
 namespace merganser {
 
-inline constexpr int kLane =
-    16;  // floats in one vector of the kernels, whatever the hardware's width
+inline constexpr int kLane = 16;   // floats in one vector of the kernels, whatever the hardware's width
 inline constexpr int kPanel = 32;  // output columns in one packed panel
+
+// How the rows of a packed weight are stored.
+enum class WeightType { kFp32, kBf16 };
+
+inline constexpr int kDepth = 256;  // of a weight that is worked on at a time when there are many rows
 
 // One weight matrix times some rows, restricted to the panels [panel_begin, panel_end).
 struct LinearArgs {
   const float* a;  // [rows, lda], the first k columns are used
   int64_t lda;
   int rows;
-  const float* weight;  // packed, all panels
+  const void* weight;  // packed, all panels
+  WeightType type;
   int k;
   int panel_begin;
   int panel_end;
   const float* bias;  // padded to whole panels in the weight's column order, or null
   float* c;           // [rows, ldc]
   int64_t ldc;
+  float* scratch;  // workspace, LinearScratch(rows) floats; used by this call alone
+};
+
+// Floats needed at LinearArgs::scratch.
+inline int64_t LinearScratch(int rows) { return int64_t{rows + kDepth} * kPanel; }
+
+// What a gated MLP does to its gate.
+enum class Activation {
+  kSilu,      // x / (1 + exp(-x))
+  kGeluTanh,  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+  kGelu,      // 0.5 x (1 + erf(x / sqrt(2)))
+  kRelu,
 };
 
 // Attention of `rows` consecutive query rows of one sequence over one kv head and its `group` query
@@ -51,15 +69,14 @@ struct AttentionArgs {
                  // position+i
   int window;    // > 0
   float scale;
+  float softcap;  // scores x become softcap * tanh(x / softcap) before the softmax; 0: they stay
   float* scores;  // workspace, AttentionWorkspace(group, position + rows) floats
   float* out;     // [rows, ldo], heads as in q; may not alias q
   int64_t ldo;
 };
 
 // Floats needed at AttentionArgs::scores for queries that see up to `positions` positions.
-inline int64_t AttentionWorkspace(int group, int64_t positions) {
-  return group * ((positions + kLane - 1) / kLane * kLane);
-}
+inline int64_t AttentionWorkspace(int group, int64_t positions) { return group * ((positions + kLane - 1) / kLane * kLane); }
 
 struct CpuKernels {
   const char* name;
@@ -67,17 +84,19 @@ struct CpuKernels {
   void (*linear)(const LinearArgs& args);
   // c = c + scale * (a W^T + bias)
   void (*linear_add)(const LinearArgs& args, float scale);
-  // c = silu(gate) * up, for a gate/up weight; panel p writes columns p*16 .. p*16+15 of c.
-  void (*linear_swiglu)(const LinearArgs& args);
+  // c = activation(gate) * up, for a gate/up weight; panel p writes columns p*16 .. p*16+15 of c.
+  void (*linear_gated)(const LinearArgs& args, Activation activation);
+  // c = c + scale * x over `width` columns.
+  void (*add)(const float* x, int64_t ldx, int rows, int width, float scale, float* c, int64_t ldc);
   // y = x / sqrt(mean(x^2) + eps) * weight over `width` columns (the padding of x is zero); y may
   // be x.
-  void (*rms_norm)(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps,
-                   float* y, int64_t ldy);
+  void (*rms_norm)(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps, float* y, int64_t ldy);
   // Rotates `heads` heads of one row in place: halves of `rotary` floats, cos and sin of rotary/2
   // floats.
-  void (*rope)(float* x, int heads, int64_t head_stride, int rotary, const float* cos,
-               const float* sin);
+  void (*rope)(float* x, int heads, int64_t head_stride, int rotary, const float* cos, const float* sin);
   void (*attention)(const AttentionArgs& args);
+  // x[i] = cap * tanh(x[i] / cap)
+  void (*softcap)(float* x, int n, float cap);
   // Reads logits[0, n): *max and *argmax (first of equals, offset by `base`) and *sum =
   // sum(exp(logit - *max)) are carried from chunk to chunk; start with max = -infinity, sum = 0.
   // `sum` may be null.

@@ -8,21 +8,29 @@
 namespace merganser::MG_KERNEL_NAMESPACE {
 namespace {
 
+// A block is kRowsMax rows times kVectors vectors of 16 columns: as many accumulators as leave
+// registers for the operands.
 #if defined(__AVX512F__)
 constexpr int kNative = 16;
 constexpr int kRowsMax = 12;  // 24 accumulators of 32 registers
+constexpr int kVectors = 2;
 #elif defined(__AVX2__)
 constexpr int kNative = 8;
-constexpr int kRowsMax = 3;  // 12 accumulators of 16 registers
+constexpr int kRowsMax = 6;  // 12 accumulators of 16 registers
+constexpr int kVectors = 1;
 #else
 constexpr int kNative = 4;
-constexpr int kRowsMax = 1;
+constexpr int kRowsMax = 2;  // 8 of 16
+constexpr int kVectors = 1;
 #endif
 constexpr int kParts = kLane / kNative;
+constexpr int kHalves = kPanel / kLane / kVectors;  // blocks side by side in a panel
 
 typedef float Native __attribute__((vector_size(kNative * 4)));
 typedef float NativeUnaligned __attribute__((vector_size(kNative * 4), aligned(4), may_alias));
 typedef int NativeInt __attribute__((vector_size(kNative * 4)));
+typedef unsigned NativeBits __attribute__((vector_size(kNative * 4)));
+typedef uint16_t NarrowUnaligned __attribute__((vector_size(kNative * 2), aligned(2), may_alias));
 
 #define MG_INLINE inline __attribute__((always_inline))
 
@@ -33,8 +41,16 @@ struct Vec {
 
 MG_INLINE Vec Load(const float* p) {
   Vec v;
-  for (int i = 0; i < kParts; ++i)
-    v.part[i] = *reinterpret_cast<const NativeUnaligned*>(p + i * kNative);
+  for (int i = 0; i < kParts; ++i) v.part[i] = *reinterpret_cast<const NativeUnaligned*>(p + i * kNative);
+  return v;
+}
+// 16 bf16 numbers, widened.
+MG_INLINE Vec Load(const uint16_t* p) {
+  Vec v;
+  for (int i = 0; i < kParts; ++i) {
+    const NarrowUnaligned narrow = *reinterpret_cast<const NarrowUnaligned*>(p + i * kNative);
+    v.part[i] = (Native)(__builtin_convertvector(narrow, NativeBits) << 16);
+  }
   return v;
 }
 MG_INLINE void Store(float* p, const Vec& v) {
@@ -97,8 +113,7 @@ MG_INLINE float MaxOf(const Vec& v) {
 
 // exp to 2 units in the last place on [-87, 88], clamped outside (Cephes' polynomial).
 MG_INLINE Vec Exp(const Vec& x) {
-  constexpr float kMagic =
-      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   Vec v;
   for (int i = 0; i < kParts; ++i) {
     const Native lo = -87.0f - (Native){};
@@ -120,6 +135,12 @@ MG_INLINE Vec Exp(const Vec& x) {
   return v;
 }
 
+MG_INLINE Vec Tanh(const Vec& x) {
+  const Vec one = Splat(1.0f);
+  return one - Splat(2.0f) / (one + Exp(x * 2.0f));
+}
+
+// What becomes of a finished row of a panel: its 16 first and its 16 last columns.
 struct StoreRow {
   MG_INLINE void operator()(float* c, const Vec& x, const Vec& y) const {
     Store(c, x);
@@ -135,82 +156,197 @@ struct AddRow {
   }
   static constexpr int kColumns = kPanel;
 };
-struct SwigluRow {
+template <Activation kActivation>
+struct GatedRow {
   MG_INLINE void operator()(float* c, const Vec& gate, const Vec& up) const {
     const Vec one = Splat(1.0f);
-    Store(c, gate / (one + Exp(gate * -1.0f)) * up);
+    if constexpr (kActivation == Activation::kSilu) {
+      Store(c, gate / (one + Exp(gate * -1.0f)) * up);
+    } else if constexpr (kActivation == Activation::kGeluTanh) {
+      // (1 + tanh(u)) / 2 is 1 / (1 + exp(-2u)); -2 sqrt(2 / pi) = -1.5957691...
+      const Vec u = gate + gate * gate * gate * 0.044715f;
+      Store(c, gate / (one + Exp(u * -1.5957691216057308f)) * up);
+    } else if constexpr (kActivation == Activation::kGelu) {
+      alignas(64) float x[kLane];
+      Store(x, gate);
+      for (int i = 0; i < kLane; ++i) {
+        x[i] = 0.5f * x[i] * (1.0f + __builtin_erff(x[i] * 0.70710678118654752f));
+      }
+      Store(c, Load(x) * up);
+    } else {
+      Store(c, Max(gate, Splat(0.0f)) * up);
+    }
   }
   static constexpr int kColumns = kLane;
 };
 
-template <int kRows, typename Epilogue>
-MG_INLINE void Block(const float* a, int64_t lda, const float* panel, int k, const float* bias,
-                     float* c, int64_t ldc, const Epilogue& epilogue) {
-  Vec acc[kRows][2];
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) acc[r][0] = acc[r][1] = Splat(0.0f);
+// acc += rows of a times rows of the weight, which are `stride` apart. The order of the additions is
+// that of k, whatever the block.
+template <int kRows, typename Weight>
+MG_INLINE void Accumulate(const float* a, int64_t lda, const Weight* w, int stride, int k, Vec (&acc)[kRows][kVectors]) {
   for (int i = 0; i < k; ++i) {
-    const Vec w0 = Load(panel + i * kPanel);
-    const Vec w1 = Load(panel + i * kPanel + kLane);
+    Vec x[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) x[v] = Load(w + i * stride + v * kLane);
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const float x = a[r * lda + i];
-      MultiplyAdd(acc[r][0], w0, x);
-      MultiplyAdd(acc[r][1], w1, x);
+      const float y = a[r * lda + i];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) MultiplyAdd(acc[r][v], x[v], y);
     }
   }
-  if (bias != nullptr) {
-    const Vec b0 = Load(bias);
-    const Vec b1 = Load(bias + kLane);
-#pragma GCC unroll 12
-    for (int r = 0; r < kRows; ++r) {
-      acc[r][0] = acc[r][0] + b0;
-      acc[r][1] = acc[r][1] + b1;
-    }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) epilogue(c + r * ldc, acc[r][0], acc[r][1]);
 }
 
-template <int kRows, typename Epilogue>
-struct Tail {
-  static void Run(int rows, const float* a, int64_t lda, const float* panel, int k,
-                  const float* bias, float* c, int64_t ldc, const Epilogue& epilogue) {
+template <typename Epilogue>
+MG_INLINE void Finish(const float* sums, const float* bias, float* c, const Epilogue& epilogue) {
+  Vec x = Load(sums);
+  Vec y = Load(sums + kLane);
+  if (bias != nullptr) {
+    x = x + Load(bias);
+    y = y + Load(bias + kLane);
+  }
+  epilogue(c, x, y);
+}
+
+// sums[r] (32 columns) of kRows rows over `depth` weights; `first`: they start at zero.
+// The halves of the panel lie `half_stride` apart, their rows `stride`.
+template <int kRows, typename Weight>
+MG_INLINE void SumBlock(const float* a, int64_t lda, const Weight* w, int stride, int64_t half_stride, int depth, bool first,
+                        float* sums) {
+  for (int half = 0; half < kHalves; ++half) {
+    Vec acc[kRows][kVectors];
+    float* s = sums + half * kLane;
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        acc[r][v] = first ? Splat(0.0f) : Load(s + r * kPanel + v * kLane);
+      }
+    }
+    Accumulate<kRows>(a, lda, w + half * half_stride, stride, depth, acc);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) Store(s + r * kPanel + v * kLane, acc[r][v]);
+    }
+  }
+}
+
+// SumBlock for a number of rows that is known at run time only.
+template <int kRows, typename Weight>
+struct Rows {
+  static void Sum(int rows, const float* a, int64_t lda, const Weight* w, int stride, int64_t half_stride, int depth,
+                  bool first, float* sums) {
     if (rows == kRows) {
-      Block<kRows>(a, lda, panel, k, bias, c, ldc, epilogue);
+      SumBlock<kRows>(a, lda, w, stride, half_stride, depth, first, sums);
     } else {
-      Tail<kRows - 1, Epilogue>::Run(rows, a, lda, panel, k, bias, c, ldc, epilogue);
+      Rows<kRows - 1, Weight>::Sum(rows, a, lda, w, stride, half_stride, depth, first, sums);
     }
   }
 };
-template <typename Epilogue>
-struct Tail<0, Epilogue> {
-  static void Run(int, const float*, int64_t, const float*, int, const float*, float*, int64_t,
-                  const Epilogue&) {}
+template <typename Weight>
+struct Rows<0, Weight> {
+  static void Sum(int, const float*, int64_t, const Weight*, int, int64_t, int, bool, float*) {}
 };
+
+// Not inlined: it is most of the time and most of the code, and the same for every epilogue.
+template <typename Weight>
+__attribute__((noinline)) void SumRows(int rows, const float* a, int64_t lda, const Weight* w, int stride,
+                                       int64_t half_stride, int depth, bool first, float* sums) {
+  int r = 0;
+  for (; r + kRowsMax <= rows; r += kRowsMax) {
+    SumBlock<kRowsMax>(a + r * lda, lda, w, stride, half_stride, depth, first, sums + r * kPanel);
+  }
+  Rows<kRowsMax - 1, Weight>::Sum(rows - r, a + r * lda, lda, w, stride, half_stride, depth, first, sums + r * kPanel);
+}
+
+// Widens `depth` rows of a panel: its halves one after the other, so that a block reads one stretch.
+MG_INLINE void Widen(const uint16_t* w, int depth, float* out) {
+  constexpr int kWidth = kVectors * kLane;
+  for (int half = 0; half < kHalves; ++half) {
+    float* to = out + half * depth * kWidth;
+    for (int i = 0; i < depth; ++i) {
+      for (int v = 0; v < kVectors; ++v) {
+        Store(to + i * kWidth + v * kLane, Load(w + i * kPanel + half * kWidth + v * kLane));
+      }
+    }
+  }
+}
+
+template <typename Weight, typename Epilogue>
+MG_INLINE void LinearOver(const LinearArgs& g, const Epilogue& epilogue) {
+  float* const sums = g.scratch;
+  float* const widened = g.scratch + static_cast<int64_t>(g.rows) * kPanel;
+  constexpr int kWidth = kVectors * kLane;
+  for (int p = g.panel_begin; p < g.panel_end; ++p) {
+    const Weight* panel = static_cast<const Weight*>(g.weight) + static_cast<int64_t>(p) * g.k * kPanel;
+    if (g.rows <= kRowsMax) {
+      // Every weight is used once: it goes straight from memory into registers.
+      SumRows(g.rows, g.a, g.lda, panel, kPanel, kWidth, g.k, true, sums);
+    } else {
+      // A piece of the panel stays in the first-level cache while all rows pass over it.
+      for (int begin = 0; begin < g.k; begin += kDepth) {
+        const int depth = g.k - begin < kDepth ? g.k - begin : kDepth;
+        const Weight* piece = panel + static_cast<int64_t>(begin) * kPanel;
+        if constexpr (sizeof(Weight) == sizeof(float)) {
+          SumRows(g.rows, g.a + begin, g.lda, piece, kPanel, kWidth, depth, begin == 0, sums);
+        } else {
+          Widen(piece, depth, widened);
+          SumRows(g.rows, g.a + begin, g.lda, widened, kWidth, static_cast<int64_t>(depth) * kWidth, depth, begin == 0,
+                  sums);
+        }
+      }
+    }
+    const float* bias = g.bias == nullptr ? nullptr : g.bias + static_cast<int64_t>(p) * kPanel;
+    float* c = g.c + static_cast<int64_t>(p) * Epilogue::kColumns;
+    for (int r = 0; r < g.rows; ++r) {
+      Finish(sums + r * kPanel, bias, c + r * g.ldc, epilogue);
+    }
+  }
+}
 
 template <typename Epilogue>
 MG_INLINE void LinearWith(const LinearArgs& g, const Epilogue& epilogue) {
-  // A panel stays in the first-level cache while all rows pass over it.
-  for (int p = g.panel_begin; p < g.panel_end; ++p) {
-    const float* panel = g.weight + static_cast<int64_t>(p) * g.k * kPanel;
-    const float* bias = g.bias == nullptr ? nullptr : g.bias + static_cast<int64_t>(p) * kPanel;
-    float* c = g.c + static_cast<int64_t>(p) * Epilogue::kColumns;
-    int r = 0;
-    for (; r + kRowsMax <= g.rows; r += kRowsMax) {
-      Block<kRowsMax>(g.a + r * g.lda, g.lda, panel, g.k, bias, c + r * g.ldc, g.ldc, epilogue);
-    }
-    Tail<kRowsMax - 1, Epilogue>::Run(g.rows - r, g.a + r * g.lda, g.lda, panel, g.k, bias,
-                                      c + r * g.ldc, g.ldc, epilogue);
+  if (g.type == WeightType::kBf16) {
+    LinearOver<uint16_t>(g, epilogue);
+  } else {
+    LinearOver<float>(g, epilogue);
   }
 }
 
 void Linear(const LinearArgs& args) { LinearWith(args, StoreRow{}); }
 void LinearAdd(const LinearArgs& args, float scale) { LinearWith(args, AddRow{scale}); }
-void LinearSwiglu(const LinearArgs& args) { LinearWith(args, SwigluRow{}); }
+void LinearGated(const LinearArgs& args, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return LinearWith(args, GatedRow<Activation::kSilu>{});
+    case Activation::kGeluTanh:
+      return LinearWith(args, GatedRow<Activation::kGeluTanh>{});
+    case Activation::kGelu:
+      return LinearWith(args, GatedRow<Activation::kGelu>{});
+    case Activation::kRelu:
+      return LinearWith(args, GatedRow<Activation::kRelu>{});
+  }
+}
 
-void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps,
-             float* y, int64_t ldy) {
+void Add(const float* x, int64_t ldx, int rows, int width, float scale, float* c, int64_t ldc) {
+  for (int r = 0; r < rows; ++r, x += ldx, c += ldc) {
+    for (int i = 0; i < width; i += kLane) Store(c + i, Load(c + i) + Load(x + i) * scale);
+  }
+}
+
+void Softcap(float* x, int n, float cap) {
+  const Vec inverse = Splat(1.0f / cap);
+  int i = 0;
+  for (; i + kLane <= n; i += kLane) Store(x + i, Tanh(Load(x + i) * inverse) * cap);
+  if (i == n) return;
+  alignas(64) float rest[kLane] = {};
+  for (int j = i; j < n; ++j) rest[j - i] = x[j];
+  Store(rest, Tanh(Load(rest) * inverse) * cap);
+  for (int j = i; j < n; ++j) x[j] = rest[j - i];
+}
+
+void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weight, float eps, float* y, int64_t ldy) {
   for (int r = 0; r < rows; ++r, x += ldx, y += ldy) {
     Vec sum = Splat(0.0f);
     for (int i = 0; i < width; i += kLane) {
@@ -222,8 +358,7 @@ void RmsNorm(const float* x, int64_t ldx, int rows, int width, const float* weig
   }
 }
 
-void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos,
-          const float* sin) {
+void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos, const float* sin) {
   const int half = rotary / 2;
   for (int h = 0; h < heads; ++h, x += head_stride) {
     int i = 0;
@@ -246,8 +381,7 @@ void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos
 
 // Scores of kHeads query heads against the 16 keys of one block.
 template <int kHeads>
-MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale,
-                          float* scores, int64_t stride) {
+MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale, float* scores, int64_t stride) {
   Vec acc[kHeads];
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) acc[h] = Splat(0.0f);
@@ -263,8 +397,8 @@ MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float
 // out[h] = sum over positions of p[h][position] * values[position] / sum[h], kColumns vectors of
 // the head at a time.
 template <int kHeads, int kColumns>
-MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim,
-                          int begin, int end, const float* inverse, float* out) {
+MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim, int begin, int end,
+                          const float* inverse, float* out) {
   Vec acc[kHeads][kColumns];
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
@@ -283,8 +417,7 @@ MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, i
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c)
-      Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
+    for (int c = 0; c < kColumns; ++c) Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
   }
 }
 
@@ -296,12 +429,12 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   const int blocks_end = (end + kLane - 1) / kLane * kLane;
   const int64_t stride = blocks_end;
   for (int j = first; j < blocks_end; j += kLane) {
-    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale,
-                       g.scores + j, stride);
+    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale, g.scores + j, stride);
   }
   float inverse[kHeads];
   for (int h = 0; h < kHeads; ++h) {
     float* s = g.scores + h * stride;
+    if (g.softcap > 0) Softcap(s + first, blocks_end - first, g.softcap);
     for (int j = first; j < begin; ++j) s[j] = kLowest;
     for (int j = end; j < blocks_end; ++j) s[j] = kLowest;
     Vec max = Load(s + first);
@@ -319,8 +452,7 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   for (; d + 2 * kLane <= g.head_dim; d += 2 * kLane) {
     ValueBlock<kHeads, 2>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
   }
-  if (d < g.head_dim)
-    ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+  if (d < g.head_dim) ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
 }
 
 void Attention(const AttentionArgs& g) {
@@ -330,12 +462,9 @@ void Attention(const AttentionArgs& g) {
     const float* q = g.q + r * g.ldq;
     float* out = g.out + r * g.ldo;
     int h = 0;
-    for (; h + 4 <= g.group; h += 4)
-      AttendHeads<4>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
-    for (; h + 2 <= g.group; h += 2)
-      AttendHeads<2>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
-    for (; h < g.group; ++h)
-      AttendHeads<1>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h + 4 <= g.group; h += 4) AttendHeads<4>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h + 2 <= g.group; h += 2) AttendHeads<2>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
+    for (; h < g.group; ++h) AttendHeads<1>(g, q + h * g.head_dim, begin, end, out + h * g.head_dim);
   }
 }
 
@@ -361,9 +490,7 @@ void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax,
   if (sum == nullptr) return;
   // The sum so far was relative to the old maximum.
   const Vec reference = Splat(*max);
-  double total =
-      *sum == 0.0 ? 0.0
-                  : *sum * __builtin_exp(static_cast<double>(before) - static_cast<double>(*max));
+  double total = *sum == 0.0 ? 0.0 : *sum * __builtin_exp(static_cast<double>(before) - static_cast<double>(*max));
   for (int i = 0; i < whole; i += kLane) {
     alignas(64) float e[kLane];
     Store(e, Exp(Load(logits + i) - reference));
@@ -376,7 +503,7 @@ void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax,
 }  // namespace
 
 extern const CpuKernels kKernels;
-const CpuKernels kKernels = {MG_KERNEL_NAME, Linear, LinearAdd, LinearSwiglu,
-                             RmsNorm,        Rope,   Attention, ReduceLogits};
+const CpuKernels kKernels = {MG_KERNEL_NAME, Linear, LinearAdd, LinearGated, Add,
+                             RmsNorm,        Rope,   Attention, Softcap,     ReduceLogits};
 
 }  // namespace merganser::MG_KERNEL_NAMESPACE

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -12,47 +14,56 @@
 namespace merganser {
 namespace {
 
-constexpr int kVocabPanels =
-    32;  // of the output matrix at a time: 1024 logits a row, which stay in the cache
+constexpr int kVocabPanels = 32;  // of the output matrix at a time: 1024 logits a row, which stay in the cache
+
+// A path whose weights are larger than this is read from memory in every step.
+constexpr int64_t kCachedBytes = 24 << 20;
 
 // Rows that one thread takes through the layers at a time: few enough for their activations to stay
 // in the second-level cache, and more when a layer's weights do not stay in the cache either and
 // must be worth their way from memory.
 int TileRows(const ModelConfig& config) {
-  const int64_t layer =
-      config.hidden_size * (config.hidden_size * 2 + config.intermediate_size * 3);
+  const int64_t layer = config.hidden_size * (config.hidden_size * 2 + config.intermediate_size * 3);
   return layer < 2'000'000 ? 144 : 480;
+}
+
+std::optional<Activation> ActivationOf(const std::string& name) {
+  if (name == "silu") return Activation::kSilu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "relu") return Activation::kRelu;
+  return std::nullopt;
 }
 
 }  // namespace
 
 struct CpuRunner::Running {
   const StepBatch& batch;
-  absl::Span<RowResult> results;
-  float* logits;
+  const StepResults& results;
+  std::vector<int> first_target;  // by result, one more at the end
   std::atomic<bool> finite{true};
 };
 
-CpuRunner::CpuRunner(const ModelConfig& config, const CpuKernels& kernels, int threads)
+CpuRunner::CpuRunner(const ModelConfig& config, Activation activation, const CpuKernels& kernels, int threads)
     : config_(config),
       g_(config),
+      activation_(activation),
       kernels_(kernels),
-      window_(static_cast<int>(
-          std::min<int64_t>(config.sliding_window.value_or(std::numeric_limits<int>::max()),
-                            std::numeric_limits<int>::max()))),
       tile_rows_(TileRows(config)),
       team_(threads) {}
 
-absl::StatusOr<std::unique_ptr<CpuRunner>> CpuRunner::Create(const ModelConfig& config, int slots,
-                                                             int64_t max_length, int max_hops,
-                                                             int threads,
-                                                             const CpuKernels& kernels) {
-  if (config.hidden_act != "silu") {
-    return absl::UnimplementedError(absl::StrCat("hidden_act '", config.hidden_act,
-                                                 "' is not supported by the engine (silu is)"));
+absl::StatusOr<std::unique_ptr<CpuRunner>> CpuRunner::Create(const ModelConfig& config, int slots, int64_t max_length,
+                                                             int max_hops, int threads, const CpuKernels& kernels) {
+  const std::optional<Activation> activation = ActivationOf(config.hidden_act);
+  if (!activation) {
+    return absl::UnimplementedError(absl::StrCat("hidden_act '", config.hidden_act, "' is not supported by the engine"));
   }
-  std::unique_ptr<CpuRunner> runner(new CpuRunner(config, kernels, threads));
-  MG_ASSIGN_OR_RETURN(runner->rope_, MakeRopeTable(config, max_length));
+  std::unique_ptr<CpuRunner> runner(new CpuRunner(config, *activation, kernels, threads));
+  runner->rope_ =
+      RopeTable({config.rope_theta, config.rope_scaling}, config.head_dim, config.max_position_embeddings, max_length);
+  if (config.sliding_rope) {
+    runner->sliding_rope_ = RopeTable(*config.sliding_rope, config.head_dim, config.max_position_embeddings, max_length);
+  }
   MG_RETURN_IF_ERROR(runner->Allocate(slots, max_length, max_hops));
   return runner;
 }
@@ -68,25 +79,27 @@ absl::Status CpuRunner::Allocate(int slots, int64_t max_length, int max_hops) {
   positions_ = (max_length + kLane - 1) / kLane * kLane;
   MG_ASSIGN_OR_RETURN(cache_, ZeroedMemory::Allocate(SlotBytes(config_, max_length, max_hops) /
                                                      static_cast<int64_t>(sizeof(float)) * slots));
-  const int64_t width = int64_t{2} * g_.hidden_stride + g_.qkv_stride + g_.attention_stride +
-                        g_.inner_stride + kVocabPanels * kPanel;
+  const int64_t width =
+      int64_t{2} * g_.hidden_stride + g_.qkv_stride + g_.attention_stride + g_.inner_stride + kVocabPanels * kPanel;
+  const int64_t rope = (g_.head_dim + kLane - 1) / kLane * kLane;
   for (int i = 0; i < team_.size(); ++i) {
     Workspace work;
-    MG_ASSIGN_OR_RETURN(work.memory, ZeroedMemory::Allocate(
-                                         width * tile_rows_ +
-                                         AttentionWorkspace(g_.heads / g_.kv_heads, positions_)));
+    MG_ASSIGN_OR_RETURN(work.memory, ZeroedMemory::Allocate(width * tile_rows_ + LinearScratch(tile_rows_) + rope +
+                                                            AttentionWorkspace(g_.heads / g_.kv_heads, positions_)));
     float* p = work.memory.data();
-    const auto take = [&](int64_t stride) {
+    const auto take = [&](int64_t floats) {
       float* begin = p;
-      p += stride * tile_rows_;
+      p += floats;
       return begin;
     };
-    work.x = take(g_.hidden_stride);
-    work.h = take(g_.hidden_stride);
-    work.qkv = take(g_.qkv_stride);
-    work.attention = take(g_.attention_stride);
-    work.inner = take(g_.inner_stride);
-    work.logits = take(kVocabPanels * kPanel);
+    work.x = take(int64_t{g_.hidden_stride} * tile_rows_);
+    work.h = take(int64_t{g_.hidden_stride} * tile_rows_);
+    work.qkv = take(int64_t{g_.qkv_stride} * tile_rows_);
+    work.attention = take(int64_t{g_.attention_stride} * tile_rows_);
+    work.inner = take(int64_t{g_.inner_stride} * tile_rows_);
+    work.logits = take(int64_t{kVocabPanels} * kPanel * tile_rows_);
+    work.linear = take(LinearScratch(tile_rows_));
+    work.rope = take(rope);
     work.scores = p;
     workspaces_.push_back(std::move(work));
   }
@@ -94,32 +107,73 @@ absl::Status CpuRunner::Allocate(int slots, int64_t max_length, int max_hops) {
 }
 
 float* CpuRunner::Keys(int hop, int slot, int kv_head) const {
-  return cache_.data() +
-         ((int64_t{hop} * slots_ + slot) * g_.kv_heads + kv_head) * 2 * positions_ * g_.head_stride;
+  return cache_.data() + ((int64_t{hop} * slots_ + slot) * g_.kv_heads + kv_head) * 2 * positions_ * g_.head_stride;
 }
 
 float* CpuRunner::Values(int hop, int slot, int kv_head) const {
   return Keys(hop, slot, kv_head) + positions_ * g_.head_stride;
 }
 
-absl::Status CpuRunner::LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path) {
+absl::Status CpuRunner::LoadWeights(const ModelWeights& weights) {
   path_.clear();
-  if (source.device() != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("weights on ", source.device(), " cannot be loaded by an engine on the CPU"));
+  std::vector<WeightsWanted> wanted(weights.stacks.size());
+  for (const LayerHop& hop : weights.path) wanted[hop.stack].layers.insert(hop.layer);
+  wanted[weights.embedding_stack].embedding = true;
+  wanted[weights.head_stack].head = true;
+
+  // Each stack takes what holds its layers already, else the memory of one that nobody wants.
+  std::vector<std::unique_ptr<CpuWeights>> before = std::move(stacks_);
+  stacks_.clear();
+  stacks_.resize(weights.stacks.size());
+  const auto claim = [&](const auto& fits) {
+    for (size_t i = 0; i < stacks_.size(); ++i) {
+      for (std::unique_ptr<CpuWeights>& old : before) {
+        if (stacks_[i] == nullptr && old != nullptr && fits(*old, weights.stacks[i].source->constant_id())) {
+          stacks_[i] = std::move(old);
+        }
+      }
+    }
+  };
+  claim([](const CpuWeights& old, uint64_t id) { return id != 0 && old.constant_id() == id; });
+  claim([](const CpuWeights&, uint64_t) { return true; });
+  before.clear();  // before anything is allocated: both may not fit
+  for (size_t i = 0; i < stacks_.size(); ++i) {
+    const ModelWeights::Stack& stack = weights.stacks[i];
+    if (stack.source->device() != "cpu") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("weights on ", stack.source->device(), " cannot be loaded by an engine on the CPU"));
+    }
+    if (stacks_[i] == nullptr) stacks_[i] = std::make_unique<CpuWeights>();
+    const int layers = stack.num_layers > 0 ? stack.num_layers : static_cast<int>(config_.num_layers);
+    MG_RETURN_IF_ERROR(stacks_[i]->Load(config_, *stack.source, layers, wanted[i], team_));
   }
-  MG_RETURN_IF_ERROR(weights_.Load(config_, source, team_));
-  path_.assign(path.begin(), path.end());
+  embedding_ = stacks_[weights.embedding_stack].get();
+  head_ = stacks_[weights.head_stack].get();
+  int64_t bytes = 0;
+  for (const LayerHop& hop : weights.path) {
+    const CpuWeights& stack = *stacks_[hop.stack];
+    // A stack with more layers than the config goes on with the config's pattern at its last ones.
+    const int64_t layer = std::min<int64_t>(hop.layer, config_.num_layers - 1);
+    const int64_t window = config_.WindowOf(layer);
+    path_.push_back({&stack.layer(hop.layer), hop.scale,
+                     static_cast<int>(window == 0 ? std::numeric_limits<int>::max()
+                                                  : std::min<int64_t>(window, std::numeric_limits<int>::max())),
+                     config_.UsesSlidingRope(layer) ? &sliding_rope_ : &rope_});
+    bytes += stack.LayerBytes();
+  }
+  large_ = bytes > kCachedBytes;
   return absl::OkStatus();
 }
 
-absl::Status CpuRunner::CopyPrefix(int from, int to, int length) {
-  // Keys lie in blocks of kLane positions; the rest of the last block is never read.
-  const size_t bytes = (length + kLane - 1) / kLane * kLane * g_.head_stride * sizeof(float);
+absl::Status CpuRunner::CopyPositions(int from, int to, int begin, int end) {
+  // Keys lie in blocks of kLane positions; what the last block holds past `end` is never read.
+  const int64_t first = static_cast<int64_t>(begin / kLane * kLane) * g_.head_stride;
+  const int64_t last = static_cast<int64_t>((end + kLane - 1) / kLane * kLane) * g_.head_stride;
+  const size_t bytes = static_cast<size_t>(last - first) * sizeof(float);
   for (int hop = 0; hop < static_cast<int>(path_.size()); ++hop) {
     for (int head = 0; head < g_.kv_heads; ++head) {
-      std::memcpy(Keys(hop, to, head), Keys(hop, from, head), bytes);
-      std::memcpy(Values(hop, to, head), Values(hop, from, head), bytes);
+      std::memcpy(Keys(hop, to, head) + first, Keys(hop, from, head) + first, bytes);
+      std::memcpy(Values(hop, to, head) + first, Values(hop, from, head) + first, bytes);
     }
   }
   return absl::OkStatus();
@@ -127,18 +181,21 @@ absl::Status CpuRunner::CopyPrefix(int from, int to, int length) {
 
 std::vector<CpuRunner::Tile> CpuRunner::MakeTiles(const StepBatch& batch) const {
   const int rows = static_cast<int>(batch.tokens.size());
-  // As many tiles as make all threads busy equally long.
+  // As many tiles as make all threads busy equally long; but only one, which they share, where
+  // reading the weights once for each thread would cost more than meeting after each operation.
   int tiles_wanted = (rows + tile_rows_ - 1) / tile_rows_;
-  tiles_wanted = (tiles_wanted + team_.size() - 1) / team_.size() * team_.size();
+  if (!large_ || tiles_wanted > 1) {
+    tiles_wanted = (tiles_wanted + team_.size() - 1) / team_.size() * team_.size();
+  }
   const int target = (rows + tiles_wanted - 1) / tiles_wanted;
   std::vector<Tile> tiles(1);
   int token = 0;
   int result = 0;
   for (const Segment& segment : batch.segments) {
-    if (tiles.back().rows > 0 &&
-        tiles.back().rows + segment.length > std::min(target + segment.length / 2, tile_rows_)) {
+    if (tiles.back().rows > 0 && tiles.back().rows + segment.length > std::min(target + segment.length / 2, tile_rows_)) {
       tiles.emplace_back();
     }
+    const int context = std::max(segment.context, segment.past + segment.length);
     for (int done = 0; done < segment.length;) {
       if (done > 0) {
         tiles.emplace_back();
@@ -147,8 +204,7 @@ std::vector<CpuRunner::Tile> CpuRunner::MakeTiles(const StepBatch& batch) const 
       const int piece_rows = std::min(segment.length - done, tile_rows_);
       const int end = done + piece_rows;
       const int outputs = std::clamp(end - (segment.length - segment.outputs), 0, piece_rows);
-      tiles.back().pieces.push_back(
-          {segment.slot, segment.past + done, piece_rows, outputs, token + done, result});
+      tiles.back().pieces.push_back({segment.slot, segment.past + done, piece_rows, outputs, context, token + done, result});
       tiles.back().rows += piece_rows;
       result += outputs;
       done = end;
@@ -158,50 +214,100 @@ std::vector<CpuRunner::Tile> CpuRunner::MakeTiles(const StepBatch& batch) const 
   return tiles;
 }
 
-absl::Status CpuRunner::Step(const StepBatch& batch, absl::Span<RowResult> results, float* logits) {
-  Running run{batch, results, logits};
-  const std::vector<Tile> tiles = MakeTiles(batch);
+absl::Status CpuRunner::Step(const StepBatch& batch, const StepResults& results) {
+  Running run{batch, results, {}};
+  run.first_target.assign(results.rows.size() + 1, 0);
+  for (const Target& target : batch.targets) ++run.first_target[target.result + 1];
+  std::partial_sum(run.first_target.begin(), run.first_target.end(), run.first_target.begin());
+  ForTiles(MakeTiles(batch), [&](const Tile& tile, Workspace& work, bool shared) { RunTile(run, tile, work, shared); });
+  if (!run.finite) {
+    return absl::InvalidArgumentError("the model's logits are not finite: its weights overflow or hold NaN");
+  }
+  return absl::OkStatus();
+}
+
+template <typename Run>
+void CpuRunner::ForTiles(const std::vector<Tile>& tiles, const Run& run) {
   std::vector<int> chains;  // first tiles of the runs that can go in parallel
   for (size_t i = 0; i < tiles.size(); ++i) {
     if (!tiles[i].follows) chains.push_back(static_cast<int>(i));
   }
   if (static_cast<int>(chains.size()) < team_.size()) {
-    for (const Tile& tile : tiles) RunTile(run, tile, workspaces_[0], /*shared=*/true);
-  } else {
-    team_.For(static_cast<int64_t>(chains.size()), [&](int64_t chain, int member) {
-      size_t i = chains[chain];
-      do {
-        RunTile(run, tiles[i], workspaces_[member], /*shared=*/false);
-      } while (++i < tiles.size() && tiles[i].follows);
+    for (const Tile& tile : tiles) run(tile, workspaces_[0], /*shared=*/true);
+    return;
+  }
+  team_.For(static_cast<int64_t>(chains.size()), [&](int64_t chain, int member) {
+    size_t i = chains[chain];
+    do {
+      run(tiles[i], workspaces_[member], /*shared=*/false);
+    } while (++i < tiles.size() && tiles[i].follows);
+  });
+}
+
+absl::Status CpuRunner::RunMatrices(int rows, int head_rows) {
+  StepBatch batch;
+  batch.tokens.resize(rows);
+  batch.segments.assign(rows, Segment{0, 0, 1, 0});
+  for (int i = 0; i < head_rows; ++i) batch.segments[i].outputs = 1;
+  ForTiles(MakeTiles(batch), [&](const Tile& tile, Workspace& work, bool shared) {
+    for (const HopWeights& hop : path_) {
+      const CpuWeights::Layer& layer = *hop.layer;
+      const auto multiply = [&](const PackedLinear& w, const float* a, int64_t lda, float* c, int64_t ldc) {
+        Multiply(w, a, lda, tile.rows, c, ldc, work, shared, kernels_.linear);
+      };
+      multiply(layer.qkv, work.h, g_.hidden_stride, work.qkv, g_.qkv_stride);
+      multiply(layer.o, work.attention, g_.attention_stride, work.x, g_.hidden_stride);
+      // Half as many columns as panels have: the other half is the gate's.
+      Multiply(layer.gate_up, work.h, g_.hidden_stride, tile.rows, work.inner, g_.inner_stride, work, shared,
+               [&](const LinearArgs& args) { kernels_.linear_gated(args, Activation::kRelu); });
+      multiply(layer.down, work.inner, g_.inner_stride, work.x, g_.hidden_stride);
+    }
+    const PackedLinear& head = head_->head();
+    int outputs = 0;
+    for (const Piece& piece : tile.pieces) outputs += piece.outputs;
+    if (outputs == 0) return;
+    constexpr int kStride = kVocabPanels * kPanel;
+    const int chunks = (g_.vocab_panels + kVocabPanels - 1) / kVocabPanels;
+    Over(chunks, 1, shared, work, [&](int begin, int end, Workspace& mine) {
+      for (int chunk = begin; chunk < end; ++chunk) {
+        const int panel = chunk * kVocabPanels;
+        kernels_.linear({work.h, g_.hidden_stride, outputs, head.At(panel), head.type, head.k, 0,
+                         std::min(kVocabPanels, g_.vocab_panels - panel), nullptr, mine.logits, kStride, mine.linear});
+      }
     });
-  }
-  if (!run.finite) {
-    return absl::InvalidArgumentError(
-        "the model's logits are not finite: its weights overflow or hold NaN");
-  }
+  });
   return absl::OkStatus();
 }
 
+template <typename Kernel>
+void CpuRunner::Multiply(const PackedLinear& w, const float* a, int64_t lda, int rows, float* c, int64_t ldc,
+                         Workspace& work, bool shared, const Kernel& kernel) {
+  constexpr int kPanelGrain = 2;
+  Over(w.panels, kPanelGrain, shared, work, [&](int begin, int end, Workspace& mine) {
+    kernel(LinearArgs{a, lda, rows, w.weight, w.type, w.k, begin, end, w.bias, c, ldc, mine.linear});
+  });
+}
+
 template <typename Body>
-void CpuRunner::OverPanels(int panels, bool shared, const Body& body) {
-  if (!shared || panels < 2 * team_.size()) {
-    body(0, panels);
+void CpuRunner::Over(int count, int grain, bool shared, Workspace& work, const Body& body) {
+  // A few pieces more than threads, so that one that was held up does not hold up the others.
+  const int parts = std::min(count / grain, 4 * team_.size());
+  if (!shared || parts < 2) {
+    body(0, count, work);
     return;
   }
-  const int parts = team_.size();
-  team_.For(parts, [&](int64_t part, int) {
-    body(static_cast<int>(part * panels / parts), static_cast<int>((part + 1) * panels / parts));
+  team_.For(parts, [&](int64_t part, int member) {
+    body(static_cast<int>(part * count / parts), static_cast<int>((part + 1) * count / parts), workspaces_[member]);
   });
 }
 
 void CpuRunner::Embed(const StepBatch& batch, const Tile& tile, Workspace& work) const {
-  const float scale = path_[0].scale;
+  float scale = path_[0].scale;
+  if (config_.scale_embedding) scale *= std::sqrt(static_cast<float>(g_.hidden));
   float* x = work.x;
   for (const Piece& piece : tile.pieces) {
     for (int r = 0; r < piece.rows; ++r, x += g_.hidden_stride) {
-      const float* row =
-          weights_.embedding() + int64_t{batch.tokens[piece.token + r]} * g_.hidden_stride;
-      std::memcpy(x, row, g_.hidden_stride * sizeof(float));
+      embedding_->CopyEmbedding(batch.tokens[piece.token + r], x);
       if (scale != 1.0f) {
         for (int i = 0; i < g_.hidden; ++i) x[i] *= scale;
       }
@@ -209,19 +315,24 @@ void CpuRunner::Embed(const StepBatch& batch, const Tile& tile, Workspace& work)
   }
 }
 
-void CpuRunner::RotateAndStore(const Piece& piece, int hop, float* qkv) {
-  const int rotated = g_.heads + g_.kv_heads;
+void CpuRunner::RotateAndStore(const Piece& piece, int hop, int begin, int end, float* qkv, float* scratch) {
+  const HopWeights& weights = path_[hop];
   const int d = g_.head_stride;
-  for (int r = 0; r < piece.rows; ++r, qkv += g_.qkv_stride) {
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  for (int r = begin; r < end; ++r, qkv += g_.qkv_stride) {
+    if (config_.qk_norm) {
+      float* keys = qkv + int64_t{g_.heads} * d;
+      kernels_.rms_norm(qkv, d, g_.heads, g_.head_dim, weights.layer->q_norm, eps, qkv, d);
+      kernels_.rms_norm(keys, d, g_.kv_heads, g_.head_dim, weights.layer->k_norm, eps, keys, d);
+    }
     const int64_t position = piece.past + r;
-    kernels_.rope(qkv, rotated, d, g_.head_dim, rope_.cos.data() + position * rope_.half,
-                  rope_.sin.data() + position * rope_.half);
+    const RopeTable::Row row = weights.rope->At(position, piece.context, scratch);
+    kernels_.rope(qkv, g_.heads + g_.kv_heads, d, g_.head_dim, row.cos, row.sin);
     for (int head = 0; head < g_.kv_heads; ++head) {
       const float* k = qkv + (g_.heads + head) * d;
       float* keys = Keys(hop, piece.slot, head) + position / kLane * kLane * d + position % kLane;
       for (int i = 0; i < d; ++i) keys[i * kLane] = k[i];
-      std::memcpy(Values(hop, piece.slot, head) + position * d, k + g_.kv_heads * d,
-                  d * sizeof(float));
+      std::memcpy(Values(hop, piece.slot, head) + position * d, k + g_.kv_heads * d, d * sizeof(float));
     }
   }
 }
@@ -244,92 +355,110 @@ int CpuRunner::KeepOutputs(const Tile& tile, Workspace& work) const {
 
 void CpuRunner::Attend(const Tile& tile, int hop, bool outputs_only, Workspace& work, bool shared) {
   const int group = g_.heads / g_.kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(g_.head_dim));
-  const auto attend = [&](const Piece& piece, int first, int row, int rows, int head,
-                          float* scores) {
-    AttentionArgs args;
-    args.q = work.qkv + int64_t{row} * g_.qkv_stride + head * group * g_.head_stride;
-    args.ldq = g_.qkv_stride;
-    args.rows = rows;
-    args.group = group;
-    args.head_dim = g_.head_stride;
-    args.keys = Keys(hop, piece.slot, head);
-    args.values = Values(hop, piece.slot, head);
-    args.position = piece.past + first;
-    args.window = window_;
-    args.scale = scale;
-    args.scores = scores;
-    args.out = work.attention + int64_t{row} * g_.attention_stride + head * group * g_.head_stride;
-    args.ldo = g_.attention_stride;
-    kernels_.attention(args);
+  const double scalar = config_.query_pre_attn_scalar > 0 ? config_.query_pre_attn_scalar : g_.head_dim;
+  // Later rows see more positions: jobs of a few rows keep the threads level.
+  const int job_rows = shared ? 16 : tile_rows_;
+  struct Job {
+    const Piece* piece;
+    int first;  // row of the piece
+    int row;    // of the workspace
+    int rows;
   };
+  std::vector<Job> jobs;
   int row = 0;
   for (const Piece& piece : tile.pieces) {
     const int rows = outputs_only ? piece.outputs : piece.rows;
-    const int first = piece.rows - rows;
-    if (!shared) {
-      for (int head = 0; head < g_.kv_heads; ++head)
-        attend(piece, first, row, rows, head, work.scores);
-    } else {
-      // Later rows see more positions: pieces of a few rows keep the threads level.
-      constexpr int kRows = 16;
-      const int parts = (rows + kRows - 1) / kRows;
-      team_.For(int64_t{parts} * g_.kv_heads, [&](int64_t index, int member) {
-        const int begin = static_cast<int>(index / g_.kv_heads) * kRows;
-        attend(piece, first + begin, row + begin, std::min(kRows, rows - begin),
-               static_cast<int>(index % g_.kv_heads), workspaces_[member].scores);
-      });
+    for (int begin = 0; begin < rows; begin += job_rows) {
+      jobs.push_back({&piece, piece.rows - rows + begin, row + begin, std::min(job_rows, rows - begin)});
     }
     row += rows;
   }
+  const int count = static_cast<int>(jobs.size()) * g_.kv_heads;
+  Over(count, /*grain=*/1, shared, work, [&](int begin, int end, Workspace& mine) {
+    for (int i = begin; i < end; ++i) {
+      const Job& job = jobs[i / g_.kv_heads];
+      const int head = i % g_.kv_heads;
+      AttentionArgs args;
+      args.q = work.qkv + int64_t{job.row} * g_.qkv_stride + head * group * g_.head_stride;
+      args.ldq = g_.qkv_stride;
+      args.rows = job.rows;
+      args.group = group;
+      args.head_dim = g_.head_stride;
+      args.keys = Keys(hop, job.piece->slot, head);
+      args.values = Values(hop, job.piece->slot, head);
+      args.position = job.piece->past + job.first;
+      args.window = path_[hop].window;
+      args.scale = static_cast<float>(1.0 / std::sqrt(scalar));
+      args.softcap = static_cast<float>(config_.attention_softcap);
+      args.scores = mine.scores;
+      args.out = work.attention + int64_t{job.row} * g_.attention_stride + head * group * g_.head_stride;
+      args.ldo = g_.attention_stride;
+      kernels_.attention(args);
+    }
+  });
 }
 
 void CpuRunner::RunTile(Running& run, const Tile& tile, Workspace& work, bool shared) {
-  const auto args = [](const PackedLinear& w, const float* a, int64_t lda, int rows, float* c,
-                       int64_t ldc) {
-    return LinearArgs{a, lda, rows, w.weight, w.k, 0, w.panels, w.bias, c, ldc};
-  };
-  const auto over_panels = [&](LinearArgs linear, const auto& kernel) {
-    OverPanels(linear.panel_end, shared, [&](int begin, int end) {
-      LinearArgs part = linear;
-      part.panel_begin = begin;
-      part.panel_end = end;
-      kernel(part);
-    });
-  };
   int rows = tile.rows;
   const float eps = static_cast<float>(config_.rms_norm_eps);
-  const auto norm = [&](const float* weight) {
-    kernels_.rms_norm(work.x, g_.hidden_stride, rows, g_.hidden, weight, eps, work.h,
-                      g_.hidden_stride);
+  const int64_t stride = g_.hidden_stride;
+  constexpr int kRowGrain = 8;
+  const auto linear = [&](const PackedLinear& w, const float* a, int64_t lda, float* c, int64_t ldc, const auto& kernel) {
+    Multiply(w, a, lda, rows, c, ldc, work, shared, kernel);
+  };
+  // y = norm(x), and x += scale * y if `scale` is not 0.
+  const auto norm = [&](const float* from, const float* weight, float* y, float scale) {
+    Over(rows, kRowGrain, shared, work, [&](int begin, int end, Workspace&) {
+      const int64_t at = begin * stride;
+      kernels_.rms_norm(from + at, stride, end - begin, g_.hidden, weight, eps, y + at, stride);
+      if (scale != 0) kernels_.add(y + at, stride, end - begin, g_.hidden, scale, work.x + at, stride);
+    });
+  };
+  // x += scale * (a W^T + bias), normed before it is added where the family does so.
+  const auto project = [&](const PackedLinear& w, const float* a, int64_t lda, const float* weight, float scale) {
+    if (weight == nullptr) {
+      linear(w, a, lda, work.x, stride, [&](const LinearArgs& args) { kernels_.linear_add(args, scale); });
+      return;
+    }
+    linear(w, a, lda, work.h, stride, kernels_.linear);
+    norm(work.h, weight, work.h, scale);
   };
   Embed(run.batch, tile, work);
   const int hops = static_cast<int>(path_.size());
   for (int hop = 0; hop < hops; ++hop) {
-    const CpuWeights::Layer& layer = weights_.layer(path_[hop].layer);
+    const CpuWeights::Layer& layer = *path_[hop].layer;
     const bool last = hop + 1 == hops;
-    norm(layer.input_norm);
-    over_panels(args(layer.qkv, work.h, g_.hidden_stride, rows, work.qkv, g_.qkv_stride),
-                kernels_.linear);
-    float* qkv = work.qkv;
-    for (const Piece& piece : tile.pieces) {
-      RotateAndStore(piece, hop, qkv);
-      qkv += int64_t{piece.rows} * g_.qkv_stride;
+    norm(work.x, layer.input_norm, work.h, 0);
+    linear(layer.qkv, work.h, stride, work.qkv, g_.qkv_stride, kernels_.linear);
+    if (shared && tile.pieces.size() > 1) {
+      Over(static_cast<int>(tile.pieces.size()), kRowGrain, shared, work, [&](int begin, int end, Workspace& mine) {
+        int row = 0;
+        for (int p = 0; p < end; row += tile.pieces[p++].rows) {
+          if (p < begin) continue;
+          RotateAndStore(tile.pieces[p], hop, 0, tile.pieces[p].rows, work.qkv + int64_t{row} * g_.qkv_stride, mine.rope);
+        }
+      });
+    } else {
+      float* qkv = work.qkv;
+      for (const Piece& piece : tile.pieces) {
+        Over(piece.rows, kRowGrain, shared, work, [&](int begin, int end, Workspace& mine) {
+          RotateAndStore(piece, hop, begin, end, qkv + int64_t{begin} * g_.qkv_stride, mine.rope);
+        });
+        qkv += int64_t{piece.rows} * g_.qkv_stride;
+      }
     }
     // Past the last layer's keys and values, only the rows whose results are wanted matter.
     if (last) rows = KeepOutputs(tile, work);
     if (rows == 0) return;
     Attend(tile, hop, last, work, shared);
-    over_panels(args(layer.o, work.attention, g_.attention_stride, rows, work.x, g_.hidden_stride),
-                [&](const LinearArgs& a) { kernels_.linear_add(a, 1.0f); });
-    norm(layer.post_norm);
-    over_panels(args(layer.gate_up, work.h, g_.hidden_stride, rows, work.inner, g_.inner_stride),
-                kernels_.linear_swiglu);
-    const float scale = last ? 1.0f : path_[hop + 1].scale;
-    over_panels(args(layer.down, work.inner, g_.inner_stride, rows, work.x, g_.hidden_stride),
-                [&](const LinearArgs& a) { kernels_.linear_add(a, scale); });
+    const bool output_norms = config_.output_norms;
+    project(layer.o, work.attention, g_.attention_stride, output_norms ? layer.post_norm : nullptr, 1.0f);
+    norm(work.x, output_norms ? layer.pre_mlp_norm : layer.post_norm, work.h, 0);
+    linear(layer.gate_up, work.h, stride, work.inner, g_.inner_stride,
+           [&](const LinearArgs& args) { kernels_.linear_gated(args, activation_); });
+    project(layer.down, work.inner, g_.inner_stride, layer.post_mlp_norm, last ? 1.0f : path_[hop + 1].scale);
   }
-  norm(weights_.final_norm());
+  norm(work.x, head_->final_norm(), work.h, 0);
   Predict(run, tile, rows, work, shared);
 }
 
@@ -337,47 +466,64 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
   struct Best {
     float max = -std::numeric_limits<float>::infinity();
     int argmax = 0;
-    double sum = 0;
-    float target = 0;
+    double sum = 0;  // of exp(logit - max)
   };
   std::vector<int> result_of;
   result_of.reserve(rows);
   for (const Piece& piece : tile.pieces) {
     for (int i = 0; i < piece.outputs; ++i) result_of.push_back(piece.result + i);
   }
-  std::vector<Best> best(rows);
-  const bool with_targets = !run.batch.targets.empty();
+  const StepResults& out = run.results;
+  const bool with_sums = run.batch.log_sums || !run.batch.targets.empty();
+  const PackedLinear& head = head_->head();
+  const float cap = static_cast<float>(config_.final_softcap);
   constexpr int kStride = kVocabPanels * kPanel;
-  for (int panel = 0; panel < g_.vocab_panels; panel += kVocabPanels) {
-    const int panels = std::min(kVocabPanels, g_.vocab_panels - panel);
-    OverPanels(panels, shared, [&](int begin, int end) {
-      const PackedLinear& head = weights_.head();
-      const float* weight = head.weight + int64_t{panel} * head.k * kPanel;
-      kernels_.linear({work.h, g_.hidden_stride, rows, weight, head.k, begin, end, nullptr,
-                       work.logits, kStride});
-    });
-    const int base = panel * kPanel;
-    const int n = std::min(panels * kPanel, g_.vocab - base);
-    for (int r = 0; r < rows; ++r) {
-      const float* row = work.logits + int64_t{r} * kStride;
-      Best& b = best[r];
-      kernels_.reduce_logits(row, n, base, &b.max, &b.argmax, with_targets ? &b.sum : nullptr);
-      if (with_targets) {
-        const int target = run.batch.targets[result_of[r]] - base;
-        if (target >= 0 && target < n) b.target = row[target];
-      }
-      if (run.logits != nullptr) {
-        std::memcpy(run.logits + int64_t{result_of[r]} * g_.vocab + base, row, n * sizeof(float));
+  const int chunks = (g_.vocab_panels + kVocabPanels - 1) / kVocabPanels;
+  // Each chunk is reduced by itself and the chunks in their order, so that a sum rounds the same
+  // whoever computed it.
+  std::vector<Best> best(static_cast<size_t>(rows) * chunks);
+  Over(chunks, /*grain=*/1, shared, work, [&](int begin, int end, Workspace& mine) {
+    for (int chunk = begin; chunk < end; ++chunk) {
+      const int panel = chunk * kVocabPanels;
+      const int panels = std::min(kVocabPanels, g_.vocab_panels - panel);
+      kernels_.linear({work.h, g_.hidden_stride, rows, head.At(panel), head.type, head.k, 0, panels, nullptr, mine.logits,
+                       kStride, mine.linear});
+      const int base = panel * kPanel;
+      const int n = std::min(panels * kPanel, g_.vocab - base);
+      for (int r = 0; r < rows; ++r) {
+        float* row = mine.logits + int64_t{r} * kStride;
+        if (cap > 0) kernels_.softcap(row, n, cap);
+        Best& b = best[static_cast<size_t>(r) * chunks + chunk];
+        kernels_.reduce_logits(row, n, base, &b.max, &b.argmax, with_sums ? &b.sum : nullptr);
+        for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
+          const int target = run.batch.targets[t].token - base;
+          if (target >= 0 && target < n) out.log_probs[t] = row[target];
+        }
+        if (out.logits != nullptr) {
+          std::memcpy(out.logits + int64_t{result_of[r]} * g_.vocab + base, row, n * sizeof(float));
+        }
       }
     }
-  }
+  });
   for (int r = 0; r < rows; ++r) {
-    if (!std::isfinite(best[r].max)) run.finite = false;
-    RowResult& result = run.results[result_of[r]];
-    result.argmax = best[r].argmax;
-    result.log_prob =
-        with_targets ? static_cast<double>(best[r].target) - best[r].max - std::log(best[r].sum)
-                     : 0.0;
+    Best all;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const Best& b = best[static_cast<size_t>(r) * chunks + chunk];
+      if (b.max > all.max) all = {b.max, b.argmax, 0};
+    }
+    if (!std::isfinite(all.max)) run.finite = false;
+    double log_sum = 0;
+    if (with_sums) {
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        const Best& b = best[static_cast<size_t>(r) * chunks + chunk];
+        all.sum += b.sum * std::exp(static_cast<double>(b.max) - all.max);
+      }
+      log_sum = all.max + std::log(all.sum);
+    }
+    out.rows[result_of[r]] = {all.argmax, all.max, log_sum};
+    for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
+      out.log_probs[t] -= log_sum;  // the target's logit so far
+    }
   }
 }
 

@@ -1,8 +1,10 @@
-// A candidate's weights in fp32, in the layouts of cpu_kernels.h.
+// The weights of one source in the layouts of cpu_kernels.h.
 #ifndef MERGANSER_WORKER_ENGINE_CPU_WEIGHTS_H_
 #define MERGANSER_WORKER_ENGINE_CPU_WEIGHTS_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,35 +31,71 @@ struct CpuGeometry {
 
 // One packed matrix: `weight` and, where the config has biases, `bias`.
 struct PackedLinear {
-  const float* weight = nullptr;
+  const void* weight = nullptr;
+  WeightType type = WeightType::kFp32;
   const float* bias = nullptr;
   int k = 0;
   int panels = 0;
+
+  // Where a panel begins.
+  const void* At(int panel) const {
+    const int64_t element = type == WeightType::kBf16 ? 2 : 4;
+    return static_cast<const std::byte*>(weight) + int64_t{panel} * k * kPanel * element;
+  }
 };
 
-// Owns one block of memory of a size that depends on the config only. Thread-compatible.
+// What is asked of a source.
+struct WeightsWanted {
+  std::set<int> layers;
+  bool embedding = false;
+  bool head = false;  // and the final norm
+};
+
+// Owns one block of memory, of which only what was loaded takes space. Matrices of a source that is
+// bf16 throughout stay bf16: that loses nothing and halves what every step reads. Norms and biases
+// are fp32, norms with Gemma's 1 added. Thread-compatible.
 class CpuWeights {
  public:
   struct Layer {
     const float* input_norm;
-    const float* post_norm;
+    const float* post_norm;                            // before the MLP, or (output_norms) after attention
+    const float* pre_mlp_norm = nullptr;               // with output_norms
+    const float* post_mlp_norm = nullptr;              // with output_norms
+    const float *q_norm = nullptr, *k_norm = nullptr;  // with qk_norm; head_stride floats
     PackedLinear qkv, o, gate_up, down;
   };
 
-  // Converts and packs `source`. Allocates in the first call. Errors of FindWeight; the contents
-  // are undefined then.
-  absl::Status Load(const ModelConfig& config, const WeightSource& source, ThreadTeam& team);
+  // Converts and packs what is wanted and, of a constant source, was not loaded before. `num_layers`
+  // is what the source has. Errors of FindWeight; the contents are undefined then.
+  absl::Status Load(const ModelConfig& config, const WeightSource& source, int num_layers, const WeightsWanted& wanted,
+                    ThreadTeam& team);
 
+  // Of the source that was loaded last; 0: none, or one that may change.
+  uint64_t constant_id() const { return constant_id_; }
+
+  // REQUIRES for what follows: it was among what was wanted.
   const Layer& layer(int i) const { return layers_[i]; }
   const float* final_norm() const { return final_norm_; }
   const PackedLinear& head() const { return head_; }
-  const float* embedding() const { return embedding_; }  // [vocab, hidden_stride]
+  // Row `token` of the embedding as hidden_stride floats.
+  void CopyEmbedding(int64_t token, float* out) const;
+  // Bytes of one layer's matrices.
+  int64_t LayerBytes() const;
 
  private:
+  struct Pack;  // one matrix to be packed
+
+  void Place(const ModelConfig& config, const CpuGeometry& g, int num_layers, std::byte* base, int64_t* bytes);
+  absl::Status Reset(const ModelConfig& config, const WeightSource& source, int num_layers);
+
   ZeroedMemory memory_;
+  uint64_t constant_id_ = 0;
+  WeightType type_ = WeightType::kFp32;
+  WeightsWanted loaded_;
   std::vector<Layer> layers_;
   const float* final_norm_ = nullptr;
-  const float* embedding_ = nullptr;
+  const void* embedding_ = nullptr;  // [vocab, hidden_stride] of type_
+  int hidden_stride_ = 0;
   PackedLinear head_;
 };
 

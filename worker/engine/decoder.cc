@@ -14,10 +14,14 @@
 #include "worker/engine/cpu_runner.h"
 #include "worker/engine/device.h"
 #include "worker/engine/generation_run.h"
+#include "worker/engine/sampler.h"
+#include "worker/engine/scoring_run.h"
 #include "worker/engine/weight_layout.h"
 
 namespace merganser {
 namespace {
+
+constexpr int kLogProbsMax = 100;
 
 // The processors that this process may use, which in a container or under Slurm are fewer than the
 // machine has.
@@ -25,6 +29,15 @@ int UsableProcessors() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Without them a matrix product in bf16 is slower than one in fp32 over bf16 weights.
+bool HasBf16Instructions() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
 }
 
 int64_t Parameters(const ModelConfig& config) {
@@ -48,14 +61,18 @@ absl::string_view ComputeName(ComputeType type) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& config,
-                                                         const EngineOptions& options) {
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& config, const EngineOptions& options) {
   MG_RETURN_IF_ERROR(options.Validate());
   std::unique_ptr<Decoder> decoder(new Decoder(config, options));
-  const int64_t limit = config.max_position_embeddings;
-  decoder->max_length_ = options.max_length == 0 ? limit : std::min(options.max_length, limit);
-  decoder->max_hops_ =
-      options.max_path_length == 0 ? static_cast<int>(config.num_layers) : options.max_path_length;
+  decoder->max_length_ =
+      options.max_length == 0 ? config.max_position_embeddings : std::min(options.max_length, config.MaxContext());
+  decoder->max_hops_ = static_cast<int>(config.num_hops > 0 ? config.num_hops : config.num_layers);
+  if (options.max_path_length > 0) {
+    decoder->max_hops_ = std::min(decoder->max_hops_, options.max_path_length);
+  } else {
+    decoder->options_.max_path_length = decoder->max_hops_;
+  }
+  decoder->wanted_sequences_ = options.max_sequences;
   if (options.threads == 0) decoder->options_.threads = UsableProcessors();
   MG_RETURN_IF_ERROR(decoder->MakeRunner());
   return decoder;
@@ -66,12 +83,11 @@ absl::Status Decoder::FitSlots(int64_t slot_bytes) {
   // One slot more than sequences: the shared prefix's.
   const int64_t slots = options_.kv_memory_bytes / slot_bytes;
   if (slots < 2) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a key-value cache of ", options_.kv_memory_bytes,
-                     " bytes (kv_memory_bytes) is too small: two slots of ", max_length_,
-                     " positions need ", 2 * slot_bytes, " bytes"));
+    return absl::ResourceExhaustedError(absl::StrCat("a key-value cache of ", options_.kv_memory_bytes,
+                                                     " bytes (kv_memory_bytes) is too small: two slots of ", max_length_,
+                                                     " positions need ", 2 * slot_bytes, " bytes"));
   }
-  options_.max_sequences = static_cast<int>(std::min<int64_t>(options_.max_sequences, slots - 1));
+  options_.max_sequences = static_cast<int>(std::min<int64_t>(wanted_sequences_, slots - 1));
   return absl::OkStatus();
 }
 
@@ -80,16 +96,16 @@ absl::Status Decoder::MakeRunner() {
   MG_RETURN_IF_ERROR(PrepareDevice(device));
   ComputeType compute = options_.compute;
   if (compute == ComputeType::kAuto) {
-    const bool small = device.is_cpu() && Parameters(config_) <= kFp32ParametersMax;
-    compute = small ? ComputeType::kFp32 : ComputeType::kBf16;
+    const bool own = device.is_cpu() && (Parameters(config_) <= kFp32ParametersMax || !HasBf16Instructions());
+    compute = own ? ComputeType::kFp32 : ComputeType::kBf16;
   }
   description_ = absl::StrCat(ComputeName(compute), " on ", device.str());
   if (device.is_cpu() && compute == ComputeType::kFp32) {
     MG_RETURN_IF_ERROR(FitSlots(CpuRunner::SlotBytes(config_, max_length_, max_hops_)));
     const CpuKernels& kernels = BestCpuKernels();
     absl::StrAppend(&description_, " (", kernels.name, ", ", options_.threads, " threads)");
-    MG_ASSIGN_OR_RETURN(runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_,
-                                                   max_hops_, options_.threads, kernels));
+    MG_ASSIGN_OR_RETURN(
+        runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_, max_hops_, options_.threads, kernels));
     return absl::OkStatus();
   }
   const at::ScalarType type = compute == ComputeType::kBf16   ? at::kBFloat16
@@ -100,31 +116,64 @@ absl::Status Decoder::MakeRunner() {
     absl::StrAppend(&description_, " (ATen, ", options_.threads, " threads)");
   }
   MG_RETURN_IF_ERROR(FitSlots(AtenRunner::SlotBytes(config_, type, max_length_, max_hops_)));
-  MG_ASSIGN_OR_RETURN(runner_, AtenRunner::Create(config_, device, type, options_.max_sequences + 1,
-                                                  max_length_, max_hops_));
+  MG_ASSIGN_OR_RETURN(runner_,
+                      AtenRunner::Create(config_, device, type, options_.max_sequences + 1, max_length_, max_hops_));
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<LayerHop>> Decoder::PathOf(const ModelWeights& weights) const {
+  if (!weights.path.empty()) return weights.path;
+  if (config_.num_hops > 0) {
+    return ReadStoredPath(*weights.stacks[0].source, config_.num_hops);
+  }
+  std::vector<LayerHop> path;
+  for (int64_t i = 0; i < config_.num_layers; ++i) path.push_back({static_cast<int>(i), 1.0f});
+  return path;
+}
+
 absl::Status Decoder::LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path) {
+  return LoadWeights(ModelWeights{{{&source}}, {path.begin(), path.end()}});
+}
+
+absl::Status Decoder::LoadWeights(const ModelWeights& weights) {
   loaded_ = false;
   timings_ = {};
-  std::vector<LayerHop> hops(path.begin(), path.end());
-  if (hops.empty()) {
-    for (int64_t i = 0; i < config_.num_layers; ++i) hops.push_back({static_cast<int>(i), 1.0f});
-  }
-  if (static_cast<int>(hops.size()) > max_hops_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a path of ", hops.size(),
-                     " layers is longer than the engine's max_path_length ", max_hops_));
-  }
-  for (size_t i = 0; i < hops.size(); ++i) {
-    if (hops[i].layer < 0 || hops[i].layer >= config_.num_layers) {
-      return absl::InvalidArgumentError(absl::StrCat("hop ", i, " of the path is layer ",
-                                                     hops[i].layer, ", not in [0, ",
-                                                     config_.num_layers - 1, "]"));
+  const int stacks = static_cast<int>(weights.stacks.size());
+  if (stacks == 0) return absl::InvalidArgumentError("the model has no stack of layers");
+  for (const int stack : {weights.embedding_stack, weights.head_stack}) {
+    if (stack < 0 || stack >= stacks) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the embedding or the head is of stack ", stack, ", not in [0, ", stacks - 1, "]"));
     }
   }
-  MG_RETURN_IF_ERROR(runner_->LoadWeights(source, hops));
+  ModelWeights resolved = weights;
+  MG_ASSIGN_OR_RETURN(resolved.path, PathOf(weights));
+  const int hops = static_cast<int>(resolved.path.size());
+  if (hops > options_.max_path_length) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a path of ", hops, " layers is longer than the engine's max_path_length ", options_.max_path_length));
+  }
+  for (int i = 0; i < hops; ++i) {
+    const LayerHop& hop = resolved.path[i];
+    if (hop.stack < 0 || hop.stack >= stacks) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hop ", i, " of the path is in stack ", hop.stack, ", not in [0, ", stacks - 1, "]"));
+    }
+    const int given = weights.stacks[hop.stack].num_layers;
+    const int layers = given > 0 ? given : static_cast<int>(config_.num_layers);
+    if (hop.layer < 0 || hop.layer >= layers) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hop ", i, " of the path is layer ", hop.layer, ", not in [0, ", layers - 1, "]"));
+    }
+  }
+  if (hops > max_hops_) {
+    // Some more than needed, so that a search whose paths grow does not end up here each time.
+    constexpr int kStep = 16;
+    max_hops_ = std::min(options_.max_path_length, (hops + kStep - 1) / kStep * kStep);
+    runner_.reset();
+    MG_RETURN_IF_ERROR(MakeRunner());
+  }
+  MG_RETURN_IF_ERROR(runner_->LoadWeights(resolved));
   loaded_ = true;
   return absl::OkStatus();
 }
@@ -138,103 +187,75 @@ absl::Status Decoder::CheckTokens(absl::Span<const int32_t> tokens, const std::s
   if (tokens.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " is empty"));
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= config_.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat(what, " has token ", tokens[i], " at ", i,
-                                                     ", not in [0, ", config_.vocab_size - 1, "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, " has token ", tokens[i], " at ", i, ", not in [0, ", config_.vocab_size - 1, "]"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Generation>> Decoder::Generate(
-    absl::Span<const GenerationRequest> requests, std::stop_token stop,
-    const GenerationProgress& progress) {
+absl::StatusOr<std::vector<Generation>> Decoder::Generate(absl::Span<const GenerationRequest> requests, std::stop_token stop,
+                                                          const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerationRequest& request = requests[i];
     MG_RETURN_IF_ERROR(CheckTokens(request.prompt, absl::StrCat("the prompt of request ", i)));
     if (request.max_new_tokens < 1) {
-      return absl::InvalidArgumentError(absl::StrCat("request ", i, " asks for max_new_tokens ",
-                                                     request.max_new_tokens,
-                                                     ", which must be at least 1"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("request ", i, " asks for max_new_tokens ", request.max_new_tokens, ", which must be at least 1"));
     }
     const int64_t positions = static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens;
     if (positions > max_length_) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "request ", i, " needs ", positions, " positions (prompt of ", request.prompt.size(),
-          " tokens, ", request.max_new_tokens, " new), more than the cache's ", max_length_));
+      return absl::InvalidArgumentError(absl::StrCat("request ", i, " needs ", positions, " positions (prompt of ",
+                                                     request.prompt.size(), " tokens, ", request.max_new_tokens,
+                                                     " new), more than the cache's ", max_length_));
     }
-    for (const std::string& text : request.stop) {
-      if (text.empty())
-        return absl::InvalidArgumentError(absl::StrCat("request ", i, " has an empty stop string"));
-      if (!options_.decode) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "request ", i, " has stop strings, but the engine was made without a decode function"));
-      }
-    }
+    MG_RETURN_IF_ERROR(CheckDecoding(request, absl::StrCat("request ", i)));
   }
-  return GenerationRun(*runner_, options_, requests, timings_).Run(stop, progress);
+  return GenerationRun(*runner_, options_, config_.vocab_size, requests, timings_).Run(stop, progress);
 }
 
-absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const ScoringRequest> requests,
-                                                          std::stop_token stop,
+absl::Status Decoder::CheckDecoding(const GenerationRequest& request, const std::string& what) const {
+  for (const std::string& text : request.stop) {
+    if (text.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " has an empty stop string"));
+    if (!options_.decode) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(what, " has stop strings, but the engine was made without a decode function"));
+    }
+  }
+  MG_RETURN_IF_ERROR(Annotate(Validate(request.sampling), absl::StrCat(what, ": sampling")));
+  MG_RETURN_IF_ERROR(Annotate(Validate(request.beams), what));
+  if (request.log_probs < 0 || request.log_probs > kLogProbsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " asks for ", request.log_probs, " log_probs, not in [0, ", kLogProbsMax, "]"));
+  }
+  if (request.beams.count == 1) return absl::OkStatus();
+  if (request.beams.count > options_.max_sequences) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " asks for ", request.beams.count,
+                                                   " beams, more than the engine's max_sequences ", options_.max_sequences));
+  }
+  if (request.sampling.temperature > 0 || request.log_probs > 0 || request.on_token) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " asks for beams together with a temperature, log_probs or on_token"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const ScoringRequest> requests, std::stop_token stop,
                                                           const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
-  // The last token of a continuation is only a target and never an input.
-  const auto inputs = [&](int i) {
-    return requests[i].prompt.size() + requests[i].continuation.size() - 1;
-  };
   for (size_t i = 0; i < requests.size(); ++i) {
     MG_RETURN_IF_ERROR(CheckTokens(requests[i].prompt, absl::StrCat("the prompt of request ", i)));
-    MG_RETURN_IF_ERROR(
-        CheckTokens(requests[i].continuation, absl::StrCat("the continuation of request ", i)));
-    if (static_cast<int64_t>(inputs(i)) > max_length_) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "request ", i, " needs ", inputs(i), " positions, more than the cache's ", max_length_));
+    MG_RETURN_IF_ERROR(CheckTokens(requests[i].continuation, absl::StrCat("the continuation of request ", i)));
+    // The last token is only a target and never an input.
+    const int64_t inputs =
+        static_cast<int64_t>(requests[i].prompt.size()) + static_cast<int64_t>(requests[i].continuation.size()) - 1;
+    if (inputs > max_length_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("request ", i, " needs ", inputs, " positions, more than the cache's ", max_length_));
     }
   }
-  std::vector<int> order(requests.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return inputs(a) > inputs(b); });
-
-  std::vector<Score> scores(requests.size());
-  std::vector<RowResult> results;
-  for (size_t next = 0; next < order.size();) {
-    if (stop.stop_requested()) return absl::CancelledError("scoring was cancelled");
-    StepBatch batch;
-    const size_t first = next;
-    for (; next < order.size() && static_cast<int>(next - first) < options_.max_sequences; ++next) {
-      const ScoringRequest& request = requests[order[next]];
-      const size_t length = inputs(order[next]);
-      if (next > first &&
-          batch.tokens.size() + length > static_cast<size_t>(options_.max_batch_tokens))
-        break;
-      batch.tokens.insert(batch.tokens.end(), request.prompt.begin(), request.prompt.end());
-      batch.tokens.insert(batch.tokens.end(), request.continuation.begin(),
-                          request.continuation.end() - 1);
-      batch.targets.insert(batch.targets.end(), request.continuation.begin(),
-                           request.continuation.end());
-      batch.segments.push_back({static_cast<int>(next - first), 0, static_cast<int>(length),
-                                static_cast<int>(request.continuation.size())});
-    }
-    results.assign(batch.targets.size(), RowResult{});
-    const absl::Duration start = options_.clock->Monotonic();
-    MG_RETURN_IF_ERROR(runner_->Step(batch, absl::MakeSpan(results), nullptr));
-    AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start),
-                static_cast<int64_t>(batch.tokens.size()), 0, timings_);
-    size_t row = 0;
-    for (size_t i = first; i < next; ++i) {
-      Score& score = scores[order[i]];
-      score.is_greedy = true;
-      for (const int32_t target : requests[order[i]].continuation) {
-        score.log_likelihood += results[row].log_prob;
-        score.is_greedy = score.is_greedy && results[row].argmax == target;
-        ++score.tokens;
-        ++row;
-      }
-    }
-    if (progress) progress(next, requests.size());
-  }
-  return scores;
+  return ScoringRun(*runner_, options_, requests, timings_).Run(stop, progress);
 }
 
 absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens) {
@@ -242,16 +263,22 @@ absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tok
   MG_RETURN_IF_ERROR(CheckTokens(tokens, "the input"));
   const int n = static_cast<int>(tokens.size());
   if (n > max_length_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("an input of ", n, " tokens is longer than the cache's ", max_length_));
+    return absl::InvalidArgumentError(absl::StrCat("an input of ", n, " tokens is longer than the cache's ", max_length_));
   }
   StepBatch batch;
   batch.tokens.assign(tokens.begin(), tokens.end());
   batch.segments = {{0, 0, n, n}};
   std::vector<RowResult> results(n);
   std::vector<float> logits(static_cast<size_t>(n) * config_.vocab_size);
-  MG_RETURN_IF_ERROR(runner_->Step(batch, absl::MakeSpan(results), logits.data()));
+  MG_RETURN_IF_ERROR(runner_->Step(batch, {absl::MakeSpan(results), {}, logits.data()}));
   return logits;
+}
+
+absl::StatusOr<double> Decoder::MatrixSeconds(int rows, int head_rows) {
+  MG_RETURN_IF_ERROR(CheckLoaded());
+  const absl::Duration start = options_.clock->Monotonic();
+  MG_RETURN_IF_ERROR(runner_->RunMatrices(rows, head_rows));
+  return absl::ToDoubleSeconds(options_.clock->Monotonic() - start);
 }
 
 }  // namespace merganser

@@ -29,48 +29,55 @@ namespace merganser {
 class Decoder : public Generator {
  public:
   // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
-  // an activation or a rope scaling that the engine lacks. FailedPrecondition: the device is not
+  // an activation that the engine lacks. FailedPrecondition: the device is not
   // there. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's memory.
-  static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config,
-                                                         const EngineOptions& options);
+  static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config, const EngineOptions& options);
 
-  // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias. `path`
-  // says through which layers of the source a token passes; empty: all of them in order. Resets
-  // timings(). InvalidArgument: a tensor with another shape or type, a hop outside the model, a
-  // path longer than max_path_length; NotFound: a missing tensor. After an error there are no
-  // weights.
+  // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias and
+  // constant_id. An empty path means the layers of stacks[0] in order, or, of an EvoMistral model,
+  // its own path (the tensors model.input_layers and model.input_scales). Resets timings().
+  // InvalidArgument: a tensor with another shape or type, a hop outside the model, a path longer
+  // than max_path_length; NotFound: a missing tensor. ResourceExhausted: a longer path than any
+  // before needs a larger cache. After an error there are no weights.
+  absl::Status LoadWeights(const ModelWeights& weights);
+  // The same for one source.
   absl::Status LoadWeights(const WeightSource& source, absl::Span<const LayerHop> path = {});
 
-  absl::StatusOr<std::vector<Generation>> Generate(absl::Span<const GenerationRequest> requests,
-                                                   std::stop_token stop,
+  absl::StatusOr<std::vector<Generation>> Generate(absl::Span<const GenerationRequest> requests, std::stop_token stop,
                                                    const GenerationProgress& progress) override;
-  absl::StatusOr<std::vector<Score>> LogLikelihood(absl::Span<const ScoringRequest> requests,
-                                                   std::stop_token stop,
+  absl::StatusOr<std::vector<Score>> LogLikelihood(absl::Span<const ScoringRequest> requests, std::stop_token stop,
                                                    const GenerationProgress& progress) override;
   GenerationTimings timings() const override { return timings_; }
 
   // The logits after each of `tokens`: [tokens, vocab_size], row-major fp32. Errors as Generate.
   absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens);
 
-  // Positions of one slot: a request's prompt and new tokens must fit.
-  int64_t max_length() const { return max_length_; }
+  int64_t max_length() const override { return max_length_; }
+  // Seconds that the matrix products of one step take by themselves, weights read included; see
+  // ModelRunner::RunMatrices. A step cannot be faster.
+  absl::StatusOr<double> MatrixSeconds(int rows, int head_rows);
+
+  // Prompt tokens that enter one step.
+  int max_batch_tokens() const { return options_.max_batch_tokens; }
   // Slots, after kv_memory_bytes.
   int max_sequences() const { return options_.max_sequences; }
   // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0": for logs and records.
   const std::string& description() const { return description_; }
 
  private:
-  Decoder(const ModelConfig& config, const EngineOptions& options)
-      : config_(config), options_(options) {}
+  Decoder(const ModelConfig& config, const EngineOptions& options) : config_(config), options_(options) {}
   absl::Status MakeRunner();
+  absl::StatusOr<std::vector<LayerHop>> PathOf(const ModelWeights& weights) const;
   absl::Status FitSlots(int64_t slot_bytes);
   absl::Status CheckTokens(absl::Span<const int32_t> tokens, const std::string& what) const;
+  absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckLoaded() const;
 
   const ModelConfig config_;
   EngineOptions options_;
   int64_t max_length_ = 0;
-  int max_hops_ = 0;
+  int max_hops_ = 0;          // that runner_ was made for
+  int wanted_sequences_ = 0;  // before kv_memory_bytes
   std::string description_;
   std::unique_ptr<ModelRunner> runner_;
   bool loaded_ = false;

@@ -16,14 +16,15 @@
 namespace merganser {
 
 enum class ComputeType {
-  kAuto,  // CPU: fp32 up to kFp32ParametersMax parameters, bf16 above; CUDA: bf16
+  // CUDA: bf16. CPU: fp32 over the weights' own type, but bf16 above kFp32ParametersMax parameters
+  // where the processor multiplies bf16 itself.
+  kAuto,
   kBf16,
   kFp16,
   kFp32,
 };
 
-// Above this many parameters fp32 weights no longer stay near the cores' caches and bf16 halves
-// what every step reads.
+// Above this many parameters a processor with bf16 instructions does better in bf16 altogether.
 inline constexpr int64_t kFp32ParametersMax = 512'000'000;
 
 // Text of some generated tokens, special tokens left out.
@@ -42,8 +43,8 @@ struct EngineOptions {
   int64_t max_length = 0;
   // Bound on the key-value cache in bytes; max_sequences shrinks to fit. 0: none.
   int64_t kv_memory_bytes = 0;
-  // Layers that one token passes through; only paths longer than the model need more. 0:
-  // num_layers. At most 1024.
+  // Most layers that one token may pass through; the cache grows with the longest path that came.
+  // 0: as many as the model has (num_layers, or num_hops). At most 1024.
   int max_path_length = 0;
   // CPU threads, the caller's included. 0: all processors that the process may use. At most 256.
   int threads = 0;
@@ -63,6 +64,7 @@ struct EngineOptions {
 struct LayerHop {
   int layer = 0;
   float scale = 1.0f;
+  int stack = 0;  // which of the model's sources has it
 };
 
 }  // namespace merganser

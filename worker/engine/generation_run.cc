@@ -5,44 +5,30 @@
 
 #include "absl/strings/string_view.h"
 #include "common/base/status_macros.h"
+#include "worker/engine/shared_prefix.h"
 
 namespace merganser {
 namespace {
 
-// A shorter common prefix is not worth a step of its own and a copy per sequence.
-constexpr int kSharedPrefixMin = 32;
-
-int CommonPrefix(absl::Span<const GenerationRequest> requests) {
-  const std::vector<int32_t>& first = requests[0].prompt;
-  size_t common = first.size();
-  for (const GenerationRequest& request : requests) {
-    common = std::min(
-        common, request.prompt.size() - 1);  // each sequence has to compute at least its last token
-    common = std::mismatch(first.begin(), first.begin() + common, request.prompt.begin()).first -
-             first.begin();
-  }
-  return static_cast<int>(common);
+// The runner's own argmax is enough for plain greedy decoding.
+bool NeedsLogits(const GenerationRequest& request) {
+  return request.beams.count > 1 || request.log_probs > 0 || request.sampling.temperature > 0 ||
+         request.sampling.repetition_penalty != 1;
 }
 
 }  // namespace
 
-void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens,
-                 GenerationTimings& timings) {
-  const double share =
-      static_cast<double>(prompt_tokens) / static_cast<double>(prompt_tokens + generated_tokens);
-  timings.prefill_seconds += seconds * share;
-  timings.decode_seconds += seconds * (1.0 - share);
-  timings.prompt_tokens += prompt_tokens;
-}
-
-GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options,
+GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size,
                              absl::Span<const GenerationRequest> requests,
                              GenerationTimings& timings)
     : runner_(runner),
       options_(options),
+      vocab_size_(vocab_size),
       requests_(requests),
       timings_(timings),
-      generations_(requests.size()) {
+      running_(requests.size()),
+      generations_(requests.size()),
+      sampler_(vocab_size) {
   // The longest first, so that a memory limit shows at once and the tail of the run is short.
   waiting_.resize(requests.size());
   std::iota(waiting_.begin(), waiting_.end(), 0);
@@ -54,20 +40,9 @@ GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options,
 }
 
 absl::Status GenerationRun::ComputeSharedPrefix() {
-  if (requests_.size() < 2) return absl::OkStatus();
-  const int length = CommonPrefix(requests_);
-  if (length < kSharedPrefixMin) return absl::OkStatus();
-  const absl::Duration start = options_.clock->Monotonic();
-  for (int done = 0; done < length;) {
-    const int piece = std::min(length - done, options_.max_batch_tokens);
-    const int32_t* tokens = requests_[0].prompt.data() + done;
-    batch_.tokens.assign(tokens, tokens + piece);
-    batch_.segments = {{options_.max_sequences, done, piece, 0}};
-    MG_RETURN_IF_ERROR(runner_.Step(batch_, {}, nullptr));
-    done += piece;
-  }
-  AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start), length, 0, timings_);
-  shared_prefix_ = length;
+  std::vector<const std::vector<int32_t>*> prompts;
+  for (const GenerationRequest& request : requests_) prompts.push_back(&request.prompt);
+  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, timings_));
   return absl::OkStatus();
 }
 
@@ -76,15 +51,34 @@ absl::Status GenerationRun::Admit(int budget) {
     budget -=
         std::max(0, static_cast<int>(requests_[sequence.request].prompt.size()) - sequence.cached);
   }
-  while (budget > 0 && !waiting_.empty() && !free_slots_.empty()) {
-    Sequence sequence{waiting_.back(), free_slots_.back(), 0};
+  while (budget > 0 && !waiting_.empty()) {
+    const int index = waiting_.back();
+    const GenerationRequest& request = requests_[index];
+    if (free_slots_.size() < static_cast<size_t>(request.beams.count)) break;
+    Sequence sequence{index, 0, free_slots_.back(), 0};
+    free_slots_.pop_back();
+    if (request.beams.count > 1) {
+      Running& running = running_[index];
+      BeamSearch::HasStop has_stop;
+      if (!request.stop.empty()) {
+        has_stop = [this, &request](absl::Span<const int32_t> tokens) {
+          return HasStopString(request, tokens);
+        };
+      }
+      running.search = std::make_unique<BeamSearch>(request.beams, request.max_new_tokens,
+                                                    options_.eos_token_ids, std::move(has_stop));
+      for (int i = 1; i < request.beams.count; ++i) {
+        running.spare_slots.push_back(free_slots_.back());
+        free_slots_.pop_back();
+      }
+    }
     if (shared_prefix_ > 0) {
-      MG_RETURN_IF_ERROR(runner_.CopyPrefix(options_.max_sequences, sequence.slot, shared_prefix_));
+      MG_RETURN_IF_ERROR(
+          runner_.CopyPositions(options_.max_sequences, sequence.slot, 0, shared_prefix_));
       sequence.cached = shared_prefix_;
     }
-    budget -= static_cast<int>(requests_[sequence.request].prompt.size()) - sequence.cached;
+    budget -= static_cast<int>(request.prompt.size()) - sequence.cached;
     waiting_.pop_back();
-    free_slots_.pop_back();
     active_.push_back(sequence);
   }
   return absl::OkStatus();
@@ -98,8 +92,10 @@ void GenerationRun::BuildBatch() {
     const std::vector<int32_t>& prompt = requests_[sequence.request].prompt;
     const int left = static_cast<int>(prompt.size()) - sequence.cached;
     if (left <= 0) {
+      const BeamSearch* search = running_[sequence.request].search.get();
       sequence.wanted = 1;
-      batch_.tokens.push_back(generations_[sequence.request].tokens.back());
+      batch_.tokens.push_back(search == nullptr ? generations_[sequence.request].tokens.back()
+                                                : search->beams()[sequence.beam].tokens.back());
       batch_.segments.push_back({sequence.slot, sequence.cached, 1, 1});
       continue;
     }
@@ -109,55 +105,110 @@ void GenerationRun::BuildBatch() {
     prompt_rows_ += piece;
     batch_.tokens.insert(batch_.tokens.end(), prompt.begin() + sequence.cached,
                          prompt.begin() + sequence.cached + piece);
-    batch_.segments.push_back({sequence.slot, sequence.cached, piece, sequence.wanted});
+    batch_.segments.push_back(
+        {sequence.slot, sequence.cached, piece, sequence.wanted, static_cast<int>(prompt.size())});
   }
+}
+
+absl::Status GenerationRun::RunBatch() {
+  size_t wanted = 0;
+  bool logits = false;
+  for (const Sequence& sequence : active_) {
+    wanted += sequence.wanted;
+    logits = logits || (sequence.wanted > 0 && NeedsLogits(requests_[sequence.request]));
+  }
+  results_.resize(wanted);
+  logits_.resize(logits ? wanted * vocab_size_ : 0);
+  const absl::Duration start = options_.clock->Monotonic();
+  MG_RETURN_IF_ERROR(
+      runner_.Step(batch_, {absl::MakeSpan(results_), {}, logits ? logits_.data() : nullptr}));
+  AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start), prompt_rows_,
+              static_cast<int64_t>(batch_.tokens.size()) - prompt_rows_, timings_);
+  return absl::OkStatus();
 }
 
 absl::Status GenerationRun::Step() {
   MG_RETURN_IF_ERROR(Admit(options_.max_batch_tokens));
   BuildBatch();
-  size_t wanted = 0;
-  for (const Sequence& sequence : active_) wanted += sequence.wanted;
-  results_.resize(wanted);
-  const absl::Duration start = options_.clock->Monotonic();
-  MG_RETURN_IF_ERROR(runner_.Step(batch_, absl::MakeSpan(results_), nullptr));
-  AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start), prompt_rows_,
-              static_cast<int64_t>(batch_.tokens.size()) - prompt_rows_, timings_);
-
+  MG_RETURN_IF_ERROR(RunBatch());
   size_t segment = 0;
-  size_t result = 0;
-  size_t kept = 0;
-  for (size_t i = 0; i < active_.size(); ++i) {
-    Sequence sequence = active_[i];
+  for (Sequence& sequence : active_) {
     // A sequence that found no room in this step has no segment.
     if (segment < batch_.segments.size() && batch_.segments[segment].slot == sequence.slot) {
       sequence.cached += batch_.segments[segment++].length;
     }
-    bool ended = false;
-    if (sequence.wanted > 0) {
-      MG_ASSIGN_OR_RETURN(ended, Take(sequence, results_[result++].argmax));
+  }
+  size_t result = 0;
+  next_active_.clear();
+  for (size_t i = 0; i < active_.size();) {
+    const Sequence& sequence = active_[i];
+    if (sequence.wanted == 0) {
+      next_active_.push_back(sequence);
+      ++i;
+      continue;
     }
+    if (running_[sequence.request].search != nullptr) {
+      const size_t beams = running_[sequence.request].search->beams().size();
+      MG_RETURN_IF_ERROR(AdvanceBeams(absl::MakeSpan(active_).subspan(i, beams), result));
+      result += beams;
+      i += beams;
+      continue;
+    }
+    MG_ASSIGN_OR_RETURN(const bool ended, Take(sequence, result++));
     if (ended) {
       free_slots_.push_back(sequence.slot);
       ++finished_;
     } else {
-      active_[kept++] = sequence;
+      next_active_.push_back(sequence);
     }
+    ++i;
   }
-  active_.resize(kept);
+  active_.swap(next_active_);
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> GenerationRun::Take(const Sequence& sequence, int32_t token) {
+absl::Span<float> GenerationRun::LogitsOf(size_t result) {
+  return absl::MakeSpan(logits_).subspan(result * vocab_size_, vocab_size_);
+}
+
+absl::StatusOr<int32_t> GenerationRun::Choose(const Sequence& sequence, size_t result) {
+  const GenerationRequest& request = requests_[sequence.request];
+  if (!NeedsLogits(request)) return results_[result].argmax;
+  Generation& generation = generations_[sequence.request];
+  const absl::Span<float> logits = LogitsOf(result);
+  std::vector<float> log_probs;
+  if (request.log_probs > 0) {
+    log_probs.assign(logits.begin(), logits.end());
+    LogSoftmax(absl::MakeSpan(log_probs));
+  }
+  const Sampling& sampling = request.sampling;
+  if (sampling.repetition_penalty != 1) {
+    sampler_.Penalize(request.prompt, generation.tokens, sampling.repetition_penalty, logits);
+  }
+  const int32_t token =
+      sampling.temperature > 0
+          ? sampler_.Draw(sampling, static_cast<uint64_t>(generation.tokens.size()), logits)
+          : ArgMax(logits);
+  if (request.log_probs > 0) {
+    generation.log_probs.push_back({log_probs[token], MostLikely(log_probs, request.log_probs)});
+  }
+  return token;
+}
+
+absl::StatusOr<bool> GenerationRun::Take(const Sequence& sequence, size_t result) {
   const GenerationRequest& request = requests_[sequence.request];
   Generation& generation = generations_[sequence.request];
+  MG_ASSIGN_OR_RETURN(const int32_t token, Choose(sequence, result));
   ++timings_.generated_tokens;
   if (std::find(options_.eos_token_ids.begin(), options_.eos_token_ids.end(), token) !=
       options_.eos_token_ids.end()) {
     generation.reason = FinishReason::kEos;
+    if (!generation.log_probs.empty())
+      generation.log_probs.pop_back();  // it is not among the tokens
     return true;
   }
   generation.tokens.push_back(token);
+  if (request.on_token) request.on_token(token);
   if (!request.stop.empty()) {
     MG_ASSIGN_OR_RETURN(const bool stopped, HasStopString(request, generation.tokens));
     if (stopped) {
@@ -167,6 +218,60 @@ absl::StatusOr<bool> GenerationRun::Take(const Sequence& sequence, int32_t token
   }
   generation.reason = FinishReason::kLength;
   return static_cast<int>(generation.tokens.size()) >= request.max_new_tokens;
+}
+
+absl::Status GenerationRun::AdvanceBeams(absl::Span<const Sequence> beams, size_t result) {
+  const int index = beams[0].request;
+  const GenerationRequest& request = requests_[index];
+  Running& running = running_[index];
+  BeamSearch& search = *running.search;
+  for (size_t i = 0; i < beams.size(); ++i) {
+    const absl::Span<float> row = LogitsOf(result + i);
+    LogSoftmax(row);
+    if (request.sampling.repetition_penalty != 1) {
+      sampler_.Penalize(request.prompt, search.beams()[i].tokens,
+                        request.sampling.repetition_penalty, row);
+    }
+  }
+  timings_.generated_tokens += static_cast<int64_t>(beams.size());
+  const absl::Span<const float> log_probs =
+      absl::MakeConstSpan(logits_).subspan(result * vocab_size_, beams.size() * vocab_size_);
+  MG_ASSIGN_OR_RETURN(const bool over, search.Advance(log_probs, vocab_size_));
+  if (over) {
+    generations_[index] = search.Result();
+    for (const Sequence& beam : beams) free_slots_.push_back(beam.slot);
+    free_slots_.insert(free_slots_.end(), running.spare_slots.begin(), running.spare_slots.end());
+    running = {};
+    ++finished_;
+    return absl::OkStatus();
+  }
+  // The first child of a beam goes on in its slot; the others copy it to slots of beams that have
+  // no child. All slots hold the same prompt once they were used, so only what follows it is
+  // copied.
+  std::vector<int> children(beams.size(), 0);
+  for (const BeamSearch::Beam& beam : search.beams()) ++children[beam.parent];
+  std::vector<int> stale;  // slots that hold the prompt
+  for (size_t i = 0; i < beams.size(); ++i) {
+    if (children[i] == 0) stale.push_back(beams[i].slot);
+  }
+  std::vector<bool> kept(beams.size(), false);
+  const int cached = beams[0].cached;
+  for (size_t i = 0; i < search.beams().size(); ++i) {
+    const int parent = search.beams()[i].parent;
+    int slot = beams[parent].slot;
+    if (kept[parent]) {
+      const bool fresh = stale.empty();
+      std::vector<int>& from = fresh ? running.spare_slots : stale;
+      slot = from.back();
+      from.pop_back();
+      const int begin = fresh ? 0 : static_cast<int>(request.prompt.size());
+      MG_RETURN_IF_ERROR(runner_.CopyPositions(beams[parent].slot, slot, begin, cached));
+    }
+    kept[parent] = true;
+    next_active_.push_back({index, static_cast<int>(i), slot, cached, 0});
+  }
+  running.spare_slots.insert(running.spare_slots.end(), stale.begin(), stale.end());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> GenerationRun::HasStopString(const GenerationRequest& request,

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "worker/checkpoint/model_config.h"
+#include "worker/engine/engine_options.h"
 #include "worker/engine/weight_source.h"
 
 namespace merganser {
@@ -34,6 +35,10 @@ std::string LayerTensorName(int64_t layer, absl::string_view rest);
 // NotFound.
 absl::StatusOr<WeightView> FindWeight(const WeightSource& source, const std::string& name,
                                       const std::vector<int64_t>& shape);
+
+// The path of an EvoMistral model: the tensors model.input_layers (integers) and model.input_scales
+// (fp32), of `num_hops` elements each. InvalidArgument naming the tensor; NotFound.
+absl::StatusOr<std::vector<LayerHop>> ReadStoredPath(const WeightSource& source, int64_t num_hops);
 
 }  // namespace merganser
 

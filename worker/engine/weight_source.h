@@ -39,18 +39,28 @@ class WeightSource {
   // only while the engine is idle. Then tensors that are already as the engine wants them (device,
   // type, neighbours as in WeightLayout) are used in place and not copied.
   virtual bool may_alias() const { return false; }
+
+  // Not 0: the contents never change, and nothing else in this process has this number. Then what
+  // the engine made of a layer for one candidate is kept for the next. 0: they may change between
+  // two calls of LoadWeights.
+  virtual uint64_t constant_id() const { return 0; }
 };
+
+// A number for constant_id that was not given out before.
+uint64_t NextConstantId();
 
 // The weights of a checkpoint as they are in its files. Shares the checkpoint, because views point
 // into its mapping.
 class CheckpointWeights : public WeightSource {
  public:
   explicit CheckpointWeights(std::shared_ptr<const Checkpoint> checkpoint)
-      : checkpoint_(std::move(checkpoint)) {}
+      : checkpoint_(std::move(checkpoint)), id_(NextConstantId()) {}
   absl::StatusOr<WeightView> Find(absl::string_view name) const override;
+  uint64_t constant_id() const override { return id_; }
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
+  uint64_t id_;
 };
 
 }  // namespace merganser

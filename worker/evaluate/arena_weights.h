@@ -9,11 +9,11 @@
 
 namespace merganser {
 
-// The arena outlives the engine that takes weights from it, and changes only between candidates: the engine may use it in
-// place.
+// What one merge wrote into an arena. The arena outlives the engine that takes weights from it, and changes only between
+// candidates: the engine may use it in place. Made anew after each merge, which gives it another constant_id.
 class ArenaWeights : public WeightSource {
  public:
-  explicit ArenaWeights(const Arena* arena) : arena_(arena) {}
+  explicit ArenaWeights(const Arena* arena) : arena_(arena), id_(NextConstantId()) {}
 
   absl::StatusOr<WeightView> Find(absl::string_view name) const override {
     const Arena::View view = arena_->Find(name);
@@ -21,9 +21,11 @@ class ArenaWeights : public WeightSource {
     return WeightView{view.dtype, *view.shape, view.data};
   }
   bool may_alias() const override { return true; }
+  uint64_t constant_id() const override { return id_; }
 
  private:
   const Arena* arena_;
+  uint64_t id_;
 };
 
 }  // namespace merganser

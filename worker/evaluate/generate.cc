@@ -53,12 +53,17 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   MG_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->dir()));
   GenerationRequest generation{{}, request.max_new_tokens, request.stop};
   MG_ASSIGN_OR_RETURN(generation.prompt, EncodePrompt(request, checkpoint->dir(), *tokenizer));
+  generation.sampling = {request.temperature, request.top_k, request.top_p, request.repetition_penalty, request.seed};
+  generation.beams.count = request.beams;
+  if (request.beams > 1 && request.temperature > 0) {
+    return absl::InvalidArgumentError("temperature: beam search takes the most likely tokens; leave out --beams or --temperature");
+  }
 
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
   engine.threads = ThreadsOf(options);
-  engine.max_sequences = 1;
-  engine.max_length = std::min<int64_t>(checkpoint->config().max_position_embeddings,
+  engine.max_sequences = std::clamp(request.beams, 1, 64);
+  engine.max_length = std::min<int64_t>(checkpoint->config().MaxContext(),
                                         static_cast<int64_t>(generation.prompt.size()) + request.max_new_tokens);
   engine.eos_token_ids = checkpoint->generation_config().eos_token_ids;
   engine.decode = [&](absl::Span<const int32_t> tokens) { return tokenizer->Decode(tokens, true); };

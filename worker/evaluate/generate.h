@@ -9,7 +9,8 @@
 
 namespace merganser {
 
-// Greedy. InvalidArgument: a prompt that with its new tokens exceeds the model's positions, a system text without chat.
+// InvalidArgument: a prompt that with its new tokens exceeds the model's positions, a system text without chat, a decoding
+// setting out of range, beams together with a temperature.
 absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, const LocalOptions& options,
                                             std::stop_token stop);
 

@@ -9,7 +9,6 @@
 #include "common/base/closest_name.h"
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
-#include "worker/evaluate/arena_weights.h"
 #include "worker/evaluate/devices.h"
 
 namespace merganser {
@@ -32,6 +31,9 @@ void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
   for (const std::string& stop : stops) cut = std::min(cut, text->find(stop));
   if (cut < text->size()) text->resize(cut);
 }
+
+// Layers of a candidate's path. The engine's cache grows with the longest path that comes.
+constexpr int kPathLengthMax = 1024;
 
 absl::Status Cancelled() { return absl::CancelledError("stopped"); }
 
@@ -61,7 +63,8 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MaterializerOptions options;
   options.threads = ThreadsOf(options_);
   MG_ASSIGN_OR_RETURN(materializer_, Materializer::Create(std::move(sources), options));
-  MG_ASSIGN_OR_RETURN(arena_, Arena::Create(std::move(layout)));
+  layout_ = std::make_unique<ArenaLayout>(std::move(layout));
+  model_ = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
   if (tokenizer_->vocab_size() > donor.config().vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: ", donor.dir(), "/tokenizer.json has ",
@@ -70,7 +73,7 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   }
   facts_.architecture = donor.config().architecture;
   facts_.num_layers = static_cast<int>(donor.config().num_layers);
-  for (const ArenaTensor& tensor : arena_->layout().tensors()) facts_.parameters += tensor.NumElements();
+  for (const ArenaTensor& tensor : layout_->tensors()) facts_.parameters += tensor.NumElements();
   for (const auto& [name, checkpoint] : checkpoints_) facts_.resident_bytes += checkpoint->TotalBytes();
   return absl::OkStatus();
 }
@@ -152,30 +155,29 @@ absl::Status LoadedJob::LoadEngine() {
                                              static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
     }
   }
-  if (options.max_length > donor.config().max_position_embeddings) {
+  options.max_path_length = kPathLengthMax;
+  if (options.max_length > donor.config().MaxContext()) {
     return absl::InvalidArgumentError(absl::StrCat("benchmarks: the longest prompt and its new tokens are ",
                                                    options.max_length, " tokens; ", donor.dir(), "/config.json allows ",
-                                                   donor.config().max_position_embeddings, " (max_position_embeddings)"));
+                                                   donor.config().MaxContext(), " (max_position_embeddings)"));
   }
   MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(donor.config(), options));
   const ModelConfig& c = donor.config();
   // fp32 keys and values of every slot, and the weights once in the arena and once as the engine holds them.
   const int64_t cache = int64_t{2} * 4 * decoder_->max_sequences() * decoder_->max_length() * c.num_layers *
                         c.num_kv_heads * c.head_dim;
-  facts_.candidate_bytes = arena_->layout().TotalBytes() + 4 * facts_.parameters + cache;
+  facts_.candidate_bytes = layout_->TotalBytes() + 4 * facts_.parameters + cache;
   return absl::OkStatus();
 }
 
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                                const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
-  if (recipe.stacks.empty()) return absl::InvalidArgumentError("stacks: the recipe has none");
   Evaluation evaluation;
   phase("materialize");
   {
     Stopwatch watch(&evaluation.timings.materialize);
-    MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe.stacks.front(), materializer_->sources()));
-    MG_RETURN_IF_ERROR(materializer_->Run(plan, *arena_, stop));
-    MG_RETURN_IF_ERROR(decoder_->LoadWeights(ArenaWeights(arena_.get())));
+    MG_ASSIGN_OR_RETURN(const ModelWeights weights, model_->Materialize(recipe, stop));
+    MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
   }
   phase("evaluate");
   for (const std::string& name : benchmarks) {

@@ -15,9 +15,9 @@
 #include "worker/benchmark/benchmark.h"
 #include "worker/engine/decoder.h"
 #include "worker/evaluate/candidate_evaluator.h"
+#include "worker/evaluate/candidate_model.h"
 #include "worker/evaluate/local_library.h"
 #include "worker/evaluate/source_models.h"
-#include "worker/merge/arena.h"
 #include "worker/merge/materializer.h"
 #include "worker/text/tokenizer.h"
 
@@ -60,8 +60,9 @@ class LoadedJob {
   std::string donor_;  // the model whose config and tokenizer candidates have
   std::unique_ptr<Tokenizer> tokenizer_;
   std::map<std::string, LoadedBenchmark> benchmarks_;  // by name
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<ArenaLayout> layout_;  // of a merged stack
   std::unique_ptr<Materializer> materializer_;
+  std::unique_ptr<CandidateModel> model_;  // uses the above
   std::unique_ptr<Decoder> decoder_;
 };
 

@@ -8,6 +8,7 @@
 #include "worker/benchmark/results_json.h"
 #include "worker/benchmark/score_command.h"
 #include "worker/benchmark/wilson.h"
+#include "worker/evaluate/bench.h"
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/export.h"
 #include "worker/evaluate/generate.h"
@@ -40,6 +41,11 @@ class Library : public LocalLibrary {
   absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                           std::stop_token stop) override {
     return GenerateOnce(request, options, stop);
+  }
+
+  absl::StatusOr<BenchResult> Bench(const BenchRequest& request, const LocalOptions& options,
+                                    std::stop_token stop) override {
+    return BenchModel(request, options, stop);
   }
 
   absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) override {

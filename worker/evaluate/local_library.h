@@ -60,6 +60,12 @@ struct GenerateRequest {
   bool chat = false;  // through the checkpoint's chat template
   int max_new_tokens = 256;
   std::vector<std::string> stop;
+  double temperature = 0;  // 0: greedy
+  int top_k = 0;           // 0: all
+  double top_p = 1;
+  double repetition_penalty = 1;
+  uint64_t seed = 0;
+  int beams = 1;
 };
 
 struct GenerateResult {
@@ -67,6 +73,26 @@ struct GenerateResult {
   std::string finish_reason;  // "eos", "stop", "length"
   int64_t prompt_tokens = 0, generated_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0;
+};
+
+struct BenchRequest {
+  std::string model;  // directory or Hub id
+  int64_t sequences = 64;
+  int64_t prompt_tokens = 64;  // of each sequence
+  int64_t new_tokens = 64;     // of each sequence
+  int64_t repetitions = 3;     // of which the fastest counts
+  uint64_t seed = 0;           // of the prompts
+};
+
+struct BenchResult {
+  std::string engine;  // "fp32 on cpu (avx2, 2 threads)"
+  int64_t parameters = 0;
+  int64_t prompt_tokens = 0, generated_tokens = 0;
+  double load_seconds = 0;  // weights to the engine's layout
+  double seconds = 0;       // of generation
+  double prefill_seconds = 0, decode_seconds = 0;
+  // What the same matrix products, weights read included, take by themselves on this machine.
+  double limit_seconds = 0;
 };
 
 // One per process; any thread.
@@ -84,6 +110,9 @@ class LocalLibrary {
   virtual absl::StatusOr<Recipe> ReadMergekit(const std::string& path, const LocalOptions& options) = 0;
   virtual absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                                   std::stop_token stop) = 0;
+  // Tokens per second, and the share of what the machine's matrix products allow.
+  virtual absl::StatusOr<BenchResult> Bench(const BenchRequest& request, const LocalOptions& options,
+                                            std::stop_token stop) = 0;
   // Re-scores stored completions; the results file (JSON).
   virtual absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) = 0;
   // The results file (JSON) of an evaluation.

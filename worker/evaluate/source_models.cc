@@ -12,6 +12,13 @@
 namespace merganser {
 namespace {
 
+// "s" for each layer with a window, "f" for each without.
+std::string LayerTypes(const ModelConfig& config) {
+  std::string types;
+  for (int64_t i = 0; i < config.num_layers; ++i) types += config.WindowOf(i) > 0 ? 's' : 'f';
+  return types;
+}
+
 // What a config says about the forward pass, field by field, as text for comparison and for messages.
 std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelConfig& c) {
   return {{"architecture", c.architecture},
@@ -20,6 +27,10 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
           {"rope_scaling", absl::StrCat(static_cast<int>(c.rope_scaling.type), " factor ", c.rope_scaling.factor)},
           {"sliding_window", c.sliding_window ? absl::StrCat(*c.sliding_window) : "none"},
           {"hidden_act", c.hidden_act},
+          {"query_pre_attn_scalar", absl::StrCat(c.query_pre_attn_scalar)},
+          {"attn_logit_softcapping", absl::StrCat(c.attention_softcap)},
+          {"final_logit_softcapping", absl::StrCat(c.final_softcap)},
+          {"layer_types", LayerTypes(c)},
           {"tie_word_embeddings", c.tie_word_embeddings ? "true" : "false"},
           {"num_attention_heads", absl::StrCat(c.num_heads)},
           {"num_key_value_heads", absl::StrCat(c.num_kv_heads)}};

@@ -23,8 +23,7 @@ TEST(DeviceTest, AbsentCudaDeviceIsAPreconditionThatSaysWhatIsMissing) {
   const absl::Status status = PrepareDevice(c10::Device(c10::kCUDA, 127));
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()),
-              testing::AnyOf(HasSubstr("this libtorch cannot use CUDA devices"),
-                             HasSubstr("no CUDA device is visible"),
+              testing::AnyOf(HasSubstr("this libtorch cannot use CUDA devices"), HasSubstr("no CUDA device is visible"),
                              HasSubstr("device cuda:127 does not exist")));
 }
 
@@ -33,19 +32,15 @@ TEST(TorchStatusTest, ExceptionsBecomeStatusesByKind) {
   EXPECT_EQ(code([] { TORCH_CHECK_INDEX(false, "index"); }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code([] { TORCH_CHECK_VALUE(false, "value"); }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code([] { TORCH_CHECK_TYPE(false, "type"); }), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code([] { TORCH_CHECK_NOT_IMPLEMENTED(false, "later"); }),
-            absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(code([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "full"); }),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(code([] { TORCH_CHECK_NOT_IMPLEMENTED(false, "later"); }), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(code([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "full"); }), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(code([] { throw std::bad_alloc(); }), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(code([] { throw std::runtime_error("other"); }), absl::StatusCode::kInternal);
   EXPECT_EQ(code([] {}), absl::StatusCode::kOk);
 }
 
 TEST(TorchStatusTest, MessageHasTheContextAndNoBacktrace) {
-  const absl::Status status = CatchTorch("adding", [] {
-    at::zeros({2, 3}).add_(at::zeros({4, 5}));
-  });
+  const absl::Status status = CatchTorch("adding", [] { at::zeros({2, 3}).add_(at::zeros({4, 5})); });
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(status.message()), testing::StartsWith("adding: The size of tensor a"));
   EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr("frame #")));

@@ -60,8 +60,7 @@ std::vector<std::vector<int32_t>> RandomPrompts(int count, uint64_t seed, int vo
   return prompts;
 }
 
-std::unique_ptr<Decoder> MakeDecoder(const ModelConfig& config, const WeightSource& weights,
-                                     const EngineOptions& options) {
+std::unique_ptr<Decoder> MakeDecoder(const ModelConfig& config, const WeightSource& weights, const EngineOptions& options) {
   auto decoder = Decoder::Create(config, options);
   EXPECT_TRUE(decoder.ok()) << decoder.status();
   const absl::Status loaded = (*decoder)->LoadWeights(weights);
@@ -69,8 +68,7 @@ std::unique_ptr<Decoder> MakeDecoder(const ModelConfig& config, const WeightSour
   return std::move(decoder).value();
 }
 
-std::vector<Generation> GenerateAll(Decoder& decoder,
-                                    const std::vector<GenerationRequest>& requests) {
+std::vector<Generation> GenerateAll(Decoder& decoder, const std::vector<GenerationRequest>& requests) {
   auto generations = decoder.Generate(requests, {}, nullptr);
   EXPECT_TRUE(generations.ok()) << generations.status();
   return generations.ok() ? *std::move(generations) : std::vector<Generation>(requests.size());
@@ -88,6 +86,9 @@ Reference ReadReference(const std::string& path) {
   reference.ids.assign(wide.begin(), wide.end());
   reference.logits.resize(logits->NumElements());
   std::memcpy(reference.logits.data(), logits->data.data(), logits->data.size());
+  if (const TensorView* difference = (*reader)->Find("bf16_difference")) {
+    std::memcpy(&reference.bf16_difference, difference->data.data(), sizeof(float));
+  }
   return reference;
 }
 

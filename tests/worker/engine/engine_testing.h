@@ -25,9 +25,7 @@ class RandomWeights : public WeightSource {
 
   // The values of one tensor, to be changed by a test.
   std::vector<float*> Elements(const std::string& name);
-  void Reshape(const std::string& name, std::vector<int64_t> shape) {
-    shapes_[name] = std::move(shape);
-  }
+  void Reshape(const std::string& name, std::vector<int64_t> shape) { shapes_[name] = std::move(shape); }
   void Remove(const std::string& name) { shapes_.erase(name); }
 
   bool alias = false;
@@ -46,21 +44,18 @@ ModelConfig SmallConfig();
 std::vector<std::vector<int32_t>> RandomPrompts(int count, uint64_t seed, int vocab = 64);
 
 // A decoder with its weights loaded; the test ends at an error.
-std::unique_ptr<Decoder> MakeDecoder(const ModelConfig& config, const WeightSource& weights,
-                                     const EngineOptions& options);
+std::unique_ptr<Decoder> MakeDecoder(const ModelConfig& config, const WeightSource& weights, const EngineOptions& options);
 
 // Generate without stop token and progress.
-std::vector<Generation> GenerateAll(Decoder& decoder,
-                                    const std::vector<GenerationRequest>& requests);
+std::vector<Generation> GenerateAll(Decoder& decoder, const std::vector<GenerationRequest>& requests);
 
-inline bool operator==(const Generation& a, const Generation& b) {
-  return a.tokens == b.tokens && a.reason == b.reason;
-}
+inline bool operator==(const Generation& a, const Generation& b) { return a.tokens == b.tokens && a.reason == b.reason; }
 
 // input_ids and logits of a reference.safetensors.
 struct Reference {
   std::vector<int32_t> ids;
   std::vector<float> logits;  // [ids, vocab]
+  float bf16_difference = 0;  // of transformers in bf16 to `logits`; 0 where the file has none
 };
 Reference ReadReference(const std::string& path);
 

@@ -2,6 +2,7 @@
 // processor has.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -29,52 +30,102 @@ class KernelsTest : public testing::TestWithParam<const char*> {
   std::mt19937 random_{5};
 };
 
+// fp32 values that bf16 holds exactly, and the same as bf16.
+std::vector<uint16_t> RoundToBf16(std::vector<float>& values) {
+  std::vector<uint16_t> narrow;
+  for (float& x : values) {
+    narrow.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16));
+    x = std::bit_cast<float>(static_cast<uint32_t>(narrow.back()) << 16);
+  }
+  return narrow;
+}
+
 TEST_P(KernelsTest, LinearIsTheMatrixProduct) {
-  constexpr int k = 37, panels = 3, columns = panels * kPanel;
-  for (int rows = 1; rows <= 27; ++rows) {  // every remainder of the block size
-    const auto a = Random(rows * k), w = Random(columns * k), bias = Random(columns);
-    auto c = Random(rows * columns);
-    const auto before = c;
-    kernels_->linear_add(
-        {a.data(), k, rows, w.data(), k, 0, panels, bias.data(), c.data(), columns}, 0.5f);
-    for (int r = 0; r < rows; ++r) {
-      for (int n = 0; n < columns; ++n) {
-        double want = bias[n];
-        for (int i = 0; i < k; ++i)
-          want += double{a[r * k + i]} * w[(n / kPanel * k + i) * kPanel + n % kPanel];
-        ASSERT_NEAR(c[r * columns + n], before[r * columns + n] + 0.5 * want, 2e-5)
-            << rows << " rows, at " << r << ", " << n;
+  constexpr int panels = 3, columns = panels * kPanel;
+  for (const int k : {37, 2 * kDepth + 5}) {
+    for (int rows = 1; rows <= 27; ++rows) {  // every remainder of the block size
+      auto w = Random(columns * k);
+      const auto narrow = RoundToBf16(w);
+      const auto a = Random(rows * k), bias = Random(columns);
+      const auto before = Random(rows * columns);
+      auto c = before, c_of_bf16 = before;
+      std::vector<float> scratch(LinearScratch(rows));
+      LinearArgs args{a.data(), k,      rows,        w.data(), WeightType::kFp32, k,
+                      0,        panels, bias.data(), c.data(), columns,           scratch.data()};
+      kernels_->linear_add(args, 0.5f);
+      args.weight = narrow.data();
+      args.type = WeightType::kBf16;
+      args.c = c_of_bf16.data();
+      kernels_->linear_add(args, 0.5f);
+      EXPECT_EQ(c, c_of_bf16);
+      for (int r = 0; r < rows; ++r) {
+        for (int n = 0; n < columns; ++n) {
+          double want = bias[n];
+          for (int i = 0; i < k; ++i) want += double{a[r * k + i]} * w[(n / kPanel * k + i) * kPanel + n % kPanel];
+          ASSERT_NEAR(c[r * columns + n], before[r * columns + n] + 0.5 * want, k < 100 ? 2e-5 : 1e-4)
+              << rows << " rows, at " << r << ", " << n;
+        }
       }
     }
   }
 }
 
 TEST_P(KernelsTest, RowsDoNotDependOnTheirNeighbours) {
-  constexpr int k = 64, rows = 29;
+  constexpr int k = kDepth + 64, rows = 29;
   const auto a = Random(rows * k), w = Random(kPanel * k);
-  std::vector<float> all(rows * kPanel), one(kPanel);
-  kernels_->linear({a.data(), k, rows, w.data(), k, 0, 1, nullptr, all.data(), kPanel});
+  std::vector<float> all(rows * kPanel), one(kPanel), scratch(LinearScratch(rows));
+  kernels_->linear({a.data(), k, rows, w.data(), WeightType::kFp32, k, 0, 1, nullptr, all.data(), kPanel, scratch.data()});
   for (int r = 0; r < rows; ++r) {
-    kernels_->linear({a.data() + r * k, k, 1, w.data(), k, 0, 1, nullptr, one.data(), kPanel});
-    EXPECT_EQ(one, std::vector<float>(all.begin() + r * kPanel, all.begin() + (r + 1) * kPanel))
-        << r;
+    kernels_->linear(
+        {a.data() + r * k, k, 1, w.data(), WeightType::kFp32, k, 0, 1, nullptr, one.data(), kPanel, scratch.data()});
+    EXPECT_EQ(one, std::vector<float>(all.begin() + r * kPanel, all.begin() + (r + 1) * kPanel)) << r;
   }
 }
 
-TEST_P(KernelsTest, SwigluIsSiluOfGateTimesUp) {
+TEST_P(KernelsTest, GatedIsActivationOfGateTimesUp) {
   constexpr int k = 16;
-  std::vector<float> a(k, 0.0f);
-  a[0] = 1.0f;
-  std::vector<float> w(kPanel * k, 0.0f), c(kLane);
-  for (int i = 0; i < kLane; ++i) {
-    w[i] = static_cast<float>(i - 8) * 12.5f;  // gates -100 .. 87
-    w[kLane + i] = 3.0f;
+  const auto activations = {
+      std::pair{Activation::kSilu, +[](double x) { return x / (1.0 + std::exp(-x)); }},
+      std::pair{Activation::kGeluTanh,
+                +[](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
+      std::pair{Activation::kGelu, +[](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }},
+      std::pair{Activation::kRelu, +[](double x) { return x > 0 ? x : 0.0; }}};
+  for (const float step : {12.5f, 0.4f}) {
+    std::vector<float> a(k, 0.0f);
+    a[0] = 1.0f;
+    std::vector<float> w(kPanel * k, 0.0f), c(kLane), scratch(LinearScratch(1));
+    for (int i = 0; i < kLane; ++i) {
+      w[i] = static_cast<float>(i - 8) * step;  // gates -100 .. 87, and -3.2 .. 2.8
+      w[kLane + i] = 3.0f;
+    }
+    for (const auto& [activation, formula] : activations) {
+      kernels_->linear_gated(
+          {a.data(), k, 1, w.data(), WeightType::kFp32, k, 0, 1, nullptr, c.data(), kLane, scratch.data()}, activation);
+      for (int i = 0; i < kLane; ++i) {
+        const double want = 3.0 * formula(w[i]);
+        EXPECT_NEAR(c[i], want, 2e-6 * std::max(1.0, std::abs(want)))
+            << w[i] << " activation " << static_cast<int>(activation);
+      }
+    }
   }
-  kernels_->linear_swiglu({a.data(), k, 1, w.data(), k, 0, 1, nullptr, c.data(), kLane});
-  for (int i = 0; i < kLane; ++i) {
-    const double gate = w[i];
-    const double want = 3.0 * gate / (1.0 + std::exp(-gate));
-    EXPECT_NEAR(c[i], want, 1e-6 * std::max(1.0, std::abs(want))) << gate;
+}
+
+TEST_P(KernelsTest, SoftcapIsCapTimesTanh) {
+  std::vector<float> x{-200, -50, -3, -0.01f, 0, 1e-4f, 0.5f, 20, 49, 51, 1000};
+  for (int i = 0; i < 20; ++i) x.push_back(static_cast<float>(i));
+  const auto before = x;
+  kernels_->softcap(x.data(), static_cast<int>(x.size()), 50.0f);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], 50 * std::tanh(before[i] / 50.0), 1e-5);
+}
+
+TEST_P(KernelsTest, AddMultipliesAndAdds) {
+  constexpr int rows = 3, width = 48, stride = 64;
+  const auto x = Random(rows * stride), before = Random(rows * stride);
+  auto c = before;
+  kernels_->add(x.data(), stride, rows, width, 0.75f, c.data(), stride);
+  for (int i = 0; i < rows * stride; ++i) {
+    const bool within = i % stride < width;
+    EXPECT_NEAR(c[i], within ? before[i] + 0.75f * x[i] : before[i], 1e-6);
   }
 }
 
@@ -82,28 +133,29 @@ TEST_P(KernelsTest, AttentionIsSoftmaxOverTheWindow) {
   constexpr int dim = 48, positions = 70;
   for (const int group : {1, 2, 3, 4, 7}) {
     for (const int window : {5, 33, 1000}) {
-      const auto q = Random(group * dim), k = Random(positions * dim), v = Random(positions * dim);
-      std::vector<float> blocked((positions + kLane) / kLane * kLane * dim,
-                                 std::numeric_limits<float>::quiet_NaN());
-      for (int p = 0; p < positions; ++p) {
-        for (int d = 0; d < dim; ++d)
-          blocked[p / kLane * kLane * dim + d * kLane + p % kLane] = k[p * dim + d];
-      }
-      std::vector<float> scores(AttentionWorkspace(group, positions)), out(group * dim);
-      kernels_->attention({q.data(), group * dim, 1, group, dim, blocked.data(), v.data(),
-                           positions - 1, window, 0.2f, scores.data(), out.data(), group * dim});
-      for (int h = 0; h < group; ++h) {
-        std::vector<double> want(dim, 0.0);
-        double sum = 0;
-        for (int p = std::max(0, positions - window); p < positions; ++p) {
-          double score = 0;
-          for (int d = 0; d < dim; ++d) score += double{q[h * dim + d]} * k[p * dim + d];
-          const double e = std::exp(0.2 * score);
-          sum += e;
-          for (int d = 0; d < dim; ++d) want[d] += e * v[p * dim + d];
+      for (const float cap : {0.0f, 1.5f}) {
+        const auto q = Random(group * dim), k = Random(positions * dim), v = Random(positions * dim);
+        std::vector<float> blocked((positions + kLane) / kLane * kLane * dim, std::numeric_limits<float>::quiet_NaN());
+        for (int p = 0; p < positions; ++p) {
+          for (int d = 0; d < dim; ++d) blocked[p / kLane * kLane * dim + d * kLane + p % kLane] = k[p * dim + d];
         }
-        for (int d = 0; d < dim; ++d)
-          ASSERT_NEAR(out[h * dim + d], want[d] / sum, 1e-5) << group << " " << window;
+        std::vector<float> scores(AttentionWorkspace(group, positions)), out(group * dim);
+        kernels_->attention({q.data(), group * dim, 1, group, dim, blocked.data(), v.data(), positions - 1, window, 0.2f,
+                             cap, scores.data(), out.data(), group * dim});
+        for (int h = 0; h < group; ++h) {
+          std::vector<double> want(dim, 0.0);
+          double sum = 0;
+          for (int p = std::max(0, positions - window); p < positions; ++p) {
+            double score = 0;
+            for (int d = 0; d < dim; ++d) score += double{q[h * dim + d]} * k[p * dim + d];
+            score *= 0.2;
+            if (cap > 0) score = cap * std::tanh(score / cap);
+            const double e = std::exp(score);
+            sum += e;
+            for (int d = 0; d < dim; ++d) want[d] += e * v[p * dim + d];
+          }
+          for (int d = 0; d < dim; ++d) ASSERT_NEAR(out[h * dim + d], want[d] / sum, 1e-5) << group << " " << window;
+        }
       }
     }
   }

@@ -1,0 +1,90 @@
+#include "worker/evaluate/candidate_model.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "worker/merge/merge_plan.h"
+
+namespace merganser {
+namespace {
+
+absl::Status CheckPath(const Recipe& recipe) {
+  if (recipe.stacks.empty()) return absl::InvalidArgumentError("stacks: the recipe has none");
+  for (size_t i = 0; i < recipe.path.size(); ++i) {
+    const int stack = recipe.path[i].stack;
+    if (stack < 0 || stack >= static_cast<int>(recipe.stacks.size())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("path[", i, "].stack: ", stack, " is not in [0, ", recipe.stacks.size() - 1, "]"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+CandidateModel::CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout)
+    : checkpoints_(checkpoints), materializer_(materializer), layout_(layout) {
+  for (const auto& [name, checkpoint] : checkpoints) sources_.emplace(name, checkpoint);
+}
+
+const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const Stack& stack) {
+  if (!stack.method.empty() || stack.sources.size() != 1) return nullptr;
+  const auto it = checkpoints_.find(stack.sources.front());
+  if (it == checkpoints_.end()) return nullptr;
+  const absl::StatusOr<DType> dtype = ParseConfigDType(recipe.dtype);
+  for (const ArenaTensor& tensor : layout_.tensors()) {
+    const TensorView* view = it->second->Find(tensor.name);
+    if (view == nullptr || !dtype.ok() || view->dtype != *dtype || view->shape != tensor.shape) {
+      return nullptr;
+    }
+  }
+  return &sources_.at(it->first);
+}
+
+absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, std::stop_token stop) {
+  MG_RETURN_IF_ERROR(CheckPath(recipe));
+  std::set<int> used{0};  // it gives the embedding and the head
+  for (const Hop& hop : recipe.path) used.insert(hop.stack);
+  Recipe stacks_only = recipe;
+  stacks_only.path.clear();
+  const bool same = made_ == stacks_only;
+  made_.reset();  // until all of it is made
+  if (!same) {
+    // Arenas of stacks that are gone make room; the others are written over.
+    for (auto it = merged_.begin(); it != merged_.end();) {
+      it = used.count(it->first) > 0 ? std::next(it) : merged_.erase(it);
+    }
+  }
+
+  ModelWeights model;
+  std::map<int, int> place;  // of a stack among model.stacks
+  for (const int index : used) {
+    const Stack& stack = recipe.stacks[index];
+    place[index] = static_cast<int>(model.stacks.size());
+    if (const CheckpointWeights* source = PlainSource(recipe, stack)) {
+      const ModelConfig& config = checkpoints_.at(stack.sources.front())->config();
+      model.stacks.push_back({source, static_cast<int>(config.num_layers)});
+      continue;
+    }
+    MergedStack& merged = merged_[index];
+    if (!same || merged.weights == nullptr) {
+      if (merged.arena == nullptr) {
+        MG_ASSIGN_OR_RETURN(merged.arena, Arena::Create(layout_));
+      }
+      merged.weights.reset();
+      MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(stacks_only, stack, materializer_.sources()));
+      MG_RETURN_IF_ERROR(materializer_.Run(plan, *merged.arena, stop));
+      merged.weights = std::make_unique<ArenaWeights>(merged.arena.get());
+    }
+    model.stacks.push_back({merged.weights.get()});
+  }
+  for (const Hop& hop : recipe.path) {
+    model.path.push_back({hop.layer, static_cast<float>(hop.scale), place.at(hop.stack)});
+  }
+  made_ = std::move(stacks_only);
+  return model;
+}
+
+}  // namespace merganser

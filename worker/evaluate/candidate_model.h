@@ -1,0 +1,55 @@
+// From a recipe to what the engine runs: merged stacks in arenas, plain sources where they are.
+#ifndef MERGANSER_WORKER_EVALUATE_CANDIDATE_MODEL_H_
+#define MERGANSER_WORKER_EVALUATE_CANDIDATE_MODEL_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/domain/recipe.h"
+#include "worker/engine/model_runner.h"
+#include "worker/evaluate/arena_weights.h"
+#include "worker/evaluate/source_models.h"
+#include "worker/merge/arena.h"
+#include "worker/merge/materializer.h"
+
+namespace merganser {
+
+// Holds the weights of the candidate that was made last. A stack that is a checkpoint as it is, of
+// the recipe's dtype, is read where it is mapped and never copied; every other stack of the path has
+// an arena of its own. Stacks that are the same as the last candidate's are not made again, so a
+// search over paths costs no merge. Thread-compatible.
+class CandidateModel {
+ public:
+  // All arguments outlive it. `layout` is that of a merged stack.
+  CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout);
+
+  // What the engine is to load; valid until the next call. InvalidArgument: a stack or layer that
+  // the recipe does not have (the message starts with the field), errors of MergePlan::Build and
+  // Materializer::Run.
+  absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
+
+ private:
+  struct MergedStack {
+    std::unique_ptr<Arena> arena;
+    std::unique_ptr<ArenaWeights> weights;
+  };
+
+  // The checkpoint's own weights if the stack is that checkpoint as it is; else null.
+  const CheckpointWeights* PlainSource(const Recipe& recipe, const Stack& stack);
+
+  const CheckpointMap& checkpoints_;
+  Materializer& materializer_;
+  const ArenaLayout& layout_;
+  std::map<std::string, CheckpointWeights> sources_;  // by model name
+  std::map<int, MergedStack> merged_;                 // by stack
+  std::optional<Recipe> made_;                        // without its path: what merged_ holds
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_EVALUATE_CANDIDATE_MODEL_H_
