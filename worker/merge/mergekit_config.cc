@@ -21,8 +21,10 @@ namespace {
 constexpr int kLayersMax = 1'000'000;
 constexpr int kRowsMax = 1 << 30;
 
-// Parameters of mergekit that change nothing in what it computes.
-bool HasNoEffect(absl::string_view parameter) { return parameter == "int8_mask"; }
+// Parameters that mergekit takes and that change nothing in what it computes: task_arithmetic thins nothing out.
+bool HasNoEffect(absl::string_view method, absl::string_view parameter) {
+  return parameter == "int8_mask" || (method == "task_arithmetic" && (parameter == "density" || parameter == "rescale"));
+}
 
 int Line(const YAML::Node& node) { return node.Mark().line + 1; }
 
@@ -273,7 +275,7 @@ class Parser {
       if (!entry.first.IsScalar()) return Error(entry.first, "a parameter's name must be a single value");
       const std::string name = entry.first.Scalar();
       if (settings.count(name) > 0) return Error(entry.first, absl::StrCat("parameter '", name, "' is given twice"));
-      if (HasNoEffect(name)) continue;
+      if (HasNoEffect(config_.method, name)) continue;
       if (!Contains(known, name)) {
         if (of_one_model && method != nullptr && Contains(method->parameters, name)) {
           return Error(entry.first, absl::StrCat("parameter '", name, "' of ", config_.method,

@@ -10,7 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
-#include "common/domain/job_spec.h"
+#include "common/domain/merge_method_spec.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_method.h"
 #include "worker/merge/merge_plan.h"
@@ -117,10 +117,11 @@ std::vector<FilteredValue> Values(const std::vector<GroupFilter>& filters, Value
 }
 
 // Appends "indent name: value", or a list of filters.
-void AppendParameter(const std::string& indent, absl::string_view name, bool is_switch,
+void AppendParameter(const std::string& indent, absl::string_view name, MethodParameter::Kind kind,
                      const std::vector<FilteredValue>& values, std::string& yaml) {
   const auto text = [&](double value) {
-    return is_switch ? (value != 0 ? "true" : "false") : Number(value);
+    if (kind == MethodParameter::Kind::kSwitch) return std::string(value != 0 ? "true" : "false");
+    return kind == MethodParameter::Kind::kInteger ? absl::StrCat(value) : Number(value);
   };
   if (values.size() == 1) {
     absl::StrAppend(&yaml, indent, name, ": ", text(values[0].value), "\n");
@@ -315,7 +316,7 @@ class Writer {
       std::string parameters;
       for (const MethodParameter& parameter : spec.parameters) {
         if (parameter.scope != MethodParameter::Scope::kSource || !parameter.in_mergekit) continue;
-        AppendParameter("      ", parameter.name, parameter.kind == MethodParameter::Kind::kSwitch, Values(filters, [&](int g) {
+        AppendParameter("      ", parameter.name, parameter.kind, Values(filters, [&](int g) {
                           return Given(stack.settings[g].source_parameters[s], parameter.name, parameter.otherwise.value_or(0));
                         }), parameters);
       }
@@ -324,7 +325,7 @@ class Writer {
     std::string shared;
     for (const MethodParameter& parameter : spec.parameters) {
       if (parameter.scope != MethodParameter::Scope::kMethod || !parameter.in_mergekit) continue;
-      AppendParameter("  ", parameter.name, parameter.kind == MethodParameter::Kind::kSwitch, Values(filters, [&](int g) {
+      AppendParameter("  ", parameter.name, parameter.kind, Values(filters, [&](int g) {
                         return Given(stack.settings[g].parameters, parameter.name, parameter.otherwise.value_or(0));
                       }), shared);
     }
@@ -366,7 +367,8 @@ class Writer {
   void WriteTokenizer() {
     const TokenizerSpec& spec = recipe_.tokenizer;
     if (spec.source.empty()) {
-      if (other_tokenizer_) absl::StrAppend(&yaml_, "tokenizer_source: ", Reference(recipe_.tokenizer_from), "\n");
+      const std::string& from = recipe_.tokenizer_from.empty() ? donor_ : recipe_.tokenizer_from;
+      if (other_tokenizer_) absl::StrAppend(&yaml_, "tokenizer_source: ", Reference(from), "\n");
     } else {
       absl::StrAppend(&yaml_, "tokenizer:\n  source: ", spec.source == "union" ? "union" : Reference(spec.source), "\n");
       if (!spec.tokens.empty()) absl::StrAppend(&yaml_, "  tokens:\n");

@@ -286,6 +286,30 @@ parameters: {weight: 1}
   EXPECT_EQ(ValueOf(recipe.stacks[0], "model.norm.weight", 1, "weight"), 2);
 }
 
+TEST(MergekitReaderTest, WhatMergekitTakesWithoutEffectIsTakenWithoutEffect) {
+  const Recipe recipe = ReadOk(R"(
+models: [{model: a, parameters: {weight: 1, density: 0.5}}]
+merge_method: task_arithmetic
+base_model: base
+parameters: {int8_mask: true, rescale: true}
+)");
+  EXPECT_EQ(recipe.stacks[0].settings[0].source_parameters[0], (std::map<std::string, double>{{"weight", 1}}));
+  EXPECT_TRUE(recipe.stacks[0].settings[0].parameters.empty());
+}
+
+// nuslerp and multislerp merge task vectors where there is a base, and models where there is none.
+TEST(MergekitReaderTest, AnOptionalBaseIsABaseWhereItIsWritten) {
+  const std::string models = "models: [{model: a}, {model: b}]\nmerge_method: nuslerp\nparameters: {weight: 1}\n";
+  EXPECT_EQ(ReadOk(models).stacks[0].base, "");
+  const Recipe recipe = ReadOk(models + "base_model: base\n");
+  EXPECT_EQ(recipe.stacks[0].base, "base");
+  EXPECT_THAT(recipe.stacks[0].sources, ElementsAre("a", "b"));
+  const auto written = WriteMergekitYaml(ReadOk(models), Names(4));
+  ASSERT_TRUE(written.ok() && written->yaml.has_value()) << written.status();
+  EXPECT_THAT(*written->yaml, testing::Not(HasSubstr("base_model")));
+  EXPECT_EQ(ReadOk(*written->yaml).stacks[0].base, "");
+}
+
 TEST(MergekitReaderTest, WhatIsWrittenReadsBackAsTheSameSettings) {
   Recipe recipe = ReadOk(R"(
 models:
