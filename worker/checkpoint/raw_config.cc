@@ -52,6 +52,14 @@ std::string InConfig(const Json& json, const std::string& key) {
   return HasTextConfig(json) ? absl::StrCat("text_config.", key) : key;
 }
 
+// "f" where all layers attend to everything, "s" where all have the window, else the letter of each layer.
+std::string LayerTypes(const ModelConfig& config) {
+  std::string types;
+  for (int64_t i = 0; i < config.num_layers; ++i) types += config.WindowOf(i) > 0 ? 's' : 'f';
+  const bool alike = types.find_first_not_of(types.substr(0, 1)) == std::string::npos;
+  return alike ? types.substr(0, 1) : types;
+}
+
 std::vector<std::pair<std::string, std::string>> FieldsOf(const ModelConfig& c) {
   return {{"rms_norm_eps", absl::StrCat(c.rms_norm_eps)},
           {"rope_theta", absl::StrCat(c.rope_theta)},
@@ -60,7 +68,11 @@ std::vector<std::pair<std::string, std::string>> FieldsOf(const ModelConfig& c) 
           {"hidden_act", c.hidden_act},
           {"num_attention_heads", absl::StrCat(c.num_heads)},
           {"num_key_value_heads", absl::StrCat(c.num_kv_heads)},
-          {"head_dim", absl::StrCat(c.head_dim)}};
+          {"head_dim", absl::StrCat(c.head_dim)},
+          {"query_pre_attn_scalar", absl::StrCat(c.query_pre_attn_scalar)},
+          {"attn_logit_softcapping", absl::StrCat(c.attention_softcap)},
+          {"final_logit_softcapping", absl::StrCat(c.final_softcap)},
+          {"layer_types", LayerTypes(c)}};
 }
 
 std::vector<std::pair<std::string, std::string>> FieldsOf(const Json& json) {
