@@ -41,7 +41,7 @@ absl::StatusOr<int> Generate(const GenerateOptions& options) {
 
 void AddGenerateCommand(CLI::App& app, Action* chosen) {
   auto options = std::make_shared<GenerateOptions>();
-  CLI::App* verb = AddVerb(app, "generate", "Completes a prompt with a checkpoint, greedily",
+  CLI::App* verb = AddVerb(app, "generate", "Completes a prompt with a checkpoint",
                            "  merganser generate out/ja-math/best --prompt $'Q: ...\\nA:\\n' --max-new-tokens 36\n"
                            "  merganser generate org/name --chat --prompt 'Hello'",
                            options, &Generate, chosen);
@@ -54,6 +54,20 @@ void AddGenerateCommand(CLI::App& app, Action* chosen) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   verb->add_option("--stop", options->request.stop, "End at this text (repeatable)");
+  verb->add_option("--temperature", options->request.temperature, "Draw tokens at this temperature; 0: greedy")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->add_option("--top-k", options->request.top_k, "Draw among the k most likely tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->add_option("--top-p", options->request.top_p, "Draw among the fewest tokens whose probabilities reach it")
+      ->capture_default_str();
+  verb->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
+  verb->add_option("--beams", options->request.beams, "Beam search")->check(CLI::PositiveNumber)->capture_default_str();
+  verb->add_option("--repetition-penalty", options->request.repetition_penalty,
+                   "Divides (or multiplies, if negative) the scores of tokens that occurred")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   AddLocalOptions(verb, &options->local);
 }
 
