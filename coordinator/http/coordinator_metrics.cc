@@ -48,29 +48,60 @@ CoordinatorMetrics::CoordinatorMetrics()
       queue_depth_(Gauge(registry_, "merganser_queue_depth", "Candidates that wait for a worker.")),
       attempts_running_(Gauge(registry_, "merganser_attempts_running", "Candidates that a worker holds.")),
       workers_(Gauge(registry_, "merganser_workers", "Workers by state.")),
+      slots_(Gauge(registry_, "merganser_slots", "Candidates that connected workers evaluate at once: used and free.")),
       job_active_(Gauge(registry_, "merganser_job_active", "1 while the job is not over.")),
       job_best_fitness_(Gauge(registry_, "merganser_job_best_fitness", "Of the best candidate so far.")),
       job_generation_(Gauge(registry_, "merganser_job_generation", "Current generation.")),
+      job_generation_best_(Gauge(registry_, "merganser_job_generation_best_fitness",
+                                 "Of the newest generation of which a candidate has finished.")),
+      job_generation_mean_(Gauge(registry_, "merganser_job_generation_mean_fitness",
+                                 "Mean of that generation's finished candidates.")),
+      job_generation_deviation_(Gauge(registry_, "merganser_job_generation_fitness_deviation",
+                                      "Standard deviation of that generation's finished candidates.")),
       job_candidates_remaining_(Gauge(registry_, "merganser_job_candidates_remaining",
                                       "Proposals that the budget still allows; absent where it names no count.")),
       job_last_progress_(Gauge(registry_, "merganser_job_last_progress_timestamp_seconds",
                                "When a candidate last finished, as Unix time.")),
       leader_(Gauge(registry_, "merganser_leader", "1 while this coordinator leads.").Add({})),
-      store_up_(Gauge(registry_, "merganser_store_up", "1 if the last operation of the store was answered.").Add({})),
+      leader_epoch_(Gauge(registry_, "merganser_leader_epoch", "Epoch under which this coordinator last led; grows with "
+                                                               "every change of the leader.").Add({})),
+      store_up_(Gauge(registry_, "merganser_store_up", "1 unless the last operation of the store could not reach it.").Add({})),
       dispatch_wait_(Histogram(registry_, "merganser_dispatch_wait_seconds", "From queued to assigned.")
                          .Add({}, DispatchBuckets())),
       attempt_duration_(Histogram(registry_, "merganser_attempt_duration_seconds", "Time of finished attempts, by phase.")),
       store_commit_(Histogram(registry_, "merganser_store_commit_seconds", "Time of the store's operations.")),
       rpc_duration_(Histogram(registry_, "merganser_rpc_duration_seconds", "Time of unary calls, by method.")) {
   Gauge(registry_, "merganser_build_info", "1, with the build in the labels.").Add({{"version", kVersion}}).Set(1);
+  // Closed labels start at 0: increase() of a series that begins with its first failure would miss that failure.
+  candidates_created_.Add({});
+  for (const auto state : {CandidateState::kSucceeded, CandidateState::kFailed, CandidateState::kCancelled}) {
+    candidates_finished_.Add({{"state", Text(ToString(state))}});
+  }
+  attempts_finished_.Add({{"outcome", "recorded"}});
+  for (const auto failure : {FailureClass::kWorkerLost, FailureClass::kReleased, FailureClass::kTransient,
+                             FailureClass::kInfeasible}) {
+    attempts_finished_.Add({{"outcome", Text(ToString(failure))}});
+  }
+  for (const auto phase : {JobPhase::kSucceeded, JobPhase::kFailed, JobPhase::kCancelled}) {
+    jobs_finished_.Add({{"state", Text(ToString(phase))}});
+  }
+  for (const auto disposition : {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded,
+                                 Disposition::kRejected}) {
+    result_records_.Add({{"disposition", Text(ToString(disposition))}});
+  }
+  // A coordinator that cannot reach its store at the start leaves; until the first operation there is nothing to tell.
+  store_up_.Set(1);
   queue_depth_.Add({}).Set(0);
   attempts_running_.Add({}).Set(0);
-  for (const char* state : {"idle", "busy", "draining", "lost"}) workers_.Add({{"state", state}}).Set(0);
+  SampleWorkers({});
 }
 
 void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& event) {
   if (const auto* proposed = std::get_if<CandidatesProposed>(&event.body)) {
     candidates_created_.Add({}).Increment(static_cast<double>(proposed->candidates.size()));
+    absl::MutexLock lock(&mu_);
+    GenerationFitness& generations = generations_[job_id];
+    for (const Candidate& candidate : proposed->candidates) generations.Proposed(candidate);
   } else if (const auto* started = std::get_if<AttemptStarted>(&event.body)) {
     absl::MutexLock lock(&mu_);
     if (auto failed = failed_.extract({job_id, started->candidate})) {
@@ -89,6 +120,7 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     absl::MutexLock lock(&mu_);
     failed_.erase({job_id, finished->candidate});
     last_progress_[job_id] = event.time;
+    generations_[job_id].Finished(finished->candidate, finished->fitness);
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body); phase != nullptr && IsTerminal(phase->phase)) {
     jobs_finished_.Add({{"state", Text(ToString(phase->phase))}}).Increment();
     absl::MutexLock lock(&mu_);
@@ -133,13 +165,12 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
   const bool leads = manager.leading();
   leader_.Set(leads ? 1 : 0);
   if (!leads) return;
+  leader_epoch_.Set(static_cast<double>(manager.epoch()));
   const absl::StatusOr<std::vector<WorkerStatus>> workers = manager.ListWorkers();
   const absl::StatusOr<std::vector<JobSummary>> jobs = manager.ListJobs();
   if (!workers.ok() || !jobs.ok()) return;
 
-  std::map<std::string, int> states = {{"idle", 0}, {"busy", 0}, {"draining", 0}, {"lost", 0}};
-  for (const WorkerStatus& worker : *workers) ++states[worker.state];
-  for (const auto& [state, count] : states) workers_.Add({{"state", state}}).Set(count);
+  SampleWorkers(*workers);
 
   int64_t queued = 0, running = 0;
   std::set<std::string> over;
@@ -159,6 +190,21 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
   attempts_running_.Add({}).Set(static_cast<double>(running));
 }
 
+void CoordinatorMetrics::SampleWorkers(const std::vector<WorkerStatus>& workers) {
+  std::map<std::string, int> states = {{"idle", 0}, {"busy", 0}, {"draining", 0}, {"lost", 0}};
+  int used = 0, all = 0;
+  for (const WorkerStatus& worker : workers) {
+    ++states[worker.state];
+    if (worker.state == "lost") continue;
+    // A prefetched candidate waits on the worker without a slot.
+    used += std::min(static_cast<int>(worker.running.size()), worker.info.slots);
+    all += worker.info.slots;
+  }
+  for (const auto& [state, count] : states) workers_.Add({{"state", state}}).Set(count);
+  slots_.Add({{"kind", "used"}}).Set(used);
+  slots_.Add({{"kind", "free"}}).Set(all - used);
+}
+
 void CoordinatorMetrics::SampleJob(const JobSummary& job) {
   const prometheus::Labels labels = {{"job_id", job.id}};
   absl::Time progress = job.create_time;
@@ -173,11 +219,19 @@ void CoordinatorMetrics::SampleJob(const JobSummary& job) {
   if (job.search_total > 0) {
     job_candidates_remaining_.Add(labels).Set(static_cast<double>(job.search_total - job.search_finished));
   }
-  for (size_t i = 0; i < std::min(job.best_fitness.size(), job.spec.objectives.size()); ++i) {
-    const std::string objective = ObjectiveLabel(job.spec.objectives[i]);
-    job_best_fitness_.Add({{"job_id", job.id}, {"objective", objective}}).Set(job.best_fitness[i]);
+  std::vector<GenerationFitness::Statistics> generation;
+  {
     absl::MutexLock lock(&mu_);
-    active_[job.id].insert(objective);
+    generation = generations_[job.id].objectives();
+    for (const Objective& objective : job.spec.objectives) active_[job.id].insert(ObjectiveLabel(objective));
+  }
+  for (size_t i = 0; i < job.spec.objectives.size(); ++i) {
+    const prometheus::Labels of_objective = {{"job_id", job.id}, {"objective", ObjectiveLabel(job.spec.objectives[i])}};
+    if (i < job.best_fitness.size()) job_best_fitness_.Add(of_objective).Set(job.best_fitness[i]);
+    if (i >= generation.size() || generation[i].count == 0) continue;
+    job_generation_best_.Add(of_objective).Set(generation[i].best);
+    job_generation_mean_.Add(of_objective).Set(generation[i].mean);
+    job_generation_deviation_.Add(of_objective).Set(generation[i].deviation());
   }
 }
 
@@ -188,10 +242,15 @@ void CoordinatorMetrics::RemoveJob(const std::string& job_id) {
   }
   absl::MutexLock lock(&mu_);
   for (const std::string& objective : active_[job_id]) {
-    job_best_fitness_.Remove(&job_best_fitness_.Add({{"job_id", job_id}, {"objective", objective}}));
+    const prometheus::Labels of_objective = {{"job_id", job_id}, {"objective", objective}};
+    for (Gauges* family :
+         {&job_best_fitness_, &job_generation_best_, &job_generation_mean_, &job_generation_deviation_}) {
+      family->Remove(&family->Add(of_objective));
+    }
   }
   active_.erase(job_id);
   last_progress_.erase(job_id);
+  generations_.erase(job_id);
 }
 
 }  // namespace merganser

@@ -12,16 +12,19 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "coordinator/http/generation_fitness.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/service_context.h"
 
 namespace merganser {
 
 // Counters and histograms come from what it observes; gauges from Sample, which the main thread calls every second. Labels
-// are from closed sets, but for job_id, whose series exist only while the job is active. Thread-safe.
+// are from closed sets, but for job_id and a job's objectives, whose series exist only while the job is active. Every
+// metric, with its help, is in docs/metrics.md. Thread-safe.
 class CoordinatorMetrics final : public JobObserver, public RpcObserver {
  public:
   CoordinatorMetrics();
@@ -47,6 +50,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   using Histograms = prometheus::Family<prometheus::Histogram>;
 
   void ObservePhases(const PhaseTimings& timings);
+  void SampleWorkers(const std::vector<WorkerStatus>& workers);
   void SampleJob(const JobSummary& job);
   // Drops all series of `job_id`.
   void RemoveJob(const std::string& job_id);
@@ -63,12 +67,17 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   Gauges& queue_depth_;
   Gauges& attempts_running_;
   Gauges& workers_;
+  Gauges& slots_;
   Gauges& job_active_;
   Gauges& job_best_fitness_;
   Gauges& job_generation_;
+  Gauges& job_generation_best_;
+  Gauges& job_generation_mean_;
+  Gauges& job_generation_deviation_;
   Gauges& job_candidates_remaining_;
   Gauges& job_last_progress_;
   prometheus::Gauge& leader_;
+  prometheus::Gauge& leader_epoch_;
   prometheus::Gauge& store_up_;
   prometheus::Histogram& dispatch_wait_;
   Histograms& attempt_duration_;
@@ -79,6 +88,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   // (job, candidate) -> the failure that its next attempt retries.
   std::map<std::pair<std::string, int64_t>, FailureClass> failed_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, absl::Time> last_progress_ ABSL_GUARDED_BY(mu_);  // active jobs
+  std::map<std::string, GenerationFitness> generations_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::set<std::string>> active_ ABSL_GUARDED_BY(mu_);  // job id -> its objectives' labels
 };
 

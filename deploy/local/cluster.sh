@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
+# cluster.sh [--observe] [JOB.yaml] [OUT]
+#
 # A fleet on this machine: redis-server, a coordinator and two workers as separate processes on free loopback ports, and the
-# example's job over them. Ends with the table of scores, or with Ctrl-C; everything it started ends with it.
+# example's job over them. Ends with the table of scores, or with Ctrl-C; everything it started ends with it. --observe adds
+# Prometheus with deploy/prometheus, and stays until Ctrl-C.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+OBSERVE=no
+if [ "${1:-}" = --observe ]; then
+  OBSERVE=yes
+  shift
+fi
 BIN="$PWD/build/bin"
 JOB="${1:-examples/ja-math/job.yaml}"
 OUT="${2:-out/cluster}"
@@ -44,8 +52,10 @@ wait_for() {  # WHAT COMMAND...
   die "$what did not come up in 10 seconds"
 }
 
-# Redis takes no port 0 for TCP, so a free one is asked of the system first.
-REDIS_PORT="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+# For those that take no port 0, or that others must know before they start.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+REDIS_PORT="$(free_port)"
 STORE="redis://127.0.0.1:$REDIS_PORT"
 start redis redis-server deploy/redis/redis.conf --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$DIR" --aclfile "" --daemonize no
 wait_for redis-server redis-cli -p "$REDIS_PORT" ping
@@ -56,15 +66,32 @@ wait_for merganser-coordinator test -s "$DIR/ports"
 address() { awk -v name="$1" '$1 == name {print $2}' "$DIR/ports"; }
 
 THREADS=$((($(nproc) + 1) / 2))
+WORKER_HTTP=()
 for n in 1 2; do
+  WORKER_HTTP+=("127.0.0.1:$(free_port)")
   start "worker$n" "$BIN/merganser-worker" --coordinator "$(address worker)" --store "$STORE" --name "worker$n" --device cpu \
-    --threads "$THREADS" --http 127.0.0.1:0 --spool-dir "$DIR/spool$n"
+    --threads "$THREADS" --http "${WORKER_HTTP[-1]}" --spool-dir "$DIR/spool$n"
 done
+if [ $OBSERVE = yes ]; then
+  PROMETHEUS="127.0.0.1:$(free_port)"
+  cp -r deploy/prometheus "$DIR/prometheus"
+  printf -- '- targets: ["%s"]\n' "$(address http)" >"$DIR/prometheus/targets/coordinators.yml"
+  printf -- '- targets: ["%s", "%s"]\n' "${WORKER_HTTP[@]}" >"$DIR/prometheus/targets/workers.yml"
+  # A search of a few minutes has few points at the 15 seconds that suit one of days.
+  sed -i 's/^  \(scrape\|evaluation\)_interval: 15s/  \1_interval: 2s/' "$DIR/prometheus/prometheus.yml"
+  start prometheus prometheus --config.file "$DIR/prometheus/prometheus.yml" --storage.tsdb.path "$DIR/prometheus-data" \
+    --web.listen-address "$PROMETHEUS"
+  wait_for prometheus promtool query instant "http://$PROMETHEUS" up
+fi
 export MERGANSER_SERVER
 MERGANSER_SERVER="$(address user)"
 say "redis-server     $STORE"
 say "coordinator      $MERGANSER_SERVER, metrics at http://$(address http)/metrics"
 say "workers          2, $THREADS threads each, dialling $(address worker)"
+if [ $OBSERVE = yes ]; then
+  say "metrics          coordinator http://$(address http)/metrics, workers http://${WORKER_HTTP[0]}/metrics http://${WORKER_HTTP[1]}/metrics"
+  say "Prometheus       http://$PROMETHEUS/graph, its alerts http://$PROMETHEUS/alerts"
+fi
 say "ask it yourself  export MERGANSER_SERVER=$MERGANSER_SERVER; $BIN/merganser jobs"
 
 job="$("$BIN/merganser" submit "$JOB")"
@@ -72,3 +99,7 @@ job="$("$BIN/merganser" submit "$JOB")"
 "$BIN/merganser" workers
 "$BIN/merganser" candidates "$job" --kind held_out
 "$BIN/merganser" export "$job" --out "$OUT/best" --overwrite
+if [ $OBSERVE = yes ]; then
+  say "all of it runs on until Ctrl-C"
+  wait
+fi

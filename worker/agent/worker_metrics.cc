@@ -11,6 +11,11 @@ WorkerMetrics::WorkerMetrics()
                     .Name("merganser_worker_attempts_total")
                     .Help("Attempts that left the evaluator, by outcome.")
                     .Register(registry_)),
+      busy_seconds_(prometheus::BuildCounter()
+                        .Name("merganser_worker_busy_seconds_total")
+                        .Help("Time in the evaluator, of attempts that left it; over all slots.")
+                        .Register(registry_)
+                        .Add({})),
       phase_seconds_(prometheus::BuildCounter()
                          .Name("merganser_worker_phase_seconds_total")
                          .Help("Time of evaluations, by phase.")
@@ -41,8 +46,9 @@ WorkerMetrics::WorkerMetrics()
       .Set(1);
 }
 
-void WorkerMetrics::OnAttempt(absl::string_view outcome, absl::Duration /*took*/) {
+void WorkerMetrics::OnAttempt(absl::string_view outcome, absl::Duration took) {
   attempts_.Add({{"outcome", std::string(outcome)}}).Increment();
+  busy_seconds_.Increment(absl::ToDoubleSeconds(took));
 }
 
 void WorkerMetrics::OnEvaluation(const Evaluation& evaluation) {

@@ -12,8 +12,9 @@
 
 namespace merganser {
 
-// worker_attempts_total{outcome}, worker_phase_seconds_total{phase}, worker_record_duration_seconds,
-// worker_reports_total{disposition}, eval_tokens_total{kind}, spool_results, build_info{version}. Thread-safe.
+// worker_attempts_total{outcome}, worker_busy_seconds_total, worker_phase_seconds_total{phase},
+// worker_record_duration_seconds, worker_reports_total{disposition}, eval_tokens_total{kind}, spool_results,
+// build_info{version}; docs/metrics.md has them with their help. Thread-safe.
 class WorkerMetrics final : public AgentObserver {
  public:
   WorkerMetrics();
@@ -28,6 +29,7 @@ class WorkerMetrics final : public AgentObserver {
  private:
   prometheus::Registry registry_;
   prometheus::Family<prometheus::Counter>& attempts_;
+  prometheus::Counter& busy_seconds_;
   prometheus::Family<prometheus::Counter>& phase_seconds_;
   prometheus::Family<prometheus::Counter>& reports_;
   prometheus::Family<prometheus::Counter>& tokens_;
