@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -51,9 +52,16 @@ absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies,
 
 absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   const absl::Duration start = deps_.clock->Monotonic();
-  const absl::Status status = deps_.store->Append(epoch, state_.id(), state_.seq(), pending.bytes,
-                                                  pending.required_record);
+  const auto append = [&] {
+    return deps_.store->Append(epoch, state_.id(), state_.seq(), pending.bytes, pending.required_record);
+  };
+  absl::Status status = append();
+  if (absl::IsOutOfRange(status)) {
+    status = Mend(epoch);
+    if (status.ok()) status = append();
+  }
   const absl::Duration end = deps_.clock->Monotonic();
+  last_append_ = end;
   if (deps_.observer != nullptr) deps_.observer->OnStoreCommit("append", end - start, status);
   if (status.ok()) return ApplyNew(std::move(pending.events));
   if (absl::IsAborted(status)) return status;
@@ -67,6 +75,46 @@ absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   pending.delay = std::min(pending.delay * 2, kRetryMax);
   pending_ = std::move(pending);
   return absl::UnavailableError(absl::StrCat(state_.id(), ": ", status.message()));
+}
+
+absl::StatusOr<int64_t> JobLog::StoredEnd() {
+  const auto has = [&](int64_t seq) -> absl::StatusOr<bool> {
+    if (seq == 0) return true;
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> at, deps_.store->ReadEvents(state_.id(), seq - 1, 1));
+    return !at.empty();
+  };
+  int64_t low = 0, high = state_.seq();  // has(low)
+  MG_ASSIGN_OR_RETURN(const bool whole, has(high));
+  if (whole) return high;
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    MG_ASSIGN_OR_RETURN(const bool there, has(middle));
+    (there ? low : high) = middle;
+  }
+  return low;
+}
+
+absl::Status JobLog::Mend(int64_t epoch) {
+  MG_ASSIGN_OR_RETURN(int64_t end, StoredEnd());
+  const int64_t lost = state_.seq() - end;
+  if (end > 0) {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> last, deps_.store->ReadEvents(state_.id(), end - 1, 1));
+    if (last.size() != 1 || last[0].body != deps_.codec->EncodeEvent(events_[end - 1])) {
+      return absl::AbortedError(absl::StrCat(state_.id(), " event ", end, " in the store is another coordinator's"));
+    }
+  }
+  if (lost == 0) return absl::OkStatus();
+  while (end < state_.seq()) {
+    std::vector<std::string> bytes;
+    for (int64_t i = end; i < std::min(end + kReplayPage, state_.seq()); ++i) {
+      bytes.push_back(deps_.codec->EncodeEvent(events_[i]));
+    }
+    MG_RETURN_IF_ERROR(deps_.store->Append(epoch, state_.id(), end, bytes));
+    end += static_cast<int64_t>(bytes.size());
+  }
+  MG_LOG(ERROR) << "the store had lost events, they are stored again job=" << state_.id() << " events=" << lost;
+  if (deps_.observer != nullptr) deps_.observer->OnStoreRegression(state_.id(), lost);
+  return absl::OkStatus();
 }
 
 absl::Status JobLog::ApplyNew(std::vector<JobEvent> events) {

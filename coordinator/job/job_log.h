@@ -57,6 +57,13 @@ class JobLog {
   // any more. Errors as Commit.
   absl::Status Retry(int64_t epoch);
 
+  // Makes sure that the store still has the whole log. After a failover it may have gone back to a copy that lacks the last
+  // events, acknowledged though they were; this process has them, so they are appended again. OK: the store has them all.
+  // Aborted: it has other events in their place, so another coordinator leads. Errors of the store.
+  absl::Status Mend(int64_t epoch);
+  // Monotonic; of the last append.
+  absl::Duration last_append() const { return last_append_; }
+
   const JobState& state() const { return state_; }
   // All events; events()[i] has seq i + 1.
   const std::vector<JobEvent>& events() const { return events_; }
@@ -70,6 +77,8 @@ class JobLog {
     absl::Duration retry_at;  // monotonic
   };
   absl::Status Store(int64_t epoch, Pending pending);
+  // How many events the store holds of those that this log knows.
+  absl::StatusOr<int64_t> StoredEnd();
   absl::Status ApplyNew(std::vector<JobEvent> events);
 
   JobLogDeps deps_;
@@ -77,6 +86,7 @@ class JobLog {
   std::function<void(const JobEvent&)> on_applied_;
   std::vector<JobEvent> events_;
   std::optional<Pending> pending_;
+  absl::Duration last_append_;
   bool broken_ = false;
 };
 

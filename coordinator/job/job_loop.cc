@@ -98,6 +98,15 @@ const JobState* JobLoop::StateOf(const std::string& job_id) {
   return it == job_by_id_.end() ? nullptr : &it->second->log.state();
 }
 
+bool JobLoop::HasLease(const std::string& job_id, int64_t candidate) const {
+  const auto it = job_by_id_.find(job_id);
+  if (it == job_by_id_.end()) return false;
+  const Candidate* found = it->second->log.state().Find(candidate);
+  return found != nullptr && std::any_of(found->attempts.begin(), found->attempts.end(), [&](const Attempt& attempt) {
+           return leases_.Find({job_id, candidate, attempt.number}) != nullptr;
+         });
+}
+
 absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events,
                              const std::string& required_record) {
   if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
@@ -233,6 +242,21 @@ void JobLoop::ResyncJobs() {
   resync_at_ = absl::ZeroDuration();
 }
 
+void JobLoop::MendLogs() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now < mend_at_) return;
+  mend_at_ = now + kMendInterval;
+  for (const auto& job : jobs_) {
+    if (!leadership_.held()) return;
+    // A stalled log is mended by its next append.
+    if (job->log.stalled() || job->log.state().seq() == 0 || now - job->log.last_append() > kMendAge) continue;
+    if (absl::IsAborted(job->log.Mend(epoch()))) {
+      MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch();
+      leadership_.Lose();
+    }
+  }
+}
+
 void JobLoop::RetryStalled() {
   for (const auto& job : jobs_) {
     if (!job->log.stalled() || !leadership_.held()) continue;
@@ -274,6 +298,7 @@ void JobLoop::Tick() {
   if (!leadership_.acting()) return;
   ResyncJobs();
   RetryStalled();
+  MendLogs();
   ExpireLeases();
   AdvanceJobs();
   Dispatch();

@@ -34,6 +34,10 @@ class JobLoop {
   static constexpr absl::Duration kListGrace = absl::Seconds(10);
   // Between looks into a store that did not say whether an expired attempt left a record.
   static constexpr absl::Duration kRecordRetry = absl::Seconds(1);
+  // Between looks whether the store still has what it acknowledged, and how old what is looked for may be: a replica that
+  // takes over lags behind by seconds, not minutes.
+  static constexpr absl::Duration kMendInterval = absl::Seconds(5);
+  static constexpr absl::Duration kMendAge = absl::Minutes(1);
   static constexpr absl::Duration kGoAwayRetry = absl::Seconds(1);
 
   // All outlive the loop; `observer` may be null.
@@ -71,6 +75,8 @@ class JobLoop {
 
   // For tests of replay: the job's state and log; nullptr if there is no such job.
   const JobState* StateOf(const std::string& job_id);
+  // For tests: whether an attempt of the candidate is leased.
+  bool HasLease(const std::string& job_id, int64_t candidate) const;
 
  private:
   struct Job {
@@ -89,6 +95,8 @@ class JobLoop {
   absl::Status Commit(Job& job, std::vector<EventBody> events, const std::string& required_record = "");
   void OnApplied(Job& job, const JobEvent& event);
   void ResyncJobs();
+  // Looks whether the store still has the logs that changed lately.
+  void MendLogs();
   void RetryStalled();
   void AdvanceJobs();
   // Everything is dropped; workers are told to go.
@@ -128,6 +136,7 @@ class JobLoop {
   bool resync_ = false;  // the store may hold a job that we do not
   absl::Duration resync_at_;
   absl::Duration forget_at_;
+  absl::Duration mend_at_;
 };
 
 }  // namespace merganser

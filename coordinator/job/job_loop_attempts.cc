@@ -340,8 +340,8 @@ void JobLoop::Assign(Job& job, const AttemptStarted& started) {
     observer_->OnDispatched(candidate.attempts.back().start_time - state.queued_since(started.candidate));
   }
   Fleet::Worker* worker = fleet_.Find(started.worker);
-  if (worker == nullptr || worker->link == nullptr) {
-    // It left while the store was away.
+  if (worker == nullptr || worker->link == nullptr || worker->leaving()) {
+    // It left, or said that it drains, while the store was away.
     leases_.Expire(id, now, FailureClass::kReleased,
                    absl::StrCat("worker ", started.worker, " left before it was assigned"));
     return;

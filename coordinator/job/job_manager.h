@@ -31,6 +31,8 @@ class JobObserver {
   virtual void OnReport(Disposition disposition) = 0;
   virtual void OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) = 0;
   virtual void OnDispatched(absl::Duration waited) = 0;
+  // The store had gone back to an older copy of itself; `events` of the job's log were stored again.
+  virtual void OnStoreRegression(const std::string& /*job_id*/, int64_t /*events*/) {}
 };
 
 struct JobManagerOptions {

@@ -99,6 +99,9 @@ struct FakeWorker final : WorkerLink {
   bool sent_away = false;
 };
 
+// The record that an honest worker writes for the assignment: 1 - sum of (weight - 0.7)^2 on every benchmark.
+std::string HonestRecord(const Assignment& assignment, const std::string& metric = "acc");
+
 struct World {
   using Failure = std::pair<FailureClass, std::string>;
 
@@ -108,8 +111,7 @@ struct World {
   std::shared_ptr<FakeWorker> AddWorker(const std::string& id, int slots = 1);
   absl::Status Connect(const std::shared_ptr<FakeWorker>& worker, int slots = 1);
 
-  // The record that an honest worker writes for the assignment.
-  std::string Record(const Assignment& assignment) const;
+  std::string Record(const Assignment& assignment) const { return HonestRecord(assignment, metric); }
   // Evaluates: by `fail` a failure, else a record is written. Returns what there is to report.
   absl::StatusOr<AttemptReport> Evaluate(const FakeWorker& worker, const Assignment& assignment);
   // Evaluates and reports the worker's first assignment.
