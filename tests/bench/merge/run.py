@@ -4,8 +4,9 @@
     cmake --build --preset release --target merge_once
     peers/bin/python tests/bench/merge/run.py [--parameters 0.35] [--rounds 1] [--dir DIR] [--methods ties,della]
 
-Writes a family of three Llama-shaped bf16 checkpoints of random weights (a base and two fine-tunes) to a temporary folder,
-so that they are in the page cache, and runs both programs by turns, each as a process of its own with all cores. mergekit
+Writes a family of three Llama-shaped bf16 checkpoints of random weights (a base and two fine-tunes) to a temporary folder
+and runs both programs by turns, each as a process of its own with all cores. The folder is made in memory (/dev/shm) where that
+is to be had, so that the disk's speed is not measured: ours waits until a checkpoint is safely written, mergekit does not. mergekit
 runs in the environment of this interpreter, or of MERGEKIT_PYTHON; ours is build/bin/bench/merge_once, or MERGE_ONCE. Peak memory
 is the process's largest resident set; ours counts the pages of mapped input files, which the system can drop at any time.
 """
@@ -67,14 +68,14 @@ def write_family(directory, parameters):
 
 
 def timed(command, environment=None):
-    """Seconds and peak resident GB of a process."""
+    """Wall seconds, processor seconds and peak resident GB of a process."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status != 0:
         sys.exit(f"{command[0]} failed:\n{process.stderr.read().decode()[-2000:]}")
-    return seconds, usage.ru_maxrss * 1024 / 1e9
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
 
 
 def mergekit_config(directory, method, parameters):
@@ -106,7 +107,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--parameters", type=float, default=0.35, choices=sorted(SHAPES), help="billions per checkpoint")
     arguments.add_argument("--rounds", type=int, default=1, help="runs of each program per method; the medians are compared")
-    arguments.add_argument("--dir", help="where the temporary folder is made")
+    arguments.add_argument("--dir", default="/dev/shm" if os.path.isdir("/dev/shm") else None, help="where the temporary folder is made")
     arguments.add_argument("--methods", default=",".join(METHODS))
     arguments = arguments.parse_args()
     ours = os.environ.get("MERGE_ONCE", str(ROOT / "build" / "bin" / "bench" / "merge_once"))
@@ -115,8 +116,9 @@ def main():
     with tempfile.TemporaryDirectory(dir=arguments.dir) as temporary:
         directory = pathlib.Path(temporary)
         count = write_family(directory, arguments.parameters)
-        print(f"{count / 1e9:.3f} B parameters a checkpoint, bf16, {os.cpu_count()} cores; seconds and peak resident GB")
-        print(f"{'method':16} {'mergekit':>18} {'merganser':>18} {'ratio':>8}")
+        print(f"{count / 1e9:.3f} B parameters a checkpoint, bf16, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+        print("wall time, processor time (less upset by other programs), peak resident memory; ratios of the first two")
+        print(f"{'method':16} {'mergekit':>27} {'merganser':>27} {'wall':>8} {'cpu':>8}")
         for method in arguments.methods.split(","):
             parameters = METHODS[method]
             config = mergekit_config(directory, method, parameters)
@@ -130,8 +132,8 @@ def main():
                 times["mergekit"].append(timed([python, "-c", RUN_MERGEKIT, str(config), str(directory / "theirs")], environment))
                 shutil.rmtree(directory / "theirs")
             peer, own = (sorted(times[name])[len(times[name]) // 2] for name in ("mergekit", "merganser"))
-            print(f"{method:16} {peer[0]:9.1f} s {peer[1]:5.2f} GB {own[0]:9.2f} s {own[1]:5.2f} GB {peer[0] / own[0]:7.1f}x",
-                  flush=True)
+            columns = " ".join(f"{wall:9.2f} s {cpu:7.2f} s {peak:5.2f} GB" for wall, cpu, peak in (peer, own))
+            print(f"{method:16} {columns} {peer[0] / own[0]:7.1f}x {peer[1] / own[1]:7.1f}x", flush=True)
 
 
 if __name__ == "__main__":
