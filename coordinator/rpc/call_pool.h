@@ -24,6 +24,10 @@ class CallPool {
   bool Run(std::function<void()> call);
   // Runs what is queued and ends the threads. Idempotent.
   void Stop();
+  bool stopped() {
+    absl::MutexLock lock(&mu_);
+    return stopping_;
+  }
 
  private:
   void Work();

@@ -23,7 +23,8 @@ std::shared_ptr<WatchStream> WatchStream::Start(const ServiceContext* services, 
   if (!allowed.ok()) {
     stream->End(allowed);
   } else if (!watchers->Run([stream] { stream->Run(); })) {
-    stream->End(absl::ResourceExhaustedError("too many clients watch jobs; try again"));
+    stream->End(watchers->stopped() ? absl::UnavailableError("the coordinator is shutting down")
+                                    : absl::ResourceExhaustedError("too many clients watch jobs; try again"));
   }
   return stream;
 }

@@ -1,4 +1,7 @@
+#include <set>
+#include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "common/codec/job_codec.h"
@@ -18,16 +21,15 @@ void Simulation::Boot(int c) {
   coordinator.frozen_until = coordinator.cut_until = absl::ZeroDuration();
   coordinator.doomed = coordinator.in_call = false;
   coordinator.epoch = 0;
-  coordinator.store = std::make_unique<SimStoreClient>(
-      &store_, SimStoreClient::Hooks{.before = [this, c] { return BeforeStoreCall(c); },
-                                     .after =
-                                         [this, c] {
-                                           if (coordinators_[c]->doomed) throw Died();
-                                         }});
+  coordinator.store =
+      std::make_unique<SimStoreClient>(&store_, SimStoreClient::Hooks{.before = [this, c] { return BeforeStoreCall(c); },
+                                                                      .after =
+                                                                          [this, c] {
+                                                                            if (coordinators_[c]->doomed) throw Died();
+                                                                          }});
   JobManagerOptions options;
   options.holder = absl::StrCat("c", c, ".", life);
-  coordinator.loop = std::make_unique<JobLoop>(coordinator.store.get(), &ProtoJobCodec(), &clock_,
-                                               nullptr, options);
+  coordinator.loop = std::make_unique<JobLoop>(coordinator.store.get(), &ProtoJobCodec(), &clock_, nullptr, options);
   Trace(absl::StrCat("boot ", options.holder));
   At(absl::Milliseconds(10 + Draw(500)), [this, c, life] { TickLoop(c, life); });
 }
@@ -121,6 +123,7 @@ void Simulation::Kill(int c) {
     return;
   }
   Trace(absl::StrCat("dead c", c));
+  if (lost_writes_ && coordinator.epoch != 0) ForgetWhatOnlyALeaderHad();
   ++coordinator.life;
   coordinator.loop.reset();
   for (const auto& session : sessions_) {
@@ -134,11 +137,24 @@ void Simulation::Kill(int c) {
   });
 }
 
+// A failover took the end of the log, and the leader that would have stored it again is gone: both copies of an acknowledged
+// result died at once, which the service does not promise to survive (docs/fleet.md).
+void Simulation::ForgetWhatOnlyALeaderHad() {
+  std::set<std::string> logged;
+  for (const std::string& id : job_ids_) {
+    const std::vector<StoredEvent> events = *store_.live().ReadEvents(id, 0, 1'000'000);
+    for (const StoredEvent& stored : events) {
+      const JobEvent event = *ProtoJobCodec().DecodeEvent(stored.body);
+      if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) logged.insert(finished->record_key);
+    }
+  }
+  std::erase_if(acked_, [&](const AckedResult& acked) { return logged.count(acked.record_key) == 0; });
+}
+
 Simulation::Coordinator* Simulation::Leader() {
   Coordinator* leader = nullptr;
   for (const auto& c : coordinators_) {
-    if (c->loop != nullptr && !c->in_call && c->loop->leading() &&
-        (leader == nullptr || c->epoch > leader->epoch)) {
+    if (c->loop != nullptr && !c->in_call && c->loop->leading() && (leader == nullptr || c->epoch > leader->epoch)) {
       leader = c.get();
     }
   }

@@ -79,6 +79,7 @@ class Simulation {
   void DrainLoop(int c);
   void TickLoop(int c, int life);
   void Kill(int c);
+  void ForgetWhatOnlyALeaderHad();
   SimStoreClient::Fault BeforeStoreCall(int c);
   Coordinator* Leader();
   void CompareReplay(Coordinator& coordinator);

@@ -35,6 +35,9 @@ class CpuRunner : public ModelRunner {
   absl::Status RunMatrices(int rows, int head_rows) override;
 
  private:
+  // Of the output matrix at a time: 1024 logits a row, which stay in the cache.
+  static constexpr int kVocabPanels = 32;
+
   // A Segment, or a part of one, within a tile.
   struct Piece {
     int slot;

@@ -13,6 +13,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/domain/job_spec.h"
+#include "worker/merge/mergekit_words.h"
 #include "yaml-cpp/yaml.h"
 
 namespace merganser {
@@ -20,30 +21,6 @@ namespace {
 
 constexpr int kLayersMax = 1'000'000;
 constexpr int kRowsMax = 1 << 30;
-
-// Parameters that mergekit takes and that change nothing in what it computes: task_arithmetic thins nothing out.
-bool HasNoEffect(absl::string_view method, absl::string_view parameter) {
-  return parameter == "int8_mask" || (method == "task_arithmetic" && (parameter == "density" || parameter == "rescale"));
-}
-
-int Line(const YAML::Node& node) { return node.Mark().line + 1; }
-
-bool Contains(const std::vector<std::string>& names, absl::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-const char* Kind(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map:
-      return "a map";
-    case YAML::NodeType::Sequence:
-      return "a list";
-    case YAML::NodeType::Scalar:
-      return "a value";
-    default:
-      return "nothing";
-  }
-}
 
 class Parser {
  public:
@@ -501,24 +478,6 @@ class Parser {
 };
 
 }  // namespace
-
-std::optional<double> MergekitSetting::At(absl::string_view tensor_name, double t) const {
-  for (const Entry& entry : entries) {
-    if (!entry.filter.empty() && !absl::StrContains(tensor_name, entry.filter)) continue;
-    const std::vector<double>& v = entry.values;
-    const double s = t * static_cast<double>(v.size() - 1);
-    const size_t low = static_cast<size_t>(s);
-    if (entry.steps) return v[low];
-    const size_t high = std::min(v.size() - 1, low + 1);
-    const double part = s - static_cast<double>(low);
-    return (1 - part) * v[low] + part * v[high];
-  }
-  return std::nullopt;
-}
-
-absl::Status MergekitConfig::Error(int line, absl::string_view what) const {
-  return absl::InvalidArgumentError(absl::StrCat(file, ":", line, ": ", what));
-}
 
 absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const std::string& file) {
   MergekitConfig config;

@@ -1,0 +1,276 @@
+// The second half of recipe_plan.h: what is done with a plan that holds.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <set>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/clock.h"
+#include "common/base/status_macros.h"
+#include "worker/merge/arena.h"
+#include "worker/merge/float_blocks.h"
+#include "worker/merge/materializer.h"
+#include "worker/merge/merge_plan.h"
+#include "worker/merge/merge_sources.h"
+#include "worker/merge/recipe_plan.h"
+#include "worker/merge/thread_pool.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kChunkElements = 65536;
+
+// `view` as `dtype`, rescaled. False if a value is not finite.
+bool Convert(const TensorView& view, DType dtype, Rescale rescale, ThreadPool& pool, std::byte* out) {
+  const FloatTensor from{view.dtype, view.data.data(), view.NumElements()};
+  std::atomic<bool> finite = true;
+  pool.For((from.count + kChunkElements - 1) / kChunkElements, [&](int, int64_t chunk) {
+    std::vector<float> values(kChunkElements);
+    const int64_t first = chunk * kChunkElements, n = std::min(kChunkElements, from.count - first);
+    LoadBlock(from, first, n, values.data());
+    if (rescale != Rescale{}) {
+      for (int64_t i = 0; i < n; ++i) values[i] = values[i] * rescale.scale + rescale.shift;
+    }
+    if (!StoreBlock(dtype, values.data(), n, out + first * SizeOf(dtype))) finite = false;
+  });
+  return finite;
+}
+
+// Index of the first value of `view` that is not finite, or -1.
+int64_t FindNonFinite(const TensorView& view, ThreadPool& pool) {
+  const FloatTensor tensor{view.dtype, view.data.data(), view.NumElements()};
+  std::atomic<int64_t> first_bad = INT64_MAX;
+  pool.For((tensor.count + kChunkElements - 1) / kChunkElements, [&](int, int64_t chunk) {
+    const int64_t first = chunk * kChunkElements;
+    const int64_t bad = FirstNonFinite(tensor, first, std::min(kChunkElements, tensor.count - first));
+    int64_t seen = first_bad;
+    while (bad >= 0 && bad < seen && !first_bad.compare_exchange_weak(seen, bad)) {
+    }
+  });
+  return first_bad == INT64_MAX ? -1 : first_bad.load();
+}
+
+}  // namespace
+
+void RecipePlan::MakeBatches() {
+  int64_t bytes = 0;
+  for (int t = 0; t < static_cast<int>(tensors_.size()); ++t) {
+    const PlannedTensor& tensor = tensors_[t];
+    // mergekit's one random stream runs through all tensors of a model: they are computed together.
+    const Stack& stack = recipe_.stacks[tensor.stack];
+    const MergeMethod* method = FindMergeMethod(stack.method);
+    const bool whole = stack.arithmetic == Arithmetic::kMergekit && method != nullptr && method->random();
+    const bool joins = t > 0 && tensor.stack == tensors_[t - 1].stack && tensor.copied_from == tensors_[t - 1].copied_from &&
+                       (whole || bytes + tensor.header.NumBytes() <= options_.batch_bytes);
+    if (!joins) {
+      batches_.push_back({t, t});
+      bytes = 0;
+    }
+    batches_.back().end = t + 1;
+    bytes += tensor.header.NumBytes();
+  }
+}
+
+int64_t RecipePlan::BatchMemoryBytes() const {
+  int64_t most = 0;
+  for (const Batch& batch : batches_) {
+    int64_t bytes = 0;
+    for (int t = batch.first; t < batch.end; ++t) {
+      const PlannedTensor& tensor = tensors_[t];
+      bytes += tensor.header.NumBytes();
+      if (tensor.rescale != Rescale{}) bytes += tensor.header.NumBytes() / SizeOf(tensor.header.dtype) * 4;
+      for (const std::string& source : stacks_[tensor.stack].names) {
+        if (!tensor.copied_from.empty() && source != tensor.copied_from) continue;
+        bytes += stacks_[tensor.stack].by_name.at(source)->BufferBytes(SourceTensor(tensor.stack, source, tensor.stack_tensor));
+      }
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+absl::StatusOr<double> RecipePlan::EstimateSeconds() const {
+  constexpr int64_t kSampleElements = 1 << 19;
+  std::vector<int64_t> elements(stacks_.size());
+  for (const PlannedTensor& tensor : tensors_) {
+    elements[tensor.stack] += tensor.header.NumBytes() / SizeOf(tensor.header.dtype);
+  }
+  double seconds = 0;
+  MG_ASSIGN_OR_RETURN(const DType dtype, ParseConfigDType(recipe_.dtype));
+  for (size_t s = 0; s < stacks_.size(); ++s) {
+    if (elements[s] == 0) continue;
+    // The sample has one tensor of each settings' group that the stack's first tensors belong to: the name decides.
+    std::string name;
+    for (const PlannedTensor& tensor : tensors_) {
+      if (tensor.stack == static_cast<int>(s) && IsMergeable(tensor.header.dtype)) name = tensor.stack_tensor;
+    }
+    if (name.empty()) continue;
+    const std::vector<int64_t> shape = {kSampleElements / 512, 512};
+    std::map<std::string, MergeSources::Model> models;
+    uint32_t state = 1;
+    for (const std::string& source : stacks_[s].names) {
+      const auto buffer = NewBuffer(kSampleElements * 2);
+      auto* values = reinterpret_cast<uint16_t*>(buffer.get());
+      for (int64_t i = 0; i < kSampleElements; ++i) {
+        state = state * 1664525u + 1013904223u;
+        values[i] = static_cast<uint16_t>(0x3c00u | (state >> 16 & 0x83ffu));  // bf16 around +-0.01
+      }
+      models[source] = {source, {{name, DType::kBF16, shape, {buffer.get(), kSampleElements * 2}}}, false, buffer};
+    }
+    MG_ASSIGN_OR_RETURN(const ArenaLayout layout, ArenaLayout::Create({{name, shape, dtype}}));
+    MG_ASSIGN_OR_RETURN(auto sources, MergeSources::Create(models, layout, &stacks_[s].roles));
+    Recipe recipe = recipe_;
+    recipe.path.clear();
+    MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[s], sources));
+    MG_ASSIGN_OR_RETURN(const auto arena, Arena::Create(layout));
+    const absl::Duration start = Clock::Real().Monotonic();
+    MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(sources, OneShot()));
+    MG_RETURN_IF_ERROR(materializer->Run(plan, *arena));
+    seconds += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start) * static_cast<double>(elements[s]) / kSampleElements;
+  }
+  return seconds;
+}
+
+MaterializerOptions RecipePlan::OneShot() const {
+  MaterializerOptions options;
+  options.threads = options_.threads;
+  options.order_bytes_max = 0;  // an order pays off for many candidates, not for one
+  return options;
+}
+
+std::string RecipePlan::Describe(const PlannedTensor& tensor) const {
+  const Stack& stack = recipe_.stacks[tensor.stack];
+  if (!tensor.copied_from.empty()) return absl::StrCat("copy of ", tensor.copied_from);
+  std::string text = stack.method.empty() || !IsMergeable(tensor.header.dtype)
+                         ? absl::StrCat("copy of ", stack.sources[0])
+                         : absl::StrCat(stack.method, " of ", absl::StrJoin(stack.sources, ", "));
+  if (!stack.base.empty()) absl::StrAppend(&text, " onto ", stack.base);
+  if (tensor.rescale != Rescale{}) absl::StrAppend(&text, ", times ", tensor.rescale.scale);
+  return text;
+}
+
+absl::StatusOr<LoadedTensor> RecipePlan::LoadInteger(int stack, const std::string& tensor) const {
+  const StackSources& sources = stacks_[stack];
+  MG_ASSIGN_OR_RETURN(LoadedTensor first,
+                      sources.by_name.at(sources.names[0])->Load(SourceTensor(stack, sources.names[0], tensor)));
+  for (size_t i = 1; i < sources.names.size(); ++i) {
+    const std::string& name = sources.names[i];
+    MG_ASSIGN_OR_RETURN(const LoadedTensor other, sources.by_name.at(name)->Load(SourceTensor(stack, name, tensor)));
+    if (other.view.data != first.view.data) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor, "' holds integers that differ between '",
+                                                     sources.names[0], "' and '", name, "': they cannot be merged"));
+    }
+  }
+  return first;
+}
+
+absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
+                                                            std::stop_token stop) const {
+  const StackSources& sources = stacks_[stack];
+  std::vector<ArenaTensor> layout;
+  std::map<std::string, MergeSources::Model> models;
+  std::vector<LoadedTensor> loaded;
+  for (const std::string& name : sources.names) {
+    MergeSources::Model& model = models[name];
+    model.label = sources.by_name.at(name)->label();
+    for (const std::string& tensor : tensors) {
+      MG_ASSIGN_OR_RETURN(LoadedTensor one, sources.by_name.at(name)->Load(SourceTensor(stack, name, tensor)));
+      TensorView view = one.view;
+      view.name = tensor;
+      if (model.tensors.size() == layout.size()) layout.push_back({tensor, view.shape, dtype});
+      model.tensors.push_back(std::move(view));
+      loaded.push_back(std::move(one));
+    }
+  }
+  MG_ASSIGN_OR_RETURN(const ArenaLayout arena_layout, ArenaLayout::Create(std::move(layout)));
+  MG_ASSIGN_OR_RETURN(auto merge_sources, MergeSources::Create(models, arena_layout, &sources.roles));
+  Recipe recipe = recipe_;
+  recipe.path.clear();
+  recipe.dtype = std::string(ConfigName(dtype));
+  MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[stack], merge_sources));
+  MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(merge_sources, OneShot()));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(arena_layout));
+  MG_RETURN_IF_ERROR(materializer->Run(plan, *arena, stop));
+  Result result;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    result.bytes.emplace_back(arena->data(static_cast<int>(i)), static_cast<size_t>(arena_layout.tensors()[i].NumBytes()));
+    result.owners.push_back(arena);
+  }
+  return result;
+}
+
+absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, std::stop_token stop) const {
+  const int stack = tensors_[batch.first].stack;
+  const std::string& only_source = tensors_[batch.first].copied_from;
+  const bool copies = recipe_.stacks[stack].method.empty() || !only_source.empty();
+  const std::string& copied = only_source.empty() ? stacks_[stack].names[0] : only_source;
+  ThreadPool pool(options_.threads);
+  // Merged tensors by name in the stack, as they are stored, and in fp32 where they are rescaled.
+  std::vector<std::string> plain, rescaled;
+  absl::flat_hash_map<std::string, size_t> plain_at, rescaled_at;
+  for (int t = batch.first; t < batch.end && !copies; ++t) {
+    const PlannedTensor& tensor = tensors_[t];
+    if (!IsMergeable(tensor.header.dtype)) continue;
+    auto& list = tensor.rescale == Rescale{} ? plain : rescaled;
+    auto& at = tensor.rescale == Rescale{} ? plain_at : rescaled_at;
+    if (at.emplace(tensor.stack_tensor, list.size()).second) list.push_back(tensor.stack_tensor);
+  }
+  Result plain_result, rescaled_result;
+  if (!plain.empty()) {
+    MG_ASSIGN_OR_RETURN(const DType dtype, ParseConfigDType(recipe_.dtype));
+    MG_ASSIGN_OR_RETURN(plain_result, MergeTensors(stack, plain, dtype, stop));
+  }
+  if (!rescaled.empty()) {
+    MG_ASSIGN_OR_RETURN(rescaled_result, MergeTensors(stack, rescaled, DType::kF32, stop));
+  }
+  Result result;
+  for (int t = batch.first; t < batch.end; ++t) {
+    if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
+    const PlannedTensor& tensor = tensors_[t];
+    const TensorHeader& header = tensor.header;
+    if (!IsMergeable(header.dtype)) {
+      MG_ASSIGN_OR_RETURN(LoadedTensor loaded,
+                          copies ? stacks_[stack].by_name.at(copied)->Load(SourceTensor(stack, copied, tensor.stack_tensor))
+                                 : LoadInteger(stack, tensor.stack_tensor));
+      result.bytes.push_back(loaded.view.data);
+      result.owners.push_back(std::move(loaded.owner));
+      continue;
+    }
+    if (!copies && tensor.rescale == Rescale{}) {
+      const size_t at = plain_at.at(tensor.stack_tensor);
+      result.bytes.push_back(plain_result.bytes[at]);
+      result.owners.push_back(plain_result.owners[at]);
+      continue;
+    }
+    LoadedTensor from;
+    if (copies) {
+      MG_ASSIGN_OR_RETURN(from, stacks_[stack].by_name.at(copied)->Load(SourceTensor(stack, copied, tensor.stack_tensor)));
+      const int64_t bad = FindNonFinite(from.view, pool);
+      if (bad >= 0) {
+        return absl::InvalidArgumentError(absl::StrCat("tensor '", from.view.name, "' of '", copied, "' (",
+                                                       stacks_[stack].by_name.at(copied)->label(),
+                                                       ") is not finite at index ", bad));
+      }
+    } else {
+      const size_t at = rescaled_at.at(tensor.stack_tensor);
+      from = {{header.name, DType::kF32, header.shape, rescaled_result.bytes[at]}, rescaled_result.owners[at]};
+    }
+    if (from.view.dtype == header.dtype && tensor.rescale == Rescale{}) {
+      result.bytes.push_back(from.view.data);
+      result.owners.push_back(std::move(from.owner));
+      continue;
+    }
+    const auto buffer = NewBuffer(header.NumBytes());
+    if (!Convert(from.view, header.dtype, tensor.rescale, pool, buffer.get())) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", header.name, "': a value is beyond the range of ",
+                                                     Name(header.dtype)));
+    }
+    result.bytes.emplace_back(buffer.get(), static_cast<size_t>(header.NumBytes()));
+    result.owners.push_back(buffer);
+  }
+  return result;
+}
+
+}  // namespace merganser
