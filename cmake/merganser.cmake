@@ -2,7 +2,7 @@
 #   A static library of one module. Without SRCS it is header-only. TORCH compiles with the shared ATen
 #   precompiled header.
 # mg_test(NAME SRCS ... [DEPS ...] [LABELS ...] [TIMEOUT seconds] [TORCH] [ENV VAR=value ...])
-#   A GoogleTest binary, registered with ctest under NAME.
+#   A GoogleTest binary, registered with ctest under NAME. It runs in the source tree (by hand: from there, too).
 
 find_program(MG_MOLD mold)
 if(MG_MOLD)
@@ -32,12 +32,14 @@ function(mg_library name)
   endif()
 endfunction()
 
+file(RELATIVE_PATH MG_RELATIVE_BINARY_DIR ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 function(mg_test name)
   cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SRCS;DEPS;LABELS;ENV" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_compile_definitions(${name} PRIVATE MG_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MG_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  # Relative to the tests' working directory (the source tree), so that clones share ccache's objects.
+  target_compile_definitions(${name} PRIVATE MG_SOURCE_DIR="." MG_BINARY_DIR="${MG_RELATIVE_BINARY_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} mg_warnings GTest::gmock GTest::gtest_main)
   if(NOT ARG_TORCH AND CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${name} PRIVATE -O1)  # a third less time to compile; what is tested keeps its own flags
@@ -49,7 +51,7 @@ function(mg_test name)
     target_compile_options(${name} PRIVATE -fPIC)
     mg_use_torch_pch(${name})
   endif()
-  add_test(NAME ${name} COMMAND ${name})
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()

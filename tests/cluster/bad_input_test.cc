@@ -30,7 +30,7 @@ std::string Read(const std::string& path) {
 
 void Write(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
-std::string Example(const std::string& path) { return absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path); }
+std::string Example(const std::string& path) { return fs::absolute(absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path)).string(); }
 
 // A copy of a checkpoint of the example that may be damaged.
 std::string CopyCheckpoint(const std::string& name, const std::string& to) {

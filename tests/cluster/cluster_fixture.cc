@@ -1,5 +1,6 @@
 #include "tests/cluster/cluster_fixture.h"
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -9,10 +10,10 @@
 
 namespace merganser {
 
-std::string Binary(const std::string& name) { return absl::StrCat(MG_BINARY_DIR, "/bin/", name); }
+std::string Binary(const std::string& name) { return std::filesystem::absolute(absl::StrCat(MG_BINARY_DIR, "/bin/", name)).string(); }
 
 std::string WriteJob(const std::string& dir, int candidates, int samples, uint64_t seed) {
-  const std::string example = absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math");
+  const std::string example = std::filesystem::absolute(MG_SOURCE_DIR "/examples/ja-math").string();
   std::stringstream text;
   text << std::ifstream(example + "/job.yaml").rdbuf();
   const std::string yaml = absl::StrReplaceAll(

@@ -111,7 +111,7 @@ TEST_F(RunTest, ExportedCheckpointScoresAsTheWinnerDid) {
   ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
   const std::string config = dir_ + "/evaluate.yaml";
   std::ofstream(config) << "models: {best: {path: " << dir_ << "/reference/best}}\n"
-                        << "benchmarks:\n  ja_math_test:\n    use: mgsm_ja\n    data: " << MG_SOURCE_DIR
+                        << "benchmarks:\n  ja_math_test:\n    use: mgsm_ja\n    data: " << fs::absolute(MG_SOURCE_DIR).string()
                         << "/examples/ja-math/tasks/ja_math.test.jsonl\n    prompt: \"Q: {{question}}\\nA:\\n\"\n"
                         << "    max_new_tokens: 36\n    stop: []\n    limit: " << kSamples << "\n";
   const Finished evaluated = RunToEnd(
