@@ -21,20 +21,27 @@ constexpr double kFlat = 1e-12;  // `cmaes`' tolfun
 constexpr int64_t kCountMax = int64_t{1} << 53;
 constexpr double kPointMax = 1e150;
 
-double FirstMean(const CmaEsOptions& options) {
-  return options.bounds == CmaEsOptions::Bounds::kTransform ? GeneToPoint(options.mean)
-                                                            : options.mean;
+CmaState FirstState(const CmaEsOptions& options, const GenomeSpec& genome) {
+  const int n = genome.dimension();
+  Eigen::VectorXd mean(n), scale(n);
+  for (int i = 0; i < n; ++i) {
+    const Gene& gene = genome.genes[i];
+    mean[i] = options.bounds == CmaEsOptions::Bounds::kTransform ? GeneToPoint(gene.start)
+                                                                 : gene.start;
+    scale[i] = gene.scale;
+  }
+  return CmaState(MakeCmaConstants(options.variant, n, options.population), std::move(mean), scale,
+                  options.sigma0);
 }
 
 }  // namespace
 
-CmaEs::CmaEs(const CmaEsOptions& options, int dimension, uint64_t seed)
+CmaEs::CmaEs(const CmaEsOptions& options, GenomeSpec genome, uint64_t seed)
     : options_(options),
-      dimension_(dimension),
+      genome_(std::move(genome)),
       seed_(seed),
-      state_(MakeCmaConstants(options.variant, dimension, options.population), FirstMean(options),
-             options.sigma0),
-      ledger_(dimension) {}
+      state_(FirstState(options_, genome_)),
+      ledger_(genome_.dimension()) {}
 
 absl::StatusOr<std::vector<Proposal>> CmaEs::Ask(int count) {
   MG_RETURN_IF_ERROR(ledger_.CheckAsk(count));
@@ -49,7 +56,7 @@ absl::StatusOr<std::vector<Proposal>> CmaEs::Ask(int count) {
       proposals.push_back(ledger_.Add({x.begin(), x.end()}, state_.generation()));
     } else {
       const Eigen::VectorXd x = state_.Draw(rng);
-      std::vector<double> genome(dimension_);
+      std::vector<double> genome(dimension());
       std::transform(x.begin(), x.end(), genome.begin(), PointToGene);
       proposals.push_back(
           ledger_.Add(std::move(genome), state_.generation(), {x.begin(), x.end()}));
@@ -95,12 +102,12 @@ absl::Status CmaEs::CloseGeneration() {
     ++generations_all_failed_;
     return absl::OkStatus();
   }
-  Eigen::MatrixXd x(dimension_, options_.population);
+  Eigen::MatrixXd x(dimension(), options_.population);
   std::vector<bool> injected;
   double worst = ranked[0].score;
   for (int i = 0; i < options_.population; ++i) {
     const std::vector<double> point = PointOf(ranked[i]);
-    for (int j = 0; j < dimension_; ++j) x(j, i) = point[j];
+    for (int j = 0; j < dimension(); ++j) x(j, i) = point[j];
     injected.push_back(ranked[i].generation != state_.generation());
     if (ranked[i].score != kFailedScore) worst = ranked[i].score;
   }
@@ -112,7 +119,7 @@ absl::Status CmaEs::CloseGeneration() {
 
 size_t CmaEs::history_length() const {
   return 10 +
-         static_cast<size_t>(std::ceil(30.0 * dimension_ / options_.population));  // as `cmaes`
+         static_cast<size_t>(std::ceil(30.0 * dimension() / options_.population));  // as `cmaes`
 }
 
 std::vector<double> CmaEs::Mean() const {
@@ -154,11 +161,11 @@ std::string CmaEs::StopReason() const {
 
 std::string CmaEs::SaveState() const {
   StateWriter writer("cma_es");
-  writer.Int("dimension", dimension_);
+  SaveGenome(genome_, writer);
   writer.Bits("seed", seed_);
   writer.Word("variant", options_.variant == CmaVariant::kPublished ? "published" : "hansen");
   writer.Int("population", options_.population);
-  writer.Doubles("start", {options_.mean, options_.sigma0});
+  writer.Doubles("sigma0", {options_.sigma0});
   writer.Int("rolling", options_.rolling ? 1 : 0);
   writer.Int("transform", options_.bounds == CmaEsOptions::Bounds::kTransform ? 1 : 0);
   writer.Int("tries", options_.tries);
@@ -182,24 +189,24 @@ std::string CmaEs::SaveState() const {
 absl::StatusOr<std::unique_ptr<CmaEs>> CmaEs::Restore(StateReader& reader) {
   constexpr double kDoubleMax = std::numeric_limits<double>::max();
   CmaEsOptions options;
-  const int dimension = static_cast<int>(reader.Int("dimension", 1, CmaEsOptions::kDimensionMax));
+  GenomeSpec genome = LoadGenome(reader, CmaEsOptions::kDimensionMax);
+  const int dimension = genome.dimension();
   const uint64_t seed = reader.Bits("seed");
   const std::string variant = reader.Word("variant");
   if (reader.ok() && variant != "published" && variant != "hansen") reader.Fail("unknown variant");
   options.variant = variant == "published" ? CmaVariant::kPublished : CmaVariant::kHansen;
   options.population = static_cast<int>(
       reader.Int("population", CmaEsOptions::kPopulationMin, CmaEsOptions::kPopulationMax));
-  const auto start = reader.Doubles("start", 2, 0, CmaEsOptions::kSigma0Max);
+  const auto sigma0 =
+      reader.Doubles("sigma0", 1, CmaEsOptions::kSigma0Min, CmaEsOptions::kSigma0Max);
   options.rolling = reader.Int("rolling", 0, 1) == 1;
   options.bounds = reader.Int("transform", 0, 1) == 1 ? CmaEsOptions::Bounds::kTransform
                                                       : CmaEsOptions::Bounds::kResample;
   options.tries = static_cast<int>(reader.Int("tries", 0, std::numeric_limits<int>::max()));
-  if (reader.ok() && start[1] < CmaEsOptions::kSigma0Min) reader.Fail("sigma0 is too small");
   if (!reader.ok()) return reader.status();
-  options.mean = start[0];
-  options.sigma0 = start[1];
+  options.sigma0 = sigma0[0];
 
-  auto optimizer = std::make_unique<CmaEs>(options, dimension, seed);
+  auto optimizer = std::make_unique<CmaEs>(options, std::move(genome), seed);
   optimizer->state_.Load(reader);
   optimizer->ledger_.Load(reader, optimizer->state_.generation());
   optimizer->ignored_ = reader.Int("ignored", 0, kCountMax);

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "coordinator/optimizer/cma_constants.h"
 #include "coordinator/optimizer/cma_state.h"
+#include "coordinator/optimizer/genome.h"
 #include "coordinator/optimizer/optimizer.h"
 #include "coordinator/optimizer/proposal_ledger.h"
 #include "coordinator/optimizer/state_text.h"
@@ -36,8 +37,7 @@ struct CmaEsOptions {
 
   CmaVariant variant = CmaVariant::kHansen;
   int population = 0;       // lambda, [kPopulationMin, kPopulationMax]
-  double sigma0 = 1.0 / 6;  // first standard deviation of every gene, [kSigma0Min, kSigma0Max]
-  double mean = 0.5;        // first mean of every gene, [0, 1]
+  double sigma0 = 1.0 / 6;  // first standard deviation of a gene of scale 1, [kSigma0Min, kSigma0Max]
   bool rolling = true;      // which outcomes make a generation, see CmaEs
   Bounds bounds = Bounds::kTransform;
   int tries = 100;  // kResample: draws per proposal before one is clipped to the box, >= 0
@@ -62,8 +62,8 @@ struct CmaEsOptions {
 // candidate outside the generations.
 class CmaEs : public Optimizer {
  public:
-  // REQUIRES: options and dimension are in their ranges (CreateOptimizer checks them).
-  CmaEs(const CmaEsOptions& options, int dimension, uint64_t seed);
+  // REQUIRES: options and genome are in their ranges (CreateOptimizer checks them).
+  CmaEs(const CmaEsOptions& options, GenomeSpec genome, uint64_t seed);
   // Reads what SaveState wrote, after the header line. DataLoss if it is damaged.
   static absl::StatusOr<std::unique_ptr<CmaEs>> Restore(StateReader& reader);
 
@@ -72,7 +72,7 @@ class CmaEs : public Optimizer {
   absl::Status Adopt(absl::Span<const Proposal> logged) override { return ledger_.Adopt(logged); }
   std::string SaveState() const override;
   int batch_size() const override { return options_.population; }
-  int dimension() const override { return dimension_; }
+  int dimension() const override { return genome_.dimension(); }
   int64_t generation() const override { return state_.generation(); }
   std::vector<double> Mean() const override;
   std::string Summary() const override;
@@ -94,7 +94,7 @@ class CmaEs : public Optimizer {
 
   // Constant after construction.
   CmaEsOptions options_;
-  int dimension_;
+  GenomeSpec genome_;
   uint64_t seed_;
 
   CmaState state_;

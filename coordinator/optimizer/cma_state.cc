@@ -33,12 +33,22 @@ absl::Span<const double> ToSpan(const Eigen::VectorXd& v) {
 }  // namespace
 
 CmaState::CmaState(CmaConstants constants, double mean, double sigma)
-    : constants_(std::move(constants)), sigma0_(sigma), sigma_(sigma) {
+    : CmaState(constants, Eigen::VectorXd::Constant(constants.dimension, mean),
+               Eigen::VectorXd::Ones(constants.dimension), sigma) {}
+
+CmaState::CmaState(CmaConstants constants, Eigen::VectorXd mean, const Eigen::VectorXd& scale,
+                   double sigma)
+    : constants_(std::move(constants)), sigma0_(sigma), sigma_(sigma), mean_(std::move(mean)) {
   const int n = constants_.dimension;
-  mean_ = Eigen::VectorXd::Constant(n, mean);
   p_sigma_ = p_c_ = Eigen::VectorXd::Zero(n);
-  raw_ = covariance_ = basis_ = Eigen::MatrixXd::Identity(n, n);
-  scales_ = Eigen::VectorXd::Ones(n);
+  raw_ = covariance_ = scale.cwiseAbs2().asDiagonal();
+  // As a restored state decomposes it: a solver may order the axes.
+  if (scale.isOnes()) {
+    basis_ = Eigen::MatrixXd::Identity(n, n);
+    scales_ = scale;
+  } else {
+    Decompose().IgnoreError();  // a diagonal always converges
+  }
 }
 
 double CmaState::condition_number() const {

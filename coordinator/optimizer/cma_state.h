@@ -20,6 +20,9 @@ class CmaState {
  public:
   // C = I. REQUIRES: sigma > 0, both finite.
   CmaState(CmaConstants constants, double mean, double sigma);
+  // C = diag(scale)^2. REQUIRES: sigma and every scale > 0, all finite, [dimension] each.
+  CmaState(CmaConstants constants, Eigen::VectorXd mean, const Eigen::VectorXd& scale,
+           double sigma);
 
   const CmaConstants& constants() const { return constants_; }
   int64_t generation() const { return generation_; }  // updates made

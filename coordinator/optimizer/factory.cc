@@ -14,6 +14,8 @@
 namespace merganser {
 namespace {
 
+constexpr int kObjectivesMax = 100;
+
 // Reads the options of one spec; a wrong one gives InvalidArgument that starts with its field.
 class Options {
  public:
@@ -87,9 +89,10 @@ class Options {
   const OptimizerSpec& spec_;
 };
 
-absl::StatusOr<std::unique_ptr<Optimizer>> CreateCmaEs(const OptimizerSpec& spec, int dimension,
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateCmaEs(const OptimizerSpec& spec, GenomeSpec genome,
                                                        uint64_t seed) {
   const Options read(spec);
+  const int dimension = genome.dimension();
   MG_RETURN_IF_ERROR(
       read.CheckNames({"population", "sigma0", "mean"}, {"preset", "update", "bounds"}));
   MG_RETURN_IF_ERROR(read.CheckDimension(dimension, CmaEsOptions::kDimensionMax));
@@ -111,8 +114,11 @@ absl::StatusOr<std::unique_ptr<Optimizer>> CreateCmaEs(const OptimizerSpec& spec
                                  CmaEsOptions::kPopulationMax, DefaultPopulation(dimension)));
   MG_ASSIGN_OR_RETURN(options.sigma0, read.Number("sigma0", CmaEsOptions::kSigma0Min,
                                                   CmaEsOptions::kSigma0Max, options.sigma0));
-  MG_ASSIGN_OR_RETURN(options.mean, read.Number("mean", 0, 1, options.mean));
-  return std::make_unique<CmaEs>(options, dimension, seed);
+  MG_ASSIGN_OR_RETURN(const double mean, read.Number("mean", 0, 1, 0.5));
+  if (spec.numbers.contains("mean")) {
+    for (Gene& gene : genome.genes) gene.start = mean;
+  }
+  return std::make_unique<CmaEs>(options, std::move(genome), seed);
 }
 
 absl::StatusOr<std::unique_ptr<Optimizer>> CreateRandom(const OptimizerSpec& spec, int dimension,
@@ -134,12 +140,24 @@ const std::vector<std::string>& KnownOptimizers() {
   return *names;
 }
 
-absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec, int dimension,
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec,
+                                                           const GenomeSpec& genome, int objectives,
                                                            uint64_t seed) {
-  if (spec.name == "cma_es") return CreateCmaEs(spec, dimension, seed);
-  if (spec.name == "random") return CreateRandom(spec, dimension, seed);
+  MG_RETURN_IF_ERROR(Annotate(genome.Validate(), absl::StrCat("optimizer.", spec.name)));
+  if (objectives < 1 || objectives > kObjectivesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("optimizer.", spec.name, ": ", objectives,
+                                                   " objectives are not in [1, ", kObjectivesMax,
+                                                   "]"));
+  }
+  if (spec.name == "cma_es") return CreateCmaEs(spec, genome, seed);
+  if (spec.name == "random") return CreateRandom(spec, genome.dimension(), seed);
   return absl::InvalidArgumentError(absl::StrCat("optimizer: unknown optimizer '", spec.name, "'",
                                                  DidYouMean(spec.name, KnownOptimizers())));
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec, int dimension,
+                                                           uint64_t seed) {
+  return CreateOptimizer(spec, GenomeSpec::Continuous(dimension), 1, seed);
 }
 
 absl::StatusOr<std::unique_ptr<Optimizer>> RestoreOptimizer(absl::string_view state) {

@@ -16,7 +16,7 @@
 
 namespace merganser {
 
-// Uniform in the box. Learns nothing; outcomes are only counted, and a generation is any
+// Uniform in the box, so uniform over the levels of a discrete gene. Learns nothing; outcomes are only counted, and a generation is any
 // `population` of them.
 class RandomSearch : public Optimizer {
  public:

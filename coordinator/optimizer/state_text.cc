@@ -137,4 +137,41 @@ void StateReader::Finish() {
   if (ok() && (!words.empty() || !rest_.empty())) Fail("text after the end");
 }
 
+void SaveGenome(const GenomeSpec& genome, StateWriter& writer) {
+  writer.Int("dimension", genome.dimension());
+  std::vector<double> start, scale, levels, kinds;
+  for (const Gene& gene : genome.genes) {
+    start.push_back(gene.start);
+    scale.push_back(gene.scale);
+    levels.push_back(gene.levels);
+    kinds.push_back(static_cast<double>(gene.kind));
+  }
+  writer.Doubles("start", start);
+  writer.Doubles("scale", scale);
+  writer.Int("discrete", genome.discrete_count());
+  if (genome.discrete_count() == 0) return;
+  writer.Doubles("kinds", kinds);
+  writer.Doubles("levels", levels);
+}
+
+GenomeSpec LoadGenome(StateReader& reader, int dimension_max) {
+  GenomeSpec genome;
+  const int64_t n = reader.Int("dimension", 1, dimension_max);
+  const auto start = reader.Doubles("start", n, 0, 1);
+  const auto scale = reader.Doubles("scale", n, Gene::kScaleMin, Gene::kScaleMax);
+  const bool discrete = reader.Int("discrete", 0, n) > 0;
+  std::vector<double> kinds(n, 0.0), levels(n, 0.0);
+  if (discrete) {
+    kinds = reader.Doubles("kinds", n, 0, 2);
+    levels = reader.Doubles("levels", n, 0, Gene::kLevelsMax);
+  }
+  if (!reader.ok()) return {};
+  for (int64_t i = 0; i < n; ++i) {
+    genome.genes.push_back({static_cast<Gene::Kind>(static_cast<int>(kinds[i])),
+                            static_cast<int>(levels[i]), start[i], scale[i]});
+  }
+  if (const absl::Status status = genome.Validate(); !status.ok()) reader.Fail(status.message());
+  return genome;
+}
+
 }  // namespace merganser

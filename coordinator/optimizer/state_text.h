@@ -11,11 +11,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "coordinator/optimizer/genome.h"
 
 namespace merganser {
 
 // Raised whenever the meaning of any line changes.
-inline constexpr int kOptimizerStateVersion = 1;
+inline constexpr int kOptimizerStateVersion = 2;
 
 class StateWriter {
  public:
@@ -63,6 +64,10 @@ class StateReader {
   std::string optimizer_;
   absl::Status status_;
 };
+
+void SaveGenome(const GenomeSpec& genome, StateWriter& writer);
+// At most `dimension_max` genes. Check reader.ok() afterwards.
+GenomeSpec LoadGenome(StateReader& reader, int dimension_max);
 
 }  // namespace merganser
 

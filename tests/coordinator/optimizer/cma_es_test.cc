@@ -34,7 +34,7 @@ std::vector<Outcome> Ranked(const std::vector<Proposal>& proposals) {
 }
 
 TEST(CmaEs, AGenerationClosesWithItsLastOutcome) {
-  CmaEs optimizer(Options(false), 2, 1);
+  CmaEs optimizer(Options(false), GenomeSpec::Continuous(2), 1);
   auto outcomes = Ranked(MustAsk(optimizer, 6));
   const Outcome last = outcomes.back();
   outcomes.pop_back();
@@ -47,7 +47,7 @@ TEST(CmaEs, AGenerationClosesWithItsLastOutcome) {
 }
 
 TEST(CmaEs, ByGenerationLateOutcomesAreIgnored) {
-  CmaEs optimizer(Options(false), 2, 1);
+  CmaEs optimizer(Options(false), GenomeSpec::Continuous(2), 1);
   const auto proposals = MustAsk(optimizer, 8);
   auto outcomes = Ranked(proposals);
   ASSERT_TRUE(optimizer.Tell({outcomes.data(), 6}).ok());
@@ -59,7 +59,7 @@ TEST(CmaEs, ByGenerationLateOutcomesAreIgnored) {
 }
 
 TEST(CmaEs, RollingLearnsFromOutcomesUpToTwoGenerationsOld) {
-  CmaEs optimizer(Options(true), 2, 1);
+  CmaEs optimizer(Options(true), GenomeSpec::Continuous(2), 1);
   const auto old = MustAsk(optimizer, 24);
   auto outcomes = Ranked(old);
   ASSERT_TRUE(optimizer.Tell(outcomes).ok());  // ages 0, 1 and 2 close; age 3 is dropped
@@ -72,12 +72,12 @@ TEST(CmaEs, FailedAndNotFiniteRankBehindTheWorstFitness) {
   const double inf = std::numeric_limits<double>::infinity();
   const std::vector<Outcome> ways_to_fail = {
       {4, {}, true}, {4, {std::nan("")}, false}, {4, {inf}, false}, {4, {-inf}, false}};
-  CmaEs reference(Options(false), 3, 5);
+  CmaEs reference(Options(false), GenomeSpec::Continuous(3), 5);
   auto outcomes = Ranked(MustAsk(reference, 6));
   outcomes[4].fitness = {-1e9};
   ASSERT_TRUE(reference.Tell(outcomes).ok());
   for (const Outcome& failure : ways_to_fail) {
-    CmaEs optimizer(Options(false), 3, 5);
+    CmaEs optimizer(Options(false), GenomeSpec::Continuous(3), 5);
     MustAsk(optimizer, 6);
     outcomes[4] = failure;
     ASSERT_TRUE(optimizer.Tell(outcomes).ok());
@@ -88,7 +88,7 @@ TEST(CmaEs, FailedAndNotFiniteRankBehindTheWorstFitness) {
 }
 
 TEST(CmaEs, AGenerationWithoutAnyFitnessChangesNothing) {
-  CmaEs optimizer(Options(false), 3, 5);
+  CmaEs optimizer(Options(false), GenomeSpec::Continuous(3), 5);
   std::vector<Outcome> outcomes;
   for (const Proposal& proposal : MustAsk(optimizer, 6))
     outcomes.push_back({proposal.id, {}, true});
@@ -102,7 +102,8 @@ TEST(CmaEs, AGenerationWithoutAnyFitnessChangesNothing) {
 }
 
 TEST(CmaEs, OnlyTheOrderOfFitnessMatters) {
-  CmaEs plain(Options(false), 3, 5), squashed(Options(false), 3, 5);
+  CmaEs plain(Options(false), GenomeSpec::Continuous(3), 5),
+      squashed(Options(false), GenomeSpec::Continuous(3), 5);
   for (int generation = 0; generation < 10; ++generation) {
     auto outcomes = Ranked(MustAsk(plain, 6));
     MustAsk(squashed, 6);
@@ -115,7 +116,8 @@ TEST(CmaEs, OnlyTheOrderOfFitnessMatters) {
 }
 
 TEST(CmaEs, EqualFitnessRanksInOrderOfAsking) {
-  CmaEs tied(Options(false), 3, 5), ordered(Options(false), 3, 5);
+  CmaEs tied(Options(false), GenomeSpec::Continuous(3), 5),
+      ordered(Options(false), GenomeSpec::Continuous(3), 5);
   auto outcomes = Ranked(MustAsk(tied, 6));
   MustAsk(ordered, 6);
   for (Outcome& outcome : outcomes) outcome.fitness = {0.5};
@@ -126,7 +128,8 @@ TEST(CmaEs, EqualFitnessRanksInOrderOfAsking) {
 }
 
 TEST(CmaEs, SeveralObjectivesRankByTheirMean) {
-  CmaEs two(Options(false), 3, 5), one(Options(false), 3, 5);
+  CmaEs two(Options(false), GenomeSpec::Continuous(3), 5),
+      one(Options(false), GenomeSpec::Continuous(3), 5);
   auto outcomes = Ranked(MustAsk(one, 6));
   MustAsk(two, 6);
   ASSERT_TRUE(one.Tell(outcomes).ok());
@@ -138,7 +141,8 @@ TEST(CmaEs, SeveralObjectivesRankByTheirMean) {
 
 TEST(CmaEs, AnAdoptedGenomeTakesThePlaceOfTheDrawnPoint) {
   // Both edges of the box, where point and gene differ most.
-  CmaEs adopted(Options(false), 3, 5), other_seed(Options(false), 3, 6);
+  CmaEs adopted(Options(false), GenomeSpec::Continuous(3), 5),
+      other_seed(Options(false), GenomeSpec::Continuous(3), 6);
   for (CmaEs* optimizer : {&adopted, &other_seed}) {
     std::vector<Proposal> logged = MustAsk(*optimizer, 6);
     for (Proposal& proposal : logged)
@@ -151,8 +155,25 @@ TEST(CmaEs, AnAdoptedGenomeTakesThePlaceOfTheDrawnPoint) {
   EXPECT_NEAR(adopted.Mean()[1], 1, 1e-12);
 }
 
+TEST(CmaEs, EveryGeneStartsAtItsOwnMeanWithItsOwnDeviation) {
+  GenomeSpec genome = GenomeSpec::Continuous(3);
+  genome.genes[0] = {Gene::Kind::kContinuous, 0, 0.8, 0.1};
+  genome.genes[2] = {Gene::Kind::kContinuous, 0, 0.6, 0.5};
+  CmaEs optimizer(Options(true, 1000), genome, 1);
+  EXPECT_EQ(optimizer.Mean(), (std::vector<double>{0.8, 0.5, 0.6}));
+  const auto proposals = MustAsk(optimizer, 1000);
+  for (int gene = 0; gene < 3; ++gene) {
+    double square = 0;
+    for (const Proposal& proposal : proposals)
+      square += std::pow(proposal.genome[gene] - genome.genes[gene].start, 2) / 1000;
+    // Bent at the edge of the box: a little narrower than drawn.
+    EXPECT_NEAR(std::sqrt(square), genome.genes[gene].scale / 6, 0.03) << gene;
+  }
+  EXPECT_EQ(SaveAndRestore(optimizer)->SaveState(), optimizer.SaveState());
+}
+
 TEST(CmaEs, SaysWhenFitnessHasBeenFlatForLong) {
-  CmaEs optimizer(Options(false), 2, 1);
+  CmaEs optimizer(Options(false), GenomeSpec::Continuous(2), 1);
   for (int generation = 0; generation < 20; ++generation) {
     EXPECT_EQ(optimizer.StopReason(), "");
     auto outcomes = Ranked(MustAsk(optimizer, 6));

@@ -138,7 +138,7 @@ TEST(CmaEs, FollowsTheReferenceLibraryThroughAskAdoptAndTell) {
     options.variant = VariantOf(run);
     options.population = run["population"];
     options.bounds = CmaEsOptions::Bounds::kResample;
-    CmaEs optimizer(options, run["dimension"], 1);
+    CmaEs optimizer(options, GenomeSpec::Continuous(run["dimension"]), 1);
     for (const nlohmann::json& step : run["steps"]) {
       auto proposals = *optimizer.Ask(options.population);
       std::vector<Outcome> outcomes;

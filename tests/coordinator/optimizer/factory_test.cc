@@ -155,21 +155,49 @@ INSTANTIATE_TEST_SUITE_P(
          "optimizer.random.population: 0 is not in [1, 10000]"},
         {"random_dimension",
          {"random"},
-         -1,
-         "optimizer.random: genome dimension -1 is not in [1, 1000000]; a coarser granularity has "
+         0,
+         "optimizer.random: genome dimension 0 is not in [1, 1000000]; a coarser granularity has "
          "fewer dimensions"},
     }),
     [](const auto& info) { return info.param.name; });
+
+TEST(OptimizerFactory, RefusesGenesOutOfTheirRanges) {
+  const std::vector<std::pair<Gene, std::string>> wrong = {
+      {{Gene::Kind::kContinuous, 0, 1.5, 1}, "optimizer.cma_es: gene 1: start 1.5 is not in [0, 1]"},
+      {{Gene::Kind::kContinuous, 0, 0.5, 0},
+       "optimizer.cma_es: gene 1: scale 0 is not in [1e-06, 1e+06]"},
+      {{Gene::Kind::kInteger, 1, 0.5, 1},
+       "optimizer.cma_es: gene 1: 1 levels are not in [2, 10000]"},
+  };
+  for (const auto& [gene, message] : wrong) {
+    const absl::Status status =
+        CreateOptimizer(OptimizerSpec(), GenomeSpec{{Gene(), gene}}, 1, 1).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(std::string(status.message()), message);
+  }
+  EXPECT_EQ(std::string(
+                CreateOptimizer(OptimizerSpec(), GenomeSpec::Continuous(2), 0, 1).status().message()),
+            "optimizer.cma_es: 0 objectives are not in [1, 100]");
+}
+
+TEST(Gene, LevelsShareTheRangeEqually) {
+  const Gene gene{Gene::Kind::kCategorical, 4, 0.5, 1};
+  EXPECT_EQ(gene.LevelOf(0), 0);
+  EXPECT_EQ(gene.LevelOf(0.2499), 0);
+  EXPECT_EQ(gene.LevelOf(0.25), 1);
+  EXPECT_EQ(gene.LevelOf(1), 3);
+  for (int level = 0; level < 4; ++level) EXPECT_EQ(gene.LevelOf(gene.ValueOf(level)), level);
+}
 
 TEST(OptimizerFactory, RefusesStatesOfOthersAsDataLoss) {
   const std::string state = (*CreateOptimizer(OptimizerSpec(), 2, 1))->SaveState();
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"", "line 1: ends where 'merganser-optimizer' is due"},
       {"{}\n", "line 1: '{}' where 'merganser-optimizer' is due"},
-      {absl::StrReplaceAll(state, {{"merganser-optimizer 1", "merganser-optimizer 2"}}),
-       "version 2 is not 1"},
+      {absl::StrReplaceAll(state, {{"merganser-optimizer 2", "merganser-optimizer 3"}}),
+       "version 3 is not 2"},
       {absl::StrReplaceAll(state, {{" cma_es\n", " nsga3\n"}}), "unknown optimizer 'nsga3'"},
-      {absl::StrReplaceAll(state, {{"dimension 2", "dimension 3"}}), "mean has 2 numbers, not 3"},
+      {absl::StrReplaceAll(state, {{"dimension 2", "dimension 3"}}), "start has 2 numbers, not 3"},
       {absl::StrReplaceAll(state, {{"population 6", "population 3"}}),
        "population is not a whole number in [4, 10000]"},
       {state + "more\n", "text after the end"},
