@@ -125,7 +125,7 @@ std::string JobPlanText(const JobPlan& plan) {
   for (const auto& [parameter, bounds] : spec.parameter.bounds) {
     for (const std::string& source : spec.parameter.sources) {
       std::vector<std::string> groups;
-      for (const Gene& gene : plan.genes) {
+      for (const GeneLabel& gene : plan.genes) {
         if (gene.parameter == parameter && gene.source == source) groups.push_back(gene.group);
       }
       line("", absl::StrCat(parameter, " of ", source, " in [", bounds.low, ", ", bounds.high, "]: ", groups.size(),
@@ -156,7 +156,7 @@ std::string JobPlanText(const JobPlan& plan) {
 
 Json JobPlanJson(const JobPlan& plan) {
   Json genes = Json::array();
-  for (const Gene& gene : plan.genes) {
+  for (const GeneLabel& gene : plan.genes) {
     genes.push_back({{"group", gene.group},
                      {"source", gene.source},
                      {"parameter", gene.parameter},

@@ -20,7 +20,7 @@ namespace merganser {
 struct JobPlan {
   JobSpec spec;
   JobFacts facts;
-  std::vector<Gene> genes;
+  std::vector<GeneLabel> genes;
   int population = 0;
   int64_t candidates = 0;                  // of the search; 0: only time or a target bounds it
   int64_t generations = 0;                 // likewise

@@ -14,7 +14,7 @@
 namespace merganser {
 
 // One coordinate of the genome.
-struct Gene {
+struct GeneLabel {
   std::string group;      // "embed", "layer.0", ..., "out"
   std::string source;     // model name
   std::string parameter;  // "weight", "density"
@@ -28,7 +28,7 @@ class ParameterSpaceDecoder {
   static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers);
 
   // Coordinates in genome order: for each source, for each searched parameter, for each group.
-  const std::vector<Gene>& genes() const { return genes_; }
+  const std::vector<GeneLabel>& genes() const { return genes_; }
   int dimension() const { return static_cast<int>(genes_.size()); }
 
   // `genome` in [0,1]^dimension, mapped linearly to the bounds. InvalidArgument: wrong length, or a coordinate outside or
@@ -38,7 +38,7 @@ class ParameterSpaceDecoder {
  private:
   JobSpec spec_;
   std::vector<TensorGroup> groups_;
-  std::vector<Gene> genes_;
+  std::vector<GeneLabel> genes_;
 };
 
 // The baselines: model `name` as it is, and the plain average (linear, equal weights) of the spec's sources.
