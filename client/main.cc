@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "client/completion_command.h"
 #include "client/exit_code.h"
 #include "client/message_json.h"
 #include "client/print_message.h"
@@ -14,6 +15,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/cli/man_page.h"
 
 namespace merganser {
 namespace {
@@ -83,6 +85,8 @@ int Main(int argc, char** argv) {
   AddExportCommand(app, &action);
   AddReportCommand(app, &action);
   AddVersionCommand(app, &action);
+  AddCompletionCommand(app, &action);
+  if (PrintedManPage(app, argc, argv)) return exit_code::kOk;
   if (const std::string unknown = UnknownVerb(app, argc, argv); !unknown.empty()) {
     std::fprintf(stderr, "error: %s\n", unknown.c_str());
     return exit_code::kUsage;

@@ -29,7 +29,6 @@ target_compile_options(mg_torch INTERFACE
   -Wno-unused-parameter -Wno-sign-compare)
 target_link_libraries(mg_torch INTERFACE
   ${MERGANSER_TORCH_DIR}/lib/libtorch_cpu.so ${MERGANSER_TORCH_DIR}/lib/libc10.so)
-target_link_options(mg_torch INTERFACE "LINKER:-rpath,${MERGANSER_TORCH_DIR}/lib")
 
 # One precompiled ATen header for every torch source: 15 s a file without it, 4 s with it.
 file(WRITE ${CMAKE_BINARY_DIR}/mg_torch_pch.cc "")

@@ -13,6 +13,7 @@
 #include "common/base/files.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/cli/man_page.h"
 #include "common/codec/job_codec.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/http_server.h"
@@ -27,8 +28,8 @@ namespace {
 
 // sysexits.h, and 128 + SIGTERM.
 constexpr int kExitUsage = 64, kExitUnavailable = 69, kExitTemporary = 75, kExitConfig = 78, kExitSignal = 143;
-constexpr absl::Duration kTick = absl::Seconds(1);            // of gauges, and how late a lost lead is noticed
-constexpr absl::Duration kShutdownGrace = absl::Seconds(5);   // for unary calls in work
+constexpr absl::Duration kTick = absl::Seconds(1);           // of gauges, and how late a lost lead is noticed
+constexpr absl::Duration kShutdownGrace = absl::Seconds(5);  // for unary calls in work
 
 struct Flags {
   ServerOptions server;
@@ -48,7 +49,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
   app->add_option("--holder", flags->manager.holder, "this coordinator's name for others that want to lead");
-  app->add_option("--port-file", flags->port_file, "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
+  app->add_option("--port-file", flags->port_file,
+                  "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
   app->add_option("--tls-cert", flags->server.security.tls_cert, "PEM certificate chain");
   app->add_option("--tls-key", flags->server.security.tls_key, "PEM key");
   app->add_option("--tls-ca", flags->server.security.tls_ca, "PEM CA that signs client certificates; their CN is a role");
@@ -160,6 +162,7 @@ int Main(int argc, char** argv) {
   Flags flags;
   flags.manager.holder = absl::StrCat("coordinator-", getpid());
   AddFlags(&app, &flags);
+  if (PrintedManPage(app, argc, argv)) return 0;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

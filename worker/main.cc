@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/cli/man_page.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
@@ -46,7 +47,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none");
   app->add_option("--spool-dir", flags->process.spool_dir, "where results wait while the store is away; \"\" for memory")
       ->capture_default_str();
-  AddDurationFlag(app, "--exit-when-idle", &flags->process.exit_when_idle, "leave after so long without work; default: never");
+  AddDurationFlag(app, "--exit-when-idle", &flags->process.exit_when_idle,
+                  "leave after so long without work; default: never");
   app->add_option("--tls-ca", flags->process.security.tls_ca, "PEM CA of the coordinator; set: TLS");
   app->add_option("--tls-cert", flags->process.security.tls_cert, "PEM client certificate chain");
   app->add_option("--tls-key", flags->process.security.tls_key, "PEM client key");
@@ -91,6 +93,7 @@ int Main(int argc, char** argv) {
   flags.process.spool_dir = DefaultSpoolDir();
   flags.process.info.name = DefaultWorkerName();
   AddFlags(&app, &flags);
+  if (PrintedManPage(app, argc, argv)) return 0;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

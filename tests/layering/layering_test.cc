@@ -36,6 +36,7 @@ std::vector<std::string> Join(const Lists& lists) {
 const std::vector<Rule>& Rules() {
   static const auto* const rules = new std::vector<Rule>{
       {"common/base", Join({kTorch, kGrpc, kProtobuf, kStores, {{"common/domain/", "coordinator/", "worker/", "client/"}}})},
+      {"common/cli", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, {{"coordinator/", "worker/", "client/"}}})},
       {"common/domain", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, {{"coordinator/", "worker/", "client/"}}})},
       {"common/codec", Join({kTorch, kGrpc, kStores, {{"coordinator/", "worker/", "client/"}}})},
       {"common/config", Join({kTorch, kGrpc, kStores, {{"coordinator/", "worker/", "client/"}}})},

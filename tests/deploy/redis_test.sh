@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# redis_test.sh: deploy/redis with its users. What is written in a function survives a restart (as whom Redis replays its log is
+# the default user, who is off), nobody comes in without a password, and a worker writes results and nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../deploy/redis"
+command -v redis-server >/dev/null || { echo "skipped: no redis-server"; exit 77; }
+DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-redis.XXXXXX")"
+PID=
+trap 'kill $PID 2>/dev/null || true; wait; rm -rf "$DIR"' EXIT
+PORT="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+as() {  # USER COMMAND...: nobody without a password
+  if [ "$1" = nobody ]; then redis-cli -p "$PORT" "${@:2}" 2>&1; return; fi
+  REDISCLI_AUTH="change-me-$1" redis-cli -p "$PORT" --user "mg-$1" "${@:2}" 2>&1
+}
+expect() {  # WHAT PATTERN COMMAND...
+  local got
+  got="$("${@:3}")" || true
+  [[ $got == $2 ]] || { echo "FAILED: $1: $got" >&2; exit 1; }
+  echo "ok: $1"
+}
+start() {
+  redis-server redis.conf --bind 127.0.0.1 --port "$PORT" --dir "$DIR" --aclfile "$PWD/users.acl" --daemonize no >>"$DIR/log" &
+  PID=$!
+  for _ in $(seq 100); do [ "$(as coordinator ping)" != PONG ] || return 0; sleep 0.1; done
+  tail "$DIR/log" >&2
+  exit 1
+}
+start
+expect "a coordinator brings its functions" twice as coordinator -x function load replace <<<"#!lua name=twice
+redis.register_function('twice', function(keys) redis.call('SET', keys[1], 'x') redis.call('SET', keys[2], 'x') return 'done' end)"
+expect "and writes in one" done as coordinator fcall twice 2 mg:a mg:b
+expect "nobody comes in without a password" '*NOAUTH*' as nobody get mg:a
+expect "a worker writes a result" 1 as worker setnx mg:result:1 x
+expect "a worker writes nothing else" '*NOPERM*' as worker setnx mg:a y
+expect "a worker reads nothing" '*NOPERM*' as worker get mg:result:1
+kill "$PID"
+wait "$PID" || true
+start
+expect "all of it is there after a restart" $'x\nx\nx' as coordinator mget mg:a mg:b mg:result:1
+if grep -q CRITICAL "$DIR/log"; then
+  grep CRITICAL "$DIR/log" >&2
+  exit 1
+fi
