@@ -134,14 +134,15 @@ eventually 120 "a coordinator at its time limit is queued again, and the workers
 [ "$(number search_finished)" -ge "$BEFORE" ] || fail "no result is lost"
 fleet status >"$DIR/status" || fail "status"
 
-fleet scale 2
 CODE=0
-timeout 300 deploy/slurm/merganser-slurm cli wait "$JOB" --timeout 290s >/dev/null || CODE=$?
+timeout 400 deploy/slurm/merganser-slurm cli wait "$JOB" --timeout 390s >/dev/null || CODE=$?
 [ $CODE -eq 0 ] || fail "the job finishes (exit code $CODE)"
 ok "the job finishes"
 [ "$(number search_finished)" -eq 400 ] || fail "every candidate of the budget has its result"
 [ "$(number failed)" -eq 0 ] || fail "no candidate failed"
 ok "no result was lost"
+fleet scale 1
+eventually 60 "scaled down to one worker" work 1
 fleet stop
 nothing_left() { [ -z "$(squeue -h)" ]; }
 eventually 30 "stop leaves no Slurm job behind" nothing_left
