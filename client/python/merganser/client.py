@@ -1,0 +1,324 @@
+"""Client of a coordinator: jobs as objects, watching as an iterator, tables as pandas DataFrames."""
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Union
+
+import grpc
+
+from merganser import errors, job_file
+from merganser.v1 import (fleet_service_pb2, fleet_service_pb2_grpc, job_pb2, job_service_pb2, job_service_pb2_grpc,
+                          record_pb2)
+
+if TYPE_CHECKING:
+    import pandas
+
+_ENDED = ("succeeded", "failed", "cancelled")
+_PAGE = 1000
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 30000)]
+
+
+class _Token(grpc.AuthMetadataPlugin):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        callback((("authorization", f"Bearer {self._token}"),), None)
+
+
+def _read(path: "Optional[str | os.PathLike[str]]") -> Optional[bytes]:
+    return pathlib.Path(path).read_bytes() if path else None
+
+
+class Client:
+    """A coordinator.
+
+    `server` is HOST:PORT, by default $MERGANSER_SERVER or 127.0.0.1:50051. With `ca` the connection is TLS and trusts servers
+    that it signed; `cert` and `key` are this client's certificate; `token` or `token_file` its token, which never travels
+    without TLS beyond loopback. `timeout` seconds bound a single call. Thread-safe; usable in `with`.
+    """
+
+    def __init__(self, server: Optional[str] = None, *, ca: "Optional[str | os.PathLike[str]]" = None,
+                 cert: "Optional[str | os.PathLike[str]]" = None, key: "Optional[str | os.PathLike[str]]" = None,
+                 token: Optional[str] = None, token_file: "Optional[str | os.PathLike[str]]" = None,
+                 timeout: float = 30.0) -> None:
+        self.server = server or os.environ.get("MERGANSER_SERVER") or "127.0.0.1:50051"
+        self.timeout = timeout
+        if token_file:
+            token = pathlib.Path(token_file).read_text().splitlines()[0].split()[-1]
+        self._flags = [f"--{name}={value}" for name, value in
+                       (("server", self.server), ("ca", ca), ("cert", cert), ("key", key), ("token-file", token_file)) if value]
+        self._metadata: Any = None
+        if ca:
+            credentials = grpc.ssl_channel_credentials(_read(ca), _read(key), _read(cert))
+            if token:
+                credentials = grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(_Token(token)))
+            self._channel = grpc.secure_channel(self.server, credentials, _CHANNEL_OPTIONS)
+        else:
+            if token:
+                if not self.server.startswith(("127.", "localhost:", "[::1]:", "unix:")):
+                    raise ValueError(f"a token would travel to {self.server} in plain text: give `ca`")
+                self._metadata = (("authorization", f"Bearer {token}"),)
+            self._channel = grpc.insecure_channel(self.server, _CHANNEL_OPTIONS)
+        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self._fleet = fleet_service_pb2_grpc.FleetServiceStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=self.timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.server) from None
+
+    def submit(self, job: job_file.JobLike, *, request_id: Optional[str] = None) -> "Job":
+        """Gives a job (a YAML file's path, the same as a dict, or a JobSpec) to the coordinator.
+
+        Its model and data paths must be the same on the workers. Repeated with the same `request_id` it is the same job; a
+        call that the coordinator did not answer is repeated once with the id it had.
+        """
+        request = job_service_pb2.CreateJobRequest(request_id=request_id or uuid.uuid4().hex, spec=job_file.read(job))
+        try:
+            response = self._call(self._jobs.CreateJob, request)
+        except errors.Unavailable:
+            time.sleep(1)
+            response = self._call(self._jobs.CreateJob, request)
+        return Job(self, response.job)
+
+    def validate(self, job: job_file.JobLike) -> None:
+        """Has the coordinator check a job without making it; InvalidJob names the field."""
+        self._call(self._jobs.CreateJob, job_service_pb2.CreateJobRequest(spec=job_file.read(job), validate_only=True))
+
+    def job(self, job: str) -> "Job":
+        """The job of this id, or the newest of this name."""
+        return Job(self, self._call(self._jobs.GetJob, job_service_pb2.GetJobRequest(job=job)).job)
+
+    def jobs(self) -> "List[Job]":
+        """All jobs."""
+        out: List[Job] = []
+        request = job_service_pb2.ListJobsRequest(page_size=_PAGE)
+        while True:
+            response = self._call(self._jobs.ListJobs, request)
+            out.extend(Job(self, job) for job in response.jobs)
+            if not response.next_page_token:
+                return out
+            request.page_token = response.next_page_token
+
+    def workers(self) -> "List[fleet_service_pb2.Worker]":
+        """The workers that are or were connected to this coordinator."""
+        return list(self._call(self._fleet.ListWorkers, fleet_service_pb2.ListWorkersRequest()).workers)
+
+    def drain(self, worker: str) -> None:
+        """Lets a worker (its id) finish what it runs and gives it no more."""
+        self._call(self._fleet.DrainWorker, fleet_service_pb2.DrainWorkerRequest(worker=worker))
+
+
+@dataclass(frozen=True)
+class Update:
+    """The state of a job after an event."""
+
+    seq: int  # of the event; 0 for the state at the start
+    event: Optional[record_pb2.JobEvent]
+    message: job_pb2.Job
+
+    @property
+    def state(self) -> str:
+        return self.message.state
+
+    @property
+    def done(self) -> int:
+        """Proposals of the search that are finished."""
+        return self.message.search_finished
+
+    @property
+    def best(self) -> Optional[float]:
+        """The first objective's best value so far."""
+        return self.message.best_fitness[0] if self.message.best_fitness else None
+
+
+class Job:
+    """A job of a coordinator. Attributes are as of the last call that asked the coordinator; `refresh()` asks anew."""
+
+    def __init__(self, client: Client, message: job_pb2.Job) -> None:
+        self._client = client
+        self.message = message
+
+    def __repr__(self) -> str:
+        best = "-" if self.best_fitness is None else f"{self.best_fitness:.4f}"
+        return f"<Job {self.id} {self.name!r} {self.state}, {self.done} done, best {best}>"
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+    @property
+    def name(self) -> str:
+        return self.message.spec.name
+
+    @property
+    def spec(self) -> job_pb2.JobSpec:
+        return self.message.spec
+
+    @property
+    def state(self) -> str:
+        """"preparing", "baselines", "search", "held_out", "succeeded", "failed" or "cancelled"."""
+        return self.message.state
+
+    @property
+    def ended(self) -> bool:
+        return self.state in _ENDED
+
+    @property
+    def done(self) -> int:
+        """Proposals of the search that are finished."""
+        return self.message.search_finished
+
+    @property
+    def best_fitness(self) -> Optional[float]:
+        """The first objective's best value so far; every objective is in message.best_fitness."""
+        return self.message.best_fitness[0] if self.message.best_fitness else None
+
+    def refresh(self) -> "Job":
+        self.message = self._client.job(self.id).message
+        return self
+
+    def cancel(self) -> "Job":
+        """Ends the job; what is finished stays."""
+        response = self._client._call(self._client._jobs.CancelJob, job_service_pb2.CancelJobRequest(job=self.id))
+        self.message = response.job
+        return self
+
+    def watch(self, after: int = 0) -> Iterator[Update]:
+        """The job's events after the one numbered `after`, those already logged first, until the job ends.
+
+        A lost connection is made again and goes on where it was, for as long as the coordinator answers within a minute.
+        """
+        lost_since: Optional[float] = None
+        while True:
+            request = job_service_pb2.WatchJobRequest(job=self.id, after_seq=after)
+            try:
+                for response in self._client._jobs.WatchJob(request, metadata=self._client._metadata):
+                    lost_since = None
+                    self.message = response.job
+                    after = max(after, response.seq)
+                    yield Update(response.seq, response.event if response.seq else None, response.job)
+                if self.refresh().ended:
+                    return
+            except grpc.RpcError as error:
+                problem = errors.from_rpc(error, self._client.server)
+                if not isinstance(problem, errors.Unavailable):
+                    raise problem from None
+            except errors.Unavailable as error:
+                problem = error
+            else:
+                continue
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since > 60:
+                raise problem
+            time.sleep(1)
+
+    def wait(self, timeout: Optional[float] = None) -> "Job":
+        """Returns once the job has succeeded. JobFailed if it fails or is cancelled, TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.2
+        while not self.refresh().ended:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{self.id} is {self.state} after {timeout:g} s")
+            left = pause if deadline is None else min(pause, max(0.0, deadline - time.monotonic()))
+            time.sleep(left)
+            pause = min(pause * 1.5, 5.0)
+        if self.state != "succeeded":
+            raise errors.JobFailed(f"{self.id} {self.name} is {self.state}: {self.message.message}", self)
+        return self
+
+    def candidates(self, *, kind: str = "", state: str = "", order_by: str = "number",
+                   limit: Optional[int] = None) -> "List[job_pb2.Candidate]":
+        """Candidates as messages: of one `kind` ("source", "average", "search", "held_out") and `state`, in the order of
+        "number" or "fitness" (best first)."""
+        out: List[job_pb2.Candidate] = []
+        request = job_service_pb2.ListCandidatesRequest(
+            job=self.id, kind=kind, state=state, order_by=order_by, page_size=min(_PAGE, limit or _PAGE))
+        while True:
+            response = self._client._call(self._client._jobs.ListCandidates, request)
+            out.extend(response.candidates)
+            if not response.next_page_token or (limit and len(out) >= limit):
+                return out[:limit] if limit else out
+            request.page_token = response.next_page_token
+
+    def candidate(self, number: int) -> job_pb2.Candidate:
+        request = job_service_pb2.GetCandidateRequest(job=self.id, candidate=number)
+        return self._client._call(self._client._jobs.GetCandidate, request).candidate
+
+    @property
+    def best(self) -> Optional[job_pb2.Candidate]:
+        """The best candidate so far, with its recipe and genome."""
+        return self.candidate(self.message.best_candidate) if self.refresh().message.HasField("best_candidate") else None
+
+    def record(self, number: int) -> record_pb2.ResultRecord:
+        """What a worker recorded of a finished candidate: every sample's outcome, timings, versions."""
+        request = job_service_pb2.GetCandidateRequest(job=self.id, candidate=number, with_record=True)
+        response = self._client._call(self._client._jobs.GetCandidate, request)
+        if not response.HasField("record"):
+            raise errors.NotFound(f"candidate {number} of {self.id} has no record: it is {response.candidate.state}")
+        return response.record
+
+    def candidates_frame(self, *, kind: str = "search", state: str = "") -> "pandas.DataFrame":
+        """A row per candidate, indexed by its number: kind, label, generation, state, a column per objective and metric
+        ("ja_math.acc_ja"), seconds, and the genome as g0, g1, ... (NaN where there is none yet)."""
+        import pandas
+
+        rows = []
+        for c in self.candidates(kind=kind, state=state):
+            row = {"candidate": c.number, "kind": c.kind, "label": c.label, "generation": c.generation, "state": c.state,
+                   "fitness": c.fitness[0] if c.fitness else float("nan")}
+            row.update({f"fitness{i}": value for i, value in enumerate(c.fitness) if i > 0})
+            for benchmark, metrics in sorted(c.metrics.items()):
+                row.update({f"{benchmark}.{name}": value for name, value in sorted(metrics.values.items())})
+            t = c.timings
+            row["seconds"] = t.materialize + t.tokenize + t.prefill + t.decode + t.score + t.record
+            row["message"] = c.message
+            row.update({f"g{i}": value for i, value in enumerate(c.genome)})
+            rows.append(row)
+        if not rows:
+            return pandas.DataFrame(columns=["kind", "label", "generation", "state", "fitness"])
+        return pandas.DataFrame(rows).set_index("candidate")
+
+    def samples_frame(self, number: int) -> "pandas.DataFrame":
+        """A row per sample of a finished candidate: benchmark, question, answer, completion, prediction, correct."""
+        import pandas
+
+        rows = [{"benchmark": result.benchmark, "sample": i, "question": s.question, "answer": s.answer,
+                 "completion": s.completion, "prediction": s.prediction, "correct": s.correct, **dict(s.values)}
+                for result in self.record(number).evaluation.results for i, s in enumerate(result.samples)]
+        return pandas.DataFrame(rows)
+
+    def export(self, out: "Union[str, os.PathLike[str]]", candidate: Optional[int] = None, *,
+               overwrite: bool = False, program: "Optional[str | os.PathLike[str]]" = None) -> pathlib.Path:
+        """Writes the best candidate (or another) as a Hugging Face checkpoint folder, which must see the job's models.
+
+        The merging is done by the `merganser` program: the one that came with this package, else the one on PATH, else
+        `program`.
+        """
+        here = pathlib.Path(__file__).resolve().parent / "native" / "bin" / "merganser"
+        found = program or (here if here.exists() else shutil.which("merganser"))
+        if not found:
+            raise errors.MerganserError("export needs the `merganser` program: none came with this package, none is on PATH")
+        command = [str(found), "export", self.id if candidate is None else f"{self.id}/{candidate}", "--out", os.fspath(out)]
+        run = subprocess.run(command + (["--overwrite"] if overwrite else []) + self._client._flags,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if run.returncode != 0:
+            raise errors.MerganserError(run.stderr.strip() or f"merganser export ended with code {run.returncode}")
+        return pathlib.Path(out)

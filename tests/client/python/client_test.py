@@ -1,0 +1,212 @@
+"""The Python client against a real coordinator, worker and Redis: client_test.py BIN_DIR (run by run.sh in its environment)."""
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import merganser
+from merganser.v1 import job_pb2
+
+BIN = pathlib.Path(sys.argv.pop(1)).resolve()
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "examples" / "ja-math"
+CANDIDATES = 24
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def eventually(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("did not happen in time")
+        time.sleep(0.1)
+
+
+class Fleet:
+    """Redis, a coordinator and a worker as processes; the user port asks for a token."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="merganser-python-"))
+        self.processes = []
+        self.redis = f"127.0.0.1:{free_port()}"
+        (self.dir / "tokens").write_text("submitter only-for-the-python-client\nworker only-for-the-worker\n")
+        (self.dir / "token").write_text("only-for-the-python-client\n")
+        (self.dir / "worker-token").write_text("only-for-the-worker\n")
+        port = self.redis.split(":")[1]
+        self.start("redis", "redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", self.dir, "--save", "")
+        self.address = f"127.0.0.1:{free_port()}"
+        self.worker_address = f"127.0.0.1:{free_port()}"
+        self.coordinator = self.start_coordinator()
+        self.start("worker", BIN / "merganser-worker", "--coordinator", self.worker_address, "--store", f"redis://{self.redis}",
+                   "--device", "cpu", "--threads", "1", "--spool-dir", self.dir / "spool", "--token-file", self.dir / "worker-token")
+
+    def start_coordinator(self):
+        return self.start("coordinator", BIN / "merganser-coordinator", "--store", f"redis://{self.redis}", "--listen",
+                          self.address, "--worker-listen", self.worker_address, "--http", "", "--token-file",
+                          self.dir / "tokens", "--leader-lease", "3s")
+
+    def start(self, name, *command):
+        with open(self.dir / f"{name}.log", "ab") as log:
+            process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.dir)
+
+
+class ClientTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.fleet = Fleet()
+        cls.client = merganser.Client(cls.fleet.address, token_file=cls.fleet.dir / "token")
+
+        def leads():
+            try:
+                cls.client.jobs()
+                return True
+            except merganser.Unavailable:
+                return False
+
+        eventually(leads)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        cls.fleet.stop()
+
+    def job_file(self, candidates=CANDIDATES):
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.fleet.dir))
+        text = (EXAMPLE / "job.yaml").read_text().replace("candidates: 400", f"candidates: {candidates}")
+        text = text.replace("    data: tasks/", "    limit: 40\n    data: tasks/").replace(", data: tasks/", ", limit: 20, data: tasks/")
+        for name in ("base", "ja", "math-en", "tasks"):
+            (folder / name).symlink_to(EXAMPLE / name)
+        (folder / "job.yaml").write_text(text.replace("budget: {", "budget: {wall_time: 1h30m, "))
+        return folder / "job.yaml"
+
+    def test_a_job_from_submission_to_checkpoint(self):
+        job = self.client.submit(self.job_file())
+        self.assertEqual(job.name, "ja-math")
+        self.assertEqual(job.spec.budget.wall_time.seconds, 5400, "durations are written as in any job file")
+        updates = list(job.watch())
+        seqs = [u.seq for u in updates if u.seq]
+        self.assertEqual(seqs, sorted(set(seqs)), "each event once, in order")
+        self.assertEqual(updates[-1].state, "succeeded")
+        self.assertEqual(job.wait(timeout=10).done, CANDIDATES)
+
+        frame = job.candidates_frame()
+        self.assertEqual(len(frame), CANDIDATES)
+        self.assertEqual(frame["fitness"].max(), job.best_fitness)
+        self.assertEqual(frame["fitness"].idxmax(), job.best.number)
+        self.assertTrue((frame["ja_math.acc_ja"] == frame["fitness"]).all())
+        self.assertIn("g15", frame.columns, "16 numbers per genome")
+        self.assertEqual(sorted(job.candidates_frame(kind="source")["label"]), ["base", "ja", "math"])
+        self.assertEqual([c.number for c in job.candidates(kind="search", order_by="fitness", limit=1)], [job.best.number])
+        self.assertTrue(job.candidates_frame(kind="search", state="failed").empty)
+
+        samples = job.samples_frame(job.best.number)
+        self.assertAlmostEqual(samples["correct"].mean(), job.best_fitness)
+        self.assertIn("completion", samples.columns)
+
+        out = job.export(self.fleet.dir / "best", program=BIN / "merganser")
+        self.assertTrue((out / "config.json").exists())
+        self.assertTrue((out / "recipe.yaml").exists())
+        with self.assertRaisesRegex(merganser.MerganserError, "best"):
+            job.export(out, program=BIN / "merganser")  # is there already
+
+    def test_watch_goes_on_where_it_was_when_the_coordinator_comes_back(self):
+        job = self.client.submit(self.job_file(candidates=60))
+        seqs, killed = [], False
+        for update in job.watch():
+            if update.seq:
+                seqs.append(update.seq)
+            if update.done >= 5 and not killed:
+                killed = True
+                self.fleet.coordinator.kill()
+                self.fleet.coordinator.wait()
+                self.fleet.coordinator = self.fleet.start_coordinator()
+        self.assertEqual(seqs, list(range(1, seqs[-1] + 1)), "no event is missing, none comes twice")
+        self.assertEqual(job.refresh().state, "succeeded")
+
+    def test_a_dict_is_a_job_too_and_the_same_request_makes_it_once(self):
+        import yaml
+
+        file = self.job_file()
+        fields = yaml.safe_load(file.read_text())
+        for model in fields["models"].values():
+            model["path"] = str(EXAMPLE / model["path"])
+        for section in ("benchmarks", "held_out"):
+            for benchmark in fields[section].values():
+                if "data" in benchmark:
+                    benchmark["data"] = str(EXAMPLE / benchmark["data"])
+        one = self.client.submit(fields, request_id="the-same")
+        two = self.client.submit(fields, request_id="the-same")
+        self.assertEqual(one.id, two.id)
+        self.assertIn(one.id, [j.id for j in self.client.jobs()])
+        self.assertEqual(one.cancel().state, "cancelled")
+        with self.assertRaises(merganser.JobFailed) as caught:
+            one.wait()
+        self.assertIs(caught.exception.job, one)
+        self.assertIsInstance(one.spec, job_pb2.JobSpec)
+
+    def test_errors_say_what_is_wrong(self):
+        with self.assertRaisesRegex(merganser.NotFound, "job-999"):
+            self.client.job("job-999")
+        file = self.job_file()
+        file.write_text(file.read_text().replace("optimizer:", "optimiser:"))
+        with self.assertRaisesRegex(merganser.InvalidJob, r"job\.yaml: optimiser: no such field; there are .*optimizer"):
+            self.client.submit(file)
+        file = self.job_file()
+        file.write_text(file.read_text().replace("bounds: {weight: [0, 2]}", "bounds: {weight: [2, 0]}"))
+        with self.assertRaisesRegex(merganser.InvalidJob, "bounds"):
+            self.client.validate(file)
+        file.write_text(file.read_text().replace("wall_time: 1h30m", "wall_time: soon"))
+        with self.assertRaisesRegex(merganser.InvalidJob, r"budget\.wall_time: 'soon' is no duration"):
+            self.client.validate(file)
+        with self.assertRaisesRegex(merganser.Unavailable, "127.0.0.1:1"):
+            merganser.Client("127.0.0.1:1", timeout=5).jobs()
+        with self.assertRaisesRegex(merganser.PermissionDenied, "token"):
+            merganser.Client(self.fleet.address).jobs()
+        with self.assertRaises(merganser.PermissionDenied):
+            self.client.drain("worker-1")  # needs an admin
+        with self.assertRaisesRegex(ValueError, "plain text"):
+            merganser.Client("coordinator.example:50051", token="x" * 16)
+        with self.assertRaises(TimeoutError):
+            job = self.client.submit(self.job_file())
+            try:
+                job.wait(timeout=0.1)
+            finally:
+                job.cancel()
+
+    def test_the_example_runs(self):
+        env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}")
+        # The example takes no token: a way in without one.
+        code = (ROOT / "client/python/examples/evolve.py").read_text().replace(
+            "merganser.Client(server)", f"merganser.Client(server, token_file={str(self.fleet.dir / 'token')!r})")
+        run = subprocess.run([sys.executable, "-c", code, self.fleet.address, str(self.job_file()), str(self.fleet.dir / "out")],
+                             capture_output=True, text=True, env=env, cwd=ROOT, timeout=240)
+        self.assertEqual(run.returncode, 0, run.stderr[-2000:])
+        self.assertIn("generation 1:", run.stdout)
+        self.assertIn("written to", run.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
