@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/base/status_macros.h"
+#include "coordinator/job/ranking.h"
 #include "coordinator/optimizer/factory.h"
 
 namespace merganser {
@@ -72,19 +73,87 @@ std::string CostText(const JobPlan& plan) {
   return text;
 }
 
+const char* EncodingText(DataFlowSpace::Encoding encoding) {
+  switch (encoding) {
+    case DataFlowSpace::Encoding::kPublished: return "a number per layer, kept above 0";
+    case DataFlowSpace::Encoding::kBits: return "a bit per layer";
+    case DataFlowSpace::Encoding::kPath: return "a choice per depth";
+  }
+  return "";
+}
+
+std::string PathText(const DataFlowSpace& space) {
+  std::string text = absl::StrCat("paths through ", absl::StrJoin(space.sources, ", "), "; ", EncodingText(space.encoding));
+  if (space.repeats > 1) absl::StrAppend(&text, ", ", space.repeats, " times");
+  if (space.scales != DataFlowSpace::Scales::kNone) {
+    absl::StrAppend(&text, "; scales in [", space.scale_bounds.low, ", ", space.scale_bounds.high, "]");
+  }
+  if (space.ends == DataFlowSpace::Ends::kSearch) absl::StrAppend(&text, "; embedding and head are searched");
+  if (space.max_hops > 0) absl::StrAppend(&text, "; at most ", space.max_hops, " hops");
+  return text;
+}
+
+// What a stage searches, with which optimizer and budget.
+template <typename Line>
+void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const Line& line) {
+  const ParameterSpace& space = stage.spec.parameter;
+  const std::string method = space.methods.empty() ? space.method : absl::StrCat("one of ", absl::StrJoin(space.methods, ", "));
+  line("genome", absl::StrCat(FormatCount(static_cast<int64_t>(stage.genes.size())), " numbers", space.used() ? ", " : "", method,
+                              stage.spec.data_flow ? ", a path" : ""));
+  for (const auto& [parameter, bounds] : space.bounds) {
+    for (const std::string& source : space.sources) {
+      std::vector<std::string> groups;
+      for (const GeneLabel& gene : stage.genes) {
+        if (gene.parameter == parameter && gene.source == source) groups.push_back(gene.group);
+      }
+      line("", absl::StrCat(parameter, " of ", source, " in [", bounds.low, ", ", bounds.high, "]: ", groups.size(),
+                            groups.size() == 1 ? " group: " : " groups: ", CondenseGroups(groups)));
+    }
+  }
+  for (const auto& [parameter, value] : space.fixed) line("", absl::StrCat(parameter, " = ", value, ", fixed"));
+  if (stage.spec.data_flow) line("", PathText(*stage.spec.data_flow));
+  line("optimizer", absl::StrCat(stage.spec.optimizer.name, ", ", stage.population, " candidates ",
+                                 plan.spec.mode == SearchMode::kRolling ? "in flight" : "per generation", ", seed ",
+                                 plan.spec.seed));
+  std::vector<std::string> budget;
+  if (stage.candidates > 0) {
+    budget.push_back(
+        absl::StrCat(FormatCount(stage.candidates), " candidates in ", FormatCount(stage.generations), " generations"));
+  }
+  const Budget& bounds = stage.spec.budget;
+  if (bounds.samples > 0) budget.push_back(absl::StrCat(FormatCount(bounds.samples), " sample evaluations"));
+  if (bounds.wall_time != absl::InfiniteDuration()) budget.push_back(DurationText(bounds.wall_time));
+  if (bounds.target) budget.push_back(absl::StrCat("until ", *bounds.target));
+  line("budget", absl::StrCat(absl::StrJoin(budget, ", or "),
+                              last ? absl::StrCat("; and ", plan.spec.models.size(), " models + the average as baselines") : ""));
+}
+
 }  // namespace
 
 absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) {
-  MG_ASSIGN_OR_RETURN(const ParameterSpaceDecoder decoder, ParameterSpaceDecoder::Create(spec, facts.num_layers));
-  MG_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
-                      CreateOptimizer(spec.optimizer, decoder.dimension(), spec.seed));
-  JobPlan plan{spec, facts, decoder.genes(), optimizer->batch_size()};
-  plan.candidates = spec.budget.candidates;
-  if (spec.budget.generations > 0) {
-    const int64_t by_generations = spec.budget.generations * plan.population;
-    plan.candidates = plan.candidates == 0 ? by_generations : std::min(plan.candidates, by_generations);
+  JobPlan plan{spec, facts};
+  bool bounded = true;
+  for (int i = 0; i < NumStages(spec); ++i) {
+    StagePlan stage{StageOf(spec, i)};
+    MG_ASSIGN_OR_RETURN(const SearchSpace space, SearchSpace::Create(spec, facts.num_layers, i, nullptr));
+    const auto optimizer = CreateOptimizer(stage.spec.optimizer, space.genome(), ToldNumbers(spec, stage.spec.optimizer),
+                                           spec.seed);
+    if (!optimizer.ok()) {
+      return absl::Status(optimizer.status().code(), absl::StrCat(StageField(i), optimizer.status().message()));
+    }
+    stage.genes = space.labels();
+    stage.population = (*optimizer)->batch_size();
+    stage.candidates = stage.spec.budget.candidates;
+    if (stage.spec.budget.generations > 0) {
+      const int64_t by_generations = stage.spec.budget.generations * stage.population;
+      stage.candidates = stage.candidates == 0 ? by_generations : std::min(stage.candidates, by_generations);
+    }
+    stage.generations = (stage.candidates + stage.population - 1) / stage.population;
+    bounded = bounded && stage.candidates > 0;
+    plan.candidates += stage.candidates;
+    plan.stages.push_back(std::move(stage));
   }
-  plan.generations = (plan.candidates + plan.population - 1) / plan.population;
+  if (!bounded) plan.candidates = 0;
   return plan;
 }
 
@@ -121,30 +190,26 @@ std::string JobPlanText(const JobPlan& plan) {
   for (const ModelRef& model : spec.models) {
     line("", absl::StrCat(model.name, model.name == spec.parameter.base ? " (base): " : ": ", model.path));
   }
-  line("genome", absl::StrCat(FormatCount(static_cast<int64_t>(plan.genes.size())), " numbers, ", spec.parameter.method));
-  for (const auto& [parameter, bounds] : spec.parameter.bounds) {
-    for (const std::string& source : spec.parameter.sources) {
-      std::vector<std::string> groups;
-      for (const GeneLabel& gene : plan.genes) {
-        if (gene.parameter == parameter && gene.source == source) groups.push_back(gene.group);
-      }
-      line("", absl::StrCat(parameter, " of ", source, " in [", bounds.low, ", ", bounds.high, "]: ", groups.size(),
-                            groups.size() == 1 ? " group: " : " groups: ", CondenseGroups(groups)));
-    }
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    if (plan.stages.size() > 1) line("stage", absl::StrCat(i + 1, " of ", plan.stages.size()));
+    AppendStage(plan, plan.stages[i], i + 1 == plan.stages.size(), line);
   }
-  for (const auto& [parameter, value] : spec.parameter.fixed) line("", absl::StrCat(parameter, " = ", value, ", fixed"));
-  line("optimizer",
-       absl::StrCat(spec.optimizer.name, ", ", plan.population, " candidates per generation, seed ", spec.seed));
-  std::vector<std::string> budget;
-  if (plan.candidates > 0) {
-    budget.push_back(
-        absl::StrCat(FormatCount(plan.candidates), " candidates in ", FormatCount(plan.generations), " generations"));
+  for (const Objective& o : spec.objectives) {
+    line("objective", absl::StrCat(o.benchmark, ".", o.metric, o.benchmark == kCostBenchmark ? ", less is better" : "",
+                                   o.weight == 1 ? "" : absl::StrCat(", weight ", o.weight)));
   }
-  if (spec.budget.wall_time != absl::InfiniteDuration()) budget.push_back(DurationText(spec.budget.wall_time));
-  if (spec.budget.target) budget.push_back(absl::StrCat("until ", *spec.budget.target));
-  line("budget",
-       absl::StrCat(absl::StrJoin(budget, ", or "), "; and ", spec.models.size(), " models + the average as baselines"));
-  for (const Objective& o : spec.objectives) line("objective", absl::StrCat(o.benchmark, ".", o.metric));
+  for (const Constraint& c : spec.constraints) {
+    line("constraint", absl::StrCat(c.benchmark, ".", c.metric,
+                                    c.at_most ? absl::StrCat(" at most ", *c.at_most)
+                                              : absl::StrCat(" at least ", c.at_least ? absl::StrCat(*c.at_least)
+                                                                                      : "that of " + c.at_least_model)));
+  }
+  if (spec.samples.per_generation > 0) {
+    line("samples", absl::StrCat(FormatCount(spec.samples.per_generation), " of each benchmark, drawn anew for each generation"));
+  }
+  if (spec.finalists.count > 0) {
+    line("finalists", absl::StrCat("the best ", spec.finalists.count, " are scored again on ", spec.finalists.benchmark));
+  }
   line("memory", absl::StrCat(FormatBytes(plan.facts.resident_bytes), " of sources stay resident, ",
                               FormatBytes(plan.facts.candidate_bytes), " for the candidate at work (per worker)"));
   line("time", CostText(plan));
@@ -155,13 +220,23 @@ std::string JobPlanText(const JobPlan& plan) {
 }
 
 Json JobPlanJson(const JobPlan& plan) {
-  Json genes = Json::array();
-  for (const GeneLabel& gene : plan.genes) {
-    genes.push_back({{"group", gene.group},
-                     {"source", gene.source},
-                     {"parameter", gene.parameter},
-                     {"low", gene.bounds.low},
-                     {"high", gene.bounds.high}});
+  Json stages = Json::array();
+  for (const StagePlan& stage : plan.stages) {
+    Json genes = Json::array();
+    for (const GeneLabel& gene : stage.genes) {
+      genes.push_back({{"group", gene.group},
+                       {"source", gene.source},
+                       {"parameter", gene.parameter},
+                       {"low", gene.bounds.low},
+                       {"high", gene.bounds.high}});
+    }
+    stages.push_back({{"method", stage.spec.parameter.method},
+                      {"dimension", stage.genes.size()},
+                      {"genes", std::move(genes)},
+                      {"optimizer", stage.spec.optimizer.name},
+                      {"population", stage.population},
+                      {"candidates", stage.candidates > 0 ? Json(stage.candidates) : Json(nullptr)},
+                      {"generations", stage.candidates > 0 ? Json(stage.generations) : Json(nullptr)}});
   }
   Json benchmarks = Json::object();
   for (const auto* list : {&plan.spec.benchmarks, &plan.spec.held_out}) {
@@ -177,17 +252,14 @@ Json JobPlanJson(const JobPlan& plan) {
                {"architecture", plan.facts.architecture},
                {"layers", plan.facts.num_layers},
                {"parameters", plan.facts.parameters},
-               {"method", plan.spec.parameter.method},
-               {"dimension", plan.genes.size()},
-               {"genes", std::move(genes)},
-               {"optimizer", plan.spec.optimizer.name},
-               {"population", plan.population},
-               {"candidates", plan.candidates > 0 ? Json(plan.candidates) : Json(nullptr)},
-               {"generations", plan.candidates > 0 ? Json(plan.generations) : Json(nullptr)},
                {"benchmarks", std::move(benchmarks)},
                {"resident_bytes", plan.facts.resident_bytes},
                {"candidate_bytes", plan.facts.candidate_bytes},
                {"seconds_per_candidate", nullptr}};
+  // The first stage's, as the whole job's: most have only one.
+  json.update(stages.front());
+  json["candidates"] = plan.candidates > 0 ? Json(plan.candidates) : Json(nullptr);
+  if (stages.size() > 1) json["stages"] = std::move(stages);
   if (plan.calibration && !plan.calibration->cut) {
     json["seconds_per_candidate"] = absl::ToDoubleSeconds(plan.calibration->per_candidate);
   }

@@ -13,17 +13,24 @@
 #include "client/message_json.h"
 #include "common/domain/evaluation.h"
 #include "common/domain/job_spec.h"
-#include "coordinator/search_space/parameter_space.h"
+#include "coordinator/search_space/search_space.h"
 
 namespace merganser {
+
+// One search of the job.
+struct StagePlan {
+  SearchStage spec;
+  std::vector<GeneLabel> genes;
+  int population = 0;
+  int64_t candidates = 0;   // 0: only time, samples or a target bounds it
+  int64_t generations = 0;  // likewise
+};
 
 struct JobPlan {
   JobSpec spec;
   JobFacts facts;
-  std::vector<GeneLabel> genes;
-  int population = 0;
-  int64_t candidates = 0;                  // of the search; 0: only time or a target bounds it
-  int64_t generations = 0;                 // likewise
+  std::vector<StagePlan> stages;
+  int64_t candidates = 0;                  // of all stages; 0: only time, samples or a target bounds one of them
   std::optional<Calibration> calibration;  // of this machine; nullopt: not measured
 };
 

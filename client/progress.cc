@@ -91,6 +91,7 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
       ++baselines_;
       Line(absl::StrFormat("  %-12s %s", known.label, MetricsText(e.metrics)));
       return;
+    case CandidateKind::kFinalist:
     case CandidateKind::kHeldOut:
       if (succeeded) Line(absl::StrFormat("  %-12s %s", known.label, MetricsText(e.metrics)));
       return;
@@ -112,7 +113,9 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
   } else {
     ++generation.failed;
   }
-  if (generation.finished != generation.proposed) return;
+  // A rolling search adds to its newest generation while candidates of it finish.
+  const bool rolling = job.spec.mode == SearchMode::kRolling;
+  if (generation.finished != (rolling ? std::max<int64_t>(generation.proposed, job.population) : generation.proposed)) return;
   std::string line = absl::StrCat("generation ", known.generation + 1, "  ");
   if (generation.best) {
     absl::StrAppend(&line, "best ", FormatFitness(*generation.best), "  mean ",
@@ -133,6 +136,9 @@ void Progress::On(const PhaseStarted& e, absl::Time, const JobSummary& job) {
       break;
     case JobPhase::kSearch:
       Line(absl::StrCat("search: ", ObjectiveName(job), ", larger is better"));
+      break;
+    case JobPhase::kFinalists:
+      Line(absl::StrCat("finalists: the best candidates on ", job.spec.finalists.benchmark));
       break;
     case JobPhase::kHeldOut:
       Line("held-out benchmarks: every model, the plain average and the winner");

@@ -243,7 +243,7 @@ std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& cand
       "content=\"width=device-width\"><title>",
       EscapeHtml(job.spec.name), " · merganser</title><style>", kStyle, "</style></head><body>\n<h1>",
       EscapeHtml(job.spec.name), "</h1>\n<p class=\"sub\">", EscapeHtml(job.id), " · ",
-      EscapeHtml(std::string(ToString(job.phase))), " · ", EscapeHtml(job.spec.parameter.method), " · ",
+      EscapeHtml(std::string(ToString(job.phase))), " · ", EscapeHtml(job.spec.parameter.used() ? job.spec.parameter.method : "data flow"), " · ",
       FormatCount(job.search_finished), " candidates of ", FormatCount(job.population), " per generation · started ",
       TimeText(job.create_time));
   if (job.end_time != absl::InfiniteFuture()) {

@@ -36,7 +36,7 @@ ScoreTable SearchScores(const JobSummary& job, const std::vector<Candidate>& can
   for (const Candidate& c : candidates) {
     if (c.state != CandidateState::kSucceeded) continue;
     if (c.kind == CandidateKind::kSource || c.kind == CandidateKind::kAverage) Add(job, c, c.label, interval, &table);
-    if (c.kind == CandidateKind::kSearch && job.best_candidate == c.number) Add(job, c, "winner", interval, &table);
+    if (job.best_candidate == c.number) Add(job, c, "winner", interval, &table);
   }
   return table;
 }
@@ -55,7 +55,10 @@ std::vector<std::string> ModelsInOrder(const JobSummary& job,
   for (const ModelRef& model : job.spec.models) {
     if (scores.count(model.name) != 0) models.push_back(model.name);
   }
-  for (const char* name : {"average", "winner"}) {
+  std::vector<std::string> more = {"average"};
+  for (int stage = 1; stage < NumStages(job.spec); ++stage) more.push_back(absl::StrCat("stage-", stage));
+  more.push_back("winner");
+  for (const std::string& name : more) {
     if (scores.count(name) != 0) models.push_back(name);
   }
   return models;

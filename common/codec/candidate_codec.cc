@@ -44,7 +44,7 @@ void SetEnd(absl::Time time, google::protobuf::Timestamp* (*mutable_time)(v1::Ca
 
 absl::StatusOr<CandidateKind> ParseCandidateKind(absl::string_view word) {
   using K = CandidateKind;
-  return ParseWord<K>(word, "kind", {K::kPrepare, K::kSource, K::kAverage, K::kSearch, K::kHeldOut});
+  return ParseWord<K>(word, "kind", {K::kPrepare, K::kSource, K::kAverage, K::kSearch, K::kFinalist, K::kHeldOut});
 }
 absl::StatusOr<CandidateState> ParseCandidateState(absl::string_view word) {
   using S = CandidateState;
@@ -56,7 +56,7 @@ absl::StatusOr<FailureClass> ParseFailureClass(absl::string_view word) {
 }
 absl::StatusOr<JobPhase> ParseJobPhase(absl::string_view word) {
   using P = JobPhase;
-  return ParseWord<P>(word, "state", {P::kPreparing, P::kBaselines, P::kSearch, P::kHeldOut, P::kSucceeded, P::kFailed,
+  return ParseWord<P>(word, "state", {P::kPreparing, P::kBaselines, P::kSearch, P::kFinalists, P::kHeldOut, P::kSucceeded, P::kFailed,
                                       P::kCancelled});
 }
 
@@ -104,6 +104,7 @@ v1::Candidate ToProto(const Candidate& c) {
   proto.set_number(c.number);
   proto.set_kind(std::string(ToString(c.kind)));
   proto.set_label(c.label);
+  proto.set_stage(c.stage);
   proto.set_generation(c.generation);
   proto.set_proposal(c.proposal);
   for (double x : c.genome) proto.add_genome(x);
@@ -136,6 +137,7 @@ absl::StatusOr<Candidate> FromProto(const v1::Candidate& p) {
   c.number = p.number();
   MG_ASSIGN_OR_RETURN(c.kind, ParseCandidateKind(p.kind()));
   c.label = p.label();
+  c.stage = p.stage();
   c.generation = p.generation();
   c.proposal = p.proposal();
   c.genome = {p.genome().begin(), p.genome().end()};

@@ -81,6 +81,7 @@ class Codec : public JobCodec {
     } else if (proto.has_evaluation()) {
       const v1::Evaluation& evaluation = proto.evaluation();
       summary.timings = FromProto(evaluation.timings());
+      summary.generated_tokens = evaluation.generated_tokens();
       for (const v1::BenchmarkResult& result : evaluation.results()) {
         summary.metrics[result.benchmark()] = {result.metrics().begin(), result.metrics().end()};
       }

@@ -43,8 +43,7 @@ Value ToProto(const Granularity& granularity) {
   return value;
 }
 
-absl::StatusOr<Granularity> ParseGranularity(const Value& value) {
-  constexpr absl::string_view kField = "space.parameter.granularity";
+absl::StatusOr<Granularity> ParseGranularity(const Value& value, const std::string& field) {
   constexpr absl::string_view kForms = "give model, layer, {block: n} or {filters: [substring, ...]}";
   Granularity granularity;
   if (value.kind_case() == Value::kStringValue) {
@@ -53,15 +52,15 @@ absl::StatusOr<Granularity> ParseGranularity(const Value& value) {
       granularity.kind = Granularity::Kind::kLayer;
       return granularity;
     }
-    return Bad(kField, absl::StrCat("unknown '", value.string_value(), "'",
+    return Bad(field, absl::StrCat("unknown '", value.string_value(), "'",
                                     DidYouMean(value.string_value(), {"model", "layer", "block", "filters"})));
   }
-  if (value.kind_case() != Value::kStructValue || value.struct_value().fields_size() != 1) return Bad(kField, kForms);
+  if (value.kind_case() != Value::kStructValue || value.struct_value().fields_size() != 1) return Bad(field, kForms);
   const auto& [key, inner] = *value.struct_value().fields().begin();
   if (key == "block") {
     const double n = inner.number_value();
     if (inner.kind_case() != Value::kNumberValue || n != std::floor(n) || n < 1 || n > 1e6) {
-      return Bad(absl::StrCat(kField, ".block"), "must be a whole number of layers, at least 1");
+      return Bad(absl::StrCat(field, ".block"), "must be a whole number of layers, at least 1");
     }
     granularity.kind = Granularity::Kind::kBlock;
     granularity.block = static_cast<int>(n);
@@ -70,31 +69,152 @@ absl::StatusOr<Granularity> ParseGranularity(const Value& value) {
   if (key == "filters") {
     granularity.kind = Granularity::Kind::kFilters;
     for (const Value& filter : inner.list_value().values()) {
-      if (filter.kind_case() != Value::kStringValue) return Bad(absl::StrCat(kField, ".filters"), "must be strings");
+      if (filter.kind_case() != Value::kStringValue) return Bad(absl::StrCat(field, ".filters"), "must be strings");
       granularity.filters.push_back(filter.string_value());
     }
     return granularity;
   }
-  return Bad(kField, absl::StrCat("unknown '", key, "'; ", kForms));
+  return Bad(field, absl::StrCat("unknown '", key, "'; ", kForms));
 }
 
-absl::StatusOr<ParameterSpace> ParseSpace(const v1::ParameterSpace& proto) {
+absl::StatusOr<Bounds> ParseBounds(const ListValue& list, const std::string& field) {
+  if (list.values_size() != 2 || list.values(0).kind_case() != Value::kNumberValue ||
+      list.values(1).kind_case() != Value::kNumberValue) {
+    return Bad(field, "must be two numbers: [low, high]");
+  }
+  return Bounds{list.values(0).number_value(), list.values(1).number_value()};
+}
+
+ListValue ToProto(const Bounds& bounds) {
+  ListValue list;
+  list.add_values()->set_number_value(bounds.low);
+  list.add_values()->set_number_value(bounds.high);
+  return list;
+}
+
+absl::StatusOr<ParameterSpace> ParseSpace(const v1::ParameterSpace& proto, const std::string& at) {
   ParameterSpace space;
   space.method = proto.method();
+  space.methods = {proto.methods().begin(), proto.methods().end()};
+  space.start = proto.start();
   space.base = proto.base();
   space.sources = {proto.sources().begin(), proto.sources().end()};
   if (proto.has_granularity()) {
-    MG_ASSIGN_OR_RETURN(space.granularity, ParseGranularity(proto.granularity()));
+    MG_ASSIGN_OR_RETURN(space.granularity, ParseGranularity(proto.granularity(), absl::StrCat(at, ".granularity")));
   }
   for (const auto& [name, list] : proto.bounds()) {
-    if (list.values_size() != 2 || list.values(0).kind_case() != Value::kNumberValue ||
-        list.values(1).kind_case() != Value::kNumberValue) {
-      return Bad(absl::StrCat("space.parameter.bounds.", name), "must be two numbers: [low, high]");
-    }
-    space.bounds[name] = {list.values(0).number_value(), list.values(1).number_value()};
+    MG_ASSIGN_OR_RETURN(space.bounds[name], ParseBounds(list, absl::StrCat(at, ".bounds.", name)));
   }
   space.fixed = {proto.fixed().begin(), proto.fixed().end()};
   return space;
+}
+
+// The words of an enum's values, in their order; the first is what an unset field means.
+constexpr const char* kEncodings[] = {"published", "bits", "path"};
+constexpr const char* kScales[] = {"none", "slot", "matrix"};
+constexpr const char* kEnds[] = {"first", "search"};
+constexpr const char* kModes[] = {"synchronous", "rolling"};
+
+template <typename E, size_t N>
+absl::StatusOr<E> ParseWord(const std::string& word, const char* const (&words)[N], E otherwise, const std::string& field) {
+  if (word.empty()) return otherwise;
+  for (size_t i = 0; i < N; ++i) {
+    if (word == words[i]) return static_cast<E>(i);
+  }
+  return Bad(field, absl::StrCat("unknown '", word, "'", DidYouMean(word, std::vector<std::string>(words, words + N))));
+}
+
+absl::StatusOr<DataFlowSpace> ParseDataFlow(const v1::DataFlowSpace& proto, const std::string& at) {
+  using Space = DataFlowSpace;
+  Space space;
+  space.sources = {proto.sources().begin(), proto.sources().end()};
+  MG_ASSIGN_OR_RETURN(space.encoding,
+                      ParseWord(proto.encoding(), kEncodings, Space::Encoding::kPath, absl::StrCat(at, ".encoding")));
+  const bool published = space.encoding == Space::Encoding::kPublished;
+  space.repeats = proto.has_repeats() ? proto.repeats() : published ? 3 : 1;
+  MG_ASSIGN_OR_RETURN(space.scales,
+                      ParseWord(proto.scales(), kScales, published ? Space::Scales::kMatrix : Space::Scales::kNone,
+                                absl::StrCat(at, ".scales")));
+  if (proto.has_scale_bounds()) {
+    MG_ASSIGN_OR_RETURN(space.scale_bounds, ParseBounds(proto.scale_bounds(), absl::StrCat(at, ".scale_bounds")));
+  }
+  MG_ASSIGN_OR_RETURN(space.ends, ParseWord(proto.ends(), kEnds, Space::Ends::kFirst, absl::StrCat(at, ".ends")));
+  if (proto.has_max_hops() && proto.max_hops() < 1) {
+    return Bad(absl::StrCat(at, ".max_hops"), absl::StrCat(proto.max_hops(), " is below 1"));
+  }
+  space.max_hops = proto.max_hops();
+  return space;
+}
+
+v1::DataFlowSpace ToProto(const DataFlowSpace& space) {
+  v1::DataFlowSpace proto;
+  for (const std::string& source : space.sources) proto.add_sources(source);
+  proto.set_encoding(kEncodings[static_cast<int>(space.encoding)]);
+  proto.set_repeats(space.repeats);
+  proto.set_scales(kScales[static_cast<int>(space.scales)]);
+  *proto.mutable_scale_bounds() = ToProto(space.scale_bounds);
+  proto.set_ends(kEnds[static_cast<int>(space.ends)]);
+  if (space.max_hops > 0) proto.set_max_hops(space.max_hops);
+  return proto;
+}
+
+absl::Status ParseSpaces(const v1::SearchSpace& proto, const std::string& at, ParameterSpace* parameter,
+                         std::optional<DataFlowSpace>* data_flow) {
+  if (!proto.has_parameter() && !proto.has_data_flow()) {
+    return Bad(absl::StrCat(at, "space"), absl::StrCat("missing; give ", at, "space.parameter or ", at, "space.data_flow"));
+  }
+  if (proto.has_parameter()) {
+    MG_ASSIGN_OR_RETURN(*parameter, ParseSpace(proto.parameter(), absl::StrCat(at, "space.parameter")));
+    if (!parameter->used()) {
+      return Bad(absl::StrCat(at, "space.parameter.method"), "missing; name a merge method, or several in `methods`");
+    }
+  }
+  if (proto.has_data_flow()) {
+    MG_ASSIGN_OR_RETURN(*data_flow, ParseDataFlow(proto.data_flow(), absl::StrCat(at, "space.data_flow")));
+  }
+  return absl::OkStatus();
+}
+
+v1::SearchSpace ToProto(const ParameterSpace& parameter, const std::optional<DataFlowSpace>& data_flow) {
+  v1::SearchSpace proto;
+  if (parameter.used()) {
+    v1::ParameterSpace* space = proto.mutable_parameter();
+    space->set_method(parameter.method);
+    for (const std::string& method : parameter.methods) space->add_methods(method);
+    space->set_start(parameter.start);
+    space->set_base(parameter.base);
+    for (const std::string& source : parameter.sources) space->add_sources(source);
+    *space->mutable_granularity() = ToProto(parameter.granularity);
+    for (const auto& [name, bounds] : parameter.bounds) (*space->mutable_bounds())[name] = ToProto(bounds);
+    for (const auto& [name, value] : parameter.fixed) (*space->mutable_fixed())[name] = value;
+  }
+  if (data_flow) *proto.mutable_data_flow() = ToProto(*data_flow);
+  return proto;
+}
+
+absl::StatusOr<Budget> ParseBudget(const v1::Budget& proto, const std::string& at) {
+  // 0 in the struct means "no bound"; a written 0 is a mistake.
+  const auto zero = [&](bool has, int64_t value, const char* name) {
+    return has && value == 0 ? Bad(absl::StrCat(at, "budget.", name), "0 is no budget; leave it out or give at least 1")
+                             : absl::OkStatus();
+  };
+  MG_RETURN_IF_ERROR(zero(proto.has_candidates(), proto.candidates(), "candidates"));
+  MG_RETURN_IF_ERROR(zero(proto.has_generations(), proto.generations(), "generations"));
+  MG_RETURN_IF_ERROR(zero(proto.has_samples(), proto.samples(), "samples"));
+  Budget budget{proto.candidates(), proto.generations(), proto.samples()};
+  if (proto.has_wall_time()) budget.wall_time = FromProto(proto.wall_time());
+  if (proto.has_target()) budget.target = proto.target();
+  return budget;
+}
+
+v1::Budget ToProto(const Budget& budget) {
+  v1::Budget proto;
+  if (budget.candidates > 0) proto.set_candidates(budget.candidates);
+  if (budget.generations > 0) proto.set_generations(budget.generations);
+  if (budget.samples > 0) proto.set_samples(budget.samples);
+  if (budget.wall_time != absl::InfiniteDuration()) *proto.mutable_wall_time() = merganser::ToProto(budget.wall_time);
+  if (budget.target) proto.set_target(*budget.target);
+  return proto;
 }
 
 OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
@@ -190,32 +310,40 @@ v1::JobSpec ToProto(const JobSpec& spec) {
     m.set_lora(model.lora);
     for (const auto& [from, to] : model.rename) (*m.mutable_rename())[from] = to;
   }
-  v1::ParameterSpace* space = proto.mutable_space()->mutable_parameter();
-  space->set_method(spec.parameter.method);
-  space->set_base(spec.parameter.base);
-  for (const std::string& source : spec.parameter.sources) space->add_sources(source);
-  *space->mutable_granularity() = ToProto(spec.parameter.granularity);
-  for (const auto& [name, bounds] : spec.parameter.bounds) {
-    ListValue& list = (*space->mutable_bounds())[name];
-    list.add_values()->set_number_value(bounds.low);
-    list.add_values()->set_number_value(bounds.high);
-  }
-  for (const auto& [name, value] : spec.parameter.fixed) (*space->mutable_fixed())[name] = value;
+  *proto.mutable_space() = ToProto(spec.parameter, spec.data_flow);
   *proto.mutable_optimizer() = ToProto(spec.optimizer);
   for (const Objective& objective : spec.objectives) {
     v1::Objective* o = proto.add_objectives();
     o->set_benchmark(objective.benchmark);
     o->set_metric(objective.metric);
+    if (objective.weight != 1) o->set_weight(objective.weight);
   }
   for (const BenchmarkSpec& b : spec.benchmarks) (*proto.mutable_benchmarks())[b.name] = ToProto(b);
   for (const BenchmarkSpec& b : spec.held_out) (*proto.mutable_held_out())[b.name] = ToProto(b);
-  v1::Budget* budget = proto.mutable_budget();
-  if (spec.budget.candidates > 0) budget->set_candidates(spec.budget.candidates);
-  if (spec.budget.generations > 0) budget->set_generations(spec.budget.generations);
-  if (spec.budget.wall_time != absl::InfiniteDuration()) *budget->mutable_wall_time() = ToProto(spec.budget.wall_time);
-  if (spec.budget.target) budget->set_target(*spec.budget.target);
+  *proto.mutable_budget() = ToProto(spec.budget);
   proto.set_dtype(spec.dtype);
   proto.set_max_attempts(spec.max_attempts);
+  for (const SearchStage& stage : spec.then) {
+    v1::SearchStage* p = proto.add_then();
+    *p->mutable_space() = ToProto(stage.parameter, stage.data_flow);
+    *p->mutable_optimizer() = ToProto(stage.optimizer);
+    *p->mutable_budget() = ToProto(stage.budget);
+  }
+  proto.set_mode(kModes[static_cast<int>(spec.mode)]);
+  if (spec.samples != SamplePolicy{}) proto.mutable_samples()->set_per_generation(spec.samples.per_generation);
+  for (const Constraint& constraint : spec.constraints) {
+    v1::Constraint* c = proto.add_constraints();
+    c->set_benchmark(constraint.benchmark);
+    c->set_metric(constraint.metric);
+    if (constraint.at_least) c->set_at_least(*constraint.at_least);
+    if (constraint.at_most) c->set_at_most(*constraint.at_most);
+    c->set_at_least_model(constraint.at_least_model);
+  }
+  if (spec.finalists != Finalists{}) {
+    proto.mutable_finalists()->set_count(spec.finalists.count);
+    proto.mutable_finalists()->set_benchmark(spec.finalists.benchmark);
+    proto.mutable_finalists()->set_metric(spec.finalists.metric);
+  }
   return proto;
 }
 
@@ -225,22 +353,34 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   spec.seed = proto.seed();
   for (const auto& [name, model] : proto.models()) spec.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
   SortByName(spec.models);
-  if (!proto.space().has_parameter()) return Bad("space", "missing; give space.parameter");
-  MG_ASSIGN_OR_RETURN(spec.parameter, ParseSpace(proto.space().parameter()));
+  MG_RETURN_IF_ERROR(ParseSpaces(proto.space(), "", &spec.parameter, &spec.data_flow));
   spec.optimizer = ParseOptimizer(proto.optimizer());
-  for (const v1::Objective& o : proto.objectives()) spec.objectives.push_back({o.benchmark(), o.metric()});
+  for (const v1::Objective& o : proto.objectives()) {
+    spec.objectives.push_back({o.benchmark(), o.metric(), o.has_weight() ? o.weight() : 1});
+  }
   for (const auto& [name, b] : proto.benchmarks()) spec.benchmarks.push_back(FromProto(b, name));
   SortByName(spec.benchmarks);
   for (const auto& [name, b] : proto.held_out()) spec.held_out.push_back(FromProto(b, name));
   SortByName(spec.held_out);
-  const v1::Budget& budget = proto.budget();
-  // 0 in the struct means "no bound"; a written 0 is a mistake.
-  if (budget.has_candidates() && budget.candidates() == 0) return Bad("budget.candidates", "0 is no budget; leave it out or give at least 1");
-  if (budget.has_generations() && budget.generations() == 0) return Bad("budget.generations", "0 is no budget; leave it out or give at least 1");
-  spec.budget.candidates = budget.candidates();
-  spec.budget.generations = budget.generations();
-  if (budget.has_wall_time()) spec.budget.wall_time = FromProto(budget.wall_time());
-  if (budget.has_target()) spec.budget.target = budget.target();
+  MG_ASSIGN_OR_RETURN(spec.budget, ParseBudget(proto.budget(), ""));
+  for (int i = 0; i < proto.then_size(); ++i) {
+    const std::string at = absl::StrCat("then[", i, "].");
+    SearchStage& stage = spec.then.emplace_back();
+    MG_RETURN_IF_ERROR(ParseSpaces(proto.then(i).space(), at, &stage.parameter, &stage.data_flow));
+    stage.optimizer = ParseOptimizer(proto.then(i).optimizer());
+    MG_ASSIGN_OR_RETURN(stage.budget, ParseBudget(proto.then(i).budget(), at));
+  }
+  MG_ASSIGN_OR_RETURN(spec.mode, ParseWord(proto.mode(), kModes, SearchMode::kSynchronous, "mode"));
+  spec.samples.per_generation = proto.samples().per_generation();
+  for (const v1::Constraint& c : proto.constraints()) {
+    Constraint& constraint = spec.constraints.emplace_back();
+    constraint.benchmark = c.benchmark();
+    constraint.metric = c.metric();
+    if (c.has_at_least()) constraint.at_least = c.at_least();
+    if (c.has_at_most()) constraint.at_most = c.at_most();
+    constraint.at_least_model = c.at_least_model();
+  }
+  spec.finalists = {proto.finalists().count(), proto.finalists().benchmark(), proto.finalists().metric()};
   if (!proto.dtype().empty()) spec.dtype = proto.dtype();
   if (proto.has_max_attempts()) spec.max_attempts = proto.max_attempts();
   return spec;

@@ -8,6 +8,7 @@ absl::string_view ToString(CandidateKind kind) {
     case CandidateKind::kSource: return "source";
     case CandidateKind::kAverage: return "average";
     case CandidateKind::kSearch: return "search";
+    case CandidateKind::kFinalist: return "finalist";
     case CandidateKind::kHeldOut: return "held_out";
   }
   return "unknown";
@@ -39,6 +40,7 @@ absl::string_view ToString(JobPhase phase) {
     case JobPhase::kPreparing: return "preparing";
     case JobPhase::kBaselines: return "baselines";
     case JobPhase::kSearch: return "search";
+    case JobPhase::kFinalists: return "finalists";
     case JobPhase::kHeldOut: return "held_out";
     case JobPhase::kSucceeded: return "succeeded";
     case JobPhase::kFailed: return "failed";

@@ -23,6 +23,7 @@ enum class CandidateKind {
   kSource,    // one source as it is: a baseline
   kAverage,   // the plain average of the sources: a baseline
   kSearch,    // proposed by the optimizer
+  kFinalist,  // one of the best, scored again on the finalists' benchmark, which gives its one fitness number
   kHeldOut,   // a source, the average or the winner on the held-out benchmarks
 };
 
@@ -54,12 +55,13 @@ struct Attempt {
 struct Candidate {
   int64_t number = 0;  // 0, 1, 2, ... within the job
   CandidateKind kind = CandidateKind::kSearch;
-  std::string label;               // "base", "average", "winner"; "" for kSearch
+  std::string label;               // "base", "average", "winner"; kFinalist: "candidate 12", "mean"; "" for kSearch
+  int stage = 0;                   // kSearch: of the job's searches
   int64_t generation = -1;         // kSearch: 0, 1, ...
   int64_t proposal = -1;           // kSearch: the optimizer's proposal id
   std::vector<double> genome;      // kSearch: in [0,1]^n
   Recipe recipe;                   // empty for kPrepare
-  std::vector<std::string> benchmarks;  // names of the benchmarks to run
+  std::vector<std::string> benchmarks;  // names of the benchmarks to run, "name@7" for draw 7 of its samples
   CandidateState state = CandidateState::kQueued;
   std::vector<Attempt> attempts;
   std::vector<double> fitness;     // one number per objective, larger is better; kSucceeded and not kHeldOut or kPrepare
@@ -73,7 +75,7 @@ struct Candidate {
   bool operator==(const Candidate&) const = default;
 };
 
-enum class JobPhase { kPreparing, kBaselines, kSearch, kHeldOut, kSucceeded, kFailed, kCancelled };
+enum class JobPhase { kPreparing, kBaselines, kSearch, kFinalists, kHeldOut, kSucceeded, kFailed, kCancelled };
 inline bool IsTerminal(JobPhase p) { return p >= JobPhase::kSucceeded; }
 
 // A job at a glance.

@@ -16,8 +16,8 @@
 
 namespace merganser {
 
-// New candidates, logged before any of them is dispatched. Only number, kind, label, generation, proposal, genome, recipe
-// and benchmarks are stored; they start queued.
+// New candidates, logged before any of them is dispatched. Only number, kind, label, stage, generation, proposal, genome,
+// recipe and benchmarks are stored; they start queued.
 struct CandidatesProposed {
   std::vector<Candidate> candidates;
   bool operator==(const CandidatesProposed&) const = default;
@@ -79,6 +79,7 @@ struct RecordSummary {
   MetricTable metrics;
   PhaseTimings timings;
   std::optional<JobFacts> facts;
+  int64_t generated_tokens = 0;
 };
 
 // Bytes of the store <-> values. Implemented over protobuf in common/codec; the job loop knows only this.

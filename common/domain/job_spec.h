@@ -40,7 +40,37 @@ struct ParameterSpace {
   Granularity granularity;
   std::map<std::string, Bounds> bounds;       // searched, per source: "weight", "density"
   std::map<std::string, double> fixed;        // not searched: "lambda", "normalize", "density", ...
+  // Instead of `method`: the method is a gene of its own. A bounded or fixed parameter that a method does not take is left out
+  // of its recipes.
+  std::vector<std::string> methods;
+  // "" or "winner": where the search starts, the middle of the bounds or the coefficients of the stage before, which may be of
+  // a coarser granularity (a ladder from the whole model to its layers).
+  std::string start;
+  // Whether the stage searches here at all.
+  bool used() const { return !method.empty() || !methods.empty(); }
   bool operator==(const ParameterSpace&) const = default;
+};
+
+// Search in data-flow space: a path of untouched layers through a pool of models. coordinator/search_space/data_flow_space.h
+// says what the genes of each encoding mean.
+struct DataFlowSpace {
+  // kPublished, kBits: every layer of every source in order, `repeats` times; a gene per slot decides whether it is kept.
+  // kPath: `repeats` slots per depth; a gene per slot says which source's layer of that depth it is, or none.
+  enum class Encoding { kPublished, kBits, kPath };
+  // kSlot: a gene per slot scales what enters it. kMatrix: a gene per pair of layers (from, to) of the pool.
+  enum class Scales { kNone, kSlot, kMatrix };
+  // Whose embedding, and whose final norm and head: the first source's, or a gene each.
+  enum class Ends { kFirst, kSearch };
+  // Names of models; "winner": the best recipe of the stages before (its first stack); "merged": what the stage's parameter
+  // space makes (a joint search). The first gives the embedding, the final norm and the head.
+  std::vector<std::string> sources;
+  Encoding encoding = Encoding::kPath;
+  int repeats = 1;
+  Scales scales = Scales::kNone;
+  Bounds scale_bounds{0, 2};
+  Ends ends = Ends::kFirst;
+  int max_hops = 0;  // longer paths lose their weakest slots; 0: no bound
+  bool operator==(const DataFlowSpace&) const = default;
 };
 
 struct OptimizerSpec {
@@ -50,26 +80,79 @@ struct OptimizerSpec {
   bool operator==(const OptimizerSpec&) const = default;
 };
 
+// What a recipe costs, as if it were a benchmark: objectives and constraints may name its metrics. An objective of it is the
+// cost with a minus sign.
+//   hops    layers that a token passes
+//   tokens  generated per evaluation of the search's benchmarks
+inline constexpr char kCostBenchmark[] = "cost";
+inline constexpr char kHopsMetric[] = "hops";
+inline constexpr char kTokensMetric[] = "tokens";
+
 struct Objective {
-  std::string benchmark;
+  std::string benchmark;  // of the job, or kCostBenchmark
   std::string metric;
+  double weight = 1;  // in the sum by which a search of one objective ranks, and which names the winner; >= 0
   bool operator==(const Objective&) const = default;
 };
+
+// What a candidate must hold; one that does not ranks behind all that do, by how much it misses. Exactly one bound is set.
+struct Constraint {
+  std::string benchmark;  // of the job, or kCostBenchmark
+  std::string metric;
+  std::optional<double> at_least;
+  std::optional<double> at_most;
+  std::string at_least_model;  // at least what this model has as it is (a baseline)
+  bool operator==(const Constraint&) const = default;
+};
+
+// Which samples a candidate of the search is scored on.
+struct SamplePolicy {
+  // Samples of each benchmark, drawn anew for each generation and common to its candidates; 0: all of them, always. The best
+  // candidate of another generation had other samples, so the winner is named by finalists.
+  int64_t per_generation = 0;
+  bool operator==(const SamplePolicy&) const = default;
+};
+
+// The best candidates (and the optimizer's mean) are scored again on samples that the search has not used, and the best of
+// them there wins.
+struct Finalists {
+  int count = 0;          // 0: no such round
+  std::string benchmark;  // of the job's benchmarks; no candidate of the search sees it
+  std::string metric;     // "": that of the first objective
+  bool operator==(const Finalists&) const = default;
+};
+
+// When the optimizer learns. kSynchronous: when a whole generation is finished, so that a search can be repeated exactly.
+// kRolling: one generation's worth of candidates is always in flight, and each is told as it comes in.
+enum class SearchMode { kSynchronous, kRolling };
 
 // The search ends at the first bound that is reached.
 struct Budget {
   int64_t candidates = 0;   // proposals of the optimizer; sources and the average come on top. 0: no bound
   int64_t generations = 0;  // 0: no bound
+  int64_t samples = 0;      // sample evaluations; 0: no bound
   absl::Duration wall_time = absl::InfiniteDuration();
   std::optional<double> target;  // stop once the first objective reaches it
   bool operator==(const Budget&) const = default;
+};
+
+// One search. A job with several runs them one after the other; the best recipe so far is the next one's `winner`.
+struct SearchStage {
+  ParameterSpace parameter;
+  std::optional<DataFlowSpace> data_flow;
+  OptimizerSpec optimizer;
+  Budget budget;
+  bool operator==(const SearchStage&) const = default;
 };
 
 struct JobSpec {
   std::string name;  // [a-z0-9][a-z0-9-]{0,62}
   uint64_t seed = 0;
   std::vector<ModelRef> models;
+  // The first stage's (of most jobs the only one): its space, and below its optimizer and budget. With both spaces, the path
+  // runs through what the parameter space merges.
   ParameterSpace parameter;
+  std::optional<DataFlowSpace> data_flow;
   std::string dtype = "bfloat16";  // of the merged weights
   OptimizerSpec optimizer;
   std::vector<Objective> objectives;
@@ -77,8 +160,26 @@ struct JobSpec {
   std::vector<BenchmarkSpec> held_out;
   Budget budget;
   int max_attempts = 3;  // counted attempts per candidate, >= 1
+  std::vector<SearchStage> then;  // the stages after the first
+  SearchMode mode = SearchMode::kSynchronous;
+  SamplePolicy samples;
+  std::vector<Constraint> constraints;
+  Finalists finalists;
   bool operator==(const JobSpec&) const = default;
 };
+
+// Stages are 0, 1, ... NumStages - 1.
+inline int NumStages(const JobSpec& spec) { return 1 + static_cast<int>(spec.then.size()); }
+SearchStage StageOf(const JobSpec& spec, int stage);
+// Where a stage stands in the job: "" for the first, else "then[0].", for messages.
+std::string StageField(int stage);
+
+// Models that spaces name as sources, in the order of first mention, without "winner" and "merged"; bases are not among them.
+std::vector<std::string> SourceNames(const JobSpec& spec);
+// The model whose tokenizer and config the job's recipes take: the first parameter space's base, else the first source.
+std::string TokenizerModel(const JobSpec& spec);
+// Names of the benchmarks that candidates of the search run: all but the finalists'.
+std::vector<std::string> SearchBenchmarks(const JobSpec& spec);
 
 // OK, or InvalidArgument that starts with the field's path: "space.parameter.bounds.weight: low 2 is above high 0".
 // Checks everything that can be told without a file: names, references between parts, bounds, limits (limits.h).

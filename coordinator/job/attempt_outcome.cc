@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/search_space/search_space.h"
 
 namespace merganser {
 
@@ -12,7 +13,8 @@ absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>&
                                                    const MetricTable& metrics) {
   std::vector<double> fitness;
   for (size_t i = 0; i < objectives.size(); ++i) {
-    const auto& [benchmark, metric] = objectives[i];
+    const std::string& benchmark = objectives[i].benchmark;
+    const std::string& metric = objectives[i].metric;
     const auto table = metrics.find(benchmark);
     const bool known = table != metrics.end() && table->second.count(metric) != 0;
     if (!known) {
@@ -29,14 +31,24 @@ absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>&
       return absl::InvalidArgumentError(
           absl::StrCat("objectives[", i, "]: ", benchmark, ".", metric, " is ", value));
     }
-    fitness.push_back(value);
+    fitness.push_back(benchmark == kCostBenchmark ? -value : value);
   }
   return fitness;
 }
 
-CandidateFinished FinishFromRecord(const JobSpec& spec, const Candidate& candidate, int attempt,
+void AddCosts(const JobSpec& spec, const Recipe& recipe, int num_layers, int64_t tokens, MetricTable* metrics) {
+  const auto add = [&](const std::string& benchmark, const std::string& metric) {
+    if (benchmark != kCostBenchmark) return;
+    (*metrics)[benchmark][metric] = metric == kHopsMetric ? static_cast<double>(HopCount(recipe, num_layers)) : static_cast<double>(tokens);
+  };
+  for (const Objective& objective : spec.objectives) add(objective.benchmark, objective.metric);
+  for (const Constraint& constraint : spec.constraints) add(constraint.benchmark, constraint.metric);
+}
+
+CandidateFinished FinishFromRecord(const JobState& state, const Candidate& candidate, int attempt,
                                    const RecordSummary& record, const std::string& record_key,
                                    const std::string& record_sha256) {
+  const JobSpec& spec = state.spec();
   CandidateFinished finished;
   finished.candidate = candidate.number;
   finished.attempt = attempt;
@@ -60,12 +72,22 @@ CandidateFinished FinishFromRecord(const JobSpec& spec, const Candidate& candida
     case CandidateKind::kSource:
     case CandidateKind::kAverage:
     case CandidateKind::kSearch:
+    case CandidateKind::kFinalist:
       break;
   }
-  absl::StatusOr<std::vector<double>> fitness = ComputeFitness(spec.objectives, record.metrics);
+  MetricTable metrics = record.metrics;
+  std::vector<Objective> objectives = spec.objectives;
+  if (candidate.kind == CandidateKind::kFinalist) {
+    const Finalists& finalists = spec.finalists;
+    objectives = {{finalists.benchmark, finalists.metric.empty() ? spec.objectives[0].metric : finalists.metric}};
+  } else {
+    const int num_layers = state.facts().has_value() ? state.facts()->num_layers : 0;
+    AddCosts(spec, candidate.recipe, num_layers, record.generated_tokens, &metrics);
+  }
+  absl::StatusOr<std::vector<double>> fitness = ComputeFitness(objectives, metrics);
   if (!fitness.ok()) return fail(fitness.status().message());
   finished.fitness = *std::move(fitness);
-  finished.metrics = record.metrics;
+  finished.metrics = std::move(metrics);
   return finished;
 }
 

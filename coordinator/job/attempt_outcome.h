@@ -11,13 +11,16 @@
 
 namespace merganser {
 
-// The objectives' values. InvalidArgument naming "benchmark.metric" (and the known ones) if one is missing or not finite.
+// The objectives' values; those of the cost with a minus sign, so that larger is better. InvalidArgument naming "benchmark.metric" (and the known ones) if one is missing or not finite.
 absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>& objectives,
                                                    const MetricTable& metrics);
 
+// Adds the metrics of kCostBenchmark that the spec's objectives and constraints name. `num_layers`: of the job's models.
+void AddCosts(const JobSpec& spec, const Recipe& recipe, int num_layers, int64_t tokens, MetricTable* metrics);
+
 // The candidate's end by the record of attempt `attempt`: succeeded, or failed with the reason where the record lacks what
 // the candidate's kind needs (an objective's metric, the facts of a prepare candidate).
-CandidateFinished FinishFromRecord(const JobSpec& spec, const Candidate& candidate, int attempt,
+CandidateFinished FinishFromRecord(const JobState& state, const Candidate& candidate, int attempt,
                                    const RecordSummary& record, const std::string& record_key,
                                    const std::string& record_sha256);
 

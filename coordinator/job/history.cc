@@ -69,7 +69,8 @@ class Checker {
     bool search = false;
     for (const Candidate& candidate : proposed.candidates)
       search |= candidate.kind == CandidateKind::kSearch;
-    if (!search || state_.generations().empty()) return;
+    // A rolling search has no barrier between generations.
+    if (!search || state_.generations().empty() || state_.spec().mode == SearchMode::kRolling) return;
     for (const int64_t number : state_.generations().back()) {
       if (!IsTerminal(state_.Find(number)->state)) {
         Find("I3", seq,
@@ -125,11 +126,14 @@ class Checker {
 
   void End() {
     report_.over = state_.over();
-    const Budget& budget = state_.spec().budget;
-    if (budget.candidates > 0 && state_.search_proposed() > budget.candidates) {
-      Find("I4", 0,
-           absl::StrCat(state_.search_proposed(), " candidates are proposed, the budget allows ",
-                        budget.candidates));
+    for (size_t i = 0; i < state_.stages().size(); ++i) {
+      const int64_t proposed = state_.stages()[i].proposed;
+      const int64_t allowed = StageOf(state_.spec(), static_cast<int>(i)).budget.candidates;
+      if (allowed > 0 && proposed > allowed) {
+        Find("I4", 0,
+             absl::StrCat(proposed, " candidates are proposed", i == 0 ? "" : absl::StrCat(" in stage ", i + 1),
+                          ", the budget allows ", allowed));
+      }
     }
     if (state_.over() && state_.phase() == JobPhase::kSucceeded &&
         state_.search_finished() != state_.search_proposed()) {

@@ -4,7 +4,7 @@
 //   I1   a candidate has at most one terminal event
 //   I2   every acked result is in the log, and its record in the store
 //   I3   every generation is told complete and in order: the next one is logged only when all
-//   before it are finished I4   the optimizer's proposals never exceed the budget, and meet it
+//   before it are finished (not of a rolling search, which has no such barrier) I4   the optimizer's proposals never exceed the budget, and meet it
 //   where a job succeeds by it I6   no candidate has more counted attempts than the job allows I8
 //   the log replays: no gap, no event that does not fit I10  (where the caller says that nothing is
 //   left to do) the job is over I12  every committed result has its record: that of the logged

@@ -6,8 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
+#include "common/domain/limits.h"
 #include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/ranking.h"
 #include "coordinator/optimizer/factory.h"
 
 namespace merganser {
@@ -33,7 +36,7 @@ CandidatesProposed SourcesAndAverage(const JobState& state, bool held_out) {
     candidate.kind = held_out ? CandidateKind::kHeldOut : kind;
     candidate.label = label;
     candidate.recipe = std::move(recipe);
-    candidate.benchmarks = Names(held_out ? spec.held_out : spec.benchmarks);
+    candidate.benchmarks = held_out ? Names(spec.held_out) : SearchBenchmarks(spec);
     proposed.candidates.push_back(std::move(candidate));
   };
   for (const ModelRef& model : spec.models) {
@@ -49,7 +52,7 @@ std::vector<EventBody> JobDriver::Next(absl::Time now) {
   if (state_.seq() == 0) return Prepare();
   if (state_.over()) {
     optimizer_.reset();  // a large covariance matrix
-    decoder_.reset();
+    space_.reset();
     return {};
   }
   if (state_.phase() == JobPhase::kSearch) return Search(now);
@@ -63,6 +66,9 @@ std::vector<EventBody> JobDriver::Next(absl::Time now) {
       events.emplace_back(PhaseStarted{JobPhase::kSearch, ""});
       return events;
     }
+    case JobPhase::kFinalists:
+      if (!Proposed(CandidateKind::kFinalist)) return Finalists();
+      return AfterFinalists();
     case JobPhase::kHeldOut:
       if (!Proposed(CandidateKind::kHeldOut)) return HeldOut();
       return EndJob(state_, JobPhase::kSucceeded, "");
@@ -97,7 +103,7 @@ std::vector<EventBody> JobDriver::AfterPrepare() {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the job cannot be loaded: ", prepare.message));
   }
   // Looked at now, so that a wrong space does not cost the baselines first.
-  if (absl::Status made = MakeSearch(); !made.ok()) {
+  if (absl::Status made = BeginStage(0, std::nullopt); !made.ok()) {
     return EndJob(state_, JobPhase::kFailed, std::string(made.message()));
   }
   return Baselines();
@@ -107,55 +113,97 @@ std::vector<EventBody> JobDriver::Baselines() const {
   return Enter(JobPhase::kBaselines, SourcesAndAverage(state_, /*held_out=*/false));
 }
 
-absl::Status JobDriver::MakeSearch() {
-  if (optimizer_ != nullptr) return absl::OkStatus();
-  const JobSpec& spec = state_.spec();
-  if (!state_.facts().has_value()) return absl::InternalError("the job was not prepared");
-  MG_ASSIGN_OR_RETURN(ParameterSpaceDecoder decoder,
-                      ParameterSpaceDecoder::Create(spec, state_.facts()->num_layers));
-  MG_ASSIGN_OR_RETURN(optimizer_, CreateOptimizer(spec.optimizer, decoder.dimension(), spec.seed));
-  decoder_ = std::move(decoder);
-  dimension_ = decoder_->dimension();
-  population_ = optimizer_->batch_size();
+absl::Status JobDriver::Check(const JobSpec& spec) {
+  for (int i = 0; i < NumStages(spec); ++i) {
+    const SearchStage stage = StageOf(spec, i);
+    // The genome's size is known only when a worker has loaded the models; the options can be wrong before that.
+    const auto genes = static_cast<int>(stage.parameter.sources.size() * stage.parameter.bounds.size());
+    const auto optimizer = CreateOptimizer(stage.optimizer, GenomeSpec::Continuous(std::max(2, genes)),
+                                           ToldNumbers(spec, stage.optimizer), spec.seed);
+    if (!optimizer.ok()) {
+      return absl::Status(optimizer.status().code(), absl::StrCat(StageField(i), optimizer.status().message()));
+    }
+  }
   return absl::OkStatus();
 }
 
-absl::Status JobDriver::Reask(const std::vector<int64_t>& generation) {
-  MG_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
-                      optimizer_->Ask(static_cast<int>(generation.size())));
+absl::Status JobDriver::BeginStage(int stage, std::optional<int64_t> winner) {
+  if (stage_ == stage) return absl::OkStatus();
+  const JobSpec& spec = state_.spec();
+  if (!state_.facts().has_value()) return absl::InternalError("the job was not prepared");
+  in_ = StageOf(spec, stage);
+  const Recipe* recipe = winner.has_value() ? &state_.Find(*winner)->recipe : nullptr;
+  MG_ASSIGN_OR_RETURN(space_, SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe));
+  // Stages of equal spaces and optimizers must not draw the same numbers.
+  const uint64_t seed = spec.seed + static_cast<uint64_t>(stage);
+  auto optimizer = CreateOptimizer(in_.optimizer, space_->genome(), ToldNumbers(spec, in_.optimizer), seed);
+  if (!optimizer.ok()) {
+    return absl::Status(optimizer.status().code(), absl::StrCat(StageField(stage), optimizer.status().message()));
+  }
+  optimizer_ = *std::move(optimizer);
+  several_ = ToldNumbers(spec, in_.optimizer) > 1;
+  stage_ = stage;
+  asked_ = 0;
+  finished_.clear();
+  dimension_ = space_->dimension();
+  population_ = optimizer_->batch_size();
+  collapse_logged_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status JobDriver::Reask(const std::vector<int64_t>& proposed) {
+  MG_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals, optimizer_->Ask(static_cast<int>(proposed.size())));
+  asked_ += static_cast<int64_t>(proposed.size());
   std::vector<Proposal> logged;
-  for (int64_t number : generation) {
+  for (int64_t number : proposed) {
     const Candidate& candidate = *state_.Find(number);
     logged.push_back({candidate.proposal, candidate.genome});
   }
   if (logged == proposals) return absl::OkStatus();
   MG_LOG(WARNING) << "replayed optimizer proposes other genomes, the log's are used job=" << state_.id()
-                  << " generation=" << asked_;
+                  << " candidate=" << proposed.front();
   return optimizer_->Adopt(logged);
 }
 
+absl::Status JobDriver::TellFinished() {
+  if (finished_.empty()) return absl::OkStatus();
+  std::vector<Outcome> outcomes;
+  for (int64_t number : finished_) {
+    const Candidate& candidate = *state_.Find(number);
+    Outcome outcome{.id = candidate.proposal, .failed = candidate.state != CandidateState::kSucceeded};
+    if (!outcome.failed) outcome.fitness = ToldFitness(state_.spec(), state_.candidates(), candidate, several_);
+    outcomes.push_back(std::move(outcome));
+  }
+  // In order of proposal, whatever the order in which workers were done.
+  std::sort(outcomes.begin(), outcomes.end(), [](const Outcome& a, const Outcome& b) { return a.id < b.id; });
+  finished_.clear();
+  return optimizer_->Tell(outcomes);
+}
+
 absl::Status JobDriver::CatchUp() {
-  for (; told_ < state_.generations().size(); ++told_) {
-    const std::vector<int64_t>& generation = state_.generations()[told_];
-    if (told_ == asked_) {
-      MG_RETURN_IF_ERROR(Reask(generation));
-      ++asked_;
+  const std::vector<SearchStep>& steps = state_.search_steps();
+  for (; seen_ < steps.size(); ++seen_) {
+    const SearchStep& step = steps[seen_];
+    if (step.proposed.empty()) {
+      finished_.push_back(step.finished);
+      continue;
     }
-    std::vector<Outcome> outcomes;
-    for (int64_t number : generation) {
-      const Candidate& candidate = *state_.Find(number);
-      if (!IsTerminal(candidate.state)) return absl::OkStatus();
-      const bool failed = candidate.state != CandidateState::kSucceeded;
-      outcomes.push_back({candidate.proposal, candidate.fitness, failed});
-    }
-    MG_RETURN_IF_ERROR(optimizer_->Tell(outcomes));
+    const Candidate& first = *state_.Find(step.proposed.front());
+    if (first.stage != stage_) MG_RETURN_IF_ERROR(BeginStage(first.stage, state_.stages()[first.stage].winner));
+    if (first.proposal < asked_) continue;  // this driver's own
+    MG_RETURN_IF_ERROR(TellFinished());
+    MG_RETURN_IF_ERROR(Reask(step.proposed));
   }
   return absl::OkStatus();
 }
 
+const StageState* JobDriver::CurrentStage() const {
+  return stage_ >= 0 && stage_ < static_cast<int>(state_.stages().size()) ? &state_.stages()[stage_] : nullptr;
+}
+
 std::vector<EventBody> JobDriver::Search(absl::Time now) {
-  absl::Status status = MakeSearch();
-  if (status.ok()) status = CatchUp();
+  absl::Status status = CatchUp();
+  if (status.ok() && stage_ < 0) status = BeginStage(0, std::nullopt);
   if (!status.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", status.message()));
   }
@@ -165,24 +213,54 @@ std::vector<EventBody> JobDriver::Search(absl::Time now) {
                   absl::StrCat(state_.search_failed(), " of the first ", state_.search_finished(),
                                " candidates failed; most often: ", MostFrequentFailure()));
   }
-  if (!state_.idle()) return {};
-  if (BudgetReached(now)) return AfterSearch();
+  const bool rolling = state_.spec().mode == SearchMode::kRolling;
+  if (!rolling && !state_.idle()) return {};
+  const auto in_flight = static_cast<int64_t>(state_.queued().size() + state_.running().size());
+  if (BudgetReached(now)) {
+    if (in_flight > 0) return {};
+    if (stage_ + 1 == NumStages(state_.spec()) || !state_.best().has_value()) return AfterSearch();
+    if (absl::Status begun = BeginStage(stage_ + 1, state_.best()); !begun.ok()) {
+      return EndJob(state_, JobPhase::kFailed, std::string(begun.message()));
+    }
+    return Search(now);
+  }
+  const int64_t count = std::min(Left(), optimizer_->batch_size() - (rolling ? in_flight : 0));
+  if (count <= 0) return {};
+  if (absl::Status told = TellFinished(); !told.ok()) {
+    return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", told.message()));
+  }
   if (const std::string reason = optimizer_->StopReason(); !reason.empty() && !collapse_logged_) {
     collapse_logged_ = true;  // the budget is a promise, so the search goes on
     MG_LOG(WARNING) << "the search has converged, more candidates may bring little job=" << state_.id()
                     << " reason=\"" << reason << "\"";
   }
-  return Propose();
+  return Propose(count);
 }
 
-std::vector<EventBody> JobDriver::Propose() {
-  int64_t count = optimizer_->batch_size();
-  const int64_t budget = state_.spec().budget.candidates;
-  if (budget > 0) count = std::min(count, budget - state_.search_proposed());
+int64_t JobDriver::Left() const {
+  const StageState* stage = CurrentStage();
+  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
+  int64_t left = limits::kCandidatesMax;
+  if (in_.budget.candidates > 0) left = std::min(left, in_.budget.candidates - proposed);
+  // A generation of a rolling search is as many candidates as one of a synchronous search.
+  if (in_.budget.generations > 0 && state_.spec().mode == SearchMode::kRolling) {
+    left = std::min(left, in_.budget.generations * population_ - proposed);
+  }
+  return left;
+}
+
+std::vector<EventBody> JobDriver::Propose(int64_t count) {
+  const JobSpec& spec = state_.spec();
   absl::StatusOr<std::vector<Proposal>> proposals = optimizer_->Ask(static_cast<int>(count));
   if (!proposals.ok()) {
     return EndJob(state_, JobPhase::kFailed,
                   absl::StrCat("the optimizer proposes nothing: ", proposals.status().message()));
+  }
+  const StageState* stage = CurrentStage();
+  const auto next_generation = static_cast<int64_t>(state_.generations().size());
+  int64_t generation = next_generation;
+  if (spec.mode == SearchMode::kRolling && stage != nullptr) {
+    generation = std::min(next_generation, stage->first_generation + asked_ / population_);
   }
   CandidatesProposed proposed;
   std::vector<EventBody> undecodable;
@@ -190,11 +268,15 @@ std::vector<EventBody> JobDriver::Propose() {
     Candidate candidate;
     candidate.number = static_cast<int64_t>(state_.candidates().size() + proposed.candidates.size());
     candidate.kind = CandidateKind::kSearch;
-    candidate.generation = static_cast<int64_t>(asked_);
+    candidate.stage = stage_;
+    candidate.generation = generation;
     candidate.proposal = proposal.id;
     candidate.genome = std::move(proposal.genome);
-    candidate.benchmarks = Names(state_.spec().benchmarks);
-    absl::StatusOr<Recipe> recipe = decoder_->Decode(candidate.genome);
+    candidate.benchmarks = SearchBenchmarks(spec);
+    if (spec.samples.per_generation > 0) {
+      for (std::string& benchmark : candidate.benchmarks) benchmark = SampledBenchmark(benchmark, generation);
+    }
+    absl::StatusOr<Recipe> recipe = space_->Decode(candidate.genome);
     if (recipe.ok()) {
       candidate.recipe = *std::move(recipe);
     } else {
@@ -204,24 +286,42 @@ std::vector<EventBody> JobDriver::Propose() {
     }
     proposed.candidates.push_back(std::move(candidate));
   }
-  ++asked_;
+  asked_ += count;
   std::vector<EventBody> events;
   events.emplace_back(std::move(proposed));
   Append(std::move(undecodable), events);
   return events;
 }
 
+int64_t JobDriver::SamplesPerCandidate() const {
+  const JobSpec& spec = state_.spec();
+  int64_t samples = 0;
+  for (const std::string& name : SearchBenchmarks(spec)) {
+    const auto all = state_.facts()->samples.find(name);
+    if (all == state_.facts()->samples.end()) continue;
+    const int64_t drawn = spec.samples.per_generation;
+    samples += drawn > 0 ? std::min(drawn, all->second) : all->second;
+  }
+  return samples;
+}
+
 bool JobDriver::BudgetReached(absl::Time now) const {
-  const Budget& budget = state_.spec().budget;
-  if (budget.candidates > 0 && state_.search_proposed() >= budget.candidates) return true;
-  const auto generations = static_cast<int64_t>(state_.generations().size());
-  if (budget.generations > 0 && generations >= budget.generations) return true;
-  if (now - state_.create_time() >= budget.wall_time) return true;
+  const StageState* stage = CurrentStage();
+  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
+  const Budget& budget = in_.budget;
+  if (Left() <= 0) return true;
+  if (budget.generations > 0 && stage != nullptr && stage->generations >= budget.generations &&
+      state_.spec().mode == SearchMode::kSynchronous) {
+    return true;
+  }
+  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate() >= budget.samples) return true;
+  const absl::Time begun = stage_ == 0 ? state_.create_time() : stage == nullptr ? now : stage->start_time;
+  if (now - begun >= budget.wall_time) return true;
   return budget.target.has_value() && state_.best().has_value() &&
          state_.Find(*state_.best())->fitness[0] >= *budget.target;
 }
 
-std::vector<EventBody> JobDriver::AfterSearch() const {
+std::vector<EventBody> JobDriver::AfterSearch() {
   if (!state_.best().has_value()) {
     const std::string why =
         state_.search_finished() == 0
@@ -229,19 +329,66 @@ std::vector<EventBody> JobDriver::AfterSearch() const {
             : absl::StrCat("no candidate succeeded; most often: ", MostFrequentFailure());
     return EndJob(state_, JobPhase::kFailed, why);
   }
+  return state_.spec().finalists.count > 0 ? Finalists() : AfterFinalists();
+}
+
+std::vector<EventBody> JobDriver::AfterFinalists() const {
   if (state_.spec().held_out.empty()) return EndJob(state_, JobPhase::kSucceeded, "");
   return HeldOut();
 }
 
+std::vector<EventBody> JobDriver::Finalists() {
+  const JobSpec& spec = state_.spec();
+  std::vector<const Candidate*> best;
+  for (const Candidate& candidate : state_.candidates()) {
+    if (candidate.kind == CandidateKind::kSearch && candidate.state == CandidateState::kSucceeded) best.push_back(&candidate);
+  }
+  std::stable_sort(best.begin(), best.end(), [&](const Candidate* a, const Candidate* b) {
+    return RanksBefore(spec, state_.candidates(), *a, *b);
+  });
+  CandidatesProposed proposed;
+  const auto add = [&](const std::string& label, const Recipe& recipe) {
+    for (const Candidate& other : proposed.candidates) {
+      if (other.recipe == recipe) return;
+    }
+    Candidate candidate;
+    candidate.number = static_cast<int64_t>(state_.candidates().size() + proposed.candidates.size());
+    candidate.kind = CandidateKind::kFinalist;
+    candidate.label = label;
+    candidate.recipe = recipe;
+    candidate.benchmarks = {spec.finalists.benchmark};
+    proposed.candidates.push_back(std::move(candidate));
+  };
+  for (const Candidate* candidate : best) {
+    if (static_cast<int>(proposed.candidates.size()) == spec.finalists.count) break;
+    add(absl::StrCat("candidate ", candidate->number), candidate->recipe);
+  }
+  // The mean has averaged over the noise of many candidates. After a restart in this phase the optimizer is made again.
+  absl::Status status = CatchUp();
+  if (status.ok()) status = TellFinished();
+  if (status.ok() && optimizer_ != nullptr) {
+    const std::vector<double> mean = optimizer_->Mean();
+    const auto recipe = mean.empty() ? absl::StatusOr<Recipe>(absl::NotFoundError("no mean")) : space_->Decode(mean);
+    if (recipe.ok()) add("mean", *recipe);
+  }
+  return Enter(JobPhase::kFinalists, std::move(proposed));
+}
+
 std::vector<EventBody> JobDriver::HeldOut() const {
   CandidatesProposed proposed = SourcesAndAverage(state_, /*held_out=*/true);
-  Candidate winner;
-  winner.number = proposed.candidates.back().number + 1;
-  winner.kind = CandidateKind::kHeldOut;
-  winner.label = "winner";
-  winner.recipe = state_.Find(*state_.best())->recipe;
-  winner.benchmarks = Names(state_.spec().held_out);
-  proposed.candidates.push_back(std::move(winner));
+  const auto add = [&](const std::string& label, int64_t number) {
+    Candidate candidate;
+    candidate.number = proposed.candidates.back().number + 1;
+    candidate.kind = CandidateKind::kHeldOut;
+    candidate.label = label;
+    candidate.recipe = state_.Find(number)->recipe;
+    candidate.benchmarks = Names(state_.spec().held_out);
+    proposed.candidates.push_back(std::move(candidate));
+  };
+  for (size_t i = 1; i < state_.stages().size(); ++i) {
+    if (state_.stages()[i].winner.has_value()) add(absl::StrCat("stage-", i), *state_.stages()[i].winner);
+  }
+  add("winner", *state_.best());
   return Enter(JobPhase::kHeldOut, std::move(proposed));
 }
 
@@ -269,13 +416,13 @@ JobSummary JobDriver::Summary() const {
     summary.dimension = static_cast<int>(state_.Find(generation.front())->genome.size());
     summary.population = static_cast<int>(generation.size());
   }
-  const Budget& budget = state_.spec().budget;
-  summary.search_total = budget.candidates;
-  if (budget.generations > 0 && summary.population > 0) {
+  for (int i = 0; i < NumStages(state_.spec()); ++i) {
+    const Budget budget = StageOf(state_.spec(), i).budget;
+    int64_t total = budget.candidates;
     const int64_t by_generations = budget.generations * summary.population;
-    if (summary.search_total == 0 || by_generations < summary.search_total) {
-      summary.search_total = by_generations;
-    }
+    if (by_generations > 0 && (total == 0 || by_generations < total)) total = by_generations;
+    if (total == 0) return summary;  // only time, samples or a target bounds it
+    summary.search_total += total;
   }
   return summary;
 }

@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "coordinator/job/job_state.h"
 #include "coordinator/optimizer/optimizer.h"
-#include "coordinator/search_space/parameter_space.h"
+#include "coordinator/search_space/search_space.h"
 
 namespace merganser {
 
@@ -20,16 +20,20 @@ namespace merganser {
 //   preparing  candidate 0: a worker loads the job. If it fails, the job fails with its message; so it does if the search
 //              space does not fit the models or the optimizer's options are wrong.
 //   baselines  every model as it is, and the plain average, on the search's benchmarks. One that fails changes nothing.
-//   search     one generation at a time: proposed and logged, evaluated, told in order of proposal when all of it is
-//              finished, failed ones ranked last. A genome that cannot be decoded fails at once. Between generations the
-//              budget is looked at: `candidates` is met exactly (the last generation is cut short), `generations`, `target`
-//              and `wall_time` (since the job's first event, on the wall clock) end the search when reached.
-//   held_out   every model, the average and the winner on the held-out benchmarks.
+//   search     stage after stage; each has its space, optimizer and budget, and the best recipe of the stages before.
+//              Synchronous: one generation at a time is proposed and logged, evaluated, and told when all of it is finished.
+//              Rolling: one generation's worth of candidates is in flight; what has finished is told, and as many are proposed
+//              again. Failed ones are ranked last. A genome that cannot be decoded fails at once. Before each proposal the
+//              budget is looked at: `candidates` is met exactly (the last generation is cut short), `generations`, `samples`,
+//              `target` and `wall_time` (since the stage began; the first: since the job's first event) end it when reached.
+//   finalists  (if the job asks for them) the best candidates and the optimizer's mean on the finalists' benchmark.
+//   held_out   every model, the average, the best of each earlier stage and the winner on the held-out benchmarks.
 // The search fails the job if not one candidate succeeded, or if more than half of at least kGiveUpAfter failed; the message
 // quotes the most frequent reason.
 //
-// The optimizer is rebuilt from the state: generations in the log are asked for again and told again. The log's genomes are
-// authoritative: the optimizer adopts them where its own differ (another CPU type may round differently).
+// The optimizer is rebuilt from the state: the log's proposals are asked for again, each after what had finished before it
+// was told, so a replay makes the same calls. The log's genomes are authoritative: the optimizer adopts them where its own
+// differ (another CPU type may round differently).
 //
 // Keeps a pointer to the state, which outlives it. Not thread-safe.
 class JobDriver {
@@ -37,6 +41,9 @@ class JobDriver {
   static constexpr int64_t kGiveUpAfter = 20;  // finished search candidates
 
   explicit JobDriver(const JobState* state) : state_(*state) {}
+
+  // InvalidArgument for what can be told of the optimizers' options before a worker has loaded the models.
+  static absl::Status Check(const JobSpec& spec);
 
   // The events to store now, all in one append; empty when the job waits for candidates or is over. They must be stored
   // and applied to the state before the next call (the optimizer has been asked for them).
@@ -54,23 +61,36 @@ class JobDriver {
   std::vector<EventBody> AfterPrepare();
   std::vector<EventBody> Baselines() const;
   std::vector<EventBody> Search(absl::Time now);
-  std::vector<EventBody> Propose();
-  std::vector<EventBody> AfterSearch() const;
+  std::vector<EventBody> Propose(int64_t count);
+  std::vector<EventBody> AfterSearch();
+  std::vector<EventBody> Finalists();
+  std::vector<EventBody> AfterFinalists() const;
   std::vector<EventBody> HeldOut() const;
-  // Decoder and optimizer from the facts, once.
-  absl::Status MakeSearch();
+  // Space and optimizer of a stage. `winner`: the best of the stages before.
+  absl::Status BeginStage(int stage, std::optional<int64_t> winner);
   // Asks for and tells what the log has and the optimizer has not seen.
   absl::Status CatchUp();
-  absl::Status Reask(const std::vector<int64_t>& generation);
+  absl::Status Reask(const std::vector<int64_t>& proposed);
+  // Tells what has finished since the last proposal.
+  absl::Status TellFinished();
+  // Candidates that the stage may still propose.
+  int64_t Left() const;
   bool BudgetReached(absl::Time now) const;
+  // Sample evaluations of one candidate of the search.
+  int64_t SamplesPerCandidate() const;
+  const StageState* CurrentStage() const;
   // "space is full (17 of 20)", over failed search candidates.
   std::string MostFrequentFailure() const;
 
   const JobState& state_;
-  std::optional<ParameterSpaceDecoder> decoder_;
+  int stage_ = -1;  // that space_ and optimizer_ are of
+  SearchStage in_;  // its spec
+  std::optional<SearchSpace> space_;
   std::unique_ptr<Optimizer> optimizer_;
-  size_t asked_ = 0;  // generations
-  size_t told_ = 0;   // generations
+  bool several_ = false;            // the optimizer learns from each objective
+  int64_t asked_ = 0;               // proposals of the stage
+  size_t seen_ = 0;                 // steps of the state
+  std::vector<int64_t> finished_;   // of the stage, not told yet
   int dimension_ = 0;
   int population_ = 0;
   bool collapse_logged_ = false;

@@ -7,7 +7,6 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "coordinator/job/attempt_outcome.h"
-#include "coordinator/optimizer/factory.h"
 
 namespace merganser {
 
@@ -142,11 +141,7 @@ void JobLoop::OnApplied(Job& job, const JobEvent& event) {
 absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, const JobSpec& spec) {
   MG_RETURN_IF_ERROR(Ready());
   MG_RETURN_IF_ERROR(Validate(spec));
-  // The dimension is known only when a worker has loaded the models; the options can be wrong before that.
-  const int genes = static_cast<int>(spec.parameter.sources.size() * spec.parameter.bounds.size());
-  if (auto optimizer = CreateOptimizer(spec.optimizer, genes, spec.seed); !optimizer.ok()) {
-    return optimizer.status();
-  }
+  MG_RETURN_IF_ERROR(JobDriver::Check(spec));
   const absl::Duration start = clock_.Monotonic();
   absl::StatusOr<std::string> id =
       store_.CreateJob(epoch(), request_id, spec.name, codec_.EncodeSpec(spec));

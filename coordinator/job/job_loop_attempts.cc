@@ -133,7 +133,7 @@ absl::StatusOr<CandidateFinished> JobLoop::ReadRecord(const Job& job, const Cand
     return absl::DataLossError(absl::StrCat("record ", key, ": it is of ", record->job_id, " candidate ",
                                             record->candidate, " attempt ", record->attempt));
   }
-  return FinishFromRecord(state.spec(), candidate, attempt.number, *record, key, actual);
+  return FinishFromRecord(state, candidate, attempt.number, *record, key, actual);
 }
 
 absl::Status JobLoop::AdoptRecord(Job& job, int64_t number) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "coordinator/job/ranking.h"
 
 namespace merganser {
 namespace {
@@ -67,40 +68,61 @@ absl::Status JobState::Apply(int64_t seq, const JobEvent& event) {
 
 absl::Status JobState::Check(const CandidatesProposed& e) const {
   int64_t number = static_cast<int64_t>(candidates_.size());
+  const auto next = static_cast<int64_t>(generations_.size());
+  const int stage = static_cast<int>(stages_.size()) - 1;
   for (const Candidate& candidate : e.candidates) {
     if (candidate.number != number) {
       return Unfit(absl::StrCat("candidate ", candidate.number, " where ", number, " comes next"));
     }
     ++number;
-    if (candidate.kind == CandidateKind::kSearch &&
-        candidate.generation != static_cast<int64_t>(generations_.size())) {
-      return Unfit(absl::StrCat("candidate ", candidate.number, " is of generation ",
-                                candidate.generation, " where ", generations_.size(), " comes next"));
+    if (candidate.kind != CandidateKind::kSearch) continue;
+    // A rolling search adds to its newest generation.
+    const bool adds = spec_->mode == SearchMode::kRolling && candidate.stage == stage && candidate.generation == next - 1;
+    if (candidate.generation != next && !adds) {
+      return Unfit(absl::StrCat("candidate ", candidate.number, " is of generation ", candidate.generation, " where ", next,
+                                " comes next"));
+    }
+    if (candidate.stage < std::max(stage, 0) || candidate.stage > stage + 1 || candidate.stage >= NumStages(*spec_) ||
+        candidate.generation != e.candidates.front().generation || candidate.stage != e.candidates.front().stage) {
+      return Unfit(absl::StrCat("candidate ", candidate.number, " is of stage ", candidate.stage, " after ", stage));
     }
   }
   return absl::OkStatus();
 }
 
 void JobState::Take(const CandidatesProposed& e, absl::Time time) {
-  std::vector<int64_t> generation;
+  std::vector<int64_t> search;
   for (const Candidate& proposed : e.candidates) {
     Candidate candidate;
     candidate.number = proposed.number;
     candidate.kind = proposed.kind;
     candidate.label = proposed.label;
+    candidate.stage = proposed.stage;
     candidate.generation = proposed.generation;
     candidate.proposal = proposed.proposal;
     candidate.genome = proposed.genome;
     candidate.recipe = proposed.recipe;
     candidate.benchmarks = proposed.benchmarks;
     candidate.create_time = time;
-    if (candidate.kind == CandidateKind::kSearch) generation.push_back(candidate.number);
+    if (candidate.kind == CandidateKind::kSearch) search.push_back(candidate.number);
     queued_.insert(candidate.number);
     queued_since_.push_back(time);
     candidates_.push_back(std::move(candidate));
   }
-  search_proposed_ += static_cast<int64_t>(generation.size());
-  if (!generation.empty()) generations_.push_back(std::move(generation));
+  if (search.empty()) return;
+  const Candidate& first = candidates_[search.front()];
+  if (first.stage == static_cast<int>(stages_.size())) {
+    stages_.push_back({.first_generation = first.generation, .start_time = time, .winner = best_});
+  }
+  StageState& stage = stages_.back();
+  search_proposed_ += static_cast<int64_t>(search.size());
+  stage.proposed += static_cast<int64_t>(search.size());
+  if (first.generation == static_cast<int64_t>(generations_.size())) {
+    generations_.emplace_back();
+    ++stage.generations;
+  }
+  generations_.back().insert(generations_.back().end(), search.begin(), search.end());
+  steps_.push_back({.proposed = std::move(search)});
 }
 
 absl::Status JobState::Check(const AttemptStarted& e) const {
@@ -181,13 +203,20 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
   if (e.facts.has_value()) facts_ = e.facts;
   const bool succeeded = e.state == CandidateState::kSucceeded;
   ++(succeeded ? succeeded_ : e.state == CandidateState::kFailed ? failed_ : cancelled_);
-  if (candidate.kind != CandidateKind::kSearch) return;
-  ++search_finished_;
-  if (e.state == CandidateState::kFailed) ++search_failed_;
+  if (candidate.kind == CandidateKind::kSearch) {
+    ++search_finished_;
+    if (e.state == CandidateState::kFailed) ++search_failed_;
+    steps_.push_back({.finished = e.candidate});
+  } else if (candidate.kind != CandidateKind::kFinalist) {
+    return;
+  }
   if (!succeeded || e.fitness.empty()) return;
-  if (best_.has_value()) {
-    const double best = candidates_[*best_].fitness[0];
-    if (e.fitness[0] < best || (e.fitness[0] == best && e.candidate > *best_)) return;
+  if (best_.has_value() && candidates_[*best_].kind == candidate.kind) {
+    const Candidate& best = candidates_[*best_];
+    if (!RanksBefore(*spec_, candidates_, candidate, best) &&
+        (RanksBefore(*spec_, candidates_, best, candidate) || candidate.number > best.number)) {
+      return;
+    }
   }
   best_ = e.candidate;
 }
@@ -237,7 +266,7 @@ JobSummary JobState::Summary() const {
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
     return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_,
-                    s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_,
+                    s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_, s.steps_, s.stages_,
                     s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
                     s.search_failed_, s.facts_, s.best_, s.timings_);
   };

@@ -24,6 +24,23 @@ int CountedAttempts(const Candidate& candidate);
 // The attempt that a worker holds, nullptr if none. At most one attempt of a candidate has not ended.
 const Attempt* LiveAttempt(const Candidate& candidate);
 
+// One entry of a search's history, in the order of the log: candidates that were proposed together, or one that ended.
+struct SearchStep {
+  std::vector<int64_t> proposed;  // empty: `finished` ended
+  int64_t finished = -1;
+  bool operator==(const SearchStep&) const = default;
+};
+
+// Counts of one stage.
+struct StageState {
+  int64_t proposed = 0;
+  int64_t generations = 0;
+  int64_t first_generation = 0;
+  absl::Time start_time;           // when its first candidates were proposed
+  std::optional<int64_t> winner;   // the best of the stages before, by number: its "winner"
+  bool operator==(const StageState&) const = default;
+};
+
 // A value; pure: no clock, no randomness. Not thread-safe.
 class JobState {
  public:
@@ -56,11 +73,15 @@ class JobState {
   absl::Time queued_since(int64_t number) const { return queued_since_[number]; }
   // Numbers of the kSearch candidates by generation, in order of proposal.
   const std::vector<std::vector<int64_t>>& generations() const { return generations_; }
+  // Of the kSearch candidates.
+  const std::vector<SearchStep>& search_steps() const { return steps_; }
+  // The stages that have begun; none before the first proposal.
+  const std::vector<StageState>& stages() const { return stages_; }
   int64_t search_proposed() const { return search_proposed_; }
   int64_t search_finished() const { return search_finished_; }
   int64_t search_failed() const { return search_failed_; }
   const std::optional<JobFacts>& facts() const { return facts_; }
-  // The kSearch candidate with the largest first objective; ties: the lowest number.
+  // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number.
   std::optional<int64_t> best() const { return best_; }
 
   // Without what only the driver knows: dimension, population, search_total.
@@ -93,6 +114,8 @@ class JobState {
   std::set<int64_t> queued_;
   std::set<int64_t> running_;
   std::vector<std::vector<int64_t>> generations_;
+  std::vector<SearchStep> steps_;
+  std::vector<StageState> stages_;
   int64_t succeeded_ = 0, failed_ = 0, cancelled_ = 0;
   int64_t search_proposed_ = 0, search_finished_ = 0, search_failed_ = 0;
   std::optional<JobFacts> facts_;

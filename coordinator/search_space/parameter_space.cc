@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -48,102 +49,130 @@ std::vector<TensorGroup> MakeGroups(const Granularity& granularity, int num_laye
   return {};
 }
 
-bool IsSourceParameter(const ParameterSpace& space, const std::string& name) {
-  const MethodSignature* method = FindMethod(space.method);
-  if (method == nullptr) return false;
-  const auto& names = method->source_parameters;
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Apart from the optimizer's streams, which are keyed by the seed itself.
+// Whether every tensor of `fine` belongs to `coarse`, as far as groups of one job go.
+bool Covers(const TensorGroup& coarse, const TensorGroup& fine) {
+  if (!coarse.filter.empty() && coarse.filter != fine.filter) return false;
+  for (const ModelPart part : fine.parts) {
+    if (!coarse.parts.empty() && std::find(coarse.parts.begin(), coarse.parts.end(), part) == coarse.parts.end()) return false;
+  }
+  if (!coarse.parts.empty() && fine.parts.empty()) return false;
+  return coarse.first_layer <= fine.first_layer && (coarse.end_layer < 0 || fine.first_layer < coarse.end_layer);
+}
+
+// What `winner` sets for the parameter of the source in the group; nullopt if it says nothing of it.
+std::optional<double> ValueIn(const Recipe& winner, const std::string& source, const std::string& parameter,
+                              const TensorGroup& group) {
+  for (const Stack& stack : winner.stacks) {
+    const auto at = std::find(stack.sources.begin(), stack.sources.end(), source);
+    if (stack.method.empty() || at == stack.sources.end()) continue;
+    for (const GroupSettings& settings : stack.settings) {
+      if (!Covers(settings.group, group)) continue;
+      const size_t index = static_cast<size_t>(at - stack.sources.begin());
+      if (index >= settings.source_parameters.size()) return std::nullopt;
+      const auto& values = settings.source_parameters[index];
+      const auto value = values.find(parameter);
+      return value == values.end() ? std::nullopt : std::optional<double>(value->second);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 uint64_t MaskSeed(uint64_t seed) {
   const auto words = Philox4x32(seed, StableHash64("mask_seed"), 0);
   return (uint64_t{words[1]} << 32) | words[0];
 }
 
-const std::string& TokenizerFrom(const ParameterSpace& space) {
-  return space.base.empty() ? space.sources.front() : space.base;
-}
-
-}  // namespace
-
-absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpec& spec,
-                                                                    int num_layers) {
-  const ParameterSpace& space = spec.parameter;
+absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpec& spec, int num_layers, int stage,
+                                                                    const Recipe* winner) {
+  const ParameterSpace space = StageOf(spec, stage).parameter;
+  const std::string at = absl::StrCat(StageField(stage), "space.parameter");
   if (num_layers < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("models: a model of ", num_layers, " layers cannot be merged"));
   }
   if (space.sources.empty()) {
-    return absl::InvalidArgumentError("space.parameter.sources: at least one source is needed");
+    return absl::InvalidArgumentError(absl::StrCat(at, ".sources: at least one source is needed"));
   }
   if (space.granularity.kind == Granularity::Kind::kBlock &&
       (space.granularity.block < 1 || space.granularity.block > num_layers)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "space.parameter.granularity.block: ", space.granularity.block,
-        " is not in [1, ", num_layers, "], the models' number of layers"));
+    return absl::InvalidArgumentError(absl::StrCat(at, ".granularity.block: ", space.granularity.block, " is not in [1, ",
+                                                   num_layers, "], the models' number of layers"));
   }
   ParameterSpaceDecoder decoder;
   decoder.spec_ = spec;
+  decoder.space_ = space;
   decoder.groups_ = MakeGroups(space.granularity, num_layers);
-  const size_t dimension = space.sources.size() * space.bounds.size() * decoder.groups_.size();
+  const size_t dimension = space.sources.size() * space.bounds.size() * decoder.groups_.size() + !space.methods.empty();
   if (dimension > limits::kGenomeDimensionMax) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "space.parameter: the genome would have ", dimension, " coordinates (", space.sources.size(),
+        at, ": the genome would have ", dimension, " coordinates (", space.sources.size(),
         " sources x ", space.bounds.size(), " parameters x ", decoder.groups_.size(),
         " groups); at most ", limits::kGenomeDimensionMax));
+  }
+  if (space.methods.size() > 1) {
+    const int levels = static_cast<int>(space.methods.size());
+    decoder.labels_.push_back({"model", "", "method", {0, levels - 1.0}});
+    decoder.genome_.genes.push_back({.kind = Gene::Kind::kCategorical, .levels = levels});
   }
   for (const std::string& source : space.sources) {
     for (const auto& [parameter, bounds] : space.bounds) {
       for (const TensorGroup& group : decoder.groups_) {
-        decoder.genes_.push_back({group.name, source, parameter, bounds});
+        decoder.labels_.push_back({group.name, source, parameter, bounds});
+        Gene gene;
+        const auto value = space.start.empty() || winner == nullptr ? std::nullopt : ValueIn(*winner, source, parameter, group);
+        if (value) gene.start = std::clamp((*value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
+        decoder.genome_.genes.push_back(gene);
       }
     }
   }
   return decoder;
 }
 
+std::string ParameterSpaceDecoder::MethodOf(absl::Span<const double> genome) const {
+  if (space_.methods.empty()) return space_.method;
+  if (space_.methods.size() == 1) return space_.methods.front();
+  return space_.methods[genome_.genes.front().LevelOf(genome.front())];
+}
+
 absl::StatusOr<Recipe> ParameterSpaceDecoder::Decode(absl::Span<const double> genome) const {
-  if (genome.size() != genes_.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the genome has ", genome.size(),
-                                                   " coordinates; this space has ", genes_.size()));
-  }
-  for (size_t i = 0; i < genome.size(); ++i) {
-    // Written so that NaN fails too.
-    if (!(genome[i] >= 0 && genome[i] <= 1)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "genome[", i, "] (", genes_[i].parameter, " of ", genes_[i].source, " in ",
-          genes_[i].group, ") is ", genome[i], ", not in [0, 1]"));
-    }
-  }
-  const ParameterSpace& space = spec_.parameter;
-  Stack stack{.name = "merged", .method = space.method, .base = space.base, .sources = space.sources};
+  if (absl::Status fits = CheckGenome(genome, labels_); !fits.ok()) return fits;
+  const MethodSignature* method = FindMethod(MethodOf(genome));
+  if (method == nullptr) return absl::InternalError(absl::StrCat("method '", MethodOf(genome), "' is not known"));
+  Stack stack{.name = "merged", .method = method->name, .sources = space_.sources};
+  if (method->takes_base) stack.base = space_.base;
   for (const TensorGroup& group : groups_) {
     GroupSettings settings{.group = group};
-    settings.source_parameters.resize(space.sources.size());
-    for (const auto& [name, value] : space.fixed) {
-      if (IsSourceParameter(space, name)) {
+    settings.source_parameters.resize(space_.sources.size());
+    for (const auto& [name, value] : space_.fixed) {
+      if (Contains(method->source_parameters, name)) {
         for (auto& parameters : settings.source_parameters) parameters[name] = value;
-      } else {
+      } else if (Contains(method->parameters, name)) {
         settings.parameters[name] = value;
       }
     }
     stack.settings.push_back(std::move(settings));
   }
-  size_t gene = 0;
-  for (size_t source = 0; source < space.sources.size(); ++source) {
-    for (const auto& [parameter, bounds] : space.bounds) {
+  size_t gene = space_.methods.size() > 1 ? 1 : 0;
+  for (size_t source = 0; source < space_.sources.size(); ++source) {
+    for (const auto& [parameter, bounds] : space_.bounds) {
+      const bool taken = Contains(method->source_parameters, parameter);
       for (GroupSettings& settings : stack.settings) {
         // Rounding may step over `high`.
         const double value = bounds.low + genome[gene++] * (bounds.high - bounds.low);
-        settings.source_parameters[source][parameter] = std::clamp(value, bounds.low, bounds.high);
+        if (taken) settings.source_parameters[source][parameter] = std::clamp(value, bounds.low, bounds.high);
       }
     }
   }
   Recipe recipe;
   recipe.models = spec_.models;
   recipe.stacks.push_back(std::move(stack));
-  recipe.tokenizer_from = TokenizerFrom(space);
+  recipe.tokenizer_from = TokenizerModel(spec_);
   recipe.dtype = spec_.dtype;
   recipe.mask_seed = MaskSeed(spec_.seed);
   return recipe;
@@ -162,17 +191,17 @@ Recipe SourceRecipe(const JobSpec& spec, const std::string& name) {
 }
 
 Recipe AverageRecipe(const JobSpec& spec) {
-  const ParameterSpace& space = spec.parameter;
+  const std::vector<std::string> sources = SourceNames(spec);
   GroupSettings settings{.group = {.name = "model"}};
-  settings.source_parameters.assign(space.sources.size(), {{"weight", 1.0}});
+  settings.source_parameters.assign(sources.size(), {{"weight", 1.0}});
   settings.parameters["normalize"] = 1;
   Recipe recipe;
   recipe.models = spec.models;
   recipe.stacks.push_back({.name = "average",
                            .method = "linear",
-                           .sources = space.sources,
+                           .sources = sources,
                            .settings = {std::move(settings)}});
-  recipe.tokenizer_from = TokenizerFrom(space);
+  recipe.tokenizer_from = TokenizerModel(spec);
   recipe.dtype = spec.dtype;
   recipe.mask_seed = MaskSeed(spec.seed);
   return recipe;

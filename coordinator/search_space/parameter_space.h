@@ -10,40 +10,46 @@
 #include "absl/types/span.h"
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
+#include "coordinator/optimizer/genome.h"
+#include "coordinator/search_space/gene_label.h"
 
 namespace merganser {
 
-// One coordinate of the genome.
-struct GeneLabel {
-  std::string group;      // "embed", "layer.0", ..., "out"
-  std::string source;     // model name
-  std::string parameter;  // "weight", "density"
-  Bounds bounds;
-};
-
 class ParameterSpaceDecoder {
  public:
+  // The parameter space of the job's stage number `stage`. `winner`: the best recipe of the stages before, needed for `start:
+  // winner` only; null: the middle of the bounds.
   // InvalidArgument naming the field if the spec does not fit a model of `num_layers` layers (a block longer than the
   // model), or the genome would have more than limits::kGenomeDimensionMax coordinates.
-  static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers);
+  static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers, int stage = 0,
+                                                      const Recipe* winner = nullptr);
 
-  // Coordinates in genome order: for each source, for each searched parameter, for each group.
-  const std::vector<GeneLabel>& genes() const { return genes_; }
-  int dimension() const { return static_cast<int>(genes_.size()); }
+  // Coordinates in genome order: the method if it is searched; then for each source, for each searched parameter, for each
+  // group.
+  const std::vector<GeneLabel>& labels() const { return labels_; }
+  const GenomeSpec& genome() const { return genome_; }
+  int dimension() const { return genome_.dimension(); }
 
-  // `genome` in [0,1]^dimension, mapped linearly to the bounds. InvalidArgument: wrong length, or a coordinate outside or
-  // not finite.
+  // `genome` in [0,1]^dimension, mapped linearly to the bounds. A parameter that the candidate's method does not take is left
+  // out. InvalidArgument: wrong length, or a coordinate outside or not finite.
   absl::StatusOr<Recipe> Decode(absl::Span<const double> genome) const;
 
  private:
+  std::string MethodOf(absl::Span<const double> genome) const;
+
   JobSpec spec_;
+  ParameterSpace space_;
   std::vector<TensorGroup> groups_;
-  std::vector<GeneLabel> genes_;
+  std::vector<GeneLabel> labels_;
+  GenomeSpec genome_;
 };
 
-// The baselines: model `name` as it is, and the plain average (linear, equal weights) of the spec's sources.
+// The baselines: model `name` as it is, and the plain average (linear, equal weights) of what the spec's spaces name as sources.
 Recipe SourceRecipe(const JobSpec& spec, const std::string& name);
 Recipe AverageRecipe(const JobSpec& spec);
+
+// Of every recipe of the job; apart from the optimizer's streams, which are keyed by the job's seed itself.
+uint64_t MaskSeed(uint64_t seed);
 
 }  // namespace merganser
 

@@ -19,10 +19,11 @@ TEST(CondenseGroupsTest, RunsOfNumberedGroupsBecomeOnePiece) {
 TEST(JobPlanTest, SaysDimensionPopulationBudgetSamplesAndTime) {
   absl::StatusOr<JobPlan> plan = MakeJobPlan(SmallSpec(), SmallFacts());
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->genes.size(), 12u);  // 2 sources x (embed, 4 layers, out)
-  EXPECT_EQ(plan->population, 11);     // 4 + floor(3 ln 12)
+  ASSERT_EQ(plan->stages.size(), 1u);
+  EXPECT_EQ(plan->stages[0].genes.size(), 12u);  // 2 sources x (embed, 4 layers, out)
+  EXPECT_EQ(plan->stages[0].population, 11);     // 4 + floor(3 ln 12)
+  EXPECT_EQ(plan->stages[0].generations, 2);
   EXPECT_EQ(plan->candidates, 20);
-  EXPECT_EQ(plan->generations, 2);
   plan->calibration = Calibration{absl::Milliseconds(500)};
   const std::string text = JobPlanText(*plan);
   EXPECT_THAT(text, HasSubstr("weight of math in [0, 2]: 6 groups: embed, layer.0 ... layer.3, out"));
@@ -40,6 +41,21 @@ TEST(JobPlanTest, ACutCalibrationIsALowerBound) {
   plan->calibration = Calibration{absl::Seconds(20), /*cut=*/true};
   EXPECT_THAT(JobPlanText(*plan), HasSubstr("over 20.0s per candidate"));
   EXPECT_TRUE(JobPlanJson(*plan)["seconds_per_candidate"].is_null());
+}
+
+TEST(JobPlanTest, EveryStageIsPlanned) {
+  JobSpec spec = SmallSpec();
+  SearchStage paths;
+  paths.data_flow = DataFlowSpace{.sources = {"winner", "ja"}, .ends = DataFlowSpace::Ends::kSearch};
+  paths.budget.candidates = 50;
+  spec.then = {paths};
+  const absl::StatusOr<JobPlan> plan = MakeJobPlan(spec, SmallFacts());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->candidates, 70);
+  EXPECT_EQ(plan->stages[1].genes.size(), 10u);  // 4 depths x (source, keep), embedding, head
+  EXPECT_THAT(JobPlanText(*plan), HasSubstr("paths through winner, ja; a choice per depth; embedding and head are searched"));
+  EXPECT_EQ(JobPlanJson(*plan)["stages"][1]["dimension"], 10);
+  EXPECT_EQ(JobPlanJson(*plan)["dimension"], 12);
 }
 
 TEST(JobPlanTest, ErrorNamesTheField) {

@@ -83,4 +83,17 @@ absl::StatusOr<BenchmarkResult> Benchmark::Score(absl::Span<const std::string> c
   return scorer_->Score(samples_, completions);
 }
 
+absl::StatusOr<BenchmarkResult> Benchmark::Score(absl::Span<const std::string> completions,
+                                                 absl::Span<const int64_t> samples) const {
+  if (samples.size() == samples_.size()) return Score(completions);
+  std::vector<Sample> some;
+  for (const int64_t sample : samples) {
+    if (sample < 0 || sample >= static_cast<int64_t>(samples_.size())) {
+      return absl::OutOfRangeError(absl::StrCat("benchmark '", definition_.name, "' has no sample ", sample));
+    }
+    some.push_back(samples_[static_cast<size_t>(sample)]);
+  }
+  return scorer_->Score(some, completions);
+}
+
 }  // namespace merganser

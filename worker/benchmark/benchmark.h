@@ -2,6 +2,7 @@
 #ifndef MERGANSER_WORKER_BENCHMARK_BENCHMARK_H_
 #define MERGANSER_WORKER_BENCHMARK_BENCHMARK_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ class Benchmark {
 
   // completions[i] continues prompts()[i]; see Scorer::Score.
   absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::string> completions) const;
+  // The same for some of the samples, by their numbers: completions[i] continues prompts()[samples[i]]. OutOfRange: there is no
+  // such sample.
+  absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::string> completions, absl::Span<const int64_t> samples) const;
 
  private:
   Benchmark(BenchmarkDefinition definition, std::vector<Sample> samples,

@@ -22,6 +22,15 @@ absl::Status CheckPath(const Recipe& recipe) {
   return absl::OkStatus();
 }
 
+// The number of the stack by that name; "": the first.
+absl::StatusOr<int> StackOf(const Recipe& recipe, const std::string& name, absl::string_view field) {
+  if (name.empty()) return 0;
+  for (size_t i = 0; i < recipe.stacks.size(); ++i) {
+    if (recipe.stacks[i].name == name) return static_cast<int>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(field, ": the recipe has no stack '", name, "'"));
+}
+
 }  // namespace
 
 CandidateModel::CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout)
@@ -45,7 +54,10 @@ const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const
 
 absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, std::stop_token stop) {
   MG_RETURN_IF_ERROR(CheckPath(recipe));
-  std::set<int> used{0};  // it gives the embedding and the head
+  MG_ASSIGN_OR_RETURN(const int embedding, StackOf(recipe, recipe.embedding_from, "embedding_from"));
+  MG_ASSIGN_OR_RETURN(const int head, StackOf(recipe, recipe.head_from, "head_from"));
+  std::set<int> used{embedding, head};
+  if (recipe.path.empty()) used.insert(0);
   for (const Hop& hop : recipe.path) used.insert(hop.stack);
   Recipe stacks_only = recipe;
   stacks_only.path.clear();
@@ -83,6 +95,8 @@ absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, s
   for (const Hop& hop : recipe.path) {
     model.path.push_back({hop.layer, static_cast<float>(hop.scale), place.at(hop.stack)});
   }
+  model.embedding_stack = place.at(embedding);
+  model.head_stack = place.at(head);
   made_ = std::move(stacks_only);
   return model;
 }

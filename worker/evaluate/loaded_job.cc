@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "common/base/closest_name.h"
 #include "common/base/clock.h"
+#include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "worker/evaluate/devices.h"
 
@@ -55,7 +56,7 @@ absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, 
 absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(checkpoints_, OpenModels(spec_.models, options_.model_roots));
   MG_RETURN_IF_ERROR(CheckSameForwardPass(checkpoints_));
-  donor_ = spec_.parameter.base.empty() ? spec_.parameter.sources.front() : spec_.parameter.base;
+  donor_ = TokenizerModel(spec_);
   const Checkpoint& donor = *checkpoints_.at(donor_);
   MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(donor.config(), spec_.dtype));
   MG_ASSIGN_OR_RETURN(auto sources, MergeSources::Create(checkpoints_, layout));
@@ -180,11 +181,12 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
   }
   phase("evaluate");
-  for (const std::string& name : benchmarks) {
+  for (const std::string& sampled : benchmarks) {
+    const auto [name, draw] = ParseSampledBenchmark(sampled);
     if (benchmarks_.count(name) == 0) {
       return absl::InvalidArgumentError(absl::StrCat("benchmarks: the job has no benchmark '", name, "'"));
     }
-    MG_ASSIGN_OR_RETURN(BenchmarkResult result, Run(name, &evaluation.timings, stop));
+    MG_ASSIGN_OR_RETURN(BenchmarkResult result, Run(name, draw, &evaluation.timings, stop));
     evaluation.results.push_back(std::move(result));
   }
   const GenerationTimings timings = decoder_->timings();
@@ -195,9 +197,17 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   return evaluation;
 }
 
-absl::StatusOr<BenchmarkResult> LoadedJob::Run(const std::string& name, PhaseTimings* timings, std::stop_token stop) {
+absl::StatusOr<BenchmarkResult> LoadedJob::Run(const std::string& name, std::optional<int64_t> draw, PhaseTimings* timings,
+                                               std::stop_token stop) {
   const LoadedBenchmark& loaded = benchmarks_.at(name);
-  absl::StatusOr<std::vector<Generation>> generations = decoder_->Generate(loaded.requests, stop, nullptr);
+  const auto all = static_cast<int64_t>(loaded.requests.size());
+  const std::vector<int64_t> samples =
+      DrawSamples(spec_.seed, name, draw.value_or(0), draw ? spec_.samples.per_generation : all, all);
+  std::vector<GenerationRequest> some;
+  if (draw) {
+    for (const int64_t sample : samples) some.push_back(loaded.requests[static_cast<size_t>(sample)]);
+  }
+  absl::StatusOr<std::vector<Generation>> generations = decoder_->Generate(draw ? some : loaded.requests, stop, nullptr);
   if (!generations.ok()) return Annotate(generations.status(), absl::StrCat("benchmark '", name, "'"));
   std::vector<std::string> completions;
   completions.reserve(generations->size());
@@ -210,7 +220,7 @@ absl::StatusOr<BenchmarkResult> LoadedJob::Run(const std::string& name, PhaseTim
     }
   }
   Stopwatch watch(&timings->score);
-  absl::StatusOr<BenchmarkResult> result = loaded.benchmark->Score(completions);
+  absl::StatusOr<BenchmarkResult> result = loaded.benchmark->Score(completions, samples);
   if (!result.ok()) return Annotate(result.status(), absl::StrCat("benchmark '", name, "'"));
   return result;
 }

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -51,7 +52,9 @@ class LoadedJob {
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
-  absl::StatusOr<BenchmarkResult> Run(const std::string& name, PhaseTimings* timings, std::stop_token stop);
+  // `draw`: of the job's samples per generation; none: all samples.
+  absl::StatusOr<BenchmarkResult> Run(const std::string& name, std::optional<int64_t> draw, PhaseTimings* timings,
+                                      std::stop_token stop);
 
   const JobSpec spec_;
   const LocalOptions options_;

@@ -41,7 +41,7 @@ JobSpec FullSpec() {
   spec.seed = 42;
   spec.models = {{"base", "/m/base"}, {"ja", "/m/ja"}};
   spec.parameter = {"ties", "base", {"ja"}, {Granularity::Kind::kFilters, 0, {"self_attn", "mlp"}},
-                    {{"weight", {0, 2}}, {"density", {0.1, 1}}}, {{"lambda", 1.5}}};
+                    {{"weight", {0, 2}}, {"density", {0.1, 1}}}, {{"lambda", 1.5}}, {}, ""};
   spec.dtype = "float32";
   spec.optimizer = {"cma_es", {{"population", 12}, {"sigma0", 1.0 / 6}}, {{"preset", "published"}, {"update", "generation"}, {"bounds", "resample"}}};
   spec.objectives = {{"b", "acc_ja"}};
@@ -50,8 +50,23 @@ JobSpec FullSpec() {
   b.name = "c";
   b.stop = std::vector<std::string>{};
   spec.held_out = {b};
-  spec.budget = {400, 30, absl::Hours(2), 0.9};
+  spec.budget = {400, 30, 90000, absl::Hours(2), 0.9};
   spec.max_attempts = 5;
+  using Space = DataFlowSpace;
+  spec.data_flow = Space{{"merged", "ja"}, Space::Encoding::kPublished, 3, Space::Scales::kMatrix, {0.5, 1.5}, Space::Ends::kSearch, 65};
+  SearchStage stage;
+  stage.parameter.methods = {"ties", "linear"};
+  stage.parameter.sources = {"ja"};
+  stage.parameter.start = "winner";
+  stage.optimizer = {"random", {{"population", 8}}, {}};
+  stage.budget.generations = 3;
+  spec.then = {stage};
+  spec.mode = SearchMode::kRolling;
+  spec.objectives.push_back({"cost", "hops", 0.25});
+  spec.samples.per_generation = 200;
+  spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""}, {"cost", "hops", std::nullopt, 40, ""},
+                      {"b", "acc", std::nullopt, std::nullopt, "ja"}};
+  spec.finalists = {8, "b", "acc"};
   return spec;
 }
 
@@ -59,6 +74,7 @@ Candidate FullCandidate() {
   Candidate c;
   c.number = 7;
   c.kind = CandidateKind::kSearch;
+  c.stage = 1;
   c.generation = 2;
   c.proposal = 30;
   c.genome = {0.1, 1.0 / 3};
@@ -149,6 +165,31 @@ TEST(CodecTest, MistakesInAJobNameTheField) {
   spec = ToProto(FullSpec());
   spec.mutable_space()->mutable_parameter()->mutable_granularity()->set_string_value("layers");
   EXPECT_THAT(std::string(FromProto(spec).status().message()), HasSubstr("did you mean 'layer'?"));
+  spec = ToProto(FullSpec());
+  spec.mutable_space()->mutable_data_flow()->set_scales("slots");
+  EXPECT_THAT(std::string(FromProto(spec).status().message()),
+              HasSubstr("space.data_flow.scales: unknown 'slots'; did you mean 'slot'?"));
+  spec = ToProto(FullSpec());
+  spec.mutable_then(0)->clear_space();
+  EXPECT_THAT(std::string(FromProto(spec).status().message()), HasSubstr("then[0].space: missing"));
+  spec = ToProto(FullSpec());
+  spec.mutable_then(0)->mutable_budget()->set_samples(0);
+  EXPECT_THAT(std::string(FromProto(spec).status().message()), HasSubstr("then[0].budget.samples: 0 is no budget"));
+}
+
+// What an unset field means.
+TEST(CodecTest, ThePublishedEncodingBringsItsRepeatsAndScales) {
+  v1::JobSpec spec = ToProto(FullSpec());
+  v1::DataFlowSpace& space = *spec.mutable_space()->mutable_data_flow();
+  space.Clear();
+  space.add_sources("ja");
+  space.set_encoding("published");
+  EXPECT_EQ(FromProto(spec)->data_flow->repeats, 3);
+  EXPECT_EQ(FromProto(spec)->data_flow->scales, DataFlowSpace::Scales::kMatrix);
+  space.clear_encoding();
+  EXPECT_EQ(FromProto(spec)->data_flow->encoding, DataFlowSpace::Encoding::kPath);
+  EXPECT_EQ(FromProto(spec)->data_flow->repeats, 1);
+  EXPECT_EQ(FromProto(spec)->data_flow->scales, DataFlowSpace::Scales::kNone);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ JobSpec GoodSpec() {
   JobSpec spec;
   spec.name = "ja-math";
   spec.models = {{"base", "/m/base"}, {"ja", "/m/ja"}, {"math", "/m/math"}};
-  spec.parameter = {"task_arithmetic", "base", {"ja", "math"}, {}, {{"weight", {0, 2}}}, {}};
+  spec.parameter = {"task_arithmetic", "base", {"ja", "math"}, {}, {{"weight", {0, 2}}}, {}, {}, ""};
   spec.objectives = {{"ja_math", "acc_ja"}};
   BenchmarkSpec benchmark;
   benchmark.name = "ja_math";
@@ -24,6 +24,34 @@ JobSpec GoodSpec() {
   spec.benchmarks = {benchmark};
   spec.budget.candidates = 400;
   return spec;
+}
+
+// A merge, then paths through it and a model.
+JobSpec StagedSpec() {
+  JobSpec spec = GoodSpec();
+  SearchStage paths;
+  paths.data_flow = DataFlowSpace{.sources = {"winner", "ja"}};
+  paths.budget.candidates = 50;
+  spec.then = {paths};
+  return spec;
+}
+
+TEST(JobSpecTest, StagedAndJointSpecsAreValid) {
+  EXPECT_EQ(Validate(StagedSpec()), absl::OkStatus());
+  JobSpec joint = GoodSpec();
+  joint.data_flow = DataFlowSpace{.sources = {"merged", "ja"}};
+  EXPECT_EQ(Validate(joint), absl::OkStatus());
+  JobSpec paths = GoodSpec();
+  paths.parameter = {};
+  paths.data_flow = DataFlowSpace{.sources = {"math", "ja", "base"}};
+  EXPECT_EQ(Validate(paths), absl::OkStatus());
+  EXPECT_EQ(TokenizerModel(paths), "math");
+  EXPECT_EQ(SourceNames(paths), (std::vector<std::string>{"math", "ja", "base"}));
+  JobSpec methods = GoodSpec();
+  methods.parameter.method = "";
+  methods.parameter.methods = {"ties", "linear"};
+  methods.parameter.bounds["density"] = {0.1, 1};
+  EXPECT_EQ(Validate(methods), absl::OkStatus());
 }
 
 TEST(JobSpecTest, GoodSpecIsValid) { EXPECT_EQ(Validate(GoodSpec()), absl::OkStatus()); }
@@ -87,6 +115,54 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"NoBudget", [](JobSpec& s) { s.budget.candidates = 0; }, "budget: give candidates"},
         Case{"TooManyCandidates", [](JobSpec& s) { s.budget.candidates = limits::kCandidatesMax + 1; },
              "budget.candidates: 1000001 is not in [1, 1000000]"},
+        Case{"WinnerInTheFirstStage",
+             [](JobSpec& s) { s.data_flow = DataFlowSpace{.sources = {"winner", "ja"}}; },
+             "space.data_flow.sources[0]: the first stage has no winner"},
+        Case{"MergedOfNothing",
+             [](JobSpec& s) {
+               s = StagedSpec();
+               s.then[0].data_flow->sources[0] = "merged";
+             },
+             "then[0].space.data_flow.sources[0]: is what the stage's space.parameter makes, and there is none"},
+        Case{"MergedIsNotUsed", [](JobSpec& s) { s.data_flow = DataFlowSpace{.sources = {"ja", "math"}}; },
+             "space.data_flow.sources: name 'merged' too"},
+        Case{"TooManyRepeats",
+             [](JobSpec& s) {
+               s = StagedSpec();
+               s.then[0].data_flow->repeats = 17;
+             },
+             "then[0].space.data_flow.repeats: 17 is not in [1, 16]"},
+        Case{"ScalesWithoutOne",
+             [](JobSpec& s) {
+               s = StagedSpec();
+               s.then[0].data_flow->scale_bounds = {1, 2};
+             },
+             "then[0].space.data_flow.scale_bounds: [1, 2] must lie in [0, 10] and hold 1"},
+        Case{"StageWithoutBudget",
+             [](JobSpec& s) {
+               s = StagedSpec();
+               s.then[0].budget.candidates = 0;
+             },
+             "then[0].budget: give candidates"},
+        Case{"StartOfTheFirstStage", [](JobSpec& s) { s.parameter.start = "winner"; },
+             "space.parameter.start: the first stage has no winner"},
+        Case{"MethodTwice",
+             [](JobSpec& s) {
+               s.parameter.method = "";
+               s.parameter.methods = {"ties", "ties"};
+             },
+             "space.parameter.methods[1]: 'ties' is named twice"},
+        Case{"CostUnknown", [](JobSpec& s) { s.objectives = {{"cost", "hop"}}; },
+             "objectives[0].metric: no cost 'hop'; known: hops, tokens"},
+        Case{"NegativeWeight", [](JobSpec& s) { s.objectives[0].weight = -1; }, "objectives[0].weight: -1 is not"},
+        Case{"ConstraintWithTwoBounds", [](JobSpec& s) { s.constraints = {{"ja_math", "acc", 0.1, 0.2, ""}}; },
+             "constraints[0]: give exactly one of"},
+        Case{"ConstraintOnNoModel",
+             [](JobSpec& s) { s.constraints = {{"ja_math", "acc", std::nullopt, std::nullopt, "jp"}}; },
+             "constraints[0].at_least_model: no model 'jp'"},
+        Case{"FreshSamplesWithoutFinalists", [](JobSpec& s) { s.samples.per_generation = 50; }, "finalists: missing;"},
+        Case{"FinalistsOnTheOnlyBenchmark", [](JobSpec& s) { s.finalists = {4, "ja_math", ""}; },
+             "finalists.benchmark: is the only benchmark"},
         Case{"NoAttempts", [](JobSpec& s) { s.max_attempts = 0; }, "max_attempts: 0 is not in [1, 20]"}),
     [](const auto& info) { return info.param.name; });
 

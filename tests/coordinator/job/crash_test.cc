@@ -14,10 +14,10 @@ struct Story {
   std::vector<std::pair<std::string, std::string>> records;  // of all attempts
 };
 
-Story Uninterrupted() {
+Story Uninterrupted(const JobSpec& spec) {
   World world;
   world.AddWorker("w-1", 2);
-  const std::string id = world.Submit(SphereSpec()).id;
+  const std::string id = world.Submit(spec).id;
   Story story;
   story.job = world.Run(id);
   story.candidates = world.Candidates(id);
@@ -34,13 +34,13 @@ Story Uninterrupted() {
 
 // Starts on the first `k` events and finishes. `recorded`: every attempt that had started then left its record, while no
 // coordinator lived.
-void FinishAfter(const Story& story, size_t k, bool recorded) {
+void FinishAfter(const JobSpec& spec, const Story& story, size_t k, bool recorded) {
   SCOPED_TRACE(testing::Message() << "cut after event " << k << (recorded ? ", recorded" : ""));
   World world;
   world.loop->Stop();
   const int64_t epoch = *world.memory.Lead("setup", absl::Seconds(1));
   const std::string id =
-      *world.memory.CreateJob(epoch, "", "sphere", ProtoJobCodec().EncodeSpec(SphereSpec()));
+      *world.memory.CreateJob(epoch, "", spec.name, ProtoJobCodec().EncodeSpec(spec));
   ASSERT_EQ(id, story.job.id);
   std::vector<std::string> bytes;
   std::set<int64_t> started, finished;
@@ -89,15 +89,21 @@ void FinishAfter(const Story& story, size_t k, bool recorded) {
 }
 
 TEST(CrashTest, AfterEveryEventTheJobEndsAsIfNothingHadHappened) {
-  const Story story = Uninterrupted();
+  const Story story = Uninterrupted(SphereSpec());
   ASSERT_EQ(story.job.phase, JobPhase::kSucceeded);
   ASSERT_GT(story.events.size(), 50u);
-  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(story, k, /*recorded=*/false);
+  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(SphereSpec(), story, k, /*recorded=*/false);
+}
+
+TEST(CrashTest, AJobOfStagesAndFinalistsResumesBetweenAnyTwoEvents) {
+  const Story story = Uninterrupted(StagedSpec());
+  ASSERT_EQ(story.job.phase, JobPhase::kSucceeded) << story.job.message;
+  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(StagedSpec(), story, k, /*recorded=*/k % 2 == 1);
 }
 
 TEST(CrashTest, ResultsRecordedWhileNoCoordinatorLivedAreNotEvaluatedAgain) {
-  const Story story = Uninterrupted();
-  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(story, k, /*recorded=*/true);
+  const Story story = Uninterrupted(SphereSpec());
+  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(SphereSpec(), story, k, /*recorded=*/true);
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ TEST_F(JobStateTest, AnAttemptRunsEndsAndTheCandidateQueuesAgain) {
   EXPECT_EQ(LiveAttempt(*state_.Find(1))->number, 2);
 }
 
-TEST_F(JobStateTest, TheBestHasTheLargestFirstObjectiveAndTiesGoToTheLowestNumber) {
+TEST_F(JobStateTest, TheBestHasTheLargestFitnessAndTiesGoToTheLowestNumber) {
   Finish(2, 0.5);
   EXPECT_EQ(state_.best(), 2);
   Finish(1, 0.5);

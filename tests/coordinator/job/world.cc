@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/sample_draw.h"
 #include "common/base/sha256.h"
 #include "gtest/gtest.h"
 
@@ -66,7 +67,7 @@ std::string HonestRecord(const Assignment& assignment, const std::string& metric
   }
   Evaluation evaluation;
   for (const std::string& benchmark : assignment.benchmarks) {
-    evaluation.results.push_back({benchmark, {{metric, 1 - loss}}, {}});
+    evaluation.results.push_back({ParseSampledBenchmark(benchmark).first, {{metric, 1 - loss}}, {}});
   }
   evaluation.timings.decode = 0.5;
   *record.mutable_evaluation() = ToProto(evaluation);
@@ -134,6 +135,18 @@ JobSpec SphereSpec(const std::string& name) {
   spec.benchmarks = {{.name = "sphere", .use = "mgsm_ja", .data = "train.jsonl"}};
   spec.held_out = {{.name = "sphere_test", .use = "mgsm_ja", .data = "test.jsonl"}};
   spec.budget.candidates = 14;
+  return spec;
+}
+
+JobSpec StagedSpec() {
+  JobSpec spec = SphereSpec("staged");
+  SearchStage paths;
+  paths.data_flow = DataFlowSpace{.sources = {"winner", "ja"}, .ends = DataFlowSpace::Ends::kSearch};
+  paths.optimizer.numbers = {{"population", 5}};
+  paths.budget.candidates = 8;
+  spec.then = {paths};
+  spec.benchmarks.push_back({.name = "validation", .use = "mgsm_ja", .data = "validation.jsonl"});
+  spec.finalists = {.count = 3, .benchmark = "validation"};
   return spec;
 }
 

@@ -139,6 +139,9 @@ struct World {
 // Two sources over models of two layers: dimension 8 by layer. CMA-ES with a population of 6, 14 candidates.
 JobSpec SphereSpec(const std::string& name = "sphere");
 
+// The same, then a stage of paths through its winner and a source, then finalists on a benchmark of their own.
+JobSpec StagedSpec();
+
 // Prepare, three models and the average.
 inline constexpr int64_t kFirstSearch = 5;
 

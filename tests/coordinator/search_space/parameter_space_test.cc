@@ -69,7 +69,7 @@ TEST(ParameterSpaceTest, GenesGoBySourceThenParameterThenGroup) {
   spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"mlp"}};
   const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
   std::vector<std::string> order;
-  for (const GeneLabel& gene : decoder.genes()) order.push_back(gene.source + " " + gene.parameter + " " + gene.group);
+  for (const GeneLabel& gene : decoder.labels()) order.push_back(gene.source + " " + gene.parameter + " " + gene.group);
   EXPECT_THAT(order, ElementsAre("ja density mlp", "ja density rest", "ja weight mlp", "ja weight rest",
                                  "math density mlp", "math density rest", "math weight mlp",
                                  "math weight rest"));

@@ -1,0 +1,74 @@
+#include "coordinator/job/ranking.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+namespace merganser {
+namespace {
+
+// Below any weighted fitness: metrics are shares or scores of some hundreds, costs some millions of tokens.
+constexpr double kInfeasible = -1e12;
+
+std::optional<double> MetricOf(const Candidate& candidate, const std::string& benchmark, const std::string& metric) {
+  const auto table = candidate.metrics.find(benchmark);
+  if (table == candidate.metrics.end()) return std::nullopt;
+  const auto value = table->second.find(metric);
+  return value == table->second.end() ? std::nullopt : std::optional<double>(value->second);
+}
+
+std::optional<double> MetricOfModel(const std::vector<Candidate>& candidates, const Constraint& c) {
+  for (const Candidate& candidate : candidates) {
+    if (candidate.kind == CandidateKind::kSource && candidate.label == c.at_least_model) {
+      return MetricOf(candidate, c.benchmark, c.metric);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+double WeightedFitness(const JobSpec& spec, const std::vector<double>& fitness) {
+  // A finalist has one number, whatever the objectives are.
+  if (fitness.size() != spec.objectives.size()) return fitness.empty() ? 0 : fitness.front();
+  double sum = 0;
+  for (size_t i = 0; i < fitness.size(); ++i) sum += spec.objectives[i].weight * fitness[i];
+  return sum;
+}
+
+double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate) {
+  double sum = 0;
+  for (const Constraint& c : spec.constraints) {
+    const std::optional<double> value = MetricOf(candidate, c.benchmark, c.metric);
+    const std::optional<double> low = c.at_least_model.empty() ? c.at_least : MetricOfModel(candidates, c);
+    if (!value) continue;  // a finalist, which runs another benchmark
+    if (low) sum += std::max(0.0, *low - *value);
+    if (c.at_most) sum += std::max(0.0, *value - *c.at_most);
+  }
+  return sum;
+}
+
+bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b) {
+  const double missed_a = Violation(spec, candidates, a), missed_b = Violation(spec, candidates, b);
+  if (missed_a != missed_b) return missed_a < missed_b;
+  return WeightedFitness(spec, a.fitness) > WeightedFitness(spec, b.fitness);
+}
+
+int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer) {
+  const bool each = optimizer.name == "nsga2" || optimizer.name == "mo_cma_es" || optimizer.name == "niche";
+  return each ? static_cast<int>(spec.objectives.size()) : 1;
+}
+
+std::vector<double> ToldFitness(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate,
+                                bool several) {
+  std::vector<double> told;
+  for (size_t i = 0; several && i < candidate.fitness.size(); ++i) {
+    told.push_back(spec.objectives[i].weight * candidate.fitness[i]);
+  }
+  if (!several) told.push_back(WeightedFitness(spec, candidate.fitness));
+  const double missed = Violation(spec, candidates, candidate);
+  if (missed > 0) std::fill(told.begin(), told.end(), kInfeasible * (1 + missed));
+  return told;
+}
+
+}  // namespace merganser

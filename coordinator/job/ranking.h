@@ -1,0 +1,32 @@
+// Which of two candidates is better: constraints first, then the weighted sum of the objectives. Pure.
+#ifndef MERGANSER_COORDINATOR_JOB_RANKING_H_
+#define MERGANSER_COORDINATOR_JOB_RANKING_H_
+
+#include <vector>
+
+#include "common/domain/candidate.h"
+#include "common/domain/job_spec.h"
+
+namespace merganser {
+
+// Sum of weight times value over the objectives; what a search of one number learns from, and what names the winner.
+double WeightedFitness(const JobSpec& spec, const std::vector<double>& fitness);
+
+// By how much the candidate misses the constraints, summed; 0 if it holds all of them. `candidates` are the job's: baselines
+// say what at_least_model asks for (a constraint whose baseline failed asks for nothing).
+double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate);
+
+// Whether `a` ranks before `b`, both succeeded: less violation, then more weighted fitness.
+bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b);
+
+// Numbers of each candidate that the optimizer is told: one per objective, or 1 where it learns from their weighted sum.
+int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer);
+
+// What the optimizer is told of a succeeded candidate: the weighted objectives one by one if `several`, else their sum. A
+// candidate that misses a constraint gets numbers below those of any that does not, by its violation alone.
+std::vector<double> ToldFitness(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate,
+                                bool several);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_RANKING_H_

@@ -1,0 +1,278 @@
+#include "coordinator/search_space/data_flow_space.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/domain/limits.h"
+#include "coordinator/search_space/parameter_space.h"
+
+namespace merganser {
+namespace {
+
+using Encoding = DataFlowSpace::Encoding;
+
+// Of a slot's number p in kPublished: the optimizer's sigma0 of 1/6 gives p a standard deviation of 0.1.
+constexpr double kSpan = 2;                        // p = kSpan * (g - 0.5)
+constexpr double kDeviation = 0.1;                 // of p and of scales
+constexpr double kSigma0 = 1.0 / 6;                // the optimizers' default
+constexpr double kProbablyKept = 0.9;              // first mean of a gene of two levels: far in level 1
+constexpr double kProbablyDropped = 0.1;
+
+// The recipe's hops; those of a plain stack are its layers in order.
+std::vector<Hop> Hops(const Recipe& recipe, int num_layers) {
+  if (!recipe.path.empty()) return recipe.path;
+  std::vector<Hop> hops;
+  for (int layer = 0; layer < num_layers; ++layer) hops.push_back({0, layer, 1.0});
+  return hops;
+}
+
+// Adds stacks of a source to the recipe under construction and remembers where they went.
+class Stacks {
+ public:
+  explicit Stacks(Recipe* recipe) : recipe_(*recipe) {}
+
+  // The number of the source's stack in the recipe.
+  int Add(const Recipe& source, int stack) {
+    Stack wanted = source.stacks[stack];
+    for (int turn = 1;; ++turn) {
+      const auto same = std::find_if(recipe_.stacks.begin(), recipe_.stacks.end(),
+                                     [&](const Stack& s) { return s.name == wanted.name; });
+      if (same == recipe_.stacks.end()) break;
+      if (*same == wanted) return static_cast<int>(same - recipe_.stacks.begin());
+      wanted.name = absl::StrCat(source.stacks[stack].name, "-", turn + 1);
+    }
+    recipe_.stacks.push_back(std::move(wanted));
+    return static_cast<int>(recipe_.stacks.size()) - 1;
+  }
+
+  // The same for a stack by name; "": the first.
+  int AddNamed(const Recipe& source, const std::string& name) {
+    for (size_t i = 0; i < source.stacks.size(); ++i) {
+      if (source.stacks[i].name == name) return Add(source, static_cast<int>(i));
+    }
+    return Add(source, 0);
+  }
+
+ private:
+  Recipe& recipe_;
+};
+
+bool IsStack(const Recipe& recipe, int num_layers) {
+  if (static_cast<int>(recipe.path.size()) != num_layers) return false;
+  for (int i = 0; i < num_layers; ++i) {
+    if (!(recipe.path[i] == Hop{0, i, 1.0})) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+int DataFlowDecoder::AddGene(Gene gene, GeneLabel label) {
+  genome_.genes.push_back(gene);
+  labels_.push_back(std::move(label));
+  return genome_.dimension() - 1;
+}
+
+absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner) {
+  const SearchStage in = StageOf(spec, stage);
+  const std::string at = absl::StrCat(StageField(stage), "space.data_flow");
+  if (!in.data_flow) return absl::InvalidArgumentError(absl::StrCat(at, ": missing"));
+  if (num_layers < 1) return absl::InvalidArgumentError(absl::StrCat("models: a model of ", num_layers, " layers has no path"));
+  const DataFlowSpace& space = *in.data_flow;
+  DataFlowDecoder decoder;
+  decoder.spec_ = spec;
+  decoder.space_ = space;
+  int longest = 0;
+  for (const std::string& source : space.sources) {
+    Recipe recipe;
+    if (source == "winner") {
+      recipe = winner != nullptr ? *winner : SourceRecipe(spec, spec.models.front().name);
+    } else if (source != "merged") {
+      recipe = SourceRecipe(spec, source);
+    }
+    decoder.pool_hops_.push_back(Hops(recipe, num_layers));
+    decoder.pool_.push_back(std::move(recipe));
+    decoder.first_global_.push_back(decoder.layers_);
+    const int layers = static_cast<int>(decoder.pool_hops_.back().size());
+    decoder.layers_ += layers;
+    longest = std::max(longest, layers);
+  }
+  const int64_t per_repeat = space.encoding == Encoding::kPath ? longest : decoder.layers_;
+  const int64_t slots = per_repeat * space.repeats;
+  if (slots + 2 > limits::kPathLengthMax) {
+    return absl::InvalidArgumentError(absl::StrCat(at, ".repeats: ", space.repeats, " times ", per_repeat,
+                                                   " layers make paths of up to ", slots, " hops; at most ",
+                                                   limits::kPathLengthMax - 2));
+  }
+  const int64_t matrix = space.scales == DataFlowSpace::Scales::kMatrix ? int64_t{decoder.layers_} * decoder.layers_ : 0;
+  const int64_t dimension = slots * 3 + matrix + 2;
+  if (dimension > limits::kGenomeDimensionMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        at, ": the genome would have about ", dimension, " coordinates (", slots, " slots, ", matrix, " scales of a matrix of ",
+        decoder.layers_, " x ", decoder.layers_, "); at most ", limits::kGenomeDimensionMax, "; scales: slot has fewer"));
+  }
+  decoder.AddSlots(space);
+  decoder.AddScalesAndEnds(space);
+  return decoder;
+}
+
+void DataFlowDecoder::AddSlots(const DataFlowSpace& space) {
+  // Where an earlier winner or a merge comes first, the search begins at it; among models it has no favourite.
+  const bool favourite = space.sources.front() == "winner" || space.sources.front() == "merged";
+  const int sources = static_cast<int>(space.sources.size());
+  if (space.encoding == Encoding::kPath) {
+    int longest = 0;
+    for (const auto& hops : pool_hops_) longest = std::max(longest, static_cast<int>(hops.size()));
+    for (int depth = 0; depth < longest; ++depth) {
+      for (int repeat = 0; repeat < space.repeats; ++repeat) {
+        Slot slot{.depth = depth};
+        const std::string group = repeat == 0 ? absl::StrCat("depth.", depth) : absl::StrCat("again.", repeat, ".", depth);
+        if (sources > 1) {
+          Gene gene{.kind = Gene::Kind::kCategorical, .levels = sources};
+          if (favourite) gene.start = gene.ValueOf(0);
+          slot.source_gene = AddGene(gene, {group, "", "source", {0, sources - 1.0}});
+        }
+        slot.keep_gene = AddGene({.kind = Gene::Kind::kCategorical,
+                                  .levels = 2,
+                                  .start = repeat == 0 ? kProbablyKept : kProbablyDropped},
+                                 {group, "", "keep", {0, 1}});
+        slots_.push_back(slot);
+      }
+    }
+    return;
+  }
+  for (int repeat = 0; repeat < space.repeats; ++repeat) {
+    for (int source = 0; source < sources; ++source) {
+      for (int index = 0; index < static_cast<int>(HopsOf(source).size()); ++index) {
+        const bool first_pass = repeat == 0 && source == 0;
+        Slot slot{.layer = LayerOf(source, index)};
+        const GeneLabel label{absl::StrCat("slot.", slots_.size()), space.sources[source], "keep", {0, 1}};
+        if (space.encoding == Encoding::kPublished) {
+          slot.keep_gene = AddGene({.start = 0.5 + (first_pass ? 2 * kDeviation / kSpan : 0),
+                                    .scale = kDeviation / kSpan / kSigma0},
+                                   {label.group, label.source, label.parameter, {-kSpan / 2, kSpan / 2}});
+        } else {
+          slot.keep_gene = AddGene({.kind = Gene::Kind::kCategorical,
+                                    .levels = 2,
+                                    .start = first_pass ? kProbablyKept : kProbablyDropped},
+                                   label);
+        }
+        slots_.push_back(slot);
+      }
+    }
+  }
+}
+
+void DataFlowDecoder::AddScalesAndEnds(const DataFlowSpace& space) {
+  const Bounds& bounds = space.scale_bounds;
+  const double width = bounds.high - bounds.low;
+  const Gene scale{.start = (1 - bounds.low) / width, .scale = kDeviation / width / kSigma0};
+  if (space.scales == DataFlowSpace::Scales::kSlot) {
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      slots_[i].scale_gene = AddGene(scale, {absl::StrCat("scale.", i), "", "scale", bounds});
+    }
+  } else if (space.scales == DataFlowSpace::Scales::kMatrix) {
+    for (int from = 0; from < layers_; ++from) {
+      for (int to = 0; to < layers_; ++to) {
+        const int gene = AddGene(scale, {absl::StrCat("scale.", from, ".", to), "", "scale", bounds});
+        if (matrix_gene_ < 0) matrix_gene_ = gene;
+      }
+    }
+  }
+  const int sources = static_cast<int>(space.sources.size());
+  if (space.ends == DataFlowSpace::Ends::kFirst || sources == 1) return;
+  Gene gene{.kind = Gene::Kind::kCategorical, .levels = sources};
+  if (space.sources.front() == "winner" || space.sources.front() == "merged") gene.start = gene.ValueOf(0);
+  embedding_gene_ = AddGene(gene, {"ends", "", "embedding", {0, sources - 1.0}});
+  head_gene_ = AddGene(gene, {"ends", "", "head", {0, sources - 1.0}});
+}
+
+double DataFlowDecoder::ScaleOf(double gene) const {
+  const Bounds& bounds = space_.scale_bounds;
+  return std::clamp(bounds.low + gene * (bounds.high - bounds.low), bounds.low, bounds.high);
+}
+
+std::vector<DataFlowDecoder::Kept> DataFlowDecoder::Keep(absl::Span<const double> genome) const {
+  std::vector<Kept> kept;
+  for (const Slot& slot : slots_) {
+    Kept hop{.layer = slot.layer, .strength = genome[slot.keep_gene]};
+    // Published: p > 0. A gene of two levels is at level 1 from 0.5 on.
+    if (space_.encoding == Encoding::kPublished ? !(hop.strength > 0.5) : hop.strength < 0.5) continue;
+    if (space_.encoding == Encoding::kPath) {
+      const int source =
+          slot.source_gene < 0 ? 0 : genome_.genes[slot.source_gene].LevelOf(genome[slot.source_gene]);
+      // A source that is shorter than the longest has nothing so deep.
+      if (slot.depth >= static_cast<int>(HopsOf(source).size())) continue;
+      hop.layer = LayerOf(source, slot.depth);
+    }
+    if (slot.scale_gene >= 0) hop.scale = ScaleOf(genome[slot.scale_gene]);
+    kept.push_back(hop);
+  }
+  if (space_.encoding == Encoding::kPublished) ForceEnds(&kept);
+  if (space_.max_hops > 0) Shorten(&kept);
+  if (matrix_gene_ >= 0) {
+    for (size_t i = 1; i < kept.size(); ++i) {
+      kept[i].scale = ScaleOf(genome[matrix_gene_ + kept[i - 1].layer.global * layers_ + kept[i].layer.global]);
+    }
+  }
+  return kept;
+}
+
+void DataFlowDecoder::ForceEnds(std::vector<Kept>* kept) const {
+  const int last = static_cast<int>(HopsOf(0).size()) - 1;
+  const auto is = [](const Kept& hop, int index) { return hop.layer.source == 0 && hop.layer.index == index; };
+  if (kept->empty() || !is(kept->front(), 0)) kept->insert(kept->begin(), Kept{.layer = LayerOf(0, 0)});
+  kept->front().forced = true;
+  if (!is(kept->back(), last)) kept->push_back({.layer = LayerOf(0, last)});
+  kept->back().forced = true;
+}
+
+void DataFlowDecoder::Shorten(std::vector<Kept>* kept) const {
+  while (static_cast<int>(kept->size()) > space_.max_hops) {
+    auto weakest = kept->end();
+    for (auto hop = kept->begin(); hop != kept->end(); ++hop) {
+      // Among equals the last goes.
+      if (!hop->forced && (weakest == kept->end() || hop->strength <= weakest->strength)) weakest = hop;
+    }
+    if (weakest == kept->end()) return;  // only the forced ends are left
+    kept->erase(weakest);
+  }
+}
+
+absl::StatusOr<Recipe> DataFlowDecoder::Decode(absl::Span<const double> genome, const Recipe* merged) const {
+  if (absl::Status fits = CheckGenome(genome, labels_); !fits.ok()) return fits;
+  const std::vector<Kept> kept = Keep(genome);
+  if (kept.empty()) return absl::InvalidArgumentError("space.data_flow: the path keeps no layer");
+  const auto source = [&](int i) -> const Recipe& { return pool_[i].stacks.empty() ? *merged : pool_[i]; };
+  for (const Recipe& recipe : pool_) {
+    if (recipe.stacks.empty() && merged == nullptr) return absl::InternalError("space.data_flow: nothing is merged");
+  }
+  Recipe recipe;
+  recipe.models = spec_.models;
+  recipe.tokenizer_from = TokenizerModel(spec_);
+  recipe.dtype = spec_.dtype;
+  recipe.mask_seed = MaskSeed(spec_.seed);
+  Stacks stacks(&recipe);
+  for (const Kept& hop : kept) {
+    const Hop& own = HopsOf(hop.layer.source)[hop.layer.index];
+    recipe.path.push_back({stacks.Add(source(hop.layer.source), own.stack), own.layer, own.scale * hop.scale});
+  }
+  const auto chosen = [&](int gene) -> const Recipe& {
+    return source(gene < 0 ? 0 : genome_.genes[gene].LevelOf(genome[gene]));
+  };
+  const Recipe& embedding = chosen(embedding_gene_);
+  const Recipe& head = chosen(head_gene_);
+  const int embedding_stack = stacks.AddNamed(embedding, embedding.embedding_from);
+  const int head_stack = stacks.AddNamed(head, head.head_from);
+  if (embedding_stack != 0) recipe.embedding_from = recipe.stacks[embedding_stack].name;
+  if (head_stack != 0) recipe.head_from = recipe.stacks[head_stack].name;
+  const bool plain = embedding_stack == 0 && head_stack == 0 && recipe.stacks.size() == 1;
+  const Recipe& first = source(kept.front().layer.source);
+  if (plain && first.path.empty() && IsStack(recipe, static_cast<int>(HopsOf(kept.front().layer.source).size()))) {
+    recipe.path.clear();
+  }
+  return recipe;
+}
+
+}  // namespace merganser

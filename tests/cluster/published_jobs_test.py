@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Validates each job of examples/published and runs two generations of it on small stand-ins of the same architecture.
+
+    published_jobs_test.py MERGANSER SOURCE_DIR
+
+Models and data are replaced; space, optimizer, population and the order of stages stay as the files say.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+STAND_INS = {"base": "ja-math/base", "shisa": "ja-math/ja", "wizard": "ja-math/math-en", "arithmo": "ja-math/math-en",
+             "abel": "ja-paths/math-x-drop", "evollm": "ja-paths/ja-drop"}
+
+
+def small(text, examples, data):
+    def model(match):
+        return f"{match[1]}{match[2]}:{match[3]}{{path: {examples}/{STAND_INS[match[2]]}}}"
+    text, models = re.subn(r"(?m)^(  )(\w+):( +)\{path: \S+/\S+\}$", model, text)
+    assert models >= 2, text
+    text = re.sub(r"data: data/\S+\.jsonl", f"data: {data}", text)
+    text = re.sub(r"\{use: mgsm_ja, ", "{use: mgsm_ja, max_new_tokens: 8, prompt: \"Q: {{question}}\\\\nA:\\\\n\", ", text)
+    text = re.sub(r"budget: \{(candidates|generations): \d+\}", "budget: {generations: 2}", text)
+    return text.replace("per_generation: 200", "per_generation: 4")
+
+
+def main():
+    merganser, source = (os.path.abspath(path) for path in sys.argv[1:3])
+    examples = os.path.join(source, "examples")
+    published = os.path.join(examples, "published")
+    names = sorted(name for name in os.listdir(published) if name.endswith(".yaml"))
+    assert len(names) >= 5, names
+    env = dict(os.environ, LID176FTZ_PATH=os.path.join(examples, "ja-math/lid.176.ftz"))
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "data.jsonl")
+        with open(os.path.join(examples, "ja-math/tasks/ja_math.train.jsonl"), encoding="utf-8") as rows:
+            lines = [next(rows) for _ in range(8)]
+        with open(data, "w", encoding="utf-8") as out:
+            out.writelines(lines)
+        for name in names:
+            with open(os.path.join(published, name), encoding="utf-8") as file:
+                text = file.read()
+            job = os.path.join(folder, name)
+            with open(job, "w", encoding="utf-8") as file:
+                file.write(small(text, examples, data))
+            plan = json.loads(subprocess.run([merganser, "validate", job, "-o", "json"], env=env, check=True,
+                                             stdout=subprocess.PIPE).stdout)
+            out = os.path.join(folder, "out-" + name)
+            done = subprocess.run([merganser, "run", job, "--out", out, "--threads", "1", "--device", "cpu"], env=env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            assert done.returncode == 0, f"{name}: {done.stdout[-3000:]}"
+            with open(os.path.join(out, "summary.json"), encoding="utf-8") as file:
+                summary = json.load(file)
+            assert summary["state"] == "succeeded", summary
+            stages = plan.get("stages", [plan])
+            searched = sum(2 * stage["population"] for stage in stages)
+            assert summary["candidates"]["search"] == searched, (name, summary["candidates"])
+            if "data_flow" in text:
+                assert stages[-1]["population"] == 128 and stages[-1]["dimension"] == 3 * 12 + 12 * 12, plan
+            else:
+                assert stages[0]["population"] == 9 and stages[0]["dimension"] == 6, plan
+            assert "winner" in summary["held_out"]["mgsm_ja_test"]
+            assert os.path.exists(os.path.join(out, "best/config.json"))
+            print(f"{name}: {searched} candidates in {len(stages)} stages", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+// How a search goes on: stages, the rolling mode, what the optimizer is told, samples and finalists.
+#include <algorithm>
+#include <set>
+
+#include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/history.h"
+#include "coordinator/job/ranking.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/job/world.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::vector<Candidate> OfKind(const std::vector<Candidate>& candidates, CandidateKind kind) {
+  std::vector<Candidate> some;
+  std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(some), [&](auto& c) { return c.kind == kind; });
+  return some;
+}
+
+TEST(StagesTest, TheWinnerOfTheFirstStageIsInThePoolOfTheSecond) {
+  World world;
+  world.AddWorker("w", 3);
+  const JobSummary job = world.Run(world.Submit(StagedSpec()).id);
+  ASSERT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  EXPECT_EQ(job.search_finished, 14 + 8);
+  EXPECT_EQ(job.search_total, 14 + 8);
+  const std::vector<Candidate> candidates = world.Candidates(job.id);
+  const Candidate* best = nullptr;  // of the first stage
+  for (const Candidate& c : OfKind(candidates, CandidateKind::kSearch)) {
+    if (c.stage == 0 && (best == nullptr || c.fitness[0] > best->fitness[0])) best = &candidates[c.number];
+    if (c.stage == 0) continue;
+    EXPECT_EQ(c.genome.size(), 6u);  // two depths of a source and a keep gene, embedding, head
+    EXPECT_EQ(c.proposal, c.number - (kFirstSearch + 14)) << "each stage has an optimizer of its own";
+    for (const Stack& stack : c.recipe.stacks) {
+      if (stack.name == "merged") {
+        EXPECT_EQ(stack, best->recipe.stacks[0]);
+      }
+    }
+  }
+  const auto held_out = OfKind(candidates, CandidateKind::kHeldOut);
+  ASSERT_EQ(held_out.size(), 6u);
+  EXPECT_EQ(held_out[4].label, "stage-1");
+  EXPECT_EQ(held_out[4].recipe, best->recipe);
+  EXPECT_EQ(held_out[5].label, "winner");
+}
+
+TEST(FinalistsTest, TheBestOnSamplesThatTheSearchHasNotSeenWins) {
+  World world;
+  world.AddWorker("w", 3);
+  const JobSummary job = world.Run(world.Submit(StagedSpec()).id);
+  const std::vector<Candidate> candidates = world.Candidates(job.id);
+  for (const Candidate& c : OfKind(candidates, CandidateKind::kSearch)) EXPECT_THAT(c.benchmarks, ElementsAre("sphere"));
+  const auto finalists = OfKind(candidates, CandidateKind::kFinalist);
+  ASSERT_GE(finalists.size(), 1u);
+  EXPECT_LE(finalists.size(), 4u);  // three candidates and the mean, equal recipes once
+  double best = -1e9;
+  for (const Candidate& c : finalists) {
+    EXPECT_THAT(c.benchmarks, ElementsAre("validation"));
+    best = std::max(best, c.fitness[0]);
+  }
+  EXPECT_EQ(candidates[*job.best_candidate].kind, CandidateKind::kFinalist);
+  EXPECT_EQ(candidates[*job.best_candidate].fitness[0], best);
+}
+
+JobSpec RollingSpec() {
+  JobSpec spec = SphereSpec("rolling");
+  spec.mode = SearchMode::kRolling;
+  spec.budget.candidates = 60;
+  return spec;
+}
+
+TEST(RollingTest, OneGenerationIsAlwaysInFlightAndTheBudgetIsExact) {
+  World world;
+  world.AddWorker("quick", 2);
+  world.AddWorker("slow", 2);
+  const std::string id = world.Submit(RollingSpec()).id;
+  std::set<size_t> in_flight;
+  for (int second = 0; second < 3600 && !world.loop->StateOf(id)->over(); ++second) {
+    world.loop->Tick();
+    const JobState& state = *world.loop->StateOf(id);
+    if (state.phase() == JobPhase::kSearch && state.search_proposed() > 0 && state.search_proposed() < 60) {
+      in_flight.insert(state.queued().size() + state.running().size());
+    }
+    (void)world.Work(*world.workers["quick"]);
+    if (second % 7 == 0) (void)world.Work(*world.workers["slow"]);
+    for (auto& [name, worker] : world.workers) world.loop->WorkerHeartbeat(name, worker->running(), false);
+    world.clock.Advance(absl::Seconds(1));
+  }
+  const JobSummary job = world.Summary(id);
+  EXPECT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  EXPECT_EQ(job.search_finished, 60);
+  EXPECT_THAT(in_flight, ElementsAre(6u)) << "no worker waits for a straggler";
+  const auto search = OfKind(world.Candidates(id), CandidateKind::kSearch);
+  for (size_t i = 1; i < search.size(); ++i) EXPECT_GE(search[i].generation, search[i - 1].generation);
+  EXPECT_EQ(search.back().generation, 9);
+
+  const std::vector<StoredJob> stored = *world.memory.ListJobs();
+  EXPECT_THAT(CheckHistory(&world.memory, ProtoJobCodec(), stored[0])->findings, IsEmpty());
+  // A coordinator that takes over makes the same calls and comes to the same state.
+  const std::vector<Candidate> before = world.Candidates(id);
+  world.NewLoop();
+  EXPECT_EQ(world.Candidates(id).size(), before.size());
+}
+
+TEST(RollingTest, AfterARestartTheSearchGoesOnWithTheSameProposals) {
+  const auto genomes = [](bool restart) {
+    World world;
+    world.AddWorker("w");
+    const std::string id = world.Submit(RollingSpec()).id;
+    for (int second = 0; second < 3600 && !world.loop->StateOf(id)->over(); ++second) {
+      world.loop->Tick();
+      (void)world.Work(*world.workers["w"]);
+      world.loop->WorkerHeartbeat("w", world.workers["w"]->running(), false);
+      if (restart && second == 25) {
+        const auto held = world.workers["w"]->held;
+        world.NewLoop();
+        EXPECT_TRUE(world.Connect(world.workers["w"]).ok());
+      }
+      world.clock.Advance(absl::Seconds(1));
+    }
+    std::vector<std::vector<double>> all;
+    for (const Candidate& c : OfKind(world.Candidates(id), CandidateKind::kSearch)) all.push_back(c.genome);
+    return all;
+  };
+  EXPECT_EQ(genomes(true), genomes(false));
+}
+
+TEST(RankingTest, WeightsConstraintsAndCosts) {
+  JobSpec spec = SphereSpec();
+  spec.objectives = {{"sphere", "acc", 1}, {"cost", "hops", 0.01}};
+  spec.constraints = {{"sphere", "acc", std::nullopt, std::nullopt, "ja"}, {"cost", "hops", std::nullopt, 8, ""}};
+  const auto candidate = [](CandidateKind kind, double acc, double hops) {
+    Candidate c;
+    c.kind = kind;
+    c.state = CandidateState::kSucceeded;
+    c.metrics = {{"sphere", {{"acc", acc}}}, {"cost", {{"hops", hops}}}};
+    c.fitness = {acc, -hops};
+    return c;
+  };
+  std::vector<Candidate> all = {candidate(CandidateKind::kSource, 0.4, 6)};
+  all[0].label = "ja";
+  const Candidate good = candidate(CandidateKind::kSearch, 0.5, 6), better = candidate(CandidateKind::kSearch, 0.53, 8);
+  const Candidate weak = candidate(CandidateKind::kSearch, 0.3, 2), longer = candidate(CandidateKind::kSearch, 0.9, 12);
+  EXPECT_DOUBLE_EQ(WeightedFitness(spec, good.fitness), 0.44);
+  EXPECT_EQ(Violation(spec, all, good), 0);
+  EXPECT_DOUBLE_EQ(Violation(spec, all, weak), 0.1);
+  EXPECT_DOUBLE_EQ(Violation(spec, all, longer), 4);
+  EXPECT_TRUE(RanksBefore(spec, all, better, good));
+  EXPECT_TRUE(RanksBefore(spec, all, good, weak));
+  EXPECT_TRUE(RanksBefore(spec, all, weak, longer)) << "it misses less";
+  EXPECT_THAT(ToldFitness(spec, all, good, false), ElementsAre(0.44));
+  EXPECT_THAT(ToldFitness(spec, all, good, true), ElementsAre(0.5, -0.06));
+  EXPECT_LT(ToldFitness(spec, all, longer, false)[0], ToldFitness(spec, all, weak, false)[0]);
+  EXPECT_LT(ToldFitness(spec, all, weak, false)[0], -1e9);
+}
+
+TEST(RankingTest, HopsAreAnObjectiveOfTheJob) {
+  World world;
+  world.AddWorker("w", 2);
+  JobSpec spec = SphereSpec();
+  spec.parameter = {};
+  spec.data_flow = DataFlowSpace{.sources = {"base", "ja", "math"}};
+  spec.objectives.push_back({"cost", "hops", 10});
+  const JobSummary job = world.Run(world.Submit(spec).id);
+  ASSERT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  const Candidate best = world.Candidates(job.id)[*job.best_candidate];
+  EXPECT_EQ(best.metrics.at("cost").at("hops"), -best.fitness[1]);
+  for (const Candidate& c : OfKind(world.Candidates(job.id), CandidateKind::kSearch)) {
+    if (c.state == CandidateState::kSucceeded) {
+      EXPECT_GE(c.metrics.at("cost").at("hops"), best.metrics.at("cost").at("hops"));
+    }
+  }
+}
+
+TEST(SamplesTest, AGenerationSharesItsDrawAndTheBudgetCountsSamples) {
+  World world;
+  world.AddWorker("w", 2);
+  JobSpec spec = StagedSpec();
+  spec.then.clear();
+  spec.samples.per_generation = 50;
+  spec.budget = {.generations = 2};
+  const JobSummary job = world.Run(world.Submit(spec).id);
+  ASSERT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  for (const Candidate& c : OfKind(world.Candidates(job.id), CandidateKind::kSearch)) {
+    EXPECT_THAT(c.benchmarks, ElementsAre("sphere@" + std::to_string(c.generation)));
+  }
+  for (const Candidate& c : OfKind(world.Candidates(job.id), CandidateKind::kSource)) {
+    EXPECT_THAT(c.benchmarks, ElementsAre("sphere"));
+  }
+}
+
+TEST(StagesTest, AnOptimizersMistakeNamesItsStage) {
+  World world;
+  JobSpec spec = StagedSpec();
+  spec.then[0].optimizer.numbers["population"] = 1;
+  EXPECT_THAT(std::string(world.loop->CreateJob("", spec).status().message()),
+              HasSubstr("then[0].optimizer.cma_es.population: 1 is not in"));
+}
+
+}  // namespace
+}  // namespace merganser
