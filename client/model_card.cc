@@ -97,12 +97,15 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
   absl::StrAppend(&text, "\nTokenizer and config: `", recipe.tokenizer_from, "`. Weights: ", recipe.dtype,
                   ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
   for (const Stack& stack : recipe.stacks) AppendStack(stack, &text);
+  const std::string path = PathText(recipe);
+  if (!path.empty()) absl::StrAppend(&text, "\nPath: ", path, ".\n");
   absl::StrAppend(&text, "\n`recipe.yaml` holds it in full.\n");
   if (!candidate.fitness.empty()) {
     absl::StrAppend(&text, "\n## Fitness\n\n");
     AppendHeader({"objective", "value"}, &text);
-    for (size_t i = 0; i < candidate.fitness.size() && i < job.spec.objectives.size(); ++i) {
-      AppendRow({Cell(ObjectiveName(job.spec.objectives[i])), FormatFitness(candidate.fitness[i])}, &text);
+    const std::vector<std::string> names = FitnessNames(job.spec, candidate);
+    for (size_t i = 0; i < candidate.fitness.size() && i < names.size(); ++i) {
+      AppendRow({Cell(names[i]), FormatFitness(candidate.fitness[i])}, &text);
     }
     absl::StrAppend(&text, "\nThe search chose by this number, so it flatters the winner.\n");
   }

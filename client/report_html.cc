@@ -261,7 +261,11 @@ std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& cand
   }
   const std::string svg = FitnessSvg(job, candidates);
   if (!svg.empty()) absl::StrAppend(&html, "<h2>Fitness per generation</h2>\n", svg);
-  if (best != nullptr) absl::StrAppend(&html, "<h2>Best recipe</h2>\n", RecipeTable(job, best->recipe));
+  if (best != nullptr) {
+    const std::string path = PathText(best->recipe);
+    absl::StrAppend(&html, "<h2>Best recipe</h2>\n", path.empty() ? "" : absl::StrCat("<p>Path: ", EscapeHtml(path), ".</p>\n"),
+                    RecipeTable(job, best->recipe));
+  }
   return absl::StrCat(html, FailuresHtml(candidates), "</body></html>\n");
 }
 

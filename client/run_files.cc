@@ -3,18 +3,40 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/codec/recipe_codec.h"
 
 namespace merganser {
 
 std::string ObjectiveName(const Objective& objective) { return absl::StrCat(objective.benchmark, ".", objective.metric); }
 
-Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness) {
-  if (fitness.empty()) return nullptr;
-  Json json = Json::object();
-  for (size_t i = 0; i < fitness.size() && i < spec.objectives.size(); ++i) {
-    json[ObjectiveName(spec.objectives[i])] = fitness[i];
+std::vector<std::string> FitnessNames(const JobSpec& spec, const Candidate& candidate) {
+  if (candidate.kind == CandidateKind::kFinalist && !spec.objectives.empty()) {
+    const Finalists& finalists = spec.finalists;
+    return {absl::StrCat(finalists.benchmark, ".", finalists.metric.empty() ? spec.objectives[0].metric : finalists.metric)};
   }
+  std::vector<std::string> names;
+  for (const Objective& objective : spec.objectives) names.push_back(ObjectiveName(objective));
+  return names;
+}
+
+std::string PathText(const Recipe& recipe) {
+  std::string text;
+  for (const Hop& hop : recipe.path) {
+    absl::StrAppend(&text, text.empty() ? "" : " ", recipe.stacks[hop.stack].name, ".", hop.layer,
+                    hop.scale == 1 ? "" : absl::StrFormat("*%.3g", hop.scale));
+  }
+  if (text.empty()) return text;
+  const std::string& first = recipe.stacks[0].name;
+  return absl::StrCat(text, "; embedding of ", recipe.embedding_from.empty() ? first : recipe.embedding_from, ", head of ",
+                      recipe.head_from.empty() ? first : recipe.head_from);
+}
+
+Json FitnessJson(const JobSpec& spec, const Candidate& candidate) {
+  if (candidate.fitness.empty()) return nullptr;
+  const std::vector<std::string> names = FitnessNames(spec, candidate);
+  Json json = Json::object();
+  for (size_t i = 0; i < candidate.fitness.size() && i < names.size(); ++i) json[names[i]] = candidate.fitness[i];
   return json;
 }
 
@@ -44,7 +66,7 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
   Json best = nullptr;
   if (const Candidate* c = BestCandidate(job, candidates)) {
     best = {{"candidate", c->number},
-            {"fitness", FitnessJson(job.spec, c->fitness)},
+            {"fitness", FitnessJson(job.spec, *c)},
             {"recipe", MessageJson(ToProto(c->recipe))}};
   }
   Json scores = Json::object();
@@ -74,7 +96,7 @@ std::string CandidatesJsonl(const JobSummary& job, const std::vector<Candidate>&
         {"label", c.label},
         {"generation", c.generation >= 0 && c.kind == CandidateKind::kSearch ? Json(c.generation) : Json(nullptr)},
         {"state", std::string(ToString(c.state))},
-        {"fitness", FitnessJson(job.spec, c.fitness)},
+        {"fitness", FitnessJson(job.spec, c)},
         {"metrics", Json(c.metrics)},
         {"attempts", c.attempts.size()},
         {"message", c.message},

@@ -15,8 +15,13 @@ namespace merganser {
 
 // "BENCHMARK.METRIC".
 std::string ObjectiveName(const Objective& objective);
+// Names of the candidate's fitness numbers: the objectives', or a finalist's one.
+std::vector<std::string> FitnessNames(const JobSpec& spec, const Candidate& candidate);
+// "math.0 ja.1 ja.2*0.93; embedding of math, head of ja": stack and layer of each hop, with the scale where it is not 1; "" for
+// a recipe whose path is one stack's layers in order.
+std::string PathText(const Recipe& recipe);
 // {"ja_math.acc_ja": 0.305}; null for a candidate without fitness.
-Json FitnessJson(const JobSpec& spec, const std::vector<double>& fitness);
+Json FitnessJson(const JobSpec& spec, const Candidate& candidate);
 // {"materialize": 0.1, ...}, seconds. Recording is not among them: a record cannot hold the time of its own writing.
 Json TimingsJson(const PhaseTimings& timings);
 
