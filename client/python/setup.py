@@ -6,6 +6,7 @@ import atexit
 import importlib.metadata
 import os
 import pathlib
+import platform
 import re
 import shutil
 import tempfile
@@ -53,6 +54,22 @@ class BinaryDistribution(Distribution):
         return bool(STAGE)
 
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools < 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
+
+class AnyPython(bdist_wheel):
+    """The programs are none of Python's: any version of it will do, on this machine's C library or a newer one."""
+
+    def get_tag(self):
+        if not STAGE:
+            return super().get_tag()
+        libc = os.confstr("CS_GNU_LIBC_VERSION").split()[1].replace(".", "_")
+        return "py3", "none", f"manylinux_{libc}_{platform.machine()}"
+
+
 # With the programs: the torch whose libraries they were linked with.
 requirements = runtime() + ["PyYAML>=5.4"]
 if STAGE:
@@ -79,6 +96,6 @@ setup(
         "console_scripts": [f"{program} = merganser._programs:{program.replace('-', '_')}" for program in
                             ("merganser", "merganser-coordinator", "merganser-worker")]
     } if STAGE else {},
-    cmdclass={"build_py": BuildWithProtos},
+    cmdclass={"build_py": BuildWithProtos, "bdist_wheel": AnyPython},
     distclass=BinaryDistribution,
 )
