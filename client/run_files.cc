@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/codec/recipe_codec.h"
+#include "coordinator/job/ranking.h"
 
 namespace merganser {
 
@@ -69,6 +70,14 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
             {"fitness", FitnessJson(job.spec, *c)},
             {"recipe", MessageJson(ToProto(c->recipe))}};
   }
+  Json front = Json::array();
+  if (job.spec.objectives.size() > 1) {
+    for (const int64_t number : ParetoFront(job.spec, candidates)) {
+      for (const Candidate& c : candidates) {
+        if (c.number == number) front.push_back({{"candidate", number}, {"fitness", FitnessJson(job.spec, c)}});
+      }
+    }
+  }
   Json scores = Json::object();
   for (const auto& [benchmark, models] : held_out) {
     for (const std::string& model : ModelsInOrder(job, models)) {
@@ -79,12 +88,14 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
   }
   Json timing = TimingsJson(job.timings);
   for (const auto& [phase, seconds] : more) timing[phase] = seconds;
-  return DumpJson({{"job", job.spec.name},
-                   {"state", std::string(ToString(job.phase))},
-                   {"candidates", std::move(counts)},
-                   {"best", std::move(best)},
-                   {"held_out", std::move(scores)},
-                   {"timing", std::move(timing)}});
+  Json summary = {{"job", job.spec.name},
+                  {"state", std::string(ToString(job.phase))},
+                  {"candidates", std::move(counts)},
+                  {"best", std::move(best)},
+                  {"held_out", std::move(scores)},
+                  {"timing", std::move(timing)}};
+  if (!front.empty()) summary["front"] = std::move(front);
+  return DumpJson(summary);
 }
 
 std::string CandidatesJsonl(const JobSummary& job, const std::vector<Candidate>& candidates) {

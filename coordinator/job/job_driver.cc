@@ -213,6 +213,7 @@ std::vector<EventBody> JobDriver::Search(absl::Time now) {
                   absl::StrCat(state_.search_failed(), " of the first ", state_.search_finished(),
                                " candidates failed; most often: ", MostFrequentFailure()));
   }
+  if (std::vector<EventBody> twins = FinishTwins(); !twins.empty()) return twins;
   const bool rolling = state_.spec().mode == SearchMode::kRolling;
   if (!rolling && !state_.idle()) return {};
   const auto in_flight = static_cast<int64_t>(state_.queued().size() + state_.running().size());
@@ -235,6 +236,21 @@ std::vector<EventBody> JobDriver::Search(absl::Time now) {
                     << " reason=\"" << reason << "\"";
   }
   return Propose(count);
+}
+
+std::vector<EventBody> JobDriver::FinishTwins() {
+  std::vector<EventBody> events;
+  for (const int64_t number : state_.queued()) {
+    if (state_.Find(number)->kind != CandidateKind::kSearch) continue;
+    const std::optional<int64_t> twin = known_.SucceededTwinOf(number);
+    if (!twin.has_value()) continue;
+    const Candidate& known = *state_.Find(*twin);
+    events.emplace_back(CandidateFinished{.candidate = number,
+                                          .fitness = known.fitness,
+                                          .metrics = known.metrics,
+                                          .message = absl::StrCat("the same recipe as candidate ", *twin)});
+  }
+  return events;
 }
 
 int64_t JobDriver::Left() const {

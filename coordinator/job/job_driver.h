@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/job/job_state.h"
+#include "coordinator/job/known_recipes.h"
 #include "coordinator/optimizer/optimizer.h"
 #include "coordinator/search_space/search_space.h"
 
@@ -35,12 +36,14 @@ namespace merganser {
 // was told, so a replay makes the same calls. The log's genomes are authoritative: the optimizer adopts them where its own
 // differ (another CPU type may round differently).
 //
+// A candidate with the recipe and samples of one that has succeeded is not evaluated: it ends at once with its twin's result.
+//
 // Keeps a pointer to the state, which outlives it. Not thread-safe.
 class JobDriver {
  public:
   static constexpr int64_t kGiveUpAfter = 20;  // finished search candidates
 
-  explicit JobDriver(const JobState* state) : state_(*state) {}
+  explicit JobDriver(const JobState* state) : state_(*state), known_(state) {}
 
   // InvalidArgument for what can be told of the optimizers' options before a worker has loaded the models.
   static absl::Status Check(const JobSpec& spec);
@@ -62,6 +65,8 @@ class JobDriver {
   std::vector<EventBody> Baselines() const;
   std::vector<EventBody> Search(absl::Time now);
   std::vector<EventBody> Propose(int64_t count);
+  // Ends queued candidates whose twin has succeeded.
+  std::vector<EventBody> FinishTwins();
   std::vector<EventBody> AfterSearch();
   std::vector<EventBody> Finalists();
   std::vector<EventBody> AfterFinalists() const;
@@ -83,6 +88,7 @@ class JobDriver {
   std::string MostFrequentFailure() const;
 
   const JobState& state_;
+  KnownRecipes known_;
   int stage_ = -1;  // that space_ and optimizer_ are of
   SearchStage in_;  // its spec
   std::optional<SearchSpace> space_;

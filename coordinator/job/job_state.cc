@@ -179,7 +179,7 @@ absl::Status JobState::Check(const CandidateFinished& e) const {
     return Unfit(absl::StrCat("candidate ", e.candidate, " cannot finish as ", ToString(e.state)));
   }
   if (e.attempt < 0 || e.attempt > static_cast<int>(candidate->attempts.size()) ||
-      (e.state == CandidateState::kSucceeded && e.attempt == 0)) {
+      (e.state == CandidateState::kSucceeded && e.attempt == 0 && !e.record_key.empty())) {
     return Unfit(absl::StrCat("unknown attempt ", e.attempt, " of candidate ", e.candidate));
   }
   return absl::OkStatus();

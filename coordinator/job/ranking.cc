@@ -54,6 +54,26 @@ bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, 
   return WeightedFitness(spec, a.fitness) > WeightedFitness(spec, b.fitness);
 }
 
+std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidate>& candidates) {
+  std::vector<const Candidate*> front;
+  const auto covers = [](const Candidate& a, const Candidate& b) {
+    for (size_t i = 0; i < a.fitness.size(); ++i) {
+      if (a.fitness[i] < b.fitness[i]) return false;
+    }
+    return true;
+  };
+  for (const Candidate& candidate : candidates) {
+    if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded) continue;
+    if (candidate.fitness.size() != spec.objectives.size() || Violation(spec, candidates, candidate) > 0) continue;
+    if (std::any_of(front.begin(), front.end(), [&](auto* other) { return covers(*other, candidate); })) continue;
+    std::erase_if(front, [&](auto* other) { return covers(candidate, *other); });
+    front.push_back(&candidate);
+  }
+  std::vector<int64_t> numbers;
+  for (const Candidate* candidate : front) numbers.push_back(candidate->number);
+  return numbers;
+}
+
 int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer) {
   const bool each = optimizer.name == "nsga2" || optimizer.name == "mo_cma_es" || optimizer.name == "niche";
   return each ? static_cast<int>(spec.objectives.size()) : 1;

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_COORDINATOR_JOB_RANKING_H_
 #define MERGANSER_COORDINATOR_JOB_RANKING_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "common/domain/candidate.h"
@@ -18,6 +19,10 @@ double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, 
 
 // Whether `a` ranks before `b`, both succeeded: less violation, then more weighted fitness.
 bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b);
+
+// Candidates of the search that hold every constraint and that no other such one dominates (at least as good in every objective
+// and better in one), by number; equal fitness once.
+std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidate>& candidates);
 
 // Numbers of each candidate that the optimizer is told: one per objective, or 1 where it learns from their weighted sum.
 int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer);

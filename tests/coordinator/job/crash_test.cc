@@ -76,6 +76,8 @@ void FinishAfter(const JobSpec& spec, const Story& story, size_t k, bool recorde
     EXPECT_EQ(candidates[i].recipe, story.candidates[i].recipe) << i;
     EXPECT_EQ(candidates[i].fitness, story.candidates[i].fitness) << i;
     EXPECT_EQ(candidates[i].state, story.candidates[i].state) << i;
+    // One with a twin is evaluated or not, depending on which of the two a worker had first.
+    if (story.candidates[i].attempts.empty() || candidates[i].attempts.empty()) continue;
     const int times = world.evaluated[{id, static_cast<int64_t>(i)}];
     EXPECT_EQ(times, done.count(static_cast<int64_t>(i)) != 0 ? 0 : 1) << "evaluations of " << i;
   }

@@ -159,6 +159,22 @@ TEST(RankingTest, WeightsConstraintsAndCosts) {
   EXPECT_LT(ToldFitness(spec, all, weak, false)[0], -1e9);
 }
 
+TEST(RankingTest, TheFrontHasWhatNothingDominates) {
+  JobSpec spec = SphereSpec();
+  spec.objectives = {{"sphere", "acc"}, {"cost", "hops"}};
+  spec.constraints = {{"sphere", "acc", std::nullopt, 0.9, ""}};
+  std::vector<Candidate> all;
+  for (const auto& [acc, hops] : std::vector<std::pair<double, double>>{{0.5, 6}, {0.4, 6}, {0.6, 8}, {0.5, 6}, {0.3, 2}, {0.95, 1}}) {
+    Candidate c;
+    c.number = static_cast<int64_t>(all.size());
+    c.state = CandidateState::kSucceeded;
+    c.fitness = {acc, -hops};
+    c.metrics = {{"sphere", {{"acc", acc}}}};
+    all.push_back(c);
+  }
+  EXPECT_THAT(ParetoFront(spec, all), ElementsAre(0, 2, 4));
+}
+
 TEST(RankingTest, HopsAreAnObjectiveOfTheJob) {
   World world;
   world.AddWorker("w", 2);
@@ -192,6 +208,35 @@ TEST(SamplesTest, AGenerationSharesItsDrawAndTheBudgetCountsSamples) {
   for (const Candidate& c : OfKind(world.Candidates(job.id), CandidateKind::kSource)) {
     EXPECT_THAT(c.benchmarks, ElementsAre("sphere"));
   }
+}
+
+TEST(TwinsTest, ARecipeIsEvaluatedOnce) {
+  World world;
+  world.AddWorker("w");
+  JobSpec spec = SphereSpec();
+  spec.parameter = {};
+  spec.data_flow = DataFlowSpace{.sources = {"base", "ja", "math"}};  // few paths of two layers
+  spec.optimizer.numbers["population"] = 20;
+  spec.budget.candidates = 100;
+  const JobSummary job = world.Run(world.Submit(spec).id);
+  ASSERT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  const auto search = OfKind(world.Candidates(job.id), CandidateKind::kSearch);
+  ASSERT_EQ(search.size(), 100u);
+  int twins = 0;
+  for (const Candidate& c : search) {
+    if (c.state != CandidateState::kSucceeded || !c.attempts.empty()) continue;
+    ++twins;
+    const auto known = std::find_if(search.begin(), search.end(), [&](const Candidate& other) {
+      return other.recipe == c.recipe && !other.attempts.empty() && other.state == CandidateState::kSucceeded;
+    });
+    ASSERT_NE(known, search.end());
+    EXPECT_EQ(c.fitness, known->fitness);
+    EXPECT_EQ(c.metrics, known->metrics);
+    EXPECT_THAT(c.message, HasSubstr("the same recipe as candidate"));
+  }
+  EXPECT_GT(twins, 50);
+  const std::vector<StoredJob> stored = *world.memory.ListJobs();
+  EXPECT_THAT(CheckHistory(&world.memory, ProtoJobCodec(), stored[0])->findings, IsEmpty());
 }
 
 TEST(StagesTest, AnOptimizersMistakeNamesItsStage) {

@@ -1,0 +1,33 @@
+// Finds candidates that are another one's twins: the same recipe on the same samples. In spaces of choices optimizers propose
+// what they like again and again.
+#ifndef MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
+#define MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "coordinator/job/job_state.h"
+
+namespace merganser {
+
+// An index over one job's kSearch candidates, brought up to date by itself. Not thread-safe.
+class KnownRecipes {
+ public:
+  // `state` outlives it.
+  explicit KnownRecipes(const JobState* state) : state_(*state) {}
+
+  // The oldest succeeded candidate with the recipe and the benchmarks (draws included) of candidate `number`; nullopt if there
+  // is none.
+  std::optional<int64_t> SucceededTwinOf(int64_t number);
+
+ private:
+  const JobState& state_;
+  std::vector<uint64_t> hashes_;                                  // by candidate
+  std::unordered_map<uint64_t, std::vector<int64_t>> by_hash_;    // kSearch candidates, oldest first
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
