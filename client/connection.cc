@@ -1,15 +1,23 @@
 #include "client/connection.h"
 
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_split.h"
 #include "client/server_jobs.h"
 #include "client/store_jobs.h"
 #include "common/base/status_macros.h"
+#include "merganser/v1/fleet_service.grpc.pb.h"
 
 namespace merganser {
+namespace {
+
+constexpr absl::Duration kLeaderProbe = absl::Seconds(3);  // a frozen coordinator does not answer
+
+}  // namespace
 
 void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_store) {
-  verb->add_option("--server", options->server, "Coordinator, HOST:PORT")
+  verb->add_option("--server", options->server, "Coordinator, HOST:PORT; with stand-bys, all of them separated by commas")
       ->envname("MERGANSER_SERVER")
       ->capture_default_str();
   verb->add_option("--ca", options->security.tls_ca, "PEM file: connect by TLS, trust servers signed by it");
@@ -22,13 +30,28 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
 }
 
 absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
-  return CreateChannel(options.server, options.security);
+  const std::vector<std::string> addresses = absl::StrSplit(options.server, ',', absl::SkipEmpty());
+  if (addresses.empty()) return absl::InvalidArgumentError("--server: names no coordinator");
+  std::vector<ClientChannel> channels;
+  for (const std::string& address : addresses) {
+    MG_ASSIGN_OR_RETURN(ClientChannel channel, CreateChannel(address, options.security));
+    channels.push_back(std::move(channel));
+  }
+  if (channels.size() == 1) return channels[0];
+  for (const ClientChannel& channel : channels) {
+    grpc::ClientContext context;
+    channel.Prepare(&context, kLeaderProbe);
+    v1::ListWorkersResponse response;  // a stand-by answers Unavailable
+    if (v1::FleetService::NewStub(channel.channel)->ListWorkers(&context, {}, &response).ok()) return channel;
+  }
+  return channels[0];
 }
 
 absl::StatusOr<std::unique_ptr<JobReader>> OpenJobReader(const ConnectionOptions& options) {
   if (!options.store.empty()) return StoreJobs::Open(options.store);
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options));
-  return std::unique_ptr<JobReader>(std::make_unique<ServerJobs>(std::move(channel), options.server));
+  return std::unique_ptr<JobReader>(
+      std::make_unique<ServerJobs>(std::move(channel), options.server, [options] { return Connect(options); }));
 }
 
 }  // namespace merganser

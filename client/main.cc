@@ -11,6 +11,7 @@
 #include "client/exit_code.h"
 #include "client/message_json.h"
 #include "client/print_message.h"
+#include "client/store_command.h"
 #include "client/verb.h"
 #include "common/base/closest_name.h"
 #include "common/base/log.h"
@@ -61,7 +62,8 @@ int Main(int argc, char** argv) {
       "best on your benchmark, and writes it as a checkpoint.\n\n"
       "On one machine:  validate, run, merge, evaluate, score, generate, bench\n"
       "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
-      "cancel, workers, drain",
+      "cancel, workers, drain\n"
+      "Stores:          store verify, store backup, store restore, store migrate",
       "merganser");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("merganser ") + kVersion);
@@ -84,6 +86,7 @@ int Main(int argc, char** argv) {
   AddWatchCommands(app, &action);
   AddExportCommand(app, &action);
   AddReportCommand(app, &action);
+  AddStoreCommand(app, &action);
   AddVersionCommand(app, &action);
   AddCompletionCommand(app, &action);
   if (PrintedManPage(app, argc, argv)) return exit_code::kOk;

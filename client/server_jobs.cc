@@ -117,6 +117,11 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     MG_LOG(WARNING) << "coordinator " << server_ << " is away; trying again";
     if (stopped.WaitForNotificationWithTimeout(kRetryPause)) return absl::CancelledError("stopped");
     if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
+    if (reconnect_ == nullptr) continue;
+    if (absl::StatusOr<ClientChannel> leader = reconnect_(); leader.ok()) {
+      channel_ = *std::move(leader);
+      stub_ = v1::JobService::NewStub(channel_.channel);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_CLIENT_SERVER_JOBS_H_
 #define MERGANSER_CLIENT_SERVER_JOBS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,8 +36,12 @@ absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::str
 
 class ServerJobs final : public JobReader {
  public:
-  ServerJobs(ClientChannel channel, std::string server)
-      : channel_(std::move(channel)), server_(std::move(server)), stub_(v1::JobService::NewStub(channel_.channel)) {}
+  // `reconnect` finds the coordinator that leads now, when Follow's went away; null: always the same one.
+  ServerJobs(ClientChannel channel, std::string server, std::function<absl::StatusOr<ClientChannel>()> reconnect = nullptr)
+      : reconnect_(std::move(reconnect)),
+        channel_(std::move(channel)),
+        server_(std::move(server)),
+        stub_(v1::JobService::NewStub(channel_.channel)) {}
 
   absl::StatusOr<v1::Job> GetJob(const std::string& job) override;
   absl::StatusOr<std::vector<v1::Job>> ListJobs() override;
@@ -49,9 +54,10 @@ class ServerJobs final : public JobReader {
   absl::StatusOr<v1::Job> CancelJob(const std::string& job);
 
  private:
-  const ClientChannel channel_;
+  const std::function<absl::StatusOr<ClientChannel>()> reconnect_;
+  ClientChannel channel_;
   const std::string server_;
-  const std::unique_ptr<v1::JobService::StubInterface> stub_;
+  std::unique_ptr<v1::JobService::StubInterface> stub_;
 };
 
 }  // namespace merganser

@@ -5,15 +5,18 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
+#include "worker/agent/child_evaluator.h"
 #include "worker/agent/worker_process.h"
 #include "worker/evaluate/local_library.h"
 
@@ -28,6 +31,9 @@ struct Flags {
   LocalOptions local;
   std::string store = "redis://127.0.0.1:6379";
   absl::Duration store_wait = absl::Seconds(30);
+  bool in_process = false;
+  int evaluator_fd = -1;               // this is the process that evaluates
+  std::vector<std::string> arguments;  // argv
 };
 
 std::string DefaultSpoolDir() {
@@ -36,7 +42,9 @@ std::string DefaultSpoolDir() {
 }
 
 void AddFlags(CLI::App* app, Flags* flags) {
-  app->add_option("--coordinator", flags->process.coordinator, "HOST:PORT of the coordinator's worker port")
+  app->add_option("--coordinator", flags->process.coordinators,
+                  "HOST:PORT of the coordinator's worker port; with stand-bys, all of them (repeat it, or separate by commas)")
+      ->delimiter(',')
       ->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT of the coordinator's store")->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
@@ -44,6 +52,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
   app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");
+  app->add_flag("--in-process", flags->in_process,
+                "evaluate in this process; otherwise in one of its own, so that a device's fault costs an attempt, not the worker");
+  app->add_option("--evaluator-fd", flags->evaluator_fd)->group("");
   app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none");
   app->add_option("--spool-dir", flags->process.spool_dir, "where results wait while the store is away; \"\" for memory")
       ->capture_default_str();
@@ -66,17 +77,29 @@ absl::StatusOr<std::unique_ptr<RecordStore>> OpenStoreInTime(const Flags& flags,
   }
 }
 
+absl::StatusOr<std::unique_ptr<CandidateEvaluator>> EvaluatorHere(const Flags& flags) {
+  MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
+  return library->CreateEvaluator(flags.local);
+}
+
+// In a process of its own: this program with the same flags.
+absl::StatusOr<std::unique_ptr<CandidateEvaluator>> EvaluatorBeside(const Flags& flags) {
+  char self[4096] = "";
+  if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0) return absl::InternalError("/proc/self/exe cannot be read");
+  ChildEvaluatorOptions options;
+  options.argv = flags.arguments;
+  options.argv[0] = self;
+  return ChildEvaluator::Start(options);
+}
+
 int Run(const Flags& flags, ShutdownSignal* signal) {
-  const absl::StatusOr<LocalLibrary*> library = LoadLocalLibrary();
-  if (!library.ok()) {
-    MG_LOG(ERROR) << library.status().message();
-    return kExitConfig;
-  }
-  const auto evaluator = (*library)->CreateEvaluator(flags.local);
+  const bool here = flags.evaluator_fd >= 0 || flags.in_process;
+  const absl::StatusOr<std::unique_ptr<CandidateEvaluator>> evaluator = here ? EvaluatorHere(flags) : EvaluatorBeside(flags);
   if (!evaluator.ok()) {
     MG_LOG(ERROR) << "no evaluator error=\"" << evaluator.status().message() << '"';
     return kExitConfig;
   }
+  if (flags.evaluator_fd >= 0) return ServeEvaluator(flags.evaluator_fd, evaluator->get());
   const auto store = OpenStoreInTime(flags, signal);
   if (absl::IsCancelled(store.status())) return kExitSignal;
   if (!store.ok()) {
@@ -90,6 +113,7 @@ int Main(int argc, char** argv) {
   CLI::App app("merganser-worker: merges and scores candidates for a coordinator.", "merganser-worker");
   app.set_version_flag("--version", std::string("merganser-worker ") + kVersion);
   Flags flags;
+  flags.arguments.assign(argv, argv + argc);
   flags.process.spool_dir = DefaultSpoolDir();
   flags.process.info.name = DefaultWorkerName();
   AddFlags(&app, &flags);

@@ -1,8 +1,11 @@
 #include "common/rpc/credentials.h"
 
 #include <arpa/inet.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +16,7 @@ namespace merganser {
 namespace {
 
 constexpr int64_t kPemBytesMax = 1 << 20;  // a chain of certificates is a few kilobytes
+constexpr unsigned kReloadSeconds = 5;     // between looks at the files
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
   if (path.empty()) return std::string();
@@ -54,20 +58,23 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
     }
   }
   if (!tls) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions options;
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  MG_ASSIGN_OR_RETURN(pair.cert_chain, ReadPem(security.tls_cert, "--tls-cert"));
-  MG_ASSIGN_OR_RETURN(pair.private_key, ReadPem(security.tls_key, "--tls-key"));
-  MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(security.tls_ca, "--tls-ca"));
-  options.pem_key_cert_pairs.push_back(std::move(pair));
+  // Read here so that a wrong path is an error at the start; the watcher would only log it.
+  MG_RETURN_IF_ERROR(ReadPem(security.tls_cert, "--tls-cert").status());
+  MG_RETURN_IF_ERROR(ReadPem(security.tls_key, "--tls-key").status());
+  MG_RETURN_IF_ERROR(ReadPem(security.tls_ca, "--tls-ca").status());
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(security.tls_key, security.tls_cert,
+                                                                           security.tls_ca, kReloadSeconds));
+  options.watch_identity_key_cert_pairs();
   if (security.tls_ca.empty()) {
-    options.client_certificate_request = GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
-  } else if (security.token_file.empty()) {
-    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
-  } else {  // a token is enough
-    options.client_certificate_request = GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
+    options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  } else {
+    options.watch_root_certs();
+    // With a token file a token is enough.
+    options.set_cert_request_type(security.token_file.empty() ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                              : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
-  return grpc::SslServerCredentials(options);
+  return grpc::experimental::TlsServerCredentials(options);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,

@@ -92,7 +92,11 @@ class Checker {
   absl::Status Committed(int64_t seq, const CandidateFinished& finished) {
     ++report_.results;
     const Candidate& candidate = *state_.Find(finished.candidate);
-    const Attempt& attempt = candidate.attempts.at(finished.attempt - 1);
+    if (finished.attempt < 1 || finished.attempt > static_cast<int>(candidate.attempts.size())) {
+      Find("I12", seq, absl::StrCat("candidate ", candidate.number, ": a record of no attempt"));
+      return absl::OkStatus();
+    }
+    const Attempt& attempt = candidate.attempts[finished.attempt - 1];
     const std::string key = RecordKey(state_.id(), candidate.number, attempt.number, attempt.token);
     if (finished.record_key != key) {
       Find("I12", seq,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/codec/time_codec.h"
@@ -19,6 +20,8 @@ namespace {
 constexpr absl::Duration kHeartbeatMin = absl::Milliseconds(10);
 constexpr absl::Duration kHeartbeatMax = absl::Seconds(60);
 constexpr absl::Duration kGoodbyeTime = absl::Seconds(2);
+constexpr absl::Duration kNextAddressPause = absl::Milliseconds(200);
+constexpr absl::Duration kSilenceMin = absl::Seconds(3);  // a store that takes its time delays answers
 constexpr size_t kWritesMax = 8;  // a peer that reads no heartbeats gets no more of them
 
 bool IsRefusal(const absl::Status& status) {
@@ -135,12 +138,15 @@ class SessionClient::Stream final : public grpc::ClientBidiReactor<v1::SessionRe
   absl::Status status_ ABSL_GUARDED_BY(mu_);
 };
 
-SessionClient::SessionClient(ClientChannel session, ClientChannel reports, const SessionClientOptions& options)
-    : session_(std::move(session)),
-      reports_(std::move(reports)),
-      options_(options),
-      session_stub_(v1::WorkerService::NewStub(session_.channel)),
-      reports_stub_(v1::WorkerService::NewStub(reports_.channel)) {}
+SessionClient::SessionClient(std::vector<CoordinatorChannels> coordinators, const SessionClientOptions& options)
+    : options_(options) {
+  for (CoordinatorChannels& channels : coordinators) {
+    Peer peer{std::move(channels), nullptr, nullptr};
+    peer.session_stub = v1::WorkerService::NewStub(peer.channels.session.channel);
+    peer.reports_stub = v1::WorkerService::NewStub(peer.channels.reports.channel);
+    peers_.push_back(std::move(peer));
+  }
+}
 
 SessionClient::~SessionClient() { Stop(); }
 
@@ -170,15 +176,20 @@ absl::Status SessionClient::refused() const {
 
 void SessionClient::Run() {
   Backoff backoff(options_.backoff_first, options_.backoff_max, StableHash64(agent_->info().id));
-  while (true) {
+  size_t tried = 0;  // in a row, in vain
+  for (size_t next = 0;; next = (next + 1) % peers_.size()) {
     absl::Duration retry_after = absl::ZeroDuration();
-    const absl::Status status = RunSession(&retry_after);
+    const absl::Status status = RunSession(peers_[next], &retry_after);
     absl::MutexLock lock(&mu_);
+    tried = connected_ ? 1 : tried + 1;
     if (connected_) backoff.Reset();
     connected_ = false;
     if (stopping_) return;
     refused_ = IsRefusal(status) ? status : absl::OkStatus();
-    const absl::Duration wait = retry_after + backoff.Next();
+    // A stand-by is next: no need to wait for it.
+    const bool go_on = tried < peers_.size() && refused_.ok();
+    const absl::Duration wait = go_on ? kNextAddressPause : retry_after + backoff.Next();
+    if (!go_on) tried = 0;
     MG_LOG(WARNING) << "session ended code=" << absl::StatusCodeToString(status.code()) << " message=\"" << status.message()
                     << "\" retry_in=" << absl::FormatDuration(wait);
     if (mu_.AwaitWithTimeout(absl::Condition(&stopping_), wait)) return;
@@ -207,20 +218,27 @@ void SessionClient::HandleAssign(const v1::Assign& assign, std::shared_ptr<const
   agent_->Assign(*assignment);
 }
 
-absl::Status SessionClient::RunSession(absl::Duration* retry_after) {
+absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_after) {
   absl::Mutex welcome_mu;
+  absl::Duration last_heard = Clock::Real().Monotonic();
   absl::Duration interval = absl::ZeroDuration();  // 0: not welcomed yet
   absl::Duration away = absl::ZeroDuration();
   std::shared_ptr<const JobSpec> last_spec;  // used by reactions only, which do not overlap
   std::string last_job;
   Stream* self = nullptr;
 
-  Stream stream(session_stub_.get(), session_, [&](const v1::SessionResponse& message) {
+  const size_t index = static_cast<size_t>(&peer - peers_.data());
+  Stream stream(peer.session_stub.get(), peer.channels.session, [&](const v1::SessionResponse& message) {
+    {
+      absl::MutexLock lock(&welcome_mu);
+      last_heard = Clock::Real().Monotonic();
+    }
     switch (message.message_case()) {
       case v1::SessionResponse::kWelcome: {
         {
           absl::MutexLock lock(&mu_);
           connected_ = true;
+          leader_ = index;
           refused_ = absl::OkStatus();
         }
         absl::MutexLock lock(&welcome_mu);
@@ -267,10 +285,11 @@ absl::Status SessionClient::RunSession(absl::Duration* retry_after) {
   bool closed = false;
   if (!stopping && !welcomed) closed = stream.WaitClosed(options_.welcome_timeout);
   while (!closed) {
-    absl::Duration wait;
+    absl::Duration wait, silence;
     {
       absl::MutexLock lock(&welcome_mu);
       wait = interval;
+      silence = Clock::Real().Monotonic() - last_heard;
     }
     stream.Interrupt(false);
     {
@@ -278,6 +297,10 @@ absl::Status SessionClient::RunSession(absl::Duration* retry_after) {
       stopping = stopping_;
     }
     if (stopping || wait == absl::ZeroDuration()) break;  // not welcomed in time
+    if (silence > std::max(options_.silent_heartbeats_max * wait, kSilenceMin)) {
+      MG_LOG(WARNING) << "coordinator silent for " << absl::FormatDuration(silence) << ": leaving it";
+      break;
+    }
     closed = stream.WaitClosed(wait);
     if (!closed) stream.Send(HeartbeatNow());
   }
@@ -296,9 +319,14 @@ absl::Status SessionClient::RunSession(absl::Duration* retry_after) {
 
 absl::StatusOr<Disposition> SessionClient::Report(const AttemptReport& report) {
   grpc::ClientContext context;
-  reports_.Prepare(&context, options_.report_timeout);
+  const Peer* peer;
+  {
+    absl::MutexLock lock(&mu_);
+    peer = &peers_[leader_];
+  }
+  peer->channels.reports.Prepare(&context, options_.report_timeout);
   v1::ReportAttemptResponse response;
-  MG_RETURN_IF_ERROR(FromGrpc(reports_stub_->ReportAttempt(&context, ToProto(report), &response)));
+  MG_RETURN_IF_ERROR(FromGrpc(peer->reports_stub->ReportAttempt(&context, ToProto(report), &response)));
   return ParseDisposition(response.disposition());
 }
 

@@ -1,11 +1,13 @@
-// An agent's connection to a coordinator in another process: one Session stream that comes back after every break, and a
-// unary call per report on a channel of its own.
+// An agent's connection to the leading one of some coordinators in other processes: one Session stream that comes back after
+// every break, and a unary call per report on a channel of its own.
 #ifndef MERGANSER_WORKER_AGENT_SESSION_CLIENT_H_
 #define MERGANSER_WORKER_AGENT_SESSION_CLIENT_H_
 
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -24,15 +26,29 @@ struct SessionClientOptions {
   absl::Duration backoff_max = absl::Seconds(30);
   absl::Duration welcome_timeout = absl::Seconds(10);
   absl::Duration report_timeout = absl::Seconds(10);
+  // A coordinator that answers so many heartbeats in a row with nothing is taken for gone (it may be frozen).
+  int silent_heartbeats_max = 4;
 };
 
+// Two channels to one coordinator.
+struct CoordinatorChannels {
+  ClientChannel session;
+  ClientChannel reports;
+};
+
+// After a session ends, or is refused because its coordinator does not lead, the next address is tried; once all were, it waits.
+// Reports go to the coordinator of the last session.
+//
 // Heartbeats come from its own thread, so a busy evaluator or a drain does not stop them. Every Hello names the attempts
 // that the agent still holds. Order of life: client, agent (which takes the client), Start ... Stop, agent gone, client
 // gone. Thread-safe.
 class SessionClient final : public CoordinatorLink {
  public:
-  // `session` and `reports`: two channels to the same coordinator.
-  SessionClient(ClientChannel session, ClientChannel reports, const SessionClientOptions& options = {});
+  // REQUIRES: at least one coordinator.
+  explicit SessionClient(std::vector<CoordinatorChannels> coordinators, const SessionClientOptions& options = {});
+  // One coordinator.
+  SessionClient(ClientChannel session, ClientChannel reports, const SessionClientOptions& options = {})
+      : SessionClient(std::vector<CoordinatorChannels>{{std::move(session), std::move(reports)}}, options) {}
   // Stop().
   ~SessionClient() override;
 
@@ -54,17 +70,20 @@ class SessionClient final : public CoordinatorLink {
   class Stream;
 
   void Run();
+  struct Peer {
+    CoordinatorChannels channels;
+    std::unique_ptr<v1::WorkerService::Stub> session_stub;
+    std::unique_ptr<v1::WorkerService::Stub> reports_stub;
+  };
+
   // One session, from dial to end.
-  absl::Status RunSession(absl::Duration* retry_after);
+  absl::Status RunSession(const Peer& peer, absl::Duration* retry_after);
   void HandleAssign(const v1::Assign& assign, std::shared_ptr<const JobSpec>* last_spec, std::string* last_job);
   v1::SessionRequest HeartbeatNow() const;
 
   // Constant after construction (agent_: after Start).
-  const ClientChannel session_;
-  const ClientChannel reports_;
+  std::vector<Peer> peers_;
   const SessionClientOptions options_;
-  const std::unique_ptr<v1::WorkerService::Stub> session_stub_;
-  const std::unique_ptr<v1::WorkerService::Stub> reports_stub_;
   Agent* agent_ = nullptr;
 
   mutable absl::Mutex mu_;
@@ -72,6 +91,7 @@ class SessionClient final : public CoordinatorLink {
   bool connected_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refused_ ABSL_GUARDED_BY(mu_);
   Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;  // of RunSession
+  size_t leader_ ABSL_GUARDED_BY(mu_) = 0;         // of the last session that was welcomed
 
   std::thread thread_;
 };

@@ -4,8 +4,11 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/sha256.h"
@@ -43,13 +46,18 @@ std::string DefaultWorkerName() {
 
 int RunWorkerProcess(const WorkerProcessOptions& options, CandidateEvaluator* evaluator, RecordStore* store,
                      ShutdownSignal* signal) {
-  const absl::StatusOr<ClientChannel> session = CreateChannel(options.coordinator, options.security);
-  if (!session.ok()) return Fail(session.status());
-  const absl::StatusOr<ClientChannel> reports = CreateChannel(options.coordinator, options.security);
-  if (!reports.ok()) return Fail(reports.status());
+  std::vector<CoordinatorChannels> channels;
+  for (const std::string& address : options.coordinators) {
+    const absl::StatusOr<ClientChannel> session = CreateChannel(address, options.security);
+    if (!session.ok()) return Fail(session.status());
+    const absl::StatusOr<ClientChannel> reports = CreateChannel(address, options.security);
+    if (!reports.ok()) return Fail(reports.status());
+    channels.push_back({*session, *reports});
+  }
+  if (channels.empty()) return Fail(absl::InvalidArgumentError("no coordinator is named"));
 
   WorkerMetrics metrics;
-  SessionClient client(*session, *reports, options.session);
+  SessionClient client(std::move(channels), options.session);
   AgentOptions agent_options;
   agent_options.info = options.info;
   agent_options.spool_dir = options.spool_dir;
@@ -65,7 +73,7 @@ int RunWorkerProcess(const WorkerProcessOptions& options, CandidateEvaluator* ev
     MG_LOG(INFO) << "http listening port=" << http->port();
   }
   MG_LOG(INFO) << "worker started id=" << options.info.id << " name=" << options.info.name
-               << " device=" << options.info.device << " coordinator=" << options.coordinator;
+               << " device=" << options.info.device << " coordinators=" << absl::StrJoin(options.coordinators, ",");
   client.Start(&agent);
 
   int code = 0;

@@ -3,6 +3,7 @@
 #define MERGANSER_WORKER_AGENT_WORKER_PROCESS_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/domain/dispatch.h"
@@ -15,7 +16,7 @@
 namespace merganser {
 
 struct WorkerProcessOptions {
-  std::string coordinator = "127.0.0.1:50052";  // its worker port
+  std::vector<std::string> coordinators = {"127.0.0.1:50052"};  // worker ports; the one that leads is found
   ClientSecurity security;
   WorkerInfo info;
   std::string spool_dir;                                          // AgentOptions::spool_dir

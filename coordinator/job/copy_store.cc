@@ -1,0 +1,128 @@
+#include "coordinator/job/copy_store.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "coordinator/job/job_state.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kPage = 500;  // events per read and append
+constexpr absl::Duration kLease = absl::Minutes(1);
+
+class Copy {
+ public:
+  Copy(ResultsStore* from, ResultsStore* to, const JobCodec& codec, const CopyStoreOptions& options)
+      : from_(*from), to_(*to), codec_(codec), options_(options) {}
+
+  absl::StatusOr<CopyStoreReport> Run() {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> jobs, from_.ListJobs());
+    MG_ASSIGN_OR_RETURN(epoch_, to_.Lead("merganser store", kLease));
+    absl::Status status = CopyJobs(jobs);
+    (void)to_.ReleaseLead(epoch_);
+    MG_RETURN_IF_ERROR(status);
+    return std::move(report_);
+  }
+
+ private:
+  absl::Status CopyJobs(const std::vector<StoredJob>& jobs) {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> there, to_.ListJobs());
+    for (size_t i = 0; i < there.size(); ++i) {
+      if (i < jobs.size() && there[i].id == jobs[i].id && there[i].spec == jobs[i].spec) continue;
+      return absl::FailedPreconditionError(absl::StrCat(to_.uri(), " holds ", there[i].id, " '", there[i].name,
+                                                        "' of its own; copy into an empty store"));
+    }
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (i >= there.size()) {
+        MG_ASSIGN_OR_RETURN(const std::string id, to_.CreateJob(epoch_, "", jobs[i].name, jobs[i].spec));
+        if (id != jobs[i].id) {
+          return absl::FailedPreconditionError(
+              absl::StrCat(to_.uri(), " numbers its next job ", id, ", not ", jobs[i].id, "; copy into a new store"));
+        }
+      }
+      MG_RETURN_IF_ERROR(CopyLog(jobs[i]));
+      ++report_.jobs;
+    }
+    return absl::OkStatus();
+  }
+
+  // Damage ends the copy of this log, and of everything unless it is salvaged.
+  absl::Status Damaged(const std::string& what) {
+    if (!options_.salvage) {
+      return absl::DataLossError(absl::StrCat(from_.uri(), ": ", what, "; --salvage copies what comes before"));
+    }
+    report_.damage.push_back(what);
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyLog(const StoredJob& job) {
+    absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(job.spec);
+    if (!spec.ok()) return Damaged(absl::StrCat(job.id, " spec: ", spec.status().message()));
+    JobState state(job.id, *std::move(spec));
+    while (true) {
+      const int64_t begin = state.seq();
+      const absl::StatusOr<std::vector<StoredEvent>> page = from_.ReadEvents(job.id, begin, kPage);
+      if (absl::IsDataLoss(page.status())) {
+        return Damaged(absl::StrCat(job.id, " after event ", begin, ": ", page.status().message()));
+      }
+      MG_RETURN_IF_ERROR(page.status());
+      std::vector<std::string> bodies;
+      absl::Status damage;
+      for (const StoredEvent& stored : *page) {
+        const absl::StatusOr<JobEvent> event = codec_.DecodeEvent(stored.body);
+        damage = event.ok() ? state.Apply(stored.seq, *event) : event.status();
+        if (!damage.ok()) break;
+        bodies.push_back(stored.body);
+        // Ahead of the events, which may say that it is there.
+        if (const auto* finished = std::get_if<CandidateFinished>(&event->body)) {
+          MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(finished->candidate)));
+        }
+      }
+      MG_RETURN_IF_ERROR(to_.Append(epoch_, job.id, begin, bodies));
+      MG_RETURN_IF_ERROR(to_.RenewLead(epoch_, kLease));
+      report_.events += static_cast<int64_t>(bodies.size());
+      if (options_.on_progress) options_.on_progress(job.id, state.seq());
+      if (!damage.ok()) return Damaged(absl::StrCat(job.id, " event ", state.seq() + 1, ": ", damage.message()));
+      if (static_cast<int64_t>(page->size()) < kPage) break;
+    }
+    // Records of attempts that nobody reported yet: whoever leads the copy adopts them.
+    for (const auto* numbers : {&state.queued(), &state.running()}) {
+      for (const int64_t number : *numbers) MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(number)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyRecords(const std::string& job_id, const Candidate& candidate) {
+    for (const Attempt& attempt : candidate.attempts) {
+      const std::string key = RecordKey(job_id, candidate.number, attempt.number, attempt.token);
+      const absl::StatusOr<std::string> bytes = from_.GetRecord(key);
+      if (absl::IsNotFound(bytes.status())) continue;
+      if (absl::IsDataLoss(bytes.status())) {
+        MG_RETURN_IF_ERROR(Damaged(std::string(bytes.status().message())));
+        continue;
+      }
+      MG_RETURN_IF_ERROR(bytes.status());
+      MG_RETURN_IF_ERROR(to_.PutRecord(key, *bytes));
+      ++report_.records;
+    }
+    return absl::OkStatus();
+  }
+
+  ResultsStore& from_;
+  ResultsStore& to_;
+  const JobCodec& codec_;
+  const CopyStoreOptions& options_;
+  int64_t epoch_ = 0;
+  CopyStoreReport report_;
+};
+
+}  // namespace
+
+absl::StatusOr<CopyStoreReport> CopyStore(ResultsStore* from, ResultsStore* to, const JobCodec& codec,
+                                          const CopyStoreOptions& options) {
+  return Copy(from, to, codec, options).Run();
+}
+
+}  // namespace merganser

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""What the fleet's service costs: a coordinator, redis-server with every write fsynced, and fleet_load, all on this machine.
+
+    python3 tests/bench/fleet/run.py                                 # every scenario, about five minutes
+    python3 tests/bench/fleet/run.py throughput latency
+    python3 tests/bench/fleet/run.py peers --peer-python PYTHON      # Optuna: journal file and SQLite storage, 16 processes
+
+Prints one JSON object per scenario."""
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BIN = os.path.join(ROOT, "build", "bin")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Fleet:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="mg-fleet-bench-")
+        self.redis_port, self.user, self.worker = free_port(), free_port(), free_port()
+        self.store = f"redis://127.0.0.1:{self.redis_port}"
+        self.redis = subprocess.Popen(
+            ["redis-server", "--port", str(self.redis_port), "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always",
+             "--save", "", "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL)
+        time.sleep(1)
+        self.coordinator = None
+        self.start_coordinator()
+
+    def start_coordinator(self):
+        ports = os.path.join(self.dir, "ports")
+        if os.path.exists(ports):
+            os.remove(ports)
+        self.log = open(os.path.join(self.dir, "coordinator.log"), "a")
+        start = time.time()
+        self.coordinator = subprocess.Popen(
+            [os.path.join(BIN, "merganser-coordinator"), "--listen", f"127.0.0.1:{self.user}", "--worker-listen",
+             f"127.0.0.1:{self.worker}", "--http", "", "--store", self.store, "--port-file", ports, "--leader-lease", "3s"],
+            stderr=self.log, stdout=self.log)
+        while subprocess.run([os.path.join(BIN, "merganser"), "workers", "--server", f"127.0.0.1:{self.user}"],
+                             capture_output=True, check=False).returncode != 0:
+            time.sleep(0.05)
+            assert self.coordinator.poll() is None, open(os.path.join(self.dir, "coordinator.log")).read()[-2000:]
+        return time.time() - start
+
+    def load(self, **flags):
+        argv = [os.path.join(BIN, "bench", "fleet_load"), "--user", f"127.0.0.1:{self.user}", "--worker",
+                f"127.0.0.1:{self.worker}", "--store", self.store]
+        for name, value in flags.items():
+            argv += ["--" + name.replace("_", "-"), str(value)]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+    def usage(self):
+        with open(f"/proc/{self.coordinator.pid}/status") as f:
+            rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) / 1024
+        with open(f"/proc/{self.coordinator.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return rss, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self):
+        for process in (self.coordinator, self.redis):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def finish(name, load, fleet=None, **more):
+    out, _ = load.communicate()
+    result = {"scenario": name, **json.loads(out), **more}
+    if fleet:
+        result["coordinator_rss_mb"], result["coordinator_cpu_s"] = (round(x, 1) for x in fleet.usage())
+    print(json.dumps(result), flush=True)
+
+
+def throughput():
+    """Zero-time candidates: what one coordinator commits."""
+    fleet = Fleet()
+    finish("throughput", fleet.load(workers=1000, candidates=30000, population=5000), fleet)
+    fleet.close()
+
+
+def latency():
+    """More idle workers than candidates: from queued to received."""
+    fleet = Fleet()
+    finish("latency", fleet.load(workers=200, candidates=2000, population=50, candidate_ms=100), fleet)
+    fleet.close()
+
+
+def overhead(candidates=1600):
+    """One-second candidates on 16 slots: the ideal is candidates / 16 seconds."""
+    fleet = Fleet()
+    finish("overhead", fleet.load(workers=16, candidates=candidates, population=candidates, candidate_ms=1000), fleet,
+           ideal_s=candidates / 16)
+    fleet.close()
+
+
+def connected():
+    """4,000 workers, two-second candidates; memory and processor time of the coordinator while they work."""
+    fleet = Fleet()
+    load = fleet.load(workers=4000, candidates=40000, population=8000, candidate_ms=2000)
+    time.sleep(15)
+    _, before = fleet.usage()
+    time.sleep(10)
+    rss, after = fleet.usage()
+    finish("connected", load, fleet, rss_mb_while_working=round(rss, 1), cores_while_working=round((after - before) / 10, 3))
+    load = fleet.load(workers=4000, candidates=10, population=10, candidate_ms=20000)  # nearly all idle
+    time.sleep(15)
+    _, before = fleet.usage()
+    time.sleep(10)
+    rss, after = fleet.usage()
+    finish("idle", load, fleet, rss_mb_idle=round(rss, 1), cores_idle=round((after - before) / 10, 3))
+    fleet.close()
+
+
+def restart():
+    """The coordinator is killed with 100,000 candidates in its log: until it answers again."""
+    fleet = Fleet()
+    finish("fill", fleet.load(workers=1000, candidates=100000, population=20000), fleet)
+    fleet.coordinator.send_signal(signal.SIGKILL)
+    fleet.coordinator.wait()
+    time.sleep(4)  # its lease
+    print(json.dumps({"scenario": "restart", "seconds_until_it_answers": round(fleet.start_coordinator(), 2)}), flush=True)
+    fleet.close()
+
+
+OPTUNA = """
+import sys, time, optuna
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+kind, path, trials = sys.argv[1], sys.argv[2], int(sys.argv[3])
+storage = JournalStorage(JournalFileBackend(path)) if kind == "journal" else RDBStorage("sqlite:///" + path, engine_kwargs={"connect_args": {"timeout": 60}})
+study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True, sampler=optuna.samplers.RandomSampler())
+if trials:
+    study.optimize(lambda t: sum(t.suggest_float(f"x{i}", 0, 2) for i in range(8)), n_trials=trials)
+"""
+
+
+def peers(python, trials=1600, processes=16):
+    """Zero-time trials of eight numbers through Optuna."""
+    for kind in ("journal", "rdb"):
+        path = os.path.join(tempfile.mkdtemp(prefix="mg-optuna-"), kind)
+        subprocess.run([python, "-c", OPTUNA, kind, path, "0"], check=True, stderr=subprocess.DEVNULL)
+        start = time.time()
+        running = [subprocess.Popen([python, "-c", OPTUNA, kind, path, str(trials // processes)], stderr=subprocess.DEVNULL)
+                   for _ in range(processes)]
+        failed = sum(p.wait() != 0 for p in running)
+        seconds = time.time() - start
+        print(json.dumps({"scenario": "optuna-" + kind, "trials": trials, "processes": processes, "failed_processes": failed,
+                          "seconds": round(seconds, 1), "completions_per_s": round(trials / seconds, 1)}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
+    parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")
+    parser.add_argument("--candidates", type=int, default=1600, help="of the scenario overhead")
+    args = parser.parse_args()
+    for name in args.scenarios:
+        if name == "peers":
+            peers(args.peer_python or sys.executable)
+        elif name == "overhead":
+            overhead(args.candidates)
+        else:
+            globals()[name]()
+
+
+if __name__ == "__main__":
+    main()

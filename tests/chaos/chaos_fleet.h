@@ -1,0 +1,73 @@
+// Two coordinators, workers that evaluate nothing (fake_worker.cc) and redis-server with every write fsynced, as processes that
+// a test kills, freezes and starts again.
+#ifndef MERGANSER_TESTS_CHAOS_CHAOS_FLEET_H_
+#define MERGANSER_TESTS_CHAOS_CHAOS_FLEET_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/domain/job_spec.h"
+#include "common/store/results_store.h"
+#include "coordinator/job/history.h"
+#include "tests/common/store/redis_server.h"
+#include "tests/testing/process.h"
+
+namespace merganser {
+
+class ChaosFleet {
+ public:
+  static constexpr int kCoordinators = 2;
+
+  // NotFound if redis-server is not there.
+  static absl::StatusOr<std::unique_ptr<ChaosFleet>> Start(int workers, int evaluate_ms);
+  ~ChaosFleet();
+
+  void StartCoordinator(int c);
+  void StartWorker(int w);
+  // A dead process is started again, as a supervisor does.
+  void Supervise();
+  // The one that leads, by asking each; -1 if none answers that it does.
+  int Leader();
+  bool EventuallyLeads(int c, absl::Duration timeout);
+
+  std::string Submit(const JobSpec& spec);
+  // Search candidates that are finished, by the log; the store must answer.
+  int64_t SearchFinished(const std::string& job);
+  bool Over(const std::string& job);
+  // "redis-cli ARGS" on the server's socket.
+  void Redis(const std::vector<std::string>& args);
+
+  // Every result that a worker was told is committed.
+  std::vector<AckedResult> Acked() const;
+  // What the history checker finds in the store, acknowledged results included.
+  HistoryReport Check(const std::string& job);
+
+  testing_support::Process& coordinator(int c) { return *coordinators_[c]; }
+  testing_support::Process& worker(int w) { return *workers_[w]; }
+  int workers() const { return static_cast<int>(workers_.size()); }
+  RedisServer& redis() { return *redis_; }
+  ResultsStore& store() { return *store_; }
+  const std::string& dir() const { return dir_; }
+  std::string Servers() const;  // user ports, by commas
+
+ private:
+  ChaosFleet() = default;
+  std::string WorkerServers() const;
+
+  std::string dir_;
+  int evaluate_ms_ = 50;
+  int starts_ = 0;
+  std::unique_ptr<RedisServer> redis_;
+  std::unique_ptr<ResultsStore> store_;
+  std::vector<int> user_ports_, worker_ports_;
+  std::vector<std::unique_ptr<testing_support::Process>> coordinators_, workers_;
+};
+
+// A job of `candidates` that any of these workers evaluates, random search.
+JobSpec ChaosJob(const std::string& name, int candidates, int population);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_TESTS_CHAOS_CHAOS_FLEET_H_

@@ -1,0 +1,99 @@
+// Stores that are copied, and logs that are damaged.
+#include "coordinator/job/copy_store.h"
+
+#include "coordinator/job/history.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/job/world.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class CopyStoreTest : public testing::Test {
+ protected:
+  // A job that has run to its end, and one that is in the middle of it.
+  void SetUp() override {
+    auto worker = world_.AddWorker("w", 2);
+    world_.Run(world_.Submit(SphereSpec("done")).id);
+    world_.Submit(SphereSpec("open"));
+    for (int i = 0; i < 5; ++i) {
+      world_.loop->Tick();
+      (void)world_.Work(*worker);
+    }
+  }
+  absl::StatusOr<CopyStoreReport> Copy(ResultsStore& from, ResultsStore& to, bool salvage = false) {
+    CopyStoreOptions options;
+    options.salvage = salvage;
+    return CopyStore(&from, &to, ProtoJobCodec(), options);
+  }
+  void ExpectSame(ResultsStore& a, ResultsStore& b) {
+    const std::vector<StoredJob> jobs = *a.ListJobs(), copies = *b.ListJobs();
+    ASSERT_EQ(jobs.size(), copies.size());
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      EXPECT_EQ(jobs[i].spec, copies[i].spec);
+      EXPECT_EQ(*a.ReadEvents(jobs[i].id, 0, 10'000), *b.ReadEvents(jobs[i].id, 0, 10'000));
+    }
+  }
+  int64_t Epoch() { return world_.loop->epoch(); }
+
+  World world_;
+  MemoryStore copy_{world_.clock};
+};
+
+TEST_F(CopyStoreTest, TheCopyHasEveryJobEventAndRecord) {
+  const absl::StatusOr<CopyStoreReport> report = Copy(world_.memory, copy_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->jobs, 2);
+  ExpectSame(world_.memory, copy_);
+  const std::vector<StoredJob> jobs = *copy_.ListJobs();
+  for (const StoredJob& job : jobs) {
+    const HistoryReport checked = *CheckHistory(&copy_, ProtoJobCodec(), job);
+    EXPECT_THAT(checked.findings, IsEmpty());
+    EXPECT_EQ(checked.records, checked.results);
+  }
+}
+
+TEST_F(CopyStoreTest, ARepeatedCopyFinishesWhatAnEarlierOneBegan) {
+  ASSERT_TRUE(Copy(world_.memory, copy_).ok());
+  auto worker = world_.workers["w"];
+  for (int i = 0; i < 5; ++i) {
+    world_.loop->Tick();
+    (void)world_.Work(*worker);
+  }
+  ASSERT_TRUE(Copy(world_.memory, copy_).ok());
+  ExpectSame(world_.memory, copy_);
+}
+
+TEST_F(CopyStoreTest, AStoreWithJobsOfItsOwnIsLeftAlone) {
+  World other;
+  other.Submit(SphereSpec("its-own"));
+  other.loop->Stop();
+  const absl::Status refused = Copy(world_.memory, other.memory).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.message(), HasSubstr("holds job-1 'its-own' of its own"));
+}
+
+TEST_F(CopyStoreTest, AStoreThatACoordinatorLeadsIsNotCopiedInto) {
+  World other;
+  EXPECT_TRUE(absl::IsUnavailable(Copy(world_.memory, other.memory).status()));
+}
+
+TEST_F(CopyStoreTest, DamageIsRefusedByNameOrLeftOutOnRequest) {
+  const int64_t end = world_.Summary("job-2").seq;
+  ASSERT_TRUE(world_.memory.Append(Epoch(), "job-2", end, {"\xff garbage", "\xff more"}).ok());
+  const absl::Status refused = Copy(world_.memory, copy_).status();
+  EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr(absl::StrCat("job-2 event ", end + 1)));
+  EXPECT_THAT(refused.message(), HasSubstr("--salvage"));
+  const absl::StatusOr<CopyStoreReport> report = Copy(world_.memory, copy_, /*salvage=*/true);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->damage, SizeIs(1));
+  EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(end));
+}
+
+}  // namespace
+}  // namespace merganser

@@ -1,0 +1,146 @@
+// TLS as operators use it: certificates whose names are roles, tokens beside them, certificates that are replaced or expired.
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "common/codec/job_codec.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status_codec.h"
+#include "common/store/memory/memory_store.h"
+#include "coordinator/rpc/server.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "merganser/v1/fleet_service.grpc.pb.h"
+#include "tests/testing/process.h"
+
+namespace merganser {
+namespace {
+
+using testing_support::Eventually;
+using testing_support::FreshDir;
+
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+class TlsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::system("openssl version > /dev/null 2>&1") != 0) GTEST_SKIP() << "openssl is not installed";
+    dir_ = FreshDir("tls");
+    MakeCa("ca");
+    MakeCertificate("server", "ca", "localhost", 30);
+    for (const char* role : {"viewer", "admin/alice", "stranger"}) MakeCertificate(Stem(role), "ca", role, 30);
+    manager_ = JobManager::Create(&store_, &ProtoJobCodec(), &Clock::Real(), nullptr, {});
+    ASSERT_TRUE(manager_->Start().ok());
+  }
+  void TearDown() override {
+    if (manager_ != nullptr) manager_->Stop();
+    if (server_ != nullptr) server_->Shutdown(absl::ZeroDuration());
+  }
+
+  static std::string Stem(std::string name) { return name.substr(0, name.find('/')); }
+  std::string File(const std::string& name) { return absl::StrCat(dir_, "/", name); }
+  void Shell(const std::string& command) { ASSERT_EQ(std::system(absl::StrCat(command, " 2> ", File("openssl.log")).c_str()), 0) << command; }
+  void MakeCa(const std::string& ca) {
+    Shell(absl::StrCat("openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=", ca, " -keyout ", File(ca + ".key"), " -out ",
+                       File(ca + ".pem")));
+  }
+  // Written elsewhere and renamed, as an operator replaces certificates. `days` 0: expired at once.
+  void MakeCertificate(const std::string& stem, const std::string& ca, const std::string& name, int days) {
+    std::string subject = name;
+    if (const size_t slash = subject.find('/'); slash != std::string::npos) subject.insert(slash, 1, '\\');
+    std::ofstream(File("san")) << "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+    Shell(absl::StrCat("openssl req -newkey rsa:2048 -nodes -subj '/CN=", subject, "' -keyout ", File("new.key"), " -out ", File("new.csr")));
+    Shell(absl::StrCat("openssl x509 -req -in ", File("new.csr"), " -CA ", File(ca + ".pem"), " -CAkey ", File(ca + ".key"),
+                       " -CAcreateserial -days ", days, " -extfile ", File("san"), " -out ", File("new.pem")));
+    std::rename(File("new.key").c_str(), File(stem + ".key").c_str());
+    std::rename(File("new.pem").c_str(), File(stem + ".pem").c_str());
+  }
+  void Start(const std::string& token_file = "") {
+    ServerOptions options;
+    options.listen = options.worker_listen = "127.0.0.1:0";
+    options.security = {File("server.pem"), File("server.key"), File("ca.pem"), token_file};
+    auto started = Server::Start(manager_.get(), &store_, nullptr, options);
+    ASSERT_TRUE(started.ok()) << started.status();
+    server_ = *std::move(started);
+  }
+  // `stem` "": no certificate of its own.
+  ClientSecurity As(const std::string& stem, const std::string& ca = "ca") {
+    ClientSecurity security{.tls_ca = File(ca + ".pem")};
+    if (!stem.empty()) security.tls_cert = File(stem + ".pem"), security.tls_key = File(stem + ".key");
+    return security;
+  }
+  absl::Status List(const ClientSecurity& security) {
+    const auto channel = CreateChannel(absl::StrCat("127.0.0.1:", server_->port()), security);
+    if (!channel.ok()) return channel.status();
+    grpc::ClientContext context;
+    channel->Prepare(&context, kPatience);
+    v1::ListWorkersResponse response;
+    return FromGrpc(v1::FleetService::NewStub(channel->channel)->ListWorkers(&context, {}, &response));
+  }
+  absl::Status Drain(const ClientSecurity& security) {
+    const auto channel = CreateChannel(absl::StrCat("127.0.0.1:", server_->port()), security);
+    grpc::ClientContext context;
+    channel->Prepare(&context, kPatience);
+    v1::DrainWorkerRequest request;
+    request.set_worker("nobody");
+    v1::DrainWorkerResponse response;
+    return FromGrpc(v1::FleetService::NewStub(channel->channel)->DrainWorker(&context, request, &response));
+  }
+
+  std::string dir_;
+  MemoryStore store_;
+  std::unique_ptr<JobManager> manager_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(TlsTest, ACertificatesNameSaysWhatItsHolderMayDo) {
+  Start();
+  EXPECT_TRUE(List(As("viewer")).ok()) << List(As("viewer"));
+  EXPECT_TRUE(absl::IsPermissionDenied(Drain(As("viewer"))));
+  EXPECT_TRUE(absl::IsNotFound(Drain(As("admin"))));  // allowed, but there is no such worker
+  EXPECT_TRUE(absl::IsUnauthenticated(List(As("stranger"))));
+}
+
+TEST_F(TlsTest, NoCertificateAnExpiredOneAndOneOfAnotherCaDoNotGetIn) {
+  Start();
+  EXPECT_FALSE(List(As("")).ok());
+  MakeCertificate("expired", "ca", "viewer", 0);
+  EXPECT_FALSE(List(As("expired")).ok());
+  MakeCa("other");
+  MakeCertificate("foreign", "other", "admin", 30);
+  EXPECT_FALSE(List(As("foreign")).ok());
+  EXPECT_FALSE(List({}).ok());  // plain text
+  EXPECT_TRUE(List(As("viewer")).ok());
+}
+
+TEST_F(TlsTest, ATokenIsEnoughWhereThereIsATokenFile) {
+  std::ofstream(File("tokens")) << "viewer 0123456789abcdef\nadmin fedcba9876543210\n";
+  Start(File("tokens"));
+  std::ofstream(File("token")) << "0123456789abcdef\n";
+  ClientSecurity security = As("");
+  EXPECT_TRUE(absl::IsUnauthenticated(List(security)));
+  security.token_file = File("token");
+  EXPECT_TRUE(List(security).ok()) << List(security);
+  EXPECT_TRUE(absl::IsPermissionDenied(Drain(security)));
+}
+
+TEST_F(TlsTest, AReplacedCertificateIsUsedWithoutARestart) {
+  Start();
+  ASSERT_TRUE(List(As("viewer")).ok());
+  MakeCa("next");
+  EXPECT_FALSE(List(As("viewer", "next")).ok());  // the server's certificate is not signed by it yet
+  MakeCertificate("server", "next", "localhost", 30);
+  EXPECT_TRUE(Eventually([&] { return List(As("viewer", "next")).ok(); }, absl::Seconds(40)));
+}
+
+TEST_F(TlsTest, AWrongPathIsNamedAtTheStart) {
+  ServerOptions options;
+  options.listen = options.worker_listen = "127.0.0.1:0";
+  options.security = {File("nowhere.pem"), File("server.key"), ""};
+  EXPECT_THAT(std::string(Server::Start(manager_.get(), &store_, nullptr, options).status().message()),
+              testing::HasSubstr("nowhere.pem"));
+}
+
+}  // namespace
+}  // namespace merganser

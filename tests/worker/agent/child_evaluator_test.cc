@@ -1,0 +1,111 @@
+// An evaluator in another process: its answers come through, and its death is one attempt's.
+#include "worker/agent/child_evaluator.h"
+
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/job/world.h"
+#include "worker/agent/failure_class.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string Child() { return std::filesystem::absolute(MG_BINARY_DIR "/tests/odd_evaluator").string(); }
+
+class ChildEvaluatorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto started = ChildEvaluator::Start({.argv = {Child()}, .stop_grace = absl::Milliseconds(300)});
+    ASSERT_TRUE(started.ok()) << started.status();
+    evaluator_ = *std::move(started);
+  }
+  absl::StatusOr<Evaluation> Run(const std::string& what, std::stop_token stop = {}) {
+    phases_.clear();
+    Recipe recipe;
+    recipe.stacks.resize(3);
+    return evaluator_->Evaluate(SphereSpec(), recipe, {what}, [this](absl::string_view phase) { phases_.emplace_back(phase); },
+                                stop);
+  }
+
+  std::unique_ptr<ChildEvaluator> evaluator_;
+  std::vector<std::string> phases_;
+};
+
+TEST_F(ChildEvaluatorTest, AnswersComeThroughAndOneChildServesThemAll) {
+  const absl::StatusOr<JobFacts> facts = evaluator_->Prepare(SphereSpec("mine"), [](absl::string_view) {}, {});
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(facts->num_layers, 7);
+  EXPECT_EQ(facts->architecture, "mine");
+  const absl::StatusOr<Evaluation> first = Run("b"), second = Run("b");
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(first->results[0].metrics.at("acc"), 3);
+  EXPECT_EQ(first->results[0].metrics.at("pid"), second->results[0].metrics.at("pid"));
+  EXPECT_THAT(phases_, ElementsAre("evaluate"));
+}
+
+TEST_F(ChildEvaluatorTest, ErrorsKeepTheirCodeAndTheChildLives) {
+  const pid_t child = evaluator_->child_pid();
+  const absl::Status status = Run("infeasible").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(status.message(), "weights are NaN");
+  EXPECT_TRUE(Run("b").ok());
+  EXPECT_EQ(evaluator_->child_pid(), child);
+}
+
+TEST_F(ChildEvaluatorTest, AKilledChildIsACrashOfOneAttemptAndIsReplaced) {
+  const absl::Status status = Run("killed").status();
+  EXPECT_EQ(FailureClassOf(status), FailureClass::kTransient);  // it counts, and another attempt follows
+  EXPECT_THAT(status.message(), HasSubstr("killed by signal 9"));
+  EXPECT_TRUE(Run("b").ok());
+}
+
+TEST_F(ChildEvaluatorTest, AChildThatMayBePoisonedIsReplaced) {
+  for (const char* what : {"throws", "internal"}) {
+    const pid_t child = evaluator_->child_pid();
+    EXPECT_FALSE(Run(what).ok());
+    EXPECT_TRUE(Run("b").ok()) << what;
+    EXPECT_NE(evaluator_->child_pid(), child) << what;
+  }
+}
+
+TEST_F(ChildEvaluatorTest, AChildThatDiedInTheMeantimeIsNoFaultOfTheNextCandidate) {
+  kill(evaluator_->child_pid(), SIGKILL);
+  absl::SleepFor(absl::Milliseconds(100));
+  EXPECT_TRUE(Run("b").ok());
+}
+
+TEST_F(ChildEvaluatorTest, AStopReachesTheChildAndOneThatDoesNotStopIsKilled) {
+  const pid_t child = evaluator_->child_pid();
+  std::stop_source stop;
+  std::thread stopper([&] {
+    absl::SleepFor(absl::Milliseconds(50));
+    stop.request_stop();
+  });
+  EXPECT_TRUE(absl::IsCancelled(Run("stops", stop.get_token()).status()));
+  stopper.join();
+  EXPECT_EQ(evaluator_->child_pid(), child);
+  std::stop_source hard;
+  hard.request_stop();
+  const absl::Status killed = Run("hangs", hard.get_token()).status();
+  EXPECT_TRUE(absl::IsCancelled(killed));
+  EXPECT_THAT(killed.message(), HasSubstr("was killed"));
+  EXPECT_TRUE(Run("b").ok());
+}
+
+TEST(ChildEvaluatorStartTest, AChildThatEndsAtOnceIsAnErrorAtTheStart) {
+  const absl::Status status = ChildEvaluator::Start({.argv = {Child(), "broken"}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(), HasSubstr("exit code 78"));
+  EXPECT_FALSE(ChildEvaluator::Start({.argv = {"/no/such/program"}}).ok());
+}
+
+}  // namespace
+}  // namespace merganser
