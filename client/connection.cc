@@ -29,6 +29,7 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
   }
 }
 
+// To the coordinator that leads, of those that `server` names; to the first one if none does (its answer says why).
 absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
   const std::vector<std::string> addresses = absl::StrSplit(options.server, ',', absl::SkipEmpty());
   if (addresses.empty()) return absl::InvalidArgumentError("--server: names no coordinator");

@@ -18,12 +18,10 @@ struct ConnectionOptions {
   ClientSecurity security;
 };
 
-// `server` may name several coordinators, separated by commas: the one that leads is used.
 // --server (MERGANSER_SERVER), --ca, --cert, --key, --token-file and, for verbs that only read,
 // --store.
 void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_store);
 
-// To the one that leads; to the first one if none does (its answer says why).
 absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options);
 absl::StatusOr<std::unique_ptr<JobReader>> OpenJobReader(const ConnectionOptions& options);
 
