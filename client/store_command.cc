@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@
 
 namespace merganser {
 namespace {
+
+constexpr absl::Duration kSourceLease = absl::Minutes(1);  // of a store that is migrated, renewed while it is copied
 
 struct StoreOptions {
   std::string from, to, format = "table";
@@ -95,11 +98,14 @@ absl::StatusOr<int> Verify(const StoreOptions& options) {
 
 // --- backup, restore, migrate -----------------------------------------------------------------------
 
-absl::StatusOr<CopyStoreReport> CopyWithProgress(ResultsStore* from, ResultsStore* to, bool salvage) {
+// `on_page` is called now and then, where something must be kept up meanwhile; may be null.
+absl::StatusOr<CopyStoreReport> CopyWithProgress(ResultsStore* from, ResultsStore* to, bool salvage,
+                                                 const std::function<void()>& on_page = nullptr) {
   const bool terminal = DescribeTerminal(STDERR_FILENO).interactive;
   CopyStoreOptions options;
   options.salvage = salvage;
   options.on_progress = [&](const std::string& job, int64_t events) {
+    if (on_page) on_page();
     if (terminal) std::fprintf(stderr, "\r%s: %lld events ", job.c_str(), static_cast<long long>(events));
   };
   absl::StatusOr<CopyStoreReport> report = CopyStore(from, to, ProtoJobCodec(), options);
@@ -158,11 +164,19 @@ absl::StatusOr<int> Migrate(const StoreOptions& options) {
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> from, OpenStore(options.from, open));
   int64_t epoch = 0;
   if (!options.salvage) {
-    MG_ASSIGN_OR_RETURN(epoch, from->Lead("merganser store migrate", absl::Hours(1)));
+    MG_ASSIGN_OR_RETURN(epoch, from->Lead("merganser store migrate", kSourceLease));
   }
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> to, OpenStore(options.to));
-  const absl::StatusOr<CopyStoreReport> report = CopyWithProgress(from.get(), to.get(), options.salvage);
-  if (epoch > 0) (void)from->ReleaseLead(epoch);
+  const absl::StatusOr<CopyStoreReport> report = CopyWithProgress(from.get(), to.get(), options.salvage, [&] {
+    if (epoch > 0) (void)from->RenewLead(epoch, kSourceLease);
+  });
+  if (epoch > 0) {
+    const absl::Status led = from->RenewLead(epoch, kSourceLease);
+    (void)from->ReleaseLead(epoch);
+    if (absl::IsAborted(led)) {
+      return absl::AbortedError(absl::StrCat("a coordinator led ", from->uri(), " meanwhile: stop it and repeat this"));
+    }
+  }
   MG_RETURN_IF_ERROR(report.status());
   Say(*report, to->uri());
   std::fprintf(stderr, "point the coordinator at %s now; what %s holds is unchanged\n", to->uri().c_str(), from->uri().c_str());
