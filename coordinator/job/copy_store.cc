@@ -1,5 +1,6 @@
 #include "coordinator/job/copy_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -80,7 +81,7 @@ class Copy {
           MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(finished->candidate)));
         }
       }
-      MG_RETURN_IF_ERROR(to_.Append(epoch_, job.id, begin, bodies));
+      MG_RETURN_IF_ERROR(AppendRest(job.id, begin, bodies));
       MG_RETURN_IF_ERROR(to_.RenewLead(epoch_, kLease));
       report_.events += static_cast<int64_t>(bodies.size());
       if (options_.on_progress) options_.on_progress(job.id, state.seq());
@@ -92,6 +93,20 @@ class Copy {
       for (const int64_t number : *numbers) MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(number)));
     }
     return absl::OkStatus();
+  }
+
+  // Of the events that follow number `begin` an earlier copy may have stored the first ones.
+  absl::Status AppendRest(const std::string& job_id, int64_t begin, std::vector<std::string> bodies) {
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> there, to_.ReadEvents(job_id, begin, kPage));
+    const size_t known = std::min(there.size(), bodies.size());
+    for (size_t i = 0; i < known; ++i) {
+      if (there[i].body != bodies[i]) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(to_.uri(), " holds another event ", there[i].seq, " of ", job_id, "; copy into an empty store"));
+      }
+    }
+    bodies.erase(bodies.begin(), bodies.begin() + static_cast<int64_t>(known));
+    return to_.Append(epoch_, job_id, begin + static_cast<int64_t>(known), bodies);
   }
 
   absl::Status CopyRecords(const std::string& job_id, const Candidate& candidate) {
