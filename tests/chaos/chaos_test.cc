@@ -28,7 +28,7 @@ int64_t FromEnvironment(const char* name, int64_t otherwise) {
 // What happens next, and what puts it right.
 class Faults {
  public:
-  Faults(ChaosFleet* fleet, uint64_t seed) : fleet_(*fleet), rng_(seed) {}
+  Faults(ChaosFleet* fleet, uint64_t seed) : fleet_(*fleet), rng_(seed, 1) {}
 
   void Inject() {
     const int c = Draw(ChaosFleet::kCoordinators), w = Draw(fleet_.workers());

@@ -66,7 +66,7 @@ class SleepingEvaluator final : public CandidateEvaluator {
 
  private:
   const int milliseconds_;
-  Rng rng_{static_cast<uint64_t>(getpid())};
+  Rng rng_{static_cast<uint64_t>(getpid()), 1};
 };
 
 // Passes reports on and writes down what was acknowledged, before the agent hears of it.
