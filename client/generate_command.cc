@@ -43,11 +43,15 @@ void AddGenerateCommand(CLI::App& app, Action* chosen) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* verb = AddVerb(app, "generate", "Completes a prompt with a checkpoint",
                            "  merganser generate out/ja-math/best --prompt $'Q: ...\\nA:\\n' --max-new-tokens 36\n"
-                           "  merganser generate org/name --chat --prompt 'Hello'",
+                           "  merganser generate org/name --chat --prompt 'Hello'\n"
+                           "  merganser generate org/llava --chat --image photo.jpg --prompt 'What is this?' --beams 5",
                            options, &Generate, chosen);
   verb->add_option("MODEL", options->request.model, "Directory, or a Hub id that is in the local Hugging Face cache")
       ->required();
   verb->add_option("--prompt", options->request.prompt, "The text")->required();
+  verb->add_option("--image", options->request.images,
+                   "JPEG or PNG file for a model that sees (repeatable); stands where the prompt says <image>, else before it")
+      ->check(CLI::ExistingFile);
   verb->add_flag("--chat", options->request.chat, "Through the checkpoint's chat template");
   verb->add_option("--system", options->request.system, "System message (with --chat)");
   verb->add_option("--max-new-tokens", options->request.max_new_tokens, "Tokens")

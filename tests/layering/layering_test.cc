@@ -49,6 +49,7 @@ const std::vector<Rule>& Rules() {
       {"worker/checkpoint", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/merge", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/engine", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
+      {"worker/vision", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/text", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/benchmark", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/evaluate", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},

@@ -28,6 +28,7 @@ constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr const char* kDonorFiles[] = {
     "generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json",      "merges.txt",
+    "preprocessor_config.json", "processor_config.json",
     "chat_template.jinja",     "chat_template.json"};
 
 std::string Dump(const Json& json) {

@@ -40,6 +40,51 @@ constexpr FamilyDefaults kFamilies[] = {
     {ModelFamily::kEvoMistral, "EvoMistralForCausalLM", "evomistral", 8, 0, 131072, 4096},
 };
 
+// Vision-language models: their text_config is one of the families, and the rest is worker/vision's.
+constexpr absl::string_view kVisionArchitectures[] = {"LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration"};
+
+// Files of LLaVA give of their text_config only what differs from the defaults of its class.
+struct TextDefaults {
+  absl::string_view model_type;
+  int64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads;
+};
+constexpr TextDefaults kTextDefaults[] = {
+    {"llama", 32000, 4096, 11008, 32, 32},
+    {"mistral", 32000, 4096, 14336, 32, 32},
+    {"qwen2", 151936, 4096, 22016, 32, 32},
+};
+
+// The text_config of a vision-language model as the config.json of a plain one, or nullopt if `json` is another's.
+absl::StatusOr<std::optional<nlohmann::ordered_json>> TextConfig(const JsonObject& json) {
+  const auto* list = json.Get("architectures");
+  if (list == nullptr || !list->is_array() || list->empty() || !(*list)[0].is_string()) return std::nullopt;
+  const std::string architecture = (*list)[0].get<std::string>();
+  if (std::find(std::begin(kVisionArchitectures), std::end(kVisionArchitectures), architecture) ==
+      std::end(kVisionArchitectures)) {
+    return std::nullopt;
+  }
+  MG_ASSIGN_OR_RETURN(const std::optional<JsonObject> text, json.Object("text_config"));
+  nlohmann::ordered_json config = text ? text->json() : nlohmann::ordered_json::object();
+  config.erase("architectures");  // LLaVA-1.6's files say LlamaForCausalLM where the type says mistral
+  if (!config.contains("model_type") || !config["model_type"].is_string()) config["model_type"] = "llama";
+  const std::string model_type = config["model_type"].get<std::string>();
+  for (const TextDefaults& d : kTextDefaults) {
+    if (d.model_type != model_type) continue;
+    const auto fill = [&](const char* field, int64_t value) {
+      if (!config.contains(field)) config[field] = value;
+    };
+    fill("vocab_size", d.vocab_size);
+    fill("hidden_size", d.hidden_size);
+    fill("intermediate_size", d.intermediate_size);
+    fill("num_hidden_layers", d.num_layers);
+    fill("num_attention_heads", d.num_heads);
+  }
+  for (const char* field : {"torch_dtype", "dtype", "eos_token_id", "bos_token_id", "pad_token_id", "quantization_config"}) {
+    if (!config.contains(field) && json.Has(field)) config[field] = json.json()[field];
+  }
+  return config;
+}
+
 absl::StatusOr<const FamilyDefaults*> FindFamily(const JsonObject& config) {
   const std::string known = SupportedArchitectures();
   std::string architecture;
@@ -241,6 +286,7 @@ std::string SupportedArchitectures() {
   for (const FamilyDefaults& family : kFamilies) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.architecture);
   }
+  for (const absl::string_view architecture : kVisionArchitectures) absl::StrAppend(&known, ", ", architecture);
   return known;
 }
 
@@ -265,6 +311,13 @@ int64_t ModelConfig::MaxContext() const {
 absl::StatusOr<ModelConfig> ModelConfig::Parse(absl::string_view text, const std::string& path) {
   MG_ASSIGN_OR_RETURN(const nlohmann::ordered_json parsed, ParseJsonObject(text, path));
   const JsonObject json(parsed, path);
+  MG_ASSIGN_OR_RETURN(const std::optional<nlohmann::ordered_json> text_config, TextConfig(json));
+  if (text_config) {
+    MG_ASSIGN_OR_RETURN(ModelConfig config, Parse(text_config->dump(), absl::StrCat(path, ": text_config")));
+    config.architecture = parsed["architectures"][0].get<std::string>();
+    config.raw_json = std::string(text);
+    return config;
+  }
   MG_ASSIGN_OR_RETURN(const FamilyDefaults* family, FindFamily(json));
   MG_RETURN_IF_ERROR(RefuseQuantized(json));
 

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/json_object.h"
@@ -57,6 +58,19 @@ bool IsComputedTable(absl::string_view name) {
   return absl::EndsWith(name, ".rotary_emb.inv_freq");
 }
 
+// The language model inside a vision-language checkpoint goes by a plain model's names, too: "model.norm.weight" for
+// "language_model.model.norm.weight" (files of transformers 4) or "model.language_model.norm.weight" (its names since 5).
+void AddLanguageModelNames(const std::vector<TensorView>& tensors, absl::flat_hash_map<std::string, int>& index_of) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    absl::string_view name = tensors[i].name;
+    if (absl::ConsumePrefix(&name, "language_model.")) {
+      index_of.try_emplace(std::string(name), static_cast<int>(i));
+    } else if (absl::ConsumePrefix(&name, "model.language_model.")) {
+      index_of.try_emplace(absl::StrCat("model.", name), static_cast<int>(i));
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const WeightFiles>> WeightFiles::Open(const std::string& dir,
@@ -99,6 +113,7 @@ absl::Status WeightFiles::Load(const std::string& stem) {
   }
   tensors_ = std::move(tensors);
   file_of_ = std::move(file_of);
+  AddLanguageModelNames(tensors_, index_of_);
   return absl::OkStatus();
 }
 

@@ -38,7 +38,7 @@ class WeightFiles {
   // although they follow from the config ("*.rotary_emb.inv_freq") are left out.
   const std::vector<TensorView>& tensors() const { return tensors_; }
 
-  // The tensor of that name, or nullptr.
+  // The tensor of that name, or nullptr. A language model within a VLM answers to a plain model's names, too.
   const TensorView* Find(absl::string_view name) const;
 
   // Path of the safetensors file that holds the tensor; "" if there is none of that name.

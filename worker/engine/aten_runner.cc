@@ -15,6 +15,21 @@
 namespace merganser {
 namespace {
 
+// The rows of `x` [tokens, hidden] that are not tokens' own, in one copy to the device.
+void PutEmbeddings(const StepBatch& batch, at::Tensor& x) {
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < batch.embeddings.size(); ++i) {
+    if (batch.embeddings[i] != nullptr) rows.push_back(static_cast<int64_t>(i));
+  }
+  if (rows.empty()) return;
+  const int64_t hidden = x.size(1);
+  at::Tensor values = at::empty({static_cast<int64_t>(rows.size()), hidden}, at::kFloat);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::memcpy(values.data_ptr<float>() + static_cast<int64_t>(i) * hidden, batch.embeddings[rows[i]], hidden * sizeof(float));
+  }
+  x.index_copy_(0, at::tensor(rows, at::kLong).to(x.device()), values.to(x.options()));
+}
+
 at::Tensor Apply(const at::Tensor& x, const AtenWeights::Linear& linear) {
   return linear.bias.defined() ? at::linear(x, linear.weight, linear.bias) : at::linear(x, linear.weight);
 }
@@ -190,6 +205,7 @@ at::Tensor AtenRunner::Hidden(const StepBatch& batch) {
   if (config_.scale_embedding) {
     x.mul_(at::scalar_tensor(std::sqrt(static_cast<double>(config_.hidden_size)), options_));
   }
+  PutEmbeddings(batch, x);
   if (path_[0].scale != 1.0f) x.mul_(path_[0].scale);
   for (size_t hop = 0; hop < path_.size(); ++hop) {
     const AtenWeights::Layer& layer = *path_[hop].layer;

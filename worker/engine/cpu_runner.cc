@@ -186,12 +186,17 @@ void CpuRunner::Over(int count, int grain, bool shared, Workspace& work, const B
 }
 
 void CpuRunner::Embed(const StepBatch& batch, const Tile& tile, Workspace& work) const {
-  float scale = path_[0].scale;
-  if (config_.scale_embedding) scale *= std::sqrt(static_cast<float>(g_.hidden));
+  const float factor = config_.scale_embedding ? std::sqrt(static_cast<float>(g_.hidden)) : 1.0f;
   float* x = work.x;
   for (const Piece& piece : tile.pieces) {
     for (int r = 0; r < piece.rows; ++r, x += g_.hidden_stride) {
-      embedding_->CopyEmbedding(batch.tokens[piece.token + r], x);
+      const float* given = batch.embeddings.empty() ? nullptr : batch.embeddings[piece.token + r];
+      const float scale = path_[0].scale * (given == nullptr ? factor : 1.0f);
+      if (given != nullptr) {
+        std::memcpy(x, given, g_.hidden * sizeof(float));
+      } else {
+        embedding_->CopyEmbedding(batch.tokens[piece.token + r], x);
+      }
       if (scale != 1.0f) {
         for (int i = 0; i < g_.hidden; ++i) x[i] *= scale;
       }

@@ -59,6 +59,19 @@ absl::string_view ComputeName(ComputeType type) {
   }
 }
 
+absl::Status CheckEmbeddings(absl::Span<const PromptEmbeddings> embeddings, int64_t tokens, const std::string& what) {
+  int64_t end = 0;
+  for (const PromptEmbeddings& e : embeddings) {
+    if (e.values != nullptr && e.rows >= 1 && e.position >= end && int64_t{e.position} + e.rows <= tokens) {
+      end = int64_t{e.position} + e.rows;
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat(what, " has ", e.rows, " embeddings at position ", e.position,
+                                                   " of ", tokens, " tokens; they must lie in it in order"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& config, const EngineOptions& options) {
@@ -210,9 +223,10 @@ absl::StatusOr<std::vector<Generation>> Decoder::Generate(absl::Span<const Gener
                                                      request.prompt.size(), " tokens, ", request.max_new_tokens,
                                                      " new), more than the cache's ", max_length_));
     }
+    MG_RETURN_IF_ERROR(CheckEmbeddings(request.embeddings, static_cast<int64_t>(request.prompt.size()), absl::StrCat("request ", i)));
     MG_RETURN_IF_ERROR(CheckDecoding(request, absl::StrCat("request ", i)));
   }
-  return GenerationRun(*runner_, options_, config_.vocab_size, requests, timings_).Run(stop, progress);
+  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, requests, timings_).Run(stop, progress);
 }
 
 absl::Status Decoder::CheckDecoding(const GenerationRequest& request, const std::string& what) const {
@@ -258,9 +272,11 @@ absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const Scori
   return ScoringRun(*runner_, options_, requests, timings_).Run(stop, progress);
 }
 
-absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens) {
+absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens,
+                                                   absl::Span<const PromptEmbeddings> embeddings) {
   MG_RETURN_IF_ERROR(CheckLoaded());
   MG_RETURN_IF_ERROR(CheckTokens(tokens, "the input"));
+  MG_RETURN_IF_ERROR(CheckEmbeddings(embeddings, static_cast<int64_t>(tokens.size()), "the input"));
   const int n = static_cast<int>(tokens.size());
   if (n > max_length_) {
     return absl::InvalidArgumentError(absl::StrCat("an input of ", n, " tokens is longer than the cache's ", max_length_));
@@ -268,6 +284,10 @@ absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tok
   StepBatch batch;
   batch.tokens.assign(tokens.begin(), tokens.end());
   batch.segments = {{0, 0, n, n}};
+  if (!embeddings.empty()) batch.embeddings.resize(n, nullptr);
+  for (const PromptEmbeddings& e : embeddings) {
+    for (int row = 0; row < e.rows; ++row) batch.embeddings[e.position + row] = e.values + row * config_.hidden_size;
+  }
   std::vector<RowResult> results(n);
   std::vector<float> logits(static_cast<size_t>(n) * config_.vocab_size);
   MG_RETURN_IF_ERROR(runner_->Step(batch, {absl::MakeSpan(results), {}, logits.data()}));

@@ -49,8 +49,8 @@ class Decoder : public Generator {
                                                    const GenerationProgress& progress) override;
   GenerationTimings timings() const override { return timings_; }
 
-  // The logits after each of `tokens`: [tokens, vocab_size], row-major fp32. Errors as Generate.
-  absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens);
+  // The logits after each of `tokens`, of which `embeddings` stand for some: [tokens, vocab_size], row-major fp32. Errors as Generate.
+  absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens, absl::Span<const PromptEmbeddings> embeddings = {});
 
   int64_t max_length() const override { return max_length_; }
   // Seconds that the matrix products of one step take by themselves, weights read included; see

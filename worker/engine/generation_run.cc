@@ -1,6 +1,7 @@
 #include "worker/engine/generation_run.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "absl/strings/string_view.h"
@@ -18,12 +19,13 @@ bool NeedsLogits(const GenerationRequest& request) {
 
 }  // namespace
 
-GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size,
+GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size, int64_t hidden_size,
                              absl::Span<const GenerationRequest> requests,
                              GenerationTimings& timings)
     : runner_(runner),
       options_(options),
       vocab_size_(vocab_size),
+      hidden_size_(hidden_size),
       requests_(requests),
       timings_(timings),
       running_(requests.size()),
@@ -41,8 +43,13 @@ GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options, 
 
 absl::Status GenerationRun::ComputeSharedPrefix() {
   std::vector<const std::vector<int32_t>*> prompts;
-  for (const GenerationRequest& request : requests_) prompts.push_back(&request.prompt);
-  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, timings_));
+  int length_max = std::numeric_limits<int>::max();
+  for (const GenerationRequest& request : requests_) {
+    prompts.push_back(&request.prompt);
+    // Where an image stands the tokens are equal and the embeddings are not.
+    if (!request.embeddings.empty()) length_max = std::min(length_max, request.embeddings.front().position);
+  }
+  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, length_max, timings_));
   return absl::OkStatus();
 }
 
@@ -87,6 +94,7 @@ absl::Status GenerationRun::Admit(int budget) {
 void GenerationRun::BuildBatch() {
   batch_.tokens.clear();
   batch_.segments.clear();
+  batch_.embeddings.clear();
   prompt_rows_ = 0;
   for (Sequence& sequence : active_) {
     const std::vector<int32_t>& prompt = requests_[sequence.request].prompt;
@@ -105,12 +113,24 @@ void GenerationRun::BuildBatch() {
     prompt_rows_ += piece;
     batch_.tokens.insert(batch_.tokens.end(), prompt.begin() + sequence.cached,
                          prompt.begin() + sequence.cached + piece);
+    AddEmbeddings(requests_[sequence.request], sequence.cached, piece);
     batch_.segments.push_back(
         {sequence.slot, sequence.cached, piece, sequence.wanted, static_cast<int>(prompt.size())});
   }
 }
 
+void GenerationRun::AddEmbeddings(const GenerationRequest& request, int begin, int count) {
+  const size_t first = batch_.tokens.size() - count;
+  for (const PromptEmbeddings& e : request.embeddings) {
+    for (int p = std::max(begin, e.position); p < std::min(begin + count, e.position + e.rows); ++p) {
+      batch_.embeddings.resize(batch_.tokens.size(), nullptr);
+      batch_.embeddings[first + p - begin] = e.values + static_cast<int64_t>(p - e.position) * hidden_size_;
+    }
+  }
+}
+
 absl::Status GenerationRun::RunBatch() {
+  if (!batch_.embeddings.empty()) batch_.embeddings.resize(batch_.tokens.size(), nullptr);
   size_t wanted = 0;
   bool logits = false;
   for (const Sequence& sequence : active_) {

@@ -23,7 +23,7 @@ class GenerationRun {
  public:
   // `runner` has options.max_sequences slots and one more, for the shared prefix. All arguments
   // outlive the run.
-  GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size,
+  GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size, int64_t hidden_size,
                 absl::Span<const GenerationRequest> requests, GenerationTimings& timings);
 
   // Errors of Generator::Generate.
@@ -47,6 +47,8 @@ class GenerationRun {
   absl::Status ComputeSharedPrefix();
   absl::Status Admit(int budget);
   void BuildBatch();
+  // For the last `count` tokens of the batch, which are the prompt's from `begin` on.
+  void AddEmbeddings(const GenerationRequest& request, int begin, int count);
   absl::Status RunBatch();
   absl::Status Step();
   // Takes the next token of a sequence; true if that ended it.
@@ -61,6 +63,7 @@ class GenerationRun {
   ModelRunner& runner_;
   const EngineOptions& options_;
   const int64_t vocab_size_;
+  const int64_t hidden_size_;
   const absl::Span<const GenerationRequest> requests_;
   GenerationTimings& timings_;
 

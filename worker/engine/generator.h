@@ -39,6 +39,14 @@ struct Beams {
   bool early_stopping = false;  // stop as soon as `count` beams have finished
 };
 
+// Rows that stand in a prompt instead of its tokens' embeddings: an image's features. The tokens at those positions only have to be
+// in the vocabulary, and count for a repetition penalty as what they are.
+struct PromptEmbeddings {
+  int position = 0;               // of the first row in the prompt
+  int rows = 0;                   // >= 1
+  const float* values = nullptr;  // [rows, hidden_size]; outlives the call
+};
+
 // One prompt to be continued.
 struct GenerationRequest {
   std::vector<int32_t> prompt;  // at least one token; special tokens (BOS) included by the caller
@@ -53,6 +61,7 @@ struct GenerationRequest {
   // Called on the calling thread with each token as it is chosen (not the end-of-sequence token);
   // must be quick. Not with beams. May be null.
   std::function<void(int32_t token)> on_token = nullptr;
+  std::vector<PromptEmbeddings> embeddings = {};  // by ascending position, not overlapping
 };
 
 enum class FinishReason {

@@ -48,6 +48,9 @@ struct StepBatch {
   std::vector<Segment> segments;  // prompt pieces and single decoded tokens in any mix
   std::vector<Target> targets;    // by ascending result
   bool log_sums = false;          // RowResult::log_sum is wanted; implied by targets
+  // Rows that stand for the embeddings of some of `tokens`: [hidden_size] each. Empty, or one per token, null where it is the
+  // token's own. They are not multiplied by the family's factor, but by the path's.
+  std::vector<const float*> embeddings;
 };
 
 struct RowResult {

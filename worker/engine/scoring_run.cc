@@ -1,6 +1,7 @@
 #include "worker/engine/scoring_run.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "common/base/status_macros.h"
@@ -116,7 +117,7 @@ absl::StatusOr<std::vector<Score>> ScoringRun::Run(std::stop_token stop,
                                                    const GenerationProgress& progress) {
   std::vector<const std::vector<int32_t>*> prompts;
   for (const Group& group : groups_) prompts.push_back(&requests_[group.requests[0]].prompt);
-  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, timings_));
+  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, std::numeric_limits<int>::max(), timings_));
 
   size_t finished = 0;
   for (size_t begin = 0; begin < groups_.size(); begin += options_.max_sequences) {

@@ -33,10 +33,10 @@ void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens
 }
 
 absl::StatusOr<int> PrefillSharedPrefix(ModelRunner& runner, const EngineOptions& options,
-                                        absl::Span<const std::vector<int32_t>* const> prompts,
+                                        absl::Span<const std::vector<int32_t>* const> prompts, int length_max,
                                         GenerationTimings& timings) {
   if (prompts.size() < 2) return 0;
-  const int length = CommonPrefix(prompts);
+  const int length = std::min(length_max, CommonPrefix(prompts));
   if (length < kSharedPrefixMin) return 0;
   const absl::Duration start = options.clock->Monotonic();
   StepBatch batch;

@@ -15,10 +15,10 @@ namespace merganser {
 
 // Computes the common prefix of `prompts` into slot options.max_sequences, once for all, and
 // returns its length. 0, and nothing is computed, for fewer than two prompts and for a prefix too
-// short to pay. It never covers a whole prompt: each has at least its last token left. Errors of
-// ModelRunner::Step.
+// short to pay. It never covers a whole prompt: each has at least its last token left, nor more than
+// `length_max` tokens. Errors of ModelRunner::Step.
 absl::StatusOr<int> PrefillSharedPrefix(ModelRunner& runner, const EngineOptions& options,
-                                        absl::Span<const std::vector<int32_t>* const> prompts,
+                                        absl::Span<const std::vector<int32_t>* const> prompts, int length_max,
                                         GenerationTimings& timings);
 
 // Adds the time of one step to `timings`, divided by kind of token.

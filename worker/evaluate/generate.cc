@@ -5,7 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/decoder.h"
@@ -13,26 +16,85 @@
 #include "worker/evaluate/source_models.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
+#include "worker/vision/image_prompt.h"
+#include "worker/vision/vision_model.h"
 
 namespace merganser {
 namespace {
 
+constexpr absl::string_view kImageMark = "<image>";
+
+// The prompt with a mark for each image: LLaVA's own habit puts them first, each on a line.
+std::string MarkedPrompt(const GenerateRequest& request) {
+  if (request.images.empty() || absl::StrContains(request.prompt, kImageMark)) return request.prompt;
+  std::string marked;
+  for (size_t i = 0; i < request.images.size(); ++i) absl::StrAppend(&marked, kImageMark, "\n");
+  return marked + request.prompt;
+}
+
+// A user's message as multimodal templates want it: {"type": "image"} for each mark, {"type": "text"} for what is between.
+nlohmann::json ContentParts(absl::string_view marked) {
+  nlohmann::json parts = nlohmann::json::array();
+  bool first = true;
+  for (const absl::string_view text : absl::StrSplit(marked, kImageMark)) {
+    if (!first) parts.push_back({{"type", "image"}});
+    first = false;
+    const absl::string_view stripped = absl::StripAsciiWhitespace(text);
+    if (!stripped.empty()) parts.push_back({{"type", "text"}, {"text", std::string(stripped)}});
+  }
+  return parts;
+}
+
 absl::StatusOr<std::vector<int32_t>> EncodePrompt(const GenerateRequest& request, const std::string& dir,
                                                   const Tokenizer& tokenizer) {
+  const std::string prompt = MarkedPrompt(request);
   if (!request.chat) {
     if (!request.system.empty()) {
       return absl::InvalidArgumentError("system: a system text needs the chat template; add --chat");
     }
-    return tokenizer.Encode(request.prompt, /*add_special_tokens=*/true);
+    return tokenizer.Encode(prompt, /*add_special_tokens=*/true);
   }
   MG_ASSIGN_OR_RETURN(const auto chat, ChatTemplate::Load(dir));
   nlohmann::json messages = nlohmann::json::array();
   if (!request.system.empty()) messages.push_back({{"role", "system"}, {"content", request.system}});
-  messages.push_back({{"role", "user"}, {"content", request.prompt}});
+  messages.push_back({{"role", "user"}, {"content", prompt}});
   // Bytes that are no UTF-8 become U+FFFD instead of an exception.
-  const std::string json = messages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  MG_ASSIGN_OR_RETURN(const std::string text, chat.Render(json, /*add_generation_prompt=*/true));
+  const auto render = [&] {
+    return chat.Render(messages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), /*add_generation_prompt=*/true);
+  };
+  absl::StatusOr<std::string> text_or = render();
+  if (!request.images.empty() && (!text_or.ok() || !absl::StrContains(*text_or, kImageMark))) {
+    messages.back()["content"] = ContentParts(prompt);  // a template for parts drops or refuses plain text
+    text_or = render();
+  }
+  MG_RETURN_IF_ERROR(text_or.status());
+  const std::string& text = *text_or;
   return tokenizer.Encode(text, /*add_special_tokens=*/false);
+}
+
+// The images' features in their places. `features` must outlive the request.
+absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& device,
+                       std::vector<ImageFeatures>& features, GenerationRequest& generation) {
+  if (request.images.empty()) return absl::OkStatus();
+  if (!IsVisionModel(*checkpoint)) {
+    return absl::InvalidArgumentError(absl::StrCat("images: '", checkpoint->dir(), "' is a ", checkpoint->config().architecture,
+                                                   ", which does not see"));
+  }
+  MG_ASSIGN_OR_RETURN(const auto vision, VisionModel::Load(checkpoint, device));
+  std::vector<int> rows;
+  for (const std::string& path : request.images) {
+    MG_ASSIGN_OR_RETURN(const Image image, ReadImage(path));
+    MG_ASSIGN_OR_RETURN(const PixelValues pixels, ProcessImage(image, vision->processor()));
+    MG_ASSIGN_OR_RETURN(ImageFeatures encoded, vision->Encode(pixels));
+    rows.push_back(encoded.rows);
+    features.push_back(std::move(encoded));
+  }
+  MG_ASSIGN_OR_RETURN(ImagePrompt prompt, ExpandImageTokens(generation.prompt, vision->config().image_token_id, rows));
+  generation.prompt = std::move(prompt.tokens);
+  for (size_t i = 0; i < features.size(); ++i) {
+    generation.embeddings.push_back({prompt.positions[i], features[i].rows, features[i].values.data()});
+  }
+  return absl::OkStatus();
 }
 
 absl::string_view Word(FinishReason reason) {
@@ -61,6 +123,8 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
 
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
+  std::vector<ImageFeatures> features;
+  MG_RETURN_IF_ERROR(PutImages(request, checkpoint, engine.device, features, generation));
   engine.threads = ThreadsOf(options);
   engine.max_sequences = std::clamp(request.beams, 1, 64);
   engine.max_length = std::min<int64_t>(checkpoint->config().MaxContext(),

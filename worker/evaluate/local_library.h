@@ -57,6 +57,7 @@ struct GenerateRequest {
   std::string model;  // directory or Hub id
   std::string prompt;
   std::string system;
+  std::vector<std::string> images;  // JPEG and PNG files, for the prompt's "<image>"s in order; one without is put before the prompt
   bool chat = false;  // through the checkpoint's chat template
   int max_new_tokens = 256;
   std::vector<std::string> stop;

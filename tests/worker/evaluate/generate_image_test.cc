@@ -1,0 +1,107 @@
+// Pictures through `merganser generate`, and a language model merged into a model that sees.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "common/base/files.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/worker/evaluate/example_job.h"
+#include "worker/evaluate/export.h"
+#include "worker/evaluate/generate.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+std::string Picture(const std::string& name) { return MG_SOURCE_DIR "/tests/worker/vision/testdata/images/" + name; }
+
+class GenerateImageTest : public testing::Test {
+ protected:
+  // The LLaVA-NeXT fixture, with the example's tokenizer and an <image> token.
+  void SetUp() override {
+    dir_ = testing::TempDir() + "/see" + std::to_string(::getpid());
+    fs::create_directories(dir_ + "/vlm");
+    const std::string fixture = MG_SOURCE_DIR "/tests/worker/vision/testdata/llava_next/";
+    for (const char* name : {"config.json", "generation_config.json", "preprocessor_config.json", "model.safetensors"}) {
+      fs::copy_file(fixture + name, dir_ + "/vlm/" + name);
+    }
+    fs::copy_file(ExampleDir() + "/base/tokenizer_config.json", dir_ + "/vlm/tokenizer_config.json");
+    nlohmann::json tokenizer = nlohmann::json::parse(ReadFile(ExampleDir() + "/base/tokenizer.json").value());
+    nlohmann::json image = tokenizer["added_tokens"][0];
+    image["id"] = 1024;
+    image["content"] = "<image>";
+    tokenizer["added_tokens"].push_back(image);
+    std::ofstream(dir_ + "/vlm/tokenizer.json") << tokenizer.dump();
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  static LocalOptions Options() {
+    LocalOptions options;
+    options.device = "cpu";
+    options.threads = 1;
+    return options;
+  }
+  static absl::StatusOr<GenerateResult> Ask(const std::string& model, std::vector<std::string> images, const std::string& prompt) {
+    GenerateRequest request{model, prompt};
+    request.images = std::move(images);
+    request.max_new_tokens = 12;
+    request.beams = 5;
+    request.repetition_penalty = 1.5;
+    return GenerateOnce(request, Options(), {});
+  }
+
+  std::string dir_;
+};
+
+TEST_F(GenerateImageTest, TheAnswerDependsOnThePicture) {
+  const auto rocket = Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "これは何ですか。");
+  ASSERT_TRUE(rocket.ok()) << rocket.status();
+  const auto page = Ask(dir_ + "/vlm", {Picture("page.png")}, "これは何ですか。");
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_NE(rocket->text, page->text);
+  const auto blind = Ask(dir_ + "/vlm", {}, "これは何ですか。");
+  ASSERT_TRUE(blind.ok()) << blind.status();
+  EXPECT_GT(rocket->prompt_tokens, blind->prompt_tokens + 16);  // at least the whole picture's patches
+  // Without a mark, a picture stands before the text on a line of its own.
+  const auto marked = Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "<image>\nこれは何ですか。");
+  ASSERT_TRUE(marked.ok()) << marked.status();
+  EXPECT_EQ(marked->text, rocket->text);
+}
+
+TEST_F(GenerateImageTest, ErrorsSayWhatIsWrong) {
+  EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "<image> <image>").status().message(), HasSubstr("2 image tokens"));
+  EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("truncated.jpg")}, "x").status().message(), HasSubstr("truncated.jpg"));
+  EXPECT_THAT(Ask(ExampleDir() + "/ja", {Picture("rocket.jpg")}, "x").status().message(), HasSubstr("does not see"));
+  fs::remove(dir_ + "/vlm/preprocessor_config.json");
+  EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "x").status().message(), HasSubstr("preprocessor_config.json"));
+}
+
+TEST_F(GenerateImageTest, ALanguageModelMergedIntoAVlmGivesAVlm) {
+  ExportRequest request;
+  request.out_dir = dir_ + "/merged";
+  Recipe& recipe = request.recipe;
+  recipe.models = {{"vlm", dir_ + "/vlm"}, {"ja", ExampleDir() + "/ja", "", {{"", "language_model."}}}};
+  Stack stack;
+  stack.name = "merged";
+  stack.method = "linear";
+  stack.sources = {"vlm", "ja"};
+  stack.settings = {{{}, {{{"weight", 0.5}}, {{"weight", 0.5}}}, {}}};
+  recipe.stacks = {stack};
+  recipe.tokenizer_from = recipe.vocabulary_from = recipe.config_from = "vlm";
+  recipe.dtype = "float32";
+  const auto facts = ExportRecipe(request, Options(), {});
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_TRUE(fs::exists(dir_ + "/merged/preprocessor_config.json"));
+  const auto merged = Ask(dir_ + "/merged", {Picture("rocket.jpg")}, "これは何ですか。");
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  const auto source = Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "これは何ですか。");
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_NE(merged->text, source->text);
+}
+
+}  // namespace
+}  // namespace merganser
