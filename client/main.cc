@@ -60,7 +60,7 @@ int Main(int argc, char** argv) {
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
       "for the one that does\n"
       "best on your benchmark, and writes it as a checkpoint.\n\n"
-      "On one machine:  validate, run, merge, evaluate, score, generate, bench\n"
+      "On one machine:  validate, run, merge, evaluate, score, generate, serve, bench\n"
       "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
       "cancel, workers, drain\n"
       "Stores:          store verify, store backup, store restore, store migrate",
@@ -80,6 +80,7 @@ int Main(int argc, char** argv) {
   AddEvaluateCommand(app, &action);
   AddScoreCommand(app, &action);
   AddGenerateCommand(app, &action);
+  AddServeCommand(app, &action);
   AddBenchCommand(app, &action);
   AddServiceCommands(app, &action);
   AddJobCommands(app, &action);

@@ -45,6 +45,7 @@ void AddMergeCommand(CLI::App& app, Action* chosen);
 void AddEvaluateCommand(CLI::App& app, Action* chosen);
 void AddScoreCommand(CLI::App& app, Action* chosen);
 void AddGenerateCommand(CLI::App& app, Action* chosen);
+void AddServeCommand(CLI::App& app, Action* chosen);
 void AddBenchCommand(CLI::App& app, Action* chosen);
 
 }  // namespace merganser

@@ -49,6 +49,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--store", flags->store, "redis://HOST:PORT of the coordinator's store")->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
   app->add_option("--device", flags->local.device, "auto, cpu or cuda:N")->capture_default_str();
+  app->add_option("--compute", flags->local.compute, "auto, fp32, bf16 (on the CPU: bf16 products, fp32 sums), fp16 (GPU)")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
+      ->capture_default_str();
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
   app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");

@@ -2,7 +2,7 @@
 
     python tests/bench/llama_cpp_peer.py MODEL_DIR [--sequences 64 --prompt-tokens 64 --new-tokens 64 --threads 2 --repetitions 1]
 
-Needs llama-cpp-python (built from its source package, so that it uses this processor's instructions), gguf, torch, safetensors.
+Needs llama-cpp-python (built from its source package, so that it uses this processor's instructions), gguf, numpy.
 Converts the checkpoint to a bf16 GGUF beside it, once. The rows of q and k are not reordered for llama.cpp's rotation, so its
 text would be wrong; the work is the same.
 """
@@ -15,12 +15,24 @@ import time
 import gguf
 import llama_cpp
 import numpy as np
-import torch
-from safetensors.torch import load_file
 
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
          "post_attention_layernorm": "ffn_norm"}
+
+
+def read_bf16(path):
+    """The tensors of a safetensors file of bf16: name -> uint16 array."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        data = np.memmap(path, np.uint8, "r", offset=8 + size)
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        assert entry["dtype"] == "BF16", f"{name} is {entry['dtype']}, not BF16"
+        begin, end = entry["data_offsets"]
+        yield name, np.frombuffer(data[begin:end].tobytes(), np.uint16).reshape(entry["shape"])
 
 
 def convert(model_dir, path):
@@ -37,7 +49,7 @@ def convert(model_dir, path):
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
     writer.add_tokenizer_model("none")
-    for name, tensor in load_file(f"{model_dir}/model.safetensors").items():
+    for name, tensor in read_bf16(f"{model_dir}/model.safetensors"):
         parts = name.split(".")
         if name == "lm_head.weight":
             to = "output.weight"
@@ -47,10 +59,10 @@ def convert(model_dir, path):
             to = "output_norm.weight"
         else:
             to = f"blk.{parts[2]}.{NAMES['.'.join(parts[3:-1])]}.weight"
-        if tensor.dim() == 1:
-            writer.add_tensor(to, tensor.float().numpy())
+        if tensor.ndim == 1:
+            writer.add_tensor(to, (tensor.astype(np.uint32) << 16).view(np.float32))
         else:
-            raw = tensor.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint8)
+            raw = tensor.view(np.uint8)
             writer.add_tensor(to, raw, raw_shape=raw.shape, raw_dtype=gguf.GGMLQuantizationType.BF16)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

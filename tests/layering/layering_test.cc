@@ -51,6 +51,8 @@ const std::vector<Rule>& Rules() {
       {"worker/engine", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/vision", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/text", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
+      {"worker/serve", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/", "worker/evaluate/"}}})},
+      {"worker/command", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/", "worker/evaluate/"}}})},
       {"worker/benchmark", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/evaluate", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/agent", Join({kTorch, kStores, {{"client/", "worker/engine/", "worker/merge/"}}})},

@@ -15,6 +15,9 @@ extern const CpuKernels kKernels;
 namespace kernels_avx512 {
 extern const CpuKernels kKernels;
 }
+namespace kernels_avx512bf16 {
+extern const CpuKernels kKernels;
+}
 #endif
 
 const CpuKernels* FindCpuKernels(const char* name) {
@@ -29,12 +32,15 @@ const CpuKernels* FindCpuKernels(const char* name) {
       __builtin_cpu_supports("avx512bw")) {
     return &kernels_avx512::kKernels;
   }
+  if (std::strcmp(name, "avx512bf16") == 0 && __builtin_cpu_supports("avx512bf16") && FindCpuKernels("avx512") != nullptr) {
+    return &kernels_avx512bf16::kKernels;
+  }
 #endif
   return nullptr;
 }
 
 const CpuKernels& BestCpuKernels() {
-  for (const char* name : {"avx512", "avx2"}) {
+  for (const char* name : {"avx512bf16", "avx512", "avx2"}) {
     if (const CpuKernels* kernels = FindCpuKernels(name)) return *kernels;
   }
   return kernels_generic::kKernels;

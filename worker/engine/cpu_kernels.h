@@ -1,5 +1,5 @@
-// The inner loops of the fp32 decoder on CPU, compiled once per instruction set (AVX-512, AVX2 with
-// FMA, baseline) and chosen at run time.
+// The inner loops of the fp32 decoder on CPU, compiled once per instruction set (AVX-512 with and without
+// its bf16 products, AVX2 with FMA, baseline) and chosen at run time.
 //
 // Every kernel computes each row by itself and in one fixed order, so a row's result does not
 // depend on the rows beside it, on the number of threads, or on how work was cut into pieces: batch
@@ -9,7 +9,8 @@
 // zeros to kLane, so kernels have no column tails. Weights are fp32 or bf16; a bf16 weight is widened
 // before it is used, which is exact, so both give the same bits.
 //   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1
-//   of W^T. gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns
+//   of W^T. As bf16 pairs: [panel][(k + 1) / 2][kPanel][2], two values of k side by side, the last one
+//   zero where k is odd. gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns
 //   that go with them. key cache       per (slot, kv head): [position/16][head_dim][16], so that 16
 //   keys are scored by one multiply-add. value cache     per (slot, kv head): [position][head_dim].
 // Pointers of one call must not overlap unless a parameter says so. Threading: pure functions.
@@ -23,8 +24,15 @@ namespace merganser {
 inline constexpr int kLane = 16;   // floats in one vector of the kernels, whatever the hardware's width
 inline constexpr int kPanel = 32;  // output columns in one packed panel
 
-// How the rows of a packed weight are stored.
-enum class WeightType { kFp32, kBf16 };
+// How the rows of a packed weight are stored, and what they are multiplied with.
+enum class WeightType {
+  kFp32,
+  kBf16,
+  // Pairs, for instructions that multiply bf16: activations are rounded to bf16 (to the nearest, ties to even) before
+  // they are multiplied, and the products are summed in fp32. Twice the arithmetic per second where there are such
+  // instructions, and no other kernel differs.
+  kBf16Pairs,
+};
 
 inline constexpr int kDepth = 256;  // of a weight that is worked on at a time when there are many rows
 
@@ -41,11 +49,12 @@ struct LinearArgs {
   const float* bias;  // padded to whole panels in the weight's column order, or null
   float* c;           // [rows, ldc]
   int64_t ldc;
-  float* scratch;  // workspace, LinearScratch(rows) floats; used by this call alone
+  float* scratch;  // workspace, LinearScratch floats; used by this call alone
 };
 
-// Floats needed at LinearArgs::scratch.
+// Floats needed at LinearArgs::scratch, with kBf16Pairs for weights of up to `k`.
 inline int64_t LinearScratch(int rows) { return int64_t{rows + kDepth} * kPanel; }
+inline int64_t PairsScratch(int rows, int k) { return LinearScratch(rows) + int64_t{rows} * (k + 1); }
 
 // What a gated MLP does to its gate.
 enum class Activation {
@@ -80,6 +89,7 @@ inline int64_t AttentionWorkspace(int group, int64_t positions) { return group *
 
 struct CpuKernels {
   const char* name;
+  bool multiplies_bf16;  // has instructions for WeightType::kBf16Pairs
   // c = a W^T + bias
   void (*linear)(const LinearArgs& args);
   // c = c + scale * (a W^T + bias)
@@ -106,7 +116,7 @@ struct CpuKernels {
 // The best that this processor runs. The environment is not read; tests ask for a set by name.
 const CpuKernels& BestCpuKernels();
 
-// "avx512", "avx2" or "generic"; null if this processor cannot run it or the build has none.
+// "avx512bf16", "avx512", "avx2" or "generic"; null if this processor cannot run it or the build has none.
 const CpuKernels* FindCpuKernels(const char* name);
 
 }  // namespace merganser

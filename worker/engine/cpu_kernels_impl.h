@@ -174,9 +174,13 @@ MG_INLINE void LinearOver(const LinearArgs& g, const Epilogue& epilogue) {
   }
 }
 
+#include "worker/engine/cpu_pairs_impl.h"
+
 template <typename Epilogue>
 MG_INLINE void LinearWith(const LinearArgs& g, const Epilogue& epilogue) {
-  if (g.type == WeightType::kBf16) {
+  if (g.type == WeightType::kBf16Pairs) {
+    LinearPairs(g, epilogue);
+  } else if (g.type == WeightType::kBf16) {
     LinearOver<uint16_t>(g, epilogue);
   } else {
     LinearOver<float>(g, epilogue);
@@ -372,7 +376,7 @@ void ReduceLogits(const float* logits, int n, int base, float* max, int* argmax,
 }  // namespace
 
 extern const CpuKernels kKernels;
-const CpuKernels kKernels = {MG_KERNEL_NAME, Linear, LinearAdd, LinearGated, Add,
-                             RmsNorm,        Rope,   Attention, Softcap,     ReduceLogits};
+const CpuKernels kKernels = {MG_KERNEL_NAME, kMultipliesBf16, Linear,  LinearAdd,   LinearGated, Add, RmsNorm,
+                             Rope,           Attention,       Softcap, ReduceLogits};
 
 }  // namespace merganser::MG_KERNEL_NAMESPACE

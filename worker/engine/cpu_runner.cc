@@ -39,21 +39,24 @@ struct CpuRunner::Running {
   std::atomic<bool> finite{true};
 };
 
-CpuRunner::CpuRunner(const ModelConfig& config, Activation activation, const CpuKernels& kernels, int threads)
+CpuRunner::CpuRunner(const ModelConfig& config, Activation activation, const CpuKernels& kernels, int threads,
+                     bool bf16_products)
     : config_(config),
       g_(config),
       activation_(activation),
       kernels_(kernels),
+      bf16_products_(bf16_products),
       tile_rows_(TileRows(config)),
       team_(threads) {}
 
 absl::StatusOr<std::unique_ptr<CpuRunner>> CpuRunner::Create(const ModelConfig& config, int slots, int64_t max_length,
-                                                             int max_hops, int threads, const CpuKernels& kernels) {
+                                                             int max_hops, int threads, const CpuKernels& kernels,
+                                                             bool bf16_products) {
   const std::optional<Activation> activation = ActivationOf(config.hidden_act);
   if (!activation) {
     return absl::UnimplementedError(absl::StrCat("hidden_act '", config.hidden_act, "' is not supported by the engine"));
   }
-  std::unique_ptr<CpuRunner> runner(new CpuRunner(config, *activation, kernels, threads));
+  std::unique_ptr<CpuRunner> runner(new CpuRunner(config, *activation, kernels, threads, bf16_products));
   runner->rope_ =
       RopeTable({config.rope_theta, config.rope_scaling}, config.head_dim, config.max_position_embeddings, max_length);
   if (config.sliding_rope) {

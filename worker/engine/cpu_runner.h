@@ -21,10 +21,11 @@ namespace merganser {
 // threads share each operation instead.
 class CpuRunner : public ModelRunner {
  public:
-  // `slots` slots of `max_length` positions for paths of up to `max_hops` layers. Unimplemented: an
-  // activation that the kernels lack. ResourceExhausted.
+  // `slots` slots of `max_length` positions for paths of up to `max_hops` layers. `bf16_products`: matrices are
+  // WeightType::kBf16Pairs. Unimplemented: an activation that the kernels lack. ResourceExhausted.
   static absl::StatusOr<std::unique_ptr<CpuRunner>> Create(const ModelConfig& config, int slots, int64_t max_length,
-                                                           int max_hops, int threads, const CpuKernels& kernels);
+                                                           int max_hops, int threads, const CpuKernels& kernels,
+                                                           bool bf16_products = false);
 
   // Bytes of key-value cache for one slot.
   static int64_t SlotBytes(const ModelConfig& config, int64_t max_length, int max_hops);
@@ -67,7 +68,7 @@ class CpuRunner : public ModelRunner {
   };
   struct Running;  // a Step's arguments and what its tiles share
 
-  CpuRunner(const ModelConfig& config, Activation activation, const CpuKernels& kernels, int threads);
+  CpuRunner(const ModelConfig& config, Activation activation, const CpuKernels& kernels, int threads, bool bf16_products);
   absl::Status Allocate(int slots, int64_t max_length, int max_hops);
 
   std::vector<Tile> MakeTiles(const StepBatch& batch) const;
@@ -98,6 +99,7 @@ class CpuRunner : public ModelRunner {
   const CpuGeometry g_;
   const Activation activation_;
   const CpuKernels& kernels_;
+  const bool bf16_products_;
   RopeTable rope_, sliding_rope_;
   int tile_rows_;
   int slots_ = 0;

@@ -28,10 +28,12 @@ absl::Status CpuRunner::Allocate(int slots, int64_t max_length, int max_hops) {
                                                      static_cast<int64_t>(sizeof(float)) * slots));
   const int64_t width =
       int64_t{2} * g_.hidden_stride + g_.qkv_stride + g_.attention_stride + g_.inner_stride + kVocabPanels * kPanel;
+  const int depth = std::max({g_.hidden, g_.inner, g_.heads * g_.head_stride});  // of the deepest matrix
+  const int64_t linear = bf16_products_ ? PairsScratch(tile_rows_, depth) : LinearScratch(tile_rows_);
   const int64_t rope = (g_.head_dim + kLane - 1) / kLane * kLane;
   for (int i = 0; i < team_.size(); ++i) {
     Workspace work;
-    MG_ASSIGN_OR_RETURN(work.memory, ZeroedMemory::Allocate(width * tile_rows_ + LinearScratch(tile_rows_) + rope +
+    MG_ASSIGN_OR_RETURN(work.memory, ZeroedMemory::Allocate(width * tile_rows_ + linear + rope +
                                                             AttentionWorkspace(g_.heads / g_.kv_heads, positions_)));
     float* p = work.memory.data();
     const auto take = [&](int64_t floats) {
@@ -45,7 +47,7 @@ absl::Status CpuRunner::Allocate(int slots, int64_t max_length, int max_hops) {
     work.attention = take(int64_t{g_.attention_stride} * tile_rows_);
     work.inner = take(int64_t{g_.inner_stride} * tile_rows_);
     work.logits = take(int64_t{kVocabPanels} * kPanel * tile_rows_);
-    work.linear = take(LinearScratch(tile_rows_));
+    work.linear = take(linear);
     work.rope = take(rope);
     work.scores = p;
     workspaces_.push_back(std::move(work));
@@ -90,7 +92,7 @@ absl::Status CpuRunner::LoadWeights(const ModelWeights& weights) {
       return absl::InvalidArgumentError(
           absl::StrCat("weights on ", stack.source->device(), " cannot be loaded by an engine on the CPU"));
     }
-    if (stacks_[i] == nullptr) stacks_[i] = std::make_unique<CpuWeights>();
+    if (stacks_[i] == nullptr) stacks_[i] = std::make_unique<CpuWeights>(bf16_products_);
     const int layers = stack.num_layers > 0 ? stack.num_layers : static_cast<int>(config_.num_layers);
     MG_RETURN_IF_ERROR(stacks_[i]->Load(config_, *stack.source, layers, wanted[i], team_));
   }

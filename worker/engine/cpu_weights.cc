@@ -65,6 +65,21 @@ void Take(const WeightView& view, int64_t begin, int64_t n, uint16_t* out) {
   std::memcpy(out, view.data + begin * 2, n * sizeof(uint16_t));
 }
 
+// To the nearest, ties to even.
+uint16_t ToBf16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+// Anything to bf16.
+void TakeRounded(const WeightView& view, int64_t begin, int64_t n, std::vector<float>& scratch, uint16_t* out) {
+  if (view.dtype == DType::kBF16) return Take(view, begin, n, out);
+  scratch.resize(n);
+  Convert(view, begin, n, scratch.data());
+  for (int64_t i = 0; i < n; ++i) out[i] = ToBf16(scratch[i]);
+}
+
 }  // namespace
 
 struct CpuWeights::Pack {
@@ -75,6 +90,29 @@ struct CpuWeights::Pack {
   // (padded heads).
   int group;
   int group_stride;
+
+  // The panel as pairs: values of k side by side.
+  void PairPanel(int panel, std::vector<float>& scratch) const {
+    const int source_k = to.k / group_stride * group;
+    std::vector<uint16_t> row_values(source_k);
+    uint16_t* out = static_cast<uint16_t*>(const_cast<void*>(to.At(panel)));
+    for (int c = 0; c < kPanel; ++c) {
+      const Row from = row(panel * kPanel + c);
+      if (from.view == nullptr) continue;
+      TakeRounded(*from.view, from.index * source_k, source_k, scratch, row_values.data());
+      for (int i = 0; i < source_k; ++i) {
+        const int64_t k = static_cast<int64_t>(i / group) * group_stride + i % group;
+        out[(k / 2 * kPanel + c) * 2 + k % 2] = row_values[i];
+      }
+      CopyBias(panel, c);
+    }
+  }
+
+  void CopyBias(int panel, int c) const {
+    if (to.bias == nullptr) return;
+    const Row bias = bias_row(panel * kPanel + c);
+    Convert(*bias.view, bias.index, 1, const_cast<float*>(to.bias) + panel * kPanel + c);
+  }
 
   template <typename T>
   void Panel(int panel, std::vector<float>& scratch) const {
@@ -91,10 +129,7 @@ struct CpuWeights::Pack {
         const T* values = row_values + g * group;
         for (int i = 0; i < group; ++i) column[static_cast<int64_t>(i) * kPanel] = values[i];
       }
-      if (to.bias != nullptr) {
-        const Row bias = bias_row(panel * kPanel + c);
-        Convert(*bias.view, bias.index, 1, const_cast<float*>(to.bias) + panel * kPanel + c);
-      }
+      CopyBias(panel, c);
     }
   }
 };
@@ -123,18 +158,17 @@ void CpuWeights::Place(const ModelConfig& config, const CpuGeometry& g, int num_
   const auto floats = [&](int64_t n) {
     return reinterpret_cast<const float*>(take(n * static_cast<int64_t>(sizeof(float))));
   };
-  const int64_t element = type_ == WeightType::kBf16 ? 2 : 4;
   const auto linear = [&](int64_t columns, int k, bool bias) {
     PackedLinear packed;
     packed.type = type_;
     packed.k = k;
     packed.panels = RoundUp(columns, kPanel) / kPanel;
-    packed.weight = take(static_cast<int64_t>(packed.panels) * kPanel * k * element);
+    packed.weight = take(packed.panels * packed.PanelBytes());
     if (bias) packed.bias = floats(packed.panels * kPanel);
     return packed;
   };
   hidden_stride_ = g.hidden_stride;
-  embedding_ = take(static_cast<int64_t>(g.vocab) * g.hidden_stride * element);
+  embedding_ = take(static_cast<int64_t>(g.vocab) * g.hidden_stride * (wide_embedding_ ? 4 : 2));
   layers_.resize(num_layers);
   for (Layer& layer : layers_) {
     layer.input_norm = floats(g.hidden_stride);
@@ -169,9 +203,13 @@ absl::Status CpuWeights::Reset(const ModelConfig& config, const WeightSource& so
     const bool matrix = spec.shape.size() == 2;
     if (matrix && view.ok() && view->dtype != DType::kBF16) type = WeightType::kFp32;
   }
+  const bool wide_embedding = type == WeightType::kFp32;
+  if (pairs_) type = WeightType::kBf16Pairs;
   const CpuGeometry g(config);
-  if (memory_.data() == nullptr || type != type_ || num_layers != static_cast<int>(layers_.size())) {
+  if (memory_.data() == nullptr || type != type_ || wide_embedding != wide_embedding_ ||
+      num_layers != static_cast<int>(layers_.size())) {
     type_ = type;
+    wide_embedding_ = wide_embedding;
     int64_t bytes = 0;
     Place(config, g, num_layers, nullptr, &bytes);
     memory_ = {};
@@ -293,7 +331,7 @@ absl::Status CpuWeights::Load(const ModelConfig& config, const WeightSource& sou
       const int64_t begin = (index - first_panel.back()) * kPanel;
       for (int64_t row = begin; row < std::min<int64_t>(begin + kPanel, g.vocab); ++row) {
         const int64_t at = row * g.hidden_stride;
-        if (type_ == WeightType::kBf16) {
+        if (!wide_embedding_) {
           Take(*embedding, row * g.hidden, g.hidden, static_cast<uint16_t*>(const_cast<void*>(embedding_)) + at);
         } else {
           Take(*embedding, row * g.hidden, g.hidden, static_cast<float*>(const_cast<void*>(embedding_)) + at);
@@ -304,7 +342,9 @@ absl::Status CpuWeights::Load(const ModelConfig& config, const WeightSource& sou
     const auto after = std::upper_bound(first_panel.begin(), first_panel.end(), index);
     const size_t pack = after - first_panel.begin() - 1;
     const int panel = static_cast<int>(index - first_panel[pack]);
-    if (type_ == WeightType::kBf16) {
+    if (type_ == WeightType::kBf16Pairs) {
+      packs[pack].PairPanel(panel, scratch[member]);
+    } else if (type_ == WeightType::kBf16) {
       packs[pack].Panel<uint16_t>(panel, scratch[member]);
     } else {
       packs[pack].Panel<float>(panel, scratch[member]);
@@ -317,7 +357,7 @@ absl::Status CpuWeights::Load(const ModelConfig& config, const WeightSource& sou
 }
 
 void CpuWeights::CopyEmbedding(int64_t token, float* out) const {
-  if (type_ == WeightType::kFp32) {
+  if (wide_embedding_) {
     std::memcpy(out, static_cast<const float*>(embedding_) + token * hidden_stride_, hidden_stride_ * sizeof(float));
     return;
   }
@@ -329,11 +369,9 @@ void CpuWeights::CopyEmbedding(int64_t token, float* out) const {
 
 int64_t CpuWeights::LayerBytes() const {
   const Layer& layer = layers_.front();
-  int64_t elements = 0;
-  for (const PackedLinear* m : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-    elements += int64_t{m->panels} * kPanel * m->k;
-  }
-  return elements * (type_ == WeightType::kBf16 ? 2 : 4);
+  int64_t bytes = 0;
+  for (const PackedLinear* m : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) bytes += m->panels * m->PanelBytes();
+  return bytes;
 }
 
 }  // namespace merganser

@@ -37,11 +37,12 @@ struct PackedLinear {
   int k = 0;
   int panels = 0;
 
-  // Where a panel begins.
-  const void* At(int panel) const {
-    const int64_t element = type == WeightType::kBf16 ? 2 : 4;
-    return static_cast<const std::byte*>(weight) + int64_t{panel} * k * kPanel * element;
+  int64_t PanelBytes() const {
+    const int64_t bytes_per_k = type == WeightType::kFp32 ? 4 : 2;
+    return (type == WeightType::kBf16Pairs ? (k + 1) / 2 * 2 : k) * bytes_per_k * kPanel;
   }
+  // Where a panel begins.
+  const void* At(int panel) const { return static_cast<const std::byte*>(weight) + int64_t{panel} * PanelBytes(); }
 };
 
 // What is asked of a source.
@@ -56,6 +57,9 @@ struct WeightsWanted {
 // are fp32, norms with Gemma's 1 added. Thread-compatible.
 class CpuWeights {
  public:
+  // `pairs`: matrices are bf16 pairs, whatever the source's type; others than bf16 are rounded.
+  explicit CpuWeights(bool pairs) : pairs_(pairs) {}
+
   struct Layer {
     const float* input_norm;
     const float* post_norm;                            // before the MLP, or (output_norms) after attention
@@ -88,13 +92,15 @@ class CpuWeights {
   void Place(const ModelConfig& config, const CpuGeometry& g, int num_layers, std::byte* base, int64_t* bytes);
   absl::Status Reset(const ModelConfig& config, const WeightSource& source, int num_layers);
 
+  const bool pairs_;
   ZeroedMemory memory_;
   uint64_t constant_id_ = 0;
-  WeightType type_ = WeightType::kFp32;
+  WeightType type_ = WeightType::kFp32;  // of the matrices,
+  bool wide_embedding_ = true;           // and whether the embedding is fp32, else bf16
   WeightsWanted loaded_;
   std::vector<Layer> layers_;
   const float* final_norm_ = nullptr;
-  const void* embedding_ = nullptr;  // [vocab, hidden_stride] of type_
+  const void* embedding_ = nullptr;  // [vocab, hidden_stride]
   int hidden_stride_ = 0;
   PackedLinear head_;
 };

@@ -54,6 +54,8 @@ absl::string_view ComputeName(ComputeType type) {
       return "bf16";
     case ComputeType::kFp16:
       return "fp16";
+    case ComputeType::kBf16Products:
+      return "bf16 products";
     default:
       return "fp32";
   }
@@ -113,12 +115,15 @@ absl::Status Decoder::MakeRunner() {
     compute = own ? ComputeType::kFp32 : ComputeType::kBf16;
   }
   description_ = absl::StrCat(ComputeName(compute), " on ", device.str());
-  if (device.is_cpu() && compute == ComputeType::kFp32) {
+  if (compute == ComputeType::kBf16Products && !device.is_cpu()) {
+    return absl::InvalidArgumentError(absl::StrCat("bf16 products are computed on the CPU only, not on ", device.str()));
+  }
+  if (device.is_cpu() && (compute == ComputeType::kFp32 || compute == ComputeType::kBf16Products)) {
     MG_RETURN_IF_ERROR(FitSlots(CpuRunner::SlotBytes(config_, max_length_, max_hops_)));
     const CpuKernels& kernels = BestCpuKernels();
     absl::StrAppend(&description_, " (", kernels.name, ", ", options_.threads, " threads)");
-    MG_ASSIGN_OR_RETURN(
-        runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_, max_hops_, options_.threads, kernels));
+    MG_ASSIGN_OR_RETURN(runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_, max_hops_,
+                                                   options_.threads, kernels, compute == ComputeType::kBf16Products));
     return absl::OkStatus();
   }
   const at::ScalarType type = compute == ComputeType::kBf16   ? at::kBFloat16
@@ -211,22 +216,39 @@ absl::StatusOr<std::vector<Generation>> Decoder::Generate(absl::Span<const Gener
                                                           const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
   for (size_t i = 0; i < requests.size(); ++i) {
-    const GenerationRequest& request = requests[i];
-    MG_RETURN_IF_ERROR(CheckTokens(request.prompt, absl::StrCat("the prompt of request ", i)));
-    if (request.max_new_tokens < 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("request ", i, " asks for max_new_tokens ", request.max_new_tokens, ", which must be at least 1"));
-    }
-    const int64_t positions = static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens;
-    if (positions > max_length_) {
-      return absl::InvalidArgumentError(absl::StrCat("request ", i, " needs ", positions, " positions (prompt of ",
-                                                     request.prompt.size(), " tokens, ", request.max_new_tokens,
-                                                     " new), more than the cache's ", max_length_));
-    }
-    MG_RETURN_IF_ERROR(CheckEmbeddings(request.embeddings, static_cast<int64_t>(request.prompt.size()), absl::StrCat("request ", i)));
-    MG_RETURN_IF_ERROR(CheckDecoding(request, absl::StrCat("request ", i)));
+    MG_RETURN_IF_ERROR(CheckGeneration(requests[i], absl::StrCat("request ", i)));
   }
-  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, requests, timings_).Run(stop, progress);
+  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_).Run(requests, stop, progress);
+}
+
+absl::Status Decoder::Serve(RequestFeed& feed, std::stop_token stop) {
+  MG_RETURN_IF_ERROR(CheckLoaded());
+  const auto check = [this](const GenerationRequest& request) {
+    if (request.beams.count > 1)
+      return absl::InvalidArgumentError("the request asks for beams, which a server does not have");
+    if (!request.embeddings.empty()) return absl::InvalidArgumentError("the request has embeddings, which a server does not take");
+    return CheckGeneration(request, "the request");
+  };
+  const RopeType rope = config_.rope_scaling.type;
+  const bool reuse = rope != RopeType::kDynamic && rope != RopeType::kLongrope;
+  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_).Serve(feed, check, reuse, stop);
+}
+
+absl::Status Decoder::CheckGeneration(const GenerationRequest& request, const std::string& what) const {
+  MG_RETURN_IF_ERROR(CheckTokens(request.prompt, absl::StrCat("the prompt of ", what)));
+  const int least = request.score_prompt ? 0 : 1;
+  if (request.max_new_tokens < least) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " asks for max_new_tokens ", request.max_new_tokens, ", which must be at least ", least));
+  }
+  const int64_t positions = static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens;
+  if (positions > max_length_) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " needs ", positions, " positions (prompt of ",
+                                                   request.prompt.size(), " tokens, ", request.max_new_tokens,
+                                                   " new), more than the cache's ", max_length_));
+  }
+  MG_RETURN_IF_ERROR(CheckEmbeddings(request.embeddings, static_cast<int64_t>(request.prompt.size()), what));
+  return CheckDecoding(request, what);
 }
 
 absl::Status Decoder::CheckDecoding(const GenerationRequest& request, const std::string& what) const {
@@ -248,9 +270,9 @@ absl::Status Decoder::CheckDecoding(const GenerationRequest& request, const std:
     return absl::InvalidArgumentError(absl::StrCat(what, " asks for ", request.beams.count,
                                                    " beams, more than the engine's max_sequences ", options_.max_sequences));
   }
-  if (request.sampling.temperature > 0 || request.log_probs > 0 || request.on_token) {
+  if (request.sampling.temperature > 0 || request.log_probs > 0 || request.on_token || request.score_prompt) {
     return absl::InvalidArgumentError(
-        absl::StrCat(what, " asks for beams together with a temperature, log_probs or on_token"));
+        absl::StrCat(what, " asks for beams together with a temperature, log_probs, score_prompt or on_token"));
   }
   return absl::OkStatus();
 }

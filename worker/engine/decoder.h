@@ -16,6 +16,7 @@
 #include "worker/engine/engine_options.h"
 #include "worker/engine/generator.h"
 #include "worker/engine/model_runner.h"
+#include "worker/engine/serving_engine.h"
 #include "worker/engine/weight_source.h"
 
 namespace merganser {
@@ -26,7 +27,7 @@ namespace merganser {
 // share is computed once.
 //
 // Thread-compatible: one call at a time, and on CPU from one thread at a time.
-class Decoder : public Generator {
+class Decoder : public Generator, public ServingEngine {
  public:
   // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
   // an activation that the engine lacks. FailedPrecondition: the device is not
@@ -48,6 +49,8 @@ class Decoder : public Generator {
   absl::StatusOr<std::vector<Score>> LogLikelihood(absl::Span<const ScoringRequest> requests, std::stop_token stop,
                                                    const GenerationProgress& progress) override;
   GenerationTimings timings() const override { return timings_; }
+  // Its own kind of call: nothing else may be called until it has returned.
+  absl::Status Serve(RequestFeed& feed, std::stop_token stop) override;
 
   // The logits after each of `tokens`, of which `embeddings` stand for some: [tokens, vocab_size], row-major fp32. Errors as Generate.
   absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens, absl::Span<const PromptEmbeddings> embeddings = {});
@@ -70,6 +73,7 @@ class Decoder : public Generator {
   absl::StatusOr<std::vector<LayerHop>> PathOf(const ModelWeights& weights) const;
   absl::Status FitSlots(int64_t slot_bytes);
   absl::Status CheckTokens(absl::Span<const int32_t> tokens, const std::string& what) const;
+  absl::Status CheckGeneration(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckLoaded() const;
 

@@ -22,6 +22,9 @@ enum class ComputeType {
   kBf16,
   kFp16,
   kFp32,
+  // CPU only: as kFp32, but matrices are multiplied as bf16 numbers with fp32 sums (weights of other types are rounded, and
+  // so are activations where they meet a matrix). Twice the arithmetic per second where the processor has AVX512-BF16.
+  kBf16Products,
 };
 
 // Above this many parameters a processor with bf16 instructions does better in bf16 altogether.

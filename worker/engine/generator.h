@@ -49,10 +49,9 @@ struct PromptEmbeddings {
 
 // One prompt to be continued.
 struct GenerationRequest {
-  std::vector<int32_t> prompt;  // at least one token; special tokens (BOS) included by the caller
-  int max_new_tokens = 0;       // >= 1
-  std::vector<std::string>
-      stop;  // generation ends as soon as the decoded text contains one; none may be empty
+  std::vector<int32_t> prompt;    // at least one token; special tokens (BOS) included by the caller
+  int max_new_tokens = 0;         // >= 1 (>= 0 with score_prompt)
+  std::vector<std::string> stop;  // generation ends as soon as the decoded text contains one; none may be empty
   Sampling sampling = {};
   Beams beams = {};  // count > 1: sampling's temperature must be 0
   // Generation::log_probs with this many alternatives per token. 0: none wanted; at most 100, and
@@ -62,6 +61,9 @@ struct GenerationRequest {
   // must be quick. Not with beams. May be null.
   std::function<void(int32_t token)> on_token = nullptr;
   std::vector<PromptEmbeddings> embeddings = {};  // by ascending position, not overlapping
+  // Generation::prompt_log_probs is wanted, with `log_probs` alternatives per token; then
+  // max_new_tokens may be 0. Not with beams.
+  bool score_prompt = false;
 };
 
 enum class FinishReason {
@@ -87,6 +89,8 @@ struct Generation {
     std::vector<TokenLogProb> best;
   };
   std::vector<Position> log_probs;
+  // With GenerationRequest::score_prompt, for each of the prompt's tokens but the first.
+  std::vector<Position> prompt_log_probs;
   double beam_score = 0;  // with beams: the length-normalised score of the winner
 };
 
@@ -137,14 +141,12 @@ class Generator {
   // FailedPrecondition: no weights loaded, or stop strings without a way to decode. Cancelled:
   // `stop` was requested; nothing is returned. ResourceExhausted: device memory. Errors of the
   // decode function as they are.
-  virtual absl::StatusOr<std::vector<Generation>> Generate(
-      absl::Span<const GenerationRequest> requests, std::stop_token stop,
-      const GenerationProgress& progress) = 0;
+  virtual absl::StatusOr<std::vector<Generation>> Generate(absl::Span<const GenerationRequest> requests,
+                                                           std::stop_token stop, const GenerationProgress& progress) = 0;
 
   // One Score per request, in their order. Errors as Generate.
-  virtual absl::StatusOr<std::vector<Score>> LogLikelihood(
-      absl::Span<const ScoringRequest> requests, std::stop_token stop,
-      const GenerationProgress& progress) = 0;
+  virtual absl::StatusOr<std::vector<Score>> LogLikelihood(absl::Span<const ScoringRequest> requests, std::stop_token stop,
+                                                           const GenerationProgress& progress) = 0;
 
   // Positions of one sequence: a request's prompt and new tokens must fit.
   virtual int64_t max_length() const = 0;

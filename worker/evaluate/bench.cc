@@ -77,6 +77,7 @@ absl::StatusOr<BenchResult> BenchModel(const BenchRequest& request, const LocalO
   const ModelConfig& config = checkpoint->config();
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
+  MG_ASSIGN_OR_RETURN(engine.compute, ComputeOf(options, engine.device));
   engine.threads = ThreadsOf(options);
   engine.max_sequences =
       static_cast<int>(std::min<int64_t>(options.max_sequences > 0 ? options.max_sequences : request.sequences, 4096));

@@ -123,6 +123,7 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
 
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
+  MG_ASSIGN_OR_RETURN(engine.compute, ComputeOf(options, engine.device));
   std::vector<ImageFeatures> features;
   MG_RETURN_IF_ERROR(PutImages(request, checkpoint, engine.device, features, generation));
   engine.threads = ThreadsOf(options);

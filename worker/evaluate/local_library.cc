@@ -13,6 +13,7 @@
 #include "worker/evaluate/export.h"
 #include "worker/evaluate/generate.h"
 #include "worker/evaluate/local_evaluator.h"
+#include "worker/evaluate/serve.h"
 
 namespace merganser {
 namespace {
@@ -41,6 +42,10 @@ class Library : public LocalLibrary {
   absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                           std::stop_token stop) override {
     return GenerateOnce(request, options, stop);
+  }
+
+  absl::Status Serve(const ServeRequest& request, const LocalOptions& options, std::stop_token stop) override {
+    return ServeModel(request, options, stop);
   }
 
   absl::StatusOr<BenchResult> Bench(const BenchRequest& request, const LocalOptions& options,

@@ -25,6 +25,8 @@ namespace merganser {
 
 struct LocalOptions {
   std::string device = "auto";           // "auto" (CUDA device 0 if there is one), "cpu", "cuda:N"
+  // "auto", "fp32", "bf16" (on the CPU: bf16 products with fp32 sums) or "fp16" (on a GPU)
+  std::string compute = "auto";
   int threads = 0;                       // CPU threads; 0: all processors that the process may use
   int max_sequences = 0;                 // generated together; 0: the engine's default
   std::vector<std::string> model_roots;  // models must lie within one of these; empty: anywhere
@@ -96,6 +98,26 @@ struct BenchResult {
   double limit_seconds = 0;
 };
 
+struct ServeFacts {
+  std::string base_url;  // "http://127.0.0.1:8000/v1"
+  std::string model;     // the name that requests use
+  std::string engine;    // "fp32 on cpu (avx2, 2 threads)"
+  int64_t max_length = 0;
+  int max_sequences = 0;
+};
+
+struct ServeRequest {
+  std::string model;  // directory or Hub id
+  std::string name;   // that requests use; "": the last part of `model`. `model` itself is always known, too
+  std::string host = "127.0.0.1";
+  int port = 8000;         // 0: any that is free
+  std::string api_key;     // that requests must bear; "": none
+  int64_t max_length = 0;  // positions of a prompt with its new tokens; 0: the model's, at most 4096
+  int queue = 4096;        // completions that may wait
+  int connections = 64;    // requests that are answered at a time
+  std::function<void(const ServeFacts&)> ready;  // called once, when the endpoint listens; may be null
+};
+
 // One per process; any thread.
 class LocalLibrary {
  public:
@@ -111,6 +133,9 @@ class LocalLibrary {
   virtual absl::StatusOr<Recipe> ReadMergekit(const std::string& path, const LocalOptions& options) = 0;
   virtual absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                                   std::stop_token stop) = 0;
+  // An OpenAI-compatible endpoint of a checkpoint, until `stop` is requested. InvalidArgument, NotFound: the model or an
+  // option; Unavailable: the address.
+  virtual absl::Status Serve(const ServeRequest& request, const LocalOptions& options, std::stop_token stop) = 0;
   // Tokens per second, and the share of what the machine's matrix products allow.
   virtual absl::StatusOr<BenchResult> Bench(const BenchRequest& request, const LocalOptions& options,
                                             std::stop_token stop) = 0;

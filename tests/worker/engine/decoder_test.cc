@@ -42,7 +42,7 @@ class DecoderTest : public testing::Test {
   const RandomWeights weights_{config_, 1};
 };
 
-// Both runners: our kernels in fp32, and ATen in bf16.
+// Both runners: our kernels in fp32 and with bf16 products, and ATen in bf16.
 class EitherPathTest : public DecoderTest, public testing::WithParamInterface<ComputeType> {};
 
 TEST_P(EitherPathTest, FewSlotsGiveTheTokensOfOneByOne) {
@@ -148,8 +148,13 @@ TEST_P(EitherPathTest, LogLikelihoodIsTheSumOverTheLogits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Compute, EitherPathTest, testing::Values(ComputeType::kFp32, ComputeType::kBf16),
-                         [](const auto& info) { return info.param == ComputeType::kFp32 ? "Kernels" : "Aten"; });
+INSTANTIATE_TEST_SUITE_P(Compute, EitherPathTest,
+                         testing::Values(ComputeType::kFp32, ComputeType::kBf16, ComputeType::kBf16Products),
+                         [](const auto& info) {
+                           return info.param == ComputeType::kFp32           ? "Kernels"
+                                  : info.param == ComputeType::kBf16Products ? "Bf16Products"
+                                                                             : "Aten";
+                         });
 
 TEST_F(DecoderTest, LogitsDoNotDependOnThreadsByABit) {
   const std::vector<int32_t> ids = RandomPrompts(1, 21)[0];
@@ -162,7 +167,7 @@ TEST_F(DecoderTest, EveryInstructionSetGivesTheSameModel) {
   const std::vector<int32_t> ids = RandomPrompts(1, 22)[0];
   const auto want = MakeDecoder(config_, weights_, {.threads = 1})->Logits(ids);
   std::vector<LayerHop> path{{0, 1.0f}, {1, 1.0f}};
-  for (const char* name : {"generic", "avx2", "avx512"}) {
+  for (const char* name : {"generic", "avx2", "avx512", "avx512bf16"}) {
     const CpuKernels* kernels = FindCpuKernels(name);
     if (kernels == nullptr) continue;  // not on this processor
     auto runner = CpuRunner::Create(config_, 1, 96, 2, 1, *kernels);

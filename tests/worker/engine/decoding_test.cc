@@ -246,7 +246,7 @@ TEST_P(DecodingTest, BadDecodingSettingsNameTheRequest) {
               r.beams.count = 2;
               r.sampling.temperature = 1;
             }),
-            "request 0 asks for beams together with a temperature, log_probs or on_token");
+            "request 0 asks for beams together with a temperature, log_probs, score_prompt or on_token");
 }
 
 INSTANTIATE_TEST_SUITE_P(Compute, DecodingTest, testing::Values(ComputeType::kFp32, ComputeType::kBf16),

@@ -70,6 +70,41 @@ TEST_P(KernelsTest, LinearIsTheMatrixProduct) {
   }
 }
 
+// Both factors rounded to bf16, the products summed in fp32, with instructions for it or without.
+TEST_P(KernelsTest, PairsMultiplyBf16) {
+  constexpr int panels = 2, columns = panels * kPanel;
+  for (const int k : {1, 37, 2 * kDepth + 6}) {
+    for (int rows = 1; rows <= 27; ++rows) {
+      auto w = Random(columns * k), a = Random(rows * k);
+      const auto narrow = RoundToBf16(w);
+      std::vector<uint16_t> pairs(panels * (k + 1) / 2 * 2 * kPanel + 2 * kPanel, 0);
+      const int64_t panel_size = (k + 1) / 2 * 2 * kPanel;
+      for (int p = 0; p < panels; ++p) {
+        for (int i = 0; i < k; ++i) {
+          for (int c = 0; c < kPanel; ++c) {
+            pairs[p * panel_size + (i / 2 * kPanel + c) * 2 + i % 2] = narrow[(p * k + i) * kPanel + c];
+          }
+        }
+      }
+      std::vector<float> c(rows * columns), scratch(PairsScratch(rows, k));
+      kernels_->linear({a.data(), k, rows, pairs.data(), WeightType::kBf16Pairs, k, 0, panels, nullptr, c.data(), columns,
+                        scratch.data()});
+      for (float& x : a) {  // to the nearest, ties to even
+        const uint32_t bits = std::bit_cast<uint32_t>(x);
+        x = std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+      }
+      for (int r = 0; r < rows; ++r) {
+        for (int n = 0; n < columns; ++n) {
+          double want = 0;
+          for (int i = 0; i < k; ++i) want += double{a[r * k + i]} * w[(n / kPanel * k + i) * kPanel + n % kPanel];
+          ASSERT_NEAR(c[r * columns + n], want, k < 100 ? 2e-5 : 1e-4)
+              << rows << " rows of " << k << ", at " << r << ", " << n;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(KernelsTest, RowsDoNotDependOnTheirNeighbours) {
   constexpr int k = kDepth + 64, rows = 29;
   const auto a = Random(rows * k), w = Random(kPanel * k);
@@ -179,7 +214,7 @@ TEST_P(KernelsTest, ReduceLogitsCarriesOverChunks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelsTest, testing::Values("generic", "avx2", "avx512"),
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelsTest, testing::Values("generic", "avx2", "avx512", "avx512bf16"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

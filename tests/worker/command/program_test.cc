@@ -1,0 +1,113 @@
+#include "worker/command/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "common/base/clock.h"
+#include "worker/command/program_score.h"
+
+namespace merganser {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+Program Shell(const std::string& script) { return {.argv = {"sh", "-c", script}}; }
+
+TEST(ProgramTest, GivesWhatItWrote) {
+  const auto outcome = RunProgram(Shell("echo some text; echo a warning >&2; echo '{\"acc\": 0.5}'"), {});
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->output, "some text\n{\"acc\": 0.5}\n");
+  EXPECT_EQ(outcome->error_tail, "a warning\n");
+}
+
+TEST(ProgramTest, RunsInItsFolderWithItsEnvironment) {
+  Program program = Shell("pwd; echo $MERGANSER_BASE_URL; cat");
+  program.directory = "/usr";
+  program.env["MERGANSER_BASE_URL"] = "http://x/v1";
+  EXPECT_EQ(RunProgram(program, {})->output, "/usr\nhttp://x/v1\n");
+}
+
+TEST(ProgramTest, AFailureHasItsStatusAndTheEndOfStandardError) {
+  const absl::Status status = RunProgram(Shell("yes line | head -c 100000 >&2; echo the reason >&2; exit 3"), {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("ended with status 3"), HasSubstr("the reason")));
+  EXPECT_LT(status.message().size(), 5000u);
+  EXPECT_EQ(RunProgram(Shell("exit 75"), {}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(RunProgram(Shell("kill -9 $$"), {}).status().message()), HasSubstr("signal 9"));
+}
+
+TEST(ProgramTest, ATimeoutEndsItsChildrenToo) {
+  char folder[] = "/tmp/program_test_XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const std::string file = std::string(folder) + "/child";
+  // It ignores SIGTERM, and so does its child.
+  Program program = Shell("trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > " + file + "; while :; do sleep 1; done' & wait");
+  program.timeout = absl::Milliseconds(500);
+  const absl::Duration start = Clock::Real().Monotonic();
+  EXPECT_EQ(RunProgram(program, {}).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(Clock::Real().Monotonic() - start, absl::Seconds(20));
+  pid_t child = 0;
+  std::ifstream(file) >> child;
+  ASSERT_GT(child, 0);
+  bool gone = false;
+  for (int i = 0; i < 200 && !gone; ++i) {  // init may be slow to take it
+    std::ifstream stat("/proc/" + std::to_string(child) + "/stat");
+    std::string text;
+    std::getline(stat, text);
+    gone = !stat || text.find(") Z") != std::string::npos;
+    usleep(20000);
+  }
+  EXPECT_TRUE(gone);
+}
+
+TEST(ProgramTest, AChildLeftBehindDoesNotHoldUpTheResult) {
+  const absl::Duration start = Clock::Real().Monotonic();
+  EXPECT_EQ(RunProgram(Shell("sleep 30 & echo 1"), {})->output, "1\n");
+  EXPECT_LT(Clock::Real().Monotonic() - start, absl::Seconds(10));
+}
+
+TEST(ProgramTest, OutputIsBounded) {
+  Program program = Shell("yes");
+  program.output_bytes_max = 1000;
+  EXPECT_THAT(std::string(RunProgram(program, {}).status().message()), HasSubstr("wrote more than 1000 bytes"));
+}
+
+TEST(ProgramTest, StoppingEndsIt) {
+  std::stop_source stop;
+  const std::jthread later([&] {
+    usleep(200000);
+    stop.request_stop();
+  });
+  EXPECT_EQ(RunProgram(Shell("sleep 30"), stop.get_token()).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(ProgramTest, AProgramThatIsNotThereIsNamed) {
+  EXPECT_EQ(RunProgram({.argv = {"no-such-program"}}, {}).status().message(),
+            "there is no program 'no-such-program' in PATH");
+  EXPECT_EQ(FindProgram("./score.sh", "/nowhere").status().message(), "there is no program './score.sh'");
+  EXPECT_EQ(RunProgram({.argv = {"/etc/passwd"}}, {}).status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST(ProgramScoreTest, TheLastLineIsTheScore) {
+  EXPECT_THAT(*ReadProgramScore("loading\n{\"acc\": 0.5, \"n\": 200, \"model\": \"x\"}\n\n"),
+              UnorderedElementsAre(Pair("acc", 0.5), Pair("n", 200)));
+  EXPECT_THAT(*ReadProgramScore("0.25"), UnorderedElementsAre(Pair("score", 0.25)));
+}
+
+TEST(ProgramScoreTest, WhatIsNoScoreIsShown) {
+  EXPECT_THAT(std::string(ReadProgramScore("  \n").status().message()), HasSubstr("wrote nothing"));
+  EXPECT_THAT(std::string(ReadProgramScore("0.5\ndone").status().message()), HasSubstr("'done'"));
+  EXPECT_THAT(std::string(ReadProgramScore("{\"acc\": \"high\"}").status().message()), HasSubstr("no object with one"));
+}
+
+}  // namespace
+}  // namespace merganser
