@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -69,13 +70,18 @@ void ResponseWriter::Add(const ChoiceDelta& delta) {
   if (!delta.finish_reason.empty()) choice.finish_reason = delta.finish_reason;
 }
 
-ordered_json ResponseWriter::CompletionLogProbs(Choice& choice, const std::vector<ShownToken>& shown) {
+ordered_json ResponseWriter::CompletionLogProbs(Choice& choice, const std::string& all,
+                                                const std::vector<ShownToken>& shown) {
   ordered_json tokens = ordered_json::array(), log_probs = tokens, top = tokens, offsets = tokens;
   for (const ShownToken& token : shown) {
     const TokenTexts::Text text = texts_.Of(token.token);
     tokens.push_back(text.shown);
     offsets.push_back(choice.offset);
     choice.offset += text.characters;
+    // A decoder drops the space that the first word of a text begins with.
+    const bool dropped = choice.offset > 0 && choice.offset == text.characters && absl::StartsWith(text.shown, " ") &&
+                         !absl::StartsWith(all, " ");
+    if (dropped) --choice.offset;
     if (!token.position.has_value()) {
       log_probs.push_back(nullptr);
       top.push_back(nullptr);
@@ -121,9 +127,9 @@ ordered_json ResponseWriter::ChatLogProbs(const std::vector<ShownToken>& shown) 
   return {{"content", std::move(content)}};
 }
 
-ordered_json ResponseWriter::LogProbs(Choice& choice, const std::vector<ShownToken>& shown) {
+ordered_json ResponseWriter::LogProbs(Choice& choice, const std::string& text, const std::vector<ShownToken>& shown) {
   if (!call_.log_probs) return nullptr;
-  return call_.chat ? ChatLogProbs(shown) : CompletionLogProbs(choice, shown);
+  return call_.chat ? ChatLogProbs(shown) : CompletionLogProbs(choice, text, shown);
 }
 
 std::string ResponseWriter::Body(int64_t prompt_tokens, int64_t completion_tokens) {
@@ -137,7 +143,7 @@ std::string ResponseWriter::Body(int64_t prompt_tokens, int64_t completion_token
     } else {
       one["text"] = choice.text;
     }
-    one["logprobs"] = LogProbs(choice, choice.shown);
+    one["logprobs"] = LogProbs(choice, choice.text, choice.shown);
     one["finish_reason"] = OrNull(choice.finish_reason);
     list.push_back(std::move(one));
   }
@@ -157,7 +163,7 @@ std::string ResponseWriter::Chunk(const ChoiceDelta& delta) {
   } else {
     one["text"] = delta.text;
   }
-  one["logprobs"] = delta.shown.empty() ? ordered_json(nullptr) : LogProbs(choice, delta.shown);
+  one["logprobs"] = delta.shown.empty() ? ordered_json(nullptr) : LogProbs(choice, delta.text, delta.shown);
   one["finish_reason"] = OrNull(delta.finish_reason);
   ordered_json body = Head();
   body["choices"] = ordered_json::array({std::move(one)});

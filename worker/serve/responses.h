@@ -42,8 +42,9 @@ class ResponseWriter {
     bool begun = false;
   };
   nlohmann::ordered_json Head() const;
-  nlohmann::ordered_json LogProbs(Choice& choice, const std::vector<ShownToken>& shown);
-  nlohmann::ordered_json CompletionLogProbs(Choice& choice, const std::vector<ShownToken>& shown);
+  // `text`: what the tokens gave, or the beginning of it.
+  nlohmann::ordered_json LogProbs(Choice& choice, const std::string& text, const std::vector<ShownToken>& shown);
+  nlohmann::ordered_json CompletionLogProbs(Choice& choice, const std::string& text, const std::vector<ShownToken>& shown);
   nlohmann::ordered_json ChatLogProbs(const std::vector<ShownToken>& shown);
 
   const ApiCall& call_;
