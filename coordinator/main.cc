@@ -20,6 +20,7 @@
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
 #include "coordinator/http/coordinator_metrics.h"
+#include "coordinator/http/dashboard.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/server.h"
 
@@ -44,7 +45,7 @@ struct Flags {
 void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--listen", flags->server.listen, "HOST:PORT for users; port 0 chooses one")->capture_default_str();
   app->add_option("--worker-listen", flags->server.worker_listen, "HOST:PORT for workers")->capture_default_str();
-  app->add_option("--http", flags->http, "HOST:PORT of /metrics, /healthz, /readyz; \"\" for none")->capture_default_str();
+  app->add_option("--http", flags->http, "HOST:PORT of the dashboard, /metrics, /healthz and /readyz; \"\" for none")->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT or sqlite:PATH; memory: forgets everything")
       ->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
@@ -75,6 +76,29 @@ int Fail(absl::string_view what, const absl::Status& status) {
 // "127.0.0.1:0" -> "127.0.0.1:50051".
 std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
+
+// The dashboard's pages, for whom the services are: everybody on loopback, else who has a token. nullptr where neither tells
+// who looks; then there are only metrics and probes at --http.
+absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobManager* manager, ResultsStore* store) {
+  const ServerSecurity& security = flags.server.security;
+  const bool open = security.token_file.empty() && security.tls_ca.empty();
+  if (open && !IsLoopback(flags.http) && !security.insecure) {
+    MG_LOG(WARNING) << "no dashboard at " << flags.http
+                    << ": other hosts can reach it and nothing tells who they are; give --token-file";
+    return nullptr;
+  }
+  absl::StatusOr<Authorizer> authorizer = Authorizer::Create(security);
+  if (!authorizer.ok()) return authorizer.status();
+  DashboardOptions options;
+  options.store_uri = store->uri();
+  options.authorize = [authorizer = *std::move(authorizer)](absl::string_view token, bool change) {
+    return authorizer.Check(token, {}, change ? Role::kSubmitter : Role::kViewer);
+  };
+  if (open && !security.insecure) {
+    options.host_allowed = [](absl::string_view host) { return IsLoopback(absl::StrCat(host, ":0")) || IsLoopback(host); };
+  }
+  return MakeDashboard(manager, store, std::move(options));
 }
 
 // Cancelled on a signal.
@@ -116,16 +140,23 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   auto server = Server::Start(manager.get(), store->get(), &metrics, server_options);
   if (!server.ok()) return Fail("cannot serve", server.status());
   std::unique_ptr<HttpServer> http;
+  bool with_dashboard = false;
   if (!flags.http.empty()) {
-    auto listener = HttpServer::Start(flags.http, ServiceEndpoints(&metrics.registry(), [&manager] {
-                                        return manager->leading() ? absl::OkStatus()
-                                                                  : absl::UnavailableError("this coordinator does not lead");
-                                      }));
+    absl::StatusOr<HttpServer::RequestHandler> pages = MakePages(flags, manager.get(), store->get());
+    if (!pages.ok()) return Fail("cannot serve HTTP", pages.status());
+    with_dashboard = *pages != nullptr;
+    const auto ready = [&manager] {
+      return manager->leading() ? absl::OkStatus() : absl::UnavailableError("this coordinator does not lead");
+    };
+    auto listener = HttpServer::Start(flags.http, ServiceEndpoints(&metrics.registry(), ready), *std::move(pages));
     if (!listener.ok()) return Fail("cannot serve HTTP", listener.status());
     http = *std::move(listener);
   }
   MG_LOG(INFO) << "coordinator listens port=" << (*server)->port() << " worker_port=" << (*server)->worker_port()
                << " http_port=" << (http ? http->port() : 0) << " store=" << (*store)->uri();
+  if (with_dashboard) {
+    MG_LOG(INFO) << "dashboard at http://" << WithPort(flags.http, http->port()) << "/";
+  }
   if (!flags.port_file.empty()) {
     const absl::Status written = WriteFileAtomically(
         flags.port_file, absl::StrCat("user ", WithPort(flags.server.listen, (*server)->port()), "\nworker ",

@@ -207,7 +207,9 @@ absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& j
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
   JobManager::EventBatch batch;
   const std::vector<JobEvent>& events = found->log.events();
-  for (size_t i = std::max<int64_t>(0, after_seq); i < events.size(); ++i) {
+  // Whoever asks for a long log from its start asks again; one copy of all of it would hold up the loop for seconds.
+  constexpr size_t kBatchMax = 2000;
+  for (size_t i = std::max<int64_t>(0, after_seq); i < events.size() && batch.events.size() < kBatchMax; ++i) {
     batch.events.emplace_back(static_cast<int64_t>(i) + 1, events[i]);
   }
   batch.job = found->driver->Summary();

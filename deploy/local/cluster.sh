@@ -86,7 +86,8 @@ fi
 export MERGANSER_SERVER
 MERGANSER_SERVER="$(address user)"
 say "redis-server     $STORE"
-say "coordinator      $MERGANSER_SERVER, metrics at http://$(address http)/metrics"
+say "coordinator      $MERGANSER_SERVER"
+say "dashboard        http://$(address http)/"
 say "workers          2, $THREADS threads each, dialling $(address worker)"
 if [ $OBSERVE = yes ]; then
   say "metrics          coordinator http://$(address http)/metrics, workers http://${WORKER_HTTP[0]}/metrics http://${WORKER_HTTP[1]}/metrics"

@@ -46,6 +46,8 @@ const std::vector<Rule>& Rules() {
       {"coordinator/job", Join({kTorch, kGrpc, kProtobuf, kStores, {{"worker/", "client/"}}})},
       {"coordinator/dispatch", Join({kTorch, kGrpc, kProtobuf, kStores, {{"worker/", "client/"}}})},
       {"coordinator/rpc", Join({kTorch, kStores, {{"worker/", "client/"}}})},
+      {"coordinator/http", Join({kTorch, kStores, {{"worker/", "client/"}}})},
+      {"common/draw", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, kClocks, {{"coordinator/", "worker/", "client/"}}})},
       {"worker/checkpoint", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/merge", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/engine", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},

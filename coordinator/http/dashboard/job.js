@@ -1,0 +1,422 @@
+// One job: how far it is, fitness over candidates, the best recipe, held-out scores, the Pareto front, its candidates and events.
+import {follow, get, getText, post, query} from './api.js';
+import {announce, drawn, duration, el, fitness, number, pager, percent, replace, state, tile, time, word} from './dom.js';
+
+const kRefresh = 2000;  // ms between redraws of what is costly, while the job runs
+const kRows = 25;
+const kEvents = 50;
+
+const section = (title, ...content) => {
+  const id = title.toLowerCase().replaceAll(' ', '-');
+  return el('section', {'aria-labelledby': id}, el('h2', {id}, title), content);
+};
+
+export function jobPage(view, [id], onConnection) {
+  const parts = Object.fromEntries(
+    ['head', 'chart', 'recipe', 'heldOut', 'front', 'table', 'events', 'settings', 'failures'].map((name) => [name, el('div')]));
+  replace(view, parts.head, parts.failures, section('Fitness', parts.chart), section('Best recipe', parts.recipe), parts.heldOut, parts.front,
+    section('Candidates', parts.table), section('Events', parts.events), section('Settings', parts.settings));
+  const path = 'jobs/' + encodeURIComponent(id);
+  const chart = fitnessChart(parts.chart, id);
+  const table = candidateTable(parts.table, id);
+  const events = eventList(parts.events, path, id);
+  let job = null, best = null, ended = false, timer = null, drawnSeq = -1;
+
+  async function refresh() {
+    try {
+      const details = await get(path);
+      if (ended) return;
+      const first = job === null;
+      job = details.job;
+      drawnSeq = job.seq;
+      head(parts.head, job, id);
+      if (first) {
+        document.title = job.name + ' · Merganser';
+        chart.start(job);
+        replace(parts.settings, settings(details));
+      }
+      replace(parts.heldOut, heldOut(details.held_out));
+      replace(parts.failures, failures(details.failures));
+      await Promise.all([chart.draw(path, details), table.start(job), bestRecipe(), paretoFront(details)]);
+    } catch (error) {
+      if (!ended && job === null) replace(view, el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message));
+    }
+  }
+
+  async function bestRecipe() {
+    if (job.best_candidate === null) return replace(parts.recipe, el('p', {class: 'dim'}, 'No candidate has a fitness yet.'));
+    if (best === job.best_candidate) return;
+    best = job.best_candidate;
+    const {candidate} = await get(`${path}/candidates/${best}`);
+    if (!ended) replace(parts.recipe, recipe(id, candidate));
+  }
+
+  async function paretoFront(details) {
+    if (job.objectives.length < 2) return;
+    const svg = await getText(path + '/pareto.svg');
+    if (ended) return;
+    const row = (r) => el('tr', {}, el('th', {scope: 'row', class: 'n'}, candidateLink(id, r.number)),
+      r.fitness.map((x) => el('td', {class: 'n'}, fitness(x))));
+    const rows = el('table', {}, el('thead', {}, el('tr', {}, el('th', {scope: 'col', class: 'n'}, 'Candidate'),
+      job.objectives.map((o) => el('th', {scope: 'col', class: 'n'}, o)))), el('tbody', {}, details.front.map(row)));
+    const open = parts.front.querySelector('details')?.open;
+    replace(parts.front, section('Pareto front',
+      el('p', {class: 'dim'}, `${number(details.front_size)} candidates that no other beats in every objective.`),
+      drawn(svg), el('details', {open}, el('summary', {}, 'The front as a table'), el('div', {class: 'scroll'}, rows))));
+  }
+
+  // Redraws soon, unless what is drawn is the newest; what comes meanwhile is drawn after it.
+  function schedule() {
+    if (!job || job.seq === drawnSeq || timer !== null) return;
+    timer = setTimeout(async () => {
+      await refresh();
+      await table.refresh().catch(() => {});
+      timer = null;
+      schedule();
+    }, kRefresh);
+  }
+
+  const stop = follow(() => 'stream?' + query({job: id, after: job ? job.seq : 0}), (update) => {
+    if (ended) return;
+    if (job && job.state !== update.job.state) announce(`${update.job.name}: ${word(update.job.state)}`);
+    if (job) {
+      job = update.job;
+      head(parts.head, job, id);
+    }
+    events.add(update.events);
+    schedule();
+  }, onConnection);
+  refresh();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+    stop();
+    chart.end();
+  };
+}
+
+export const candidateLink = (job, n, text) => el('a', {href: `#/jobs/${encodeURIComponent(job)}/candidates/${n}`}, text ?? n);
+
+function head(part, job, id) {
+  if (part.querySelector('dialog')?.open) return;  // somebody is answering it
+  const hadFocus = part.contains(document.activeElement);
+  const cancel = job.over ? null : el('button', {type: 'button', class: 'danger', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
+  const took = (job.end_time ?? Date.now() / 1000) - job.create_time;
+  replace(part,
+    el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', job.id),
+    el('h1', {}, job.name, ' ', state(job.state)),
+    job.message ? el('p', {class: job.state === 'failed' ? 'error' : 'dim'}, job.message) : null,
+    job.search_total ? el('progress', {class: 'wide', max: job.search_total, value: job.search_finished, 'aria-label': 'search progress'}) : null,
+    el('dl', {class: 'tiles'},
+      tile('Best ' + job.objectives[0], job.best_fitness.length ? fitness(job.best_fitness[0]) : '–', ' ',
+        job.best_candidate === null ? null : el('small', {}, candidateLink(id, job.best_candidate, 'candidate ' + job.best_candidate))),
+      tile('Search', number(job.search_finished), ' ', job.search_total ? el('small', {}, 'of ' + number(job.search_total)) : null),
+      tile('Generation', number(job.generation + 1), ' ', el('small', {}, job.population ? `${job.population} candidates each` : '')),
+      tile('Now', `${number(job.running)} `, el('small', {}, `running, ${number(job.queued)} queued`)),
+      tile('Failed', number(job.failed)),
+      job.over ? tile('Took', duration(took))
+        : tile('Left', duration(job.left_seconds), ' ', el('small', {}, 'after ' + duration(took))),
+      tile('Time per candidate', timePerCandidate(job))),
+    cancel);
+  if (hadFocus) part.querySelector('button')?.focus({preventScroll: true});
+}
+
+function timePerCandidate(job) {
+  const total = Object.values(job.timings).reduce((a, b) => a + b, 0);
+  if (!job.succeeded || !total) return '–';
+  const parts = Object.entries(job.timings).sort((a, b) => b[1] - a[1]).slice(0, 2).map(([p, s]) => `${p} ${Math.round(100 * s / total)} %`);
+  return [duration(total / job.succeeded), ' ', el('small', {}, parts.join(', '))];
+}
+
+function confirmCancel(part, job) {
+  const error = el('p', {class: 'error', role: 'alert'});
+  const dialog = el('dialog', {'aria-labelledby': 'cancel-title'},
+    el('h2', {id: 'cancel-title'}, `Cancel ${job.name}?`),
+    el('p', {}, 'What is finished stays; queued and running candidates end. A cancelled job cannot go on.'), error,
+    el('p', {}, el('button', {type: 'button', class: 'danger', onclick: async () => {
+      try {
+        await post(`jobs/${encodeURIComponent(job.id)}/cancel`);
+        dialog.close();
+      } catch (e) { error.textContent = e.message; }
+    }}, 'Cancel the job'), ' ', el('button', {type: 'button', onclick: () => dialog.close()}, 'Let it run')));
+  dialog.addEventListener('close', () => dialog.remove());
+  part.append(dialog);
+  dialog.showModal();
+}
+
+// --- fitness ---------------------------------------------------------------------------------------------------------
+function fitnessChart(part, id) {
+  let plot = null, objective = 0, last = null, job = null;
+  const box = el('div', {class: 'chart', tabindex: 0, role: 'img'});
+  const legend = el('p', {class: 'legend', 'aria-hidden': 'true'}, el('span', {class: 'k-base'}, el('i'), 'sources and their average'),
+    el('span', {}, 'Drag to zoom, double-click for all of it; click a candidate to open it.'));
+  const generations = el('details', {}, el('summary', {}, 'Generations as a table'), el('div', {class: 'scroll'}));
+  const empty = el('p', {class: 'dim'}, 'No candidate of the search has a fitness yet.');
+  const scheme = matchMedia('(prefers-color-scheme: dark)');
+  const rebuild = () => { plot?.destroy(); plot = null; if (last) render(); };
+  const resize = new ResizeObserver(() => plot?.setSize({width: box.clientWidth, height: 320}));
+
+  function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim(); }
+
+  function baselineLines(u) {
+    const {ctx, bbox} = u;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = colour('base');
+    ctx.setLineDash([6, 6]);
+    ctx.textAlign = 'left';
+    ctx.textBaseline = 'alphabetic';
+    ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    let below = -Infinity;
+    for (const b of [...last.baselines].sort((x, y) => (y.fitness[objective] ?? 0) - (x.fitness[objective] ?? 0))) {
+      const value = b.fitness[objective];
+      if (value === null || value === undefined) continue;
+      const y = u.valToPos(value, 'y', true);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      below = Math.max(y + 4 * devicePixelRatio, below + 13 * devicePixelRatio);  // labels of near lines go below each other
+      ctx.fillText(`${b.label} ${value.toFixed(3)}`, bbox.left + bbox.width + 6 * devicePixelRatio, below);
+    }
+    ctx.restore();
+  }
+
+  function columns() {
+    const means = new Map(last.generations[objective].map((g) => [g.generation, g.mean]));
+    let best = -Infinity;
+    const {number: numbers, fitness: values, generation} = last.points;
+    return [numbers, values, values.map((v) => (best = Math.max(best, v))), generation.map((g) => means.get(g) ?? null)];
+  }
+
+  function render() {
+    const data = columns();
+    if (data[0].length === 0) return replace(part, empty);
+    if (!box.isConnected) replace(part, picker(), box, legend, generations);
+    const all = [...data[1], ...last.baselines.map((b) => b.fitness[objective]).filter((x) => typeof x === 'number')];
+    const low = Math.min(...all), high = Math.max(...all), pad = Math.max((high - low) * 0.05, 1e-3);
+    box.setAttribute('aria-label', `Fitness over ${data[0].length} candidates: best ${Math.max(...data[1]).toFixed(4)}; ` +
+      last.baselines.map((b) => `${b.label} ${fitness(b.fitness[objective])}`).join(', ') + '. Arrow keys step through candidates, Enter opens one.');
+    plotRange = [low - pad, high + pad];
+    if (plot === null) {
+      const line = colour('line'), dim = colour('dim');
+      const axis = {stroke: dim, grid: {stroke: line, width: 1}, ticks: {stroke: line, width: 1}};
+      plot = new uPlot({
+        width: box.clientWidth || 900, height: 320, padding: [12, 120, 0, 0],
+        scales: {x: {time: false}, y: {range: () => [...plotRange]}},
+        axes: [{...axis, label: 'candidate', labelSize: 20}, {...axis, size: 60}],
+        legend: {live: true},
+        cursor: {drag: {x: true, y: false}},
+        series: [{label: 'candidate'},
+          {label: 'fitness', stroke: colour('accent'), paths: () => null, points: {show: true, size: 5, fill: colour('accent'), width: 0}, value: (_, v) => fitness(v)},
+          {label: 'best so far', stroke: colour('best'), width: 2, points: {show: false}, value: (_, v) => fitness(v)},
+          {label: 'mean of its generation', stroke: colour('mean'), width: 1.5, points: {show: false}, value: (_, v) => fitness(v)}],
+        hooks: {draw: [baselineLines]},
+      }, data, box);
+      plot.over.addEventListener('dblclick', () => plot.setData(columns()));
+      plot.over.addEventListener('click', () => open());
+      resize.observe(box);
+    } else {
+      const {min, max} = plot.scales.x, xs = plot.data[0];
+      plot.setData(data, min <= xs[0] && max >= xs.at(-1));  // somebody may have zoomed in
+    }
+    replace(generations.lastChild, el('table', {},
+      el('thead', {}, el('tr', {}, ['Generation', 'Finished', 'Best', 'Mean'].map((h) => el('th', {scope: 'col', class: 'n'}, h)))),
+      el('tbody', {}, last.generations[objective].map((g) => el('tr', {}, el('th', {scope: 'row', class: 'n'}, g.generation + 1),
+        el('td', {class: 'n'}, number(g.count)), el('td', {class: 'n'}, fitness(g.best)), el('td', {class: 'n'}, fitness(g.mean)))))));
+  }
+  let plotRange = [0, 1];
+
+  function open() {
+    const i = plot?.cursor.idx;
+    if (i !== null && i !== undefined && plot.select.width === 0) location.hash = `#/jobs/${encodeURIComponent(id)}/candidates/${plot.data[0][i]}`;
+  }
+
+  box.addEventListener('keydown', (event) => {
+    const step = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity}[event.key];
+    if (event.key === 'Enter') open();
+    if (step === undefined || plot === null) return;
+    event.preventDefault();
+    const i = Math.min(plot.data[0].length - 1, Math.max(0, (plot.cursor.idx ?? 0) + step));
+    plot.setCursor({left: plot.valToPos(plot.data[0][i], 'x'), top: plot.valToPos(plot.data[1][i], 'y')});
+    announce(`candidate ${plot.data[0][i]}: ${fitness(plot.data[1][i])}`);
+  });
+
+  function picker() {
+    if (job.objectives.length < 2) return null;
+    const select = el('select', {onchange: () => { objective = Number(select.value); reload(); }},
+      job.objectives.map((o, i) => el('option', {value: i, selected: i === objective}, o)));
+    return el('div', {class: 'tools'}, el('label', {}, 'Objective', select));
+  }
+
+  let where = '';
+  async function reload() {
+    last.points = await get(`${where}/fitness?` + query({objective}));
+    rebuild();
+  }
+
+  scheme.addEventListener('change', rebuild);
+  return {
+    start(j) { job = j; replace(part, empty); },
+    async draw(path, details) {
+      where = path;
+      const points = await get(`${path}/fitness?` + query({objective}));
+      last = {points, baselines: details.baselines, generations: details.generations};
+      render();
+    },
+    end() {
+      scheme.removeEventListener('change', rebuild);
+      resize.disconnect();
+      plot?.destroy();
+      plot = null;
+      last = null;
+    },
+  };
+}
+
+// --- the rest --------------------------------------------------------------------------------------------------------
+export function recipe(job, candidate) {
+  if (!candidate.recipe) return el('p', {class: 'dim'}, 'No recipe: this candidate loads the job.');
+  const plain = candidate.pictures === '' ? el('p', {class: 'dim'}, 'One model as it is.') : drawn(candidate.pictures);
+  return [el('p', {class: 'dim'}, 'Of candidate ', candidateLink(job, candidate.number), ', fitness ', candidate.fitness.map(fitness).join(', ') || '–', '.'),
+    plain, candidate.tables ? el('details', {}, el('summary', {}, 'The numbers as a table'), drawn(candidate.tables)) : null,
+    el('details', {}, el('summary', {}, 'Recipe as YAML'), el('p', {class: 'dim'}, 'For ', el('code', {}, 'merganser merge recipe.yaml OUT_DIR'), '.'),
+      el('pre', {tabindex: 0}, candidate.recipe))];
+}
+
+function heldOut(lines) {
+  if (lines.length === 0) return null;
+  const benchmarks = [...new Set(lines.map((l) => l.benchmark))];
+  const row = (l) => el('tr', {class: l.model === 'winner' ? 'winner' : null}, el('th', {scope: 'row'}, l.model), el('td', {}, l.metric),
+    el('td', {class: 'n'}, percent(l.value)), el('td', {class: 'n'}, l.interval ? `${percent(l.interval[0])} to ${percent(l.interval[1])}` : '–'),
+    el('td', {class: 'n'}, number(l.samples)));
+  return section('Held out', el('p', {class: 'dim'}, 'Never seen by the search.'), benchmarks.map((b) => el('div', {class: 'scroll'}, el('table', {},
+    el('caption', {}, b), el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'Model'), el('th', {scope: 'col'}, 'Metric'),
+      ['Value', '95 % interval', 'Samples'].map((h) => el('th', {scope: 'col', class: 'n'}, h)))),
+    el('tbody', {}, lines.filter((l) => l.benchmark === b).map(row))))));
+}
+
+function failures(list) {
+  if (list.length === 0) return null;
+  const total = list.reduce((sum, f) => sum + f.count, 0);
+  return el('details', {}, el('summary', {}, `${number(total)} candidates failed; why`), el('ul', {}, list.map((f) => el('li', {}, `${number(f.count)} × `, f.reason))));
+}
+
+function settings(details) {
+  const f = details.facts;
+  return [f === null ? null : el('p', {class: 'dim'}, `${f.architecture}, ${f.layers} layers, ${number(f.parameters)} parameters.`),
+    el('details', {}, el('summary', {}, 'The job as YAML'), el('p', {class: 'dim'}, 'Again: ', el('code', {}, 'merganser submit job.yaml'), ' with this file.'),
+      el('pre', {tabindex: 0}, details.settings))];
+}
+
+function candidateTable(part, id) {
+  const asked = {search: '', kind: 'search', state: '', order: 'fitness', descending: true, offset: 0, limit: kRows};
+  const chosen = new Set();
+  const rows = el('div', {role: 'region', 'aria-label': 'Candidates', 'aria-live': 'off'}), choice = el('div');
+  let job = null, turn = 0;
+
+  const later = (() => { let t; return (f) => { clearTimeout(t); t = setTimeout(f, 200); }; })();
+  const ask = (change) => { Object.assign(asked, {offset: 0}, change); refresh(); };
+  const options = (values) => values.map(([v, t]) => el('option', {value: v, selected: v === asked.kind && v !== ''}, t));
+  const kinds = el('select', {onchange: (e) => ask({kind: e.target.value})},
+    options([['', 'all'], ['search', 'search'], ['source', 'sources'], ['average', 'average'], ['held_out', 'held out'], ['prepare', 'prepare']]));
+  const states = el('select', {onchange: (e) => ask({state: e.target.value})},
+    options([['', 'all'], ['queued', 'queued'], ['running', 'running'], ['succeeded', 'succeeded'], ['failed', 'failed'], ['cancelled', 'cancelled']]));
+  const search = el('input', {type: 'search', placeholder: 'number, g12 for a generation, worker, message', size: 34,
+    oninput: (e) => later(() => ask({search: e.target.value.trim()}))});
+  const tools = el('div', {class: 'tools', role: 'search'}, el('label', {class: 'grow'}, 'Search', search), el('label', {}, 'Kind', kinds), el('label', {}, 'State', states));
+
+  function column(title, order, numeric = true) {
+    const sort = asked.order === order ? (asked.descending ? 'descending' : 'ascending') : 'none';
+    const next = () => ask(asked.order === order ? {descending: !asked.descending} : {order, descending: order === 'fitness' || order === 'seconds'});
+    return el('th', {scope: 'col', class: numeric ? 'n' : null, 'aria-sort': sort}, el('button', {type: 'button', onclick: next, 'data-order': order}, title));
+  }
+
+  function choose(n, on) {
+    if (on) chosen.add(n); else chosen.delete(n);
+    if (chosen.size > 2) chosen.delete([...chosen][0]);
+    for (const box of rows.querySelectorAll('input[type=checkbox]')) {
+      box.checked = chosen.has(Number(box.value));
+      box.closest('tr').classList.toggle('chosen', box.checked);
+    }
+    const [a, b] = [...chosen];
+    replace(choice, chosen.size === 0 ? null : el('p', {class: 'choice', role: 'status'},
+      chosen.size === 1 ? `Candidate ${a} is chosen; choose another to compare them.`
+        : el('a', {href: `#/jobs/${encodeURIComponent(id)}/compare/${a}/${b}`}, `Compare candidates ${a} and ${b}, sample by sample`)));
+  }
+
+  function row(r) {
+    const box = r.state === 'succeeded' && r.kind !== 'prepare'
+      ? el('input', {type: 'checkbox', value: r.number, checked: chosen.has(r.number), 'aria-label': `compare candidate ${r.number}`, onchange: (e) => choose(r.number, e.target.checked)}) : null;
+    return el('tr', {class: chosen.has(r.number) ? 'chosen' : null}, el('td', {}, box), el('th', {scope: 'row', class: 'n'}, candidateLink(id, r.number)),
+      el('td', {}, word(r.kind), r.label ? ' ' + r.label : ''), el('td', {class: 'n'}, r.generation === null ? '–' : r.generation + 1), el('td', {}, state(r.state)),
+      job.objectives.map((_, i) => el('td', {class: 'n'}, fitness(r.fitness[i]))), el('td', {class: 'n'}, duration(r.seconds)),
+      el('td', {class: 'n'}, r.attempts), el('td', {class: 'worker'}, r.worker || '–'), el('td', {class: 'message'}, r.message));
+  }
+
+  async function refresh() {
+    if (job === null) return;
+    const mine = ++turn;
+    const page = await get(`jobs/${encodeURIComponent(id)}/candidates?` + query(asked));
+    if (mine !== turn) return;  // a newer question is on its way
+    const at = rows.contains(document.activeElement) ? document.activeElement : null;
+    const again = at && (at.dataset.order ? `[data-order=${at.dataset.order}]` : at.type === 'checkbox' ? `input[value="${at.value}"]` : at.href ? `a[href="${at.getAttribute('href')}"]` : null);
+    replace(rows, el('div', {class: 'scroll'}, el('table', {class: 'wide'},
+      el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'visually-hidden'}, 'Compare')), column('Candidate', 'number'), el('th', {scope: 'col'}, 'Kind'),
+        column('Generation', 'generation'), el('th', {scope: 'col'}, 'State'),
+        job.objectives.map((o, i) => (i === 0 ? column(o, 'fitness') : el('th', {scope: 'col', class: 'n'}, o))), column('Time', 'seconds'),
+        el('th', {scope: 'col', class: 'n'}, 'Attempts'), el('th', {scope: 'col'}, 'Worker'), el('th', {scope: 'col'}, 'Message'))),
+      el('tbody', {}, page.rows.map(row)))),
+      page.rows.length ? null : el('p', {class: 'dim'}, 'None of ', number(page.all), ' candidates.'),
+      pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
+    if (again) rows.querySelector(again)?.focus({preventScroll: true});
+  }
+
+  return {
+    async start(j) {
+      const first = job === null;
+      job = j;
+      if (!first) return;
+      replace(part, tools, el('p', {class: 'dim'}, 'Tick two to compare them sample by sample.'), rows, choice);
+      await refresh();
+    },
+    refresh,
+  };
+}
+
+function eventList(part, path, id) {
+  const list = el('ol', {class: 'events', reversed: true}), more = el('button', {type: 'button', onclick: older}, 'Older events');
+  let newest = 0, oldest = Infinity;
+  replace(part, list, el('p', {}, more));
+
+  const line = (e) => el('li', {value: e.seq}, el('span', {class: 'dim'}, '#' + e.seq), time(e.time),
+    e.candidate === null ? el('span', {}, '') : candidateLink(id, e.candidate, 'candidate ' + e.candidate), el('span', {}, e.text));
+
+  async function older() {
+    const page = await get(`${path}/events?` + query({before: oldest, limit: kEvents}));
+    for (const e of page.events) {
+      list.append(line(e));
+      oldest = Math.min(oldest, e.seq);
+      newest = Math.max(newest, e.seq);
+    }
+    if (page.events.length < kEvents) {
+      more.remove();
+      if (page.oldest > 1) part.append(el('p', {class: 'dim'}, 'Older ones: ', el('code', {}, 'merganser events ' + id)));
+    }
+  }
+
+  return {
+    // Newest first.
+    add(events) {
+      for (const e of [...events].reverse()) {
+        if (e.seq <= newest) continue;
+        list.prepend(line(e));
+        newest = e.seq;
+        oldest = Math.min(oldest, e.seq);
+      }
+      while (list.children.length > 500) {
+        list.lastChild.remove();
+        oldest = Number(list.lastChild.value);
+      }
+    },
+  };
+}

@@ -1,0 +1,303 @@
+#include "coordinator/http/dashboard_json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "common/codec/recipe_codec.h"
+#include "common/config/yaml_message.h"
+#include "common/draw/recipe_picture.h"
+
+namespace merganser {
+namespace {
+
+using Json = DashboardJson;
+
+constexpr size_t kFrontMax = 500;
+constexpr size_t kFailuresMax = 20;
+
+Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json Numbers(const std::vector<double>& values) {
+  Json json = Json::array();
+  for (const double value : values) json.push_back(Number(value));
+  return json;
+}
+
+Json TimeJson(absl::Time time) {
+  if (time == absl::InfiniteFuture() || time == absl::InfinitePast()) return nullptr;
+  return absl::ToDoubleSeconds(time - absl::UnixEpoch());
+}
+
+Json MetricsJson(const MetricTable& metrics) {
+  Json json = Json::object();
+  for (const auto& [benchmark, values] : metrics) {
+    for (const auto& [metric, value] : values) json[benchmark][metric] = Number(value);
+  }
+  return json;
+}
+
+Json TimingsJson(const PhaseTimings& t) {
+  return {{"materialize", t.materialize}, {"tokenize", t.tokenize}, {"prefill", t.prefill},
+          {"decode", t.decode},           {"score", t.score},       {"record", t.record}};
+}
+
+// Wilson's 95 % interval of `share` of `n` samples (Wilson 1927).
+Json IntervalJson(double share, int64_t n) {
+  if (n <= 0 || !(share >= 0 && share <= 1)) return nullptr;
+  constexpr double z = 1.959963984540054;
+  const double count = static_cast<double>(n), z2 = z * z;
+  const double middle = (share + z2 / (2 * count)) / (1 + z2 / count);
+  const double half = z / (1 + z2 / count) * std::sqrt(share * (1 - share) / count + z2 / (4 * count * count));
+  return Json::array({std::max(0.0, middle - half), std::min(1.0, middle + half)});
+}
+
+Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
+  Json lines = Json::array();
+  for (const CandidateRow& row : index.rows()) {
+    if (row.kind != CandidateKind::kHeldOut) continue;
+    for (const auto& [benchmark, metrics] : row.metrics) {
+      int64_t n = 0;
+      if (job.facts.has_value()) {
+        if (const auto it = job.facts->samples.find(benchmark); it != job.facts->samples.end()) n = it->second;
+      }
+      for (const auto& [metric, value] : metrics) {
+        lines.push_back({{"benchmark", benchmark}, {"model", row.label}, {"metric", metric}, {"value", Number(value)},
+                         {"interval", IntervalJson(value, n)}, {"samples", n}, {"candidate", row.number}});
+      }
+    }
+  }
+  return lines;
+}
+
+const SampleOutcome* At(const BenchmarkResult& result, size_t i) {
+  return i < result.samples.size() ? &result.samples[i] : nullptr;
+}
+
+Json OutcomeJson(const SampleOutcome* sample) {
+  if (sample == nullptr) return nullptr;
+  return {{"completion", sample->completion}, {"prediction", sample->prediction}, {"correct", sample->correct}};
+}
+
+}  // namespace
+
+std::string Dump(const DashboardJson& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now) {
+  Json objectives = Json::array(), models = Json::array();
+  for (const Objective& o : job.spec.objectives) objectives.push_back(absl::StrCat(o.benchmark, ".", o.metric));
+  for (const ModelRef& model : job.spec.models) models.push_back(model.name);
+  const double elapsed = absl::ToDoubleSeconds(now - job.create_time);
+  if (rate <= 0 && elapsed > 0) rate = static_cast<double>(job.search_finished) / elapsed;
+  Json left = nullptr;
+  if (!IsTerminal(job.phase) && job.search_total > job.search_finished && rate > 0) {
+    left = static_cast<double>(job.search_total - job.search_finished) / rate;
+  }
+  return {{"id", job.id},
+          {"name", job.spec.name},
+          {"state", std::string(ToString(job.phase))},
+          {"over", IsTerminal(job.phase)},
+          {"message", job.message},
+          {"optimizer", job.spec.optimizer.name},
+          {"objectives", std::move(objectives)},
+          {"models", std::move(models)},
+          {"dimension", job.dimension},
+          {"population", job.population},
+          {"generation", job.generation},
+          {"queued", job.queued},
+          {"running", job.running},
+          {"succeeded", job.succeeded},
+          {"failed", job.failed},
+          {"cancelled", job.cancelled},
+          {"search_finished", job.search_finished},
+          {"search_total", job.search_total},
+          {"best_candidate", job.best_candidate.has_value() ? Json(*job.best_candidate) : Json(nullptr)},
+          {"best_fitness", Numbers(job.best_fitness)},
+          {"create_time", TimeJson(job.create_time)},
+          {"end_time", TimeJson(job.end_time)},
+          {"candidates_per_second", IsTerminal(job.phase) ? Json(nullptr) : Json(rate)},
+          {"left_seconds", std::move(left)},
+          {"timings", TimingsJson(job.timings)},
+          {"seq", job.seq}};
+}
+
+DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_t generations_max) {
+  Json baselines = Json::array();
+  for (const CandidateRow& row : index.rows()) {
+    if (row.kind != CandidateKind::kSource && row.kind != CandidateKind::kAverage) continue;
+    baselines.push_back({{"label", row.label}, {"number", row.number}, {"fitness", Numbers(row.fitness)}});
+  }
+  Json generations = Json::array();
+  for (size_t objective = 0; objective < std::max<size_t>(1, job.spec.objectives.size()); ++objective) {
+    const std::vector<GenerationLine> all = index.Generations(objective);
+    const size_t step = std::max<size_t>(1, (all.size() + generations_max - 1) / generations_max);
+    Json lines = Json::array();
+    for (size_t i = 0; i < all.size(); i += step) {
+      lines.push_back({{"generation", all[i].generation}, {"count", all[i].count}, {"best", all[i].best}, {"mean", all[i].mean}});
+    }
+    generations.push_back(std::move(lines));
+  }
+  Json front = Json::array();
+  if (job.spec.objectives.size() > 1) {
+    for (const int64_t number : index.front()) {
+      if (front.size() == kFrontMax) break;
+      front.push_back(RowJson(*index.Find(number)));
+    }
+  }
+  Json failures = Json::array();
+  for (const auto& [reason, count] : index.Failures()) {
+    if (failures.size() == kFailuresMax) break;
+    failures.push_back({{"reason", reason}, {"count", count}});
+  }
+  Json facts = nullptr;
+  if (job.facts.has_value()) {
+    facts = {{"architecture", job.facts->architecture}, {"layers", job.facts->num_layers},
+             {"parameters", job.facts->parameters},     {"resident_bytes", job.facts->resident_bytes},
+             {"samples", job.facts->samples}};
+  }
+  return {{"settings", WriteYaml(ToProto(job.spec))},
+          {"facts", std::move(facts)},
+          {"baselines", std::move(baselines)},
+          {"held_out", HeldOutJson(job, index)},
+          {"generations", std::move(generations)},
+          {"front", std::move(front)},
+          {"front_size", job.spec.objectives.size() > 1 ? index.front().size() : 0},
+          {"failures", std::move(failures)}};
+}
+
+DashboardJson FitnessJson(const JobIndex& index, size_t objective, size_t count) {
+  Json number = Json::array(), generation = Json::array(), fitness = Json::array();
+  for (const CandidateRow* row : index.Thinned(objective, count)) {
+    number.push_back(row->number);
+    generation.push_back(row->generation);
+    fitness.push_back(row->fitness[objective]);
+  }
+  return {{"number", std::move(number)}, {"generation", std::move(generation)}, {"fitness", std::move(fitness)}};
+}
+
+DashboardJson RowJson(const CandidateRow& row) {
+  Json seconds = nullptr;
+  if (row.start_time != absl::InfiniteFuture() && row.end_time != absl::InfiniteFuture()) {
+    seconds = absl::ToDoubleSeconds(row.end_time - row.start_time);
+  }
+  return {{"number", row.number},
+          {"kind", std::string(ToString(row.kind))},
+          {"label", row.label},
+          {"generation", row.kind == CandidateKind::kSearch ? Json(row.generation) : Json(nullptr)},
+          {"state", std::string(ToString(row.state))},
+          {"fitness", Numbers(row.fitness)},
+          {"attempts", row.attempts},
+          {"worker", row.worker},
+          {"message", row.message},
+          {"seconds", std::move(seconds)},
+          {"end_time", TimeJson(row.end_time)}};
+}
+
+DashboardJson EventsJson(const std::vector<const EventLine*>& lines) {
+  Json json = Json::array();
+  for (const EventLine* line : lines) {
+    json.push_back({{"seq", line->seq},
+                    {"time", TimeJson(line->time)},
+                    {"candidate", line->candidate.has_value() ? Json(*line->candidate) : Json(nullptr)},
+                    {"text", line->text}});
+  }
+  return json;
+}
+
+DashboardJson CandidateJson(const JobSummary& job, const Candidate& candidate) {
+  Json attempts = Json::array();
+  for (const Attempt& attempt : candidate.attempts) {
+    attempts.push_back({{"number", attempt.number},
+                        {"worker", attempt.worker},
+                        {"start_time", TimeJson(attempt.start_time)},
+                        {"ended", attempt.ended},
+                        {"failure", attempt.failure.has_value() ? Json(std::string(ToString(*attempt.failure))) : Json(nullptr)},
+                        {"message", attempt.message}});
+  }
+  const bool has_recipe = !candidate.recipe.stacks.empty();
+  return {{"number", candidate.number},
+          {"kind", std::string(ToString(candidate.kind))},
+          {"label", candidate.label},
+          {"generation", candidate.kind == CandidateKind::kSearch ? Json(candidate.generation) : Json(nullptr)},
+          {"state", std::string(ToString(candidate.state))},
+          {"message", candidate.message},
+          {"fitness", Numbers(candidate.fitness)},
+          {"metrics", MetricsJson(candidate.metrics)},
+          {"benchmarks", candidate.benchmarks},
+          {"timings", TimingsJson(candidate.timings)},
+          {"create_time", TimeJson(candidate.create_time)},
+          {"end_time", TimeJson(candidate.end_time)},
+          {"attempts", std::move(attempts)},
+          {"has_samples", !candidate.record_key.empty() && candidate.kind != CandidateKind::kPrepare},
+          {"recipe", has_recipe ? WriteYaml(ToProto(candidate.recipe)) : ""},
+          {"pictures", has_recipe ? RecipePictures(candidate.recipe, job.spec.parameter.bounds) : ""},
+          {"tables", has_recipe ? RecipeTables(candidate.recipe) : ""}};
+}
+
+DashboardJson WorkersJson(const std::vector<WorkerStatus>& workers) {
+  Json list = Json::array();
+  for (const WorkerStatus& worker : workers) {
+    Json running = Json::array();
+    for (const RunningAttempt& attempt : worker.running) {
+      running.push_back({{"job", attempt.id.job_id}, {"candidate", attempt.id.candidate}, {"phase", attempt.phase}});
+    }
+    list.push_back({{"id", worker.info.id},
+                    {"name", worker.info.name},
+                    {"state", worker.state},
+                    {"device", worker.info.device},
+                    {"version", worker.info.version},
+                    {"slots", worker.info.slots},
+                    {"running", std::move(running)},
+                    {"finished", worker.finished},
+                    {"failed", worker.failed},
+                    {"connect_time", TimeJson(worker.connect_time)},
+                    {"last_heartbeat_time", TimeJson(worker.last_heartbeat_time)}});
+  }
+  return list;
+}
+
+DashboardJson SamplesJson(const BenchmarkResult& result, size_t offset, size_t limit) {
+  Json samples = Json::array();
+  for (size_t i = offset; i < result.samples.size() && i < offset + limit; ++i) {
+    const SampleOutcome& sample = result.samples[i];
+    Json json = OutcomeJson(&sample);
+    json["index"] = i;
+    json["question"] = sample.question;
+    json["answer"] = sample.answer;
+    samples.push_back(std::move(json));
+  }
+  return samples;
+}
+
+Comparison Compare(const BenchmarkResult& a, const BenchmarkResult& b, const std::string& show, size_t offset, size_t limit) {
+  Comparison comparison;
+  const size_t count = std::max(a.samples.size(), b.samples.size());
+  for (size_t i = 0; i < count; ++i) {
+    const SampleOutcome* const left = At(a, i);
+    const SampleOutcome* const right = At(b, i);
+    const bool a_right = left != nullptr && left->correct, b_right = right != nullptr && right->correct;
+    ++(a_right ? (b_right ? comparison.both : comparison.only_a) : (b_right ? comparison.only_b : comparison.neither));
+    const bool shown = show == "differ"  ? a_right != b_right
+                       : show == "a"     ? a_right && !b_right
+                       : show == "b"     ? b_right && !a_right
+                       : show == "wrong" ? !a_right && !b_right
+                       : show == "right" ? a_right && b_right
+                                         : true;
+    if (!shown) continue;
+    const auto at = static_cast<size_t>(comparison.total++);
+    if (at < offset || at >= offset + limit) continue;
+    const SampleOutcome& either = left != nullptr ? *left : *right;
+    comparison.pairs.push_back({{"index", i},
+                                {"question", either.question},
+                                {"answer", either.answer},
+                                {"a", OutcomeJson(left)},
+                                {"b", OutcomeJson(right)}});
+  }
+  return comparison;
+}
+
+}  // namespace merganser

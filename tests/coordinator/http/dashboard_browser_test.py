@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""dashboard_browser_test.py BUILD_DIR [SHOTS_DIR]: a coordinator replays made-up jobs, and a headless Chromium looks at them.
+
+With SHOTS_DIR pictures of each page are left there (docs/dashboard.md shows some). Skipped (77) without Chromium.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import browser  # noqa: E402
+
+BUILD = pathlib.Path(sys.argv[1])
+SHOTS = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+# A bound that a busy machine of the test keeps too; docs/dashboard.md has what was measured on an idle one.
+PAINT_SECONDS_MAX = 5
+
+
+class Coordinator:
+    def __init__(self, folder, store, *flags):
+        ports = folder / f"ports-{len(flags)}"
+        self.process = subprocess.Popen(
+            [BUILD / "bin/merganser-coordinator", "--store", store, "--listen", "127.0.0.1:0", "--worker-listen", "127.0.0.1:0",
+             "--http", "127.0.0.1:0", "--port-file", ports, *flags], stderr=open(folder / f"log-{len(flags)}", "wb"))
+        for _ in range(300):
+            if ports.exists():
+                break
+            time.sleep(0.1)
+        self.url = "http://" + dict(line.split() for line in ports.read_text().splitlines())["http"]
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def shot(b, name, selector=None):
+    if SHOTS:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        b.shot(str(SHOTS / f"{name}.png"), selector)
+
+
+def text(selector):
+    return f"document.querySelector('{selector}')?.innerText"
+
+
+def jobs_page(b, url):
+    b.go(url + "/")
+    b.wait("document.querySelectorAll('main tbody tr').length === 4")
+    assert b.run("[...document.querySelectorAll('main tbody th a')].map(a => a.textContent).join()") == "waits,path,two-objectives,search"
+    assert b.wait(text("#connection") + " === 'live'")
+    assert b.run("document.querySelectorAll('progress').length") >= 3
+    shot(b, "jobs")
+
+
+def large_job(b, url):
+    b.go("about:blank")
+    b.wait("location.href === 'about:blank'")
+    b.run("1")
+    b.go(url + "/#/jobs/job-1")
+    # Painted: chart and table are there, and a frame has passed.
+    seconds = b.wait("""(async () => {
+      if (!document.querySelector('.chart canvas') || document.querySelectorAll('main section table.wide tbody tr').length < 25) return 0;
+      if (!document.querySelector('svg.picture rect.cell')) return 0;
+      await new Promise((r) => requestAnimationFrame(() => setTimeout(r)));
+      return window.paintedAt ??= performance.now() / 1000; })()""")
+    weight = b.run("performance.getEntriesByType('resource').filter(r => !r.name.includes('/api/')).reduce((s, r) => s + r.transferSize, 0)")
+    data = b.run("performance.getEntriesByType('resource').filter(r => r.name.includes('/api/')).reduce((s, r) => s + r.transferSize, 0)")
+    print(f"a job of 10,000 candidates is painted after {seconds:.2f} s; the page is {weight / 1000:.0f} kB, its data {data / 1000:.0f} kB")
+    assert seconds < PAINT_SECONDS_MAX, seconds
+    assert "10,000" in b.run(text(".tiles"))
+    assert b.run("document.querySelectorAll('svg.picture rect.cell').length") == 34 * 5   # 34 groups; weight, density of two, lambda
+    shot(b, "job")
+    shot(b, "recipe", "svg.picture")
+    b.scheme("dark")
+    time.sleep(0.3)
+    shot(b, "job-dark")
+    b.scheme("light")
+
+
+def table(b):
+    assert not b.nameless(), b.nameless()
+    b.run("document.querySelector('input[type=search]').focus()")
+    b.write("g3")
+    b.wait("document.querySelector('.pager')?.innerText.includes('of 100')")
+    b.run("document.querySelector('.pager button:last-of-type').focus()")
+    b.press("Enter")
+    b.wait("document.querySelector('.pager')?.innerText.includes('26 to 50')")
+    # By keyboard: sort by number, and the focus stays where it was.
+    b.run("document.querySelector('button[data-order=number]').focus()")
+    b.press("Enter")
+    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.order === 'number'")
+    assert b.run("document.activeElement.dataset.order") == "number"
+    b.press("Enter")
+    b.wait("document.querySelector('th[aria-sort=descending] button')?.dataset.order === 'number'")
+    b.run("document.querySelector('input[type=search]').focus(); document.querySelector('input[type=search]').value = ''")
+    b.write("g3")
+
+
+def comparison(b):
+    b.wait("document.querySelector('.pager')?.innerText.includes('of 100')")
+    # The first two of a generation have records.
+    b.run("document.querySelector('button[data-order=number]').click()")
+    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.order === 'number'")
+    b.run("[...document.querySelectorAll('td input[type=checkbox]')].slice(0, 2).forEach((box) => box.click())")
+    shot(b, "candidates", "section[aria-labelledby=candidates]")
+    b.wait("document.querySelector('.choice a')")
+    b.run("document.querySelector('.choice a').click()")
+    b.wait("document.querySelectorAll('.pair').length > 0")
+    counts = b.run("[...document.querySelectorAll('tbody tr td:nth-child(2)')].map((td) => Number(td.innerText))")
+    assert sum(counts[:4]) == 200, counts
+    assert b.run("document.querySelectorAll('.pair .right').length") == b.run("document.querySelectorAll('.pair .wrong').length")
+    assert "<b>is</b>" in b.run(text("main")), "what a model says is text"
+    assert not b.nameless(), b.nameless()
+    shot(b, "compare")
+
+
+def candidate(b, url):
+    b.go(url + "/#/jobs/job-3/candidates/20")
+    b.wait("document.querySelectorAll('svg.picture circle.hop').length === 24")
+    shot(b, "path", "svg.picture")
+    b.run("document.querySelectorAll('details')[0].open = true")
+    assert b.run("document.querySelector('details table tbody').children.length") == 24
+    assert not b.nameless(), b.nameless()
+
+
+def pareto(b, url):
+    b.go(url + "/#/jobs/job-2")
+    b.wait("document.querySelectorAll('svg.picture circle.front').length > 2")
+    assert b.run("document.querySelectorAll('svg.picture circle.baseline-point').length") == 4
+    shot(b, "pareto", "section[aria-labelledby=pareto-front]")
+    # The chart by keyboard.
+    b.run("document.querySelector('.chart').focus()")
+    for _ in range(3):
+        b.press("ArrowRight")
+    assert b.wait("document.getElementById('announce').textContent.startsWith('candidate ')")
+    b.press("Enter")
+    b.wait("location.hash.includes('/candidates/')")
+
+
+def cancel(b, url):
+    b.go(url + "/#/jobs/job-4")
+    b.wait("document.querySelector('h1 .state')?.innerText === 'preparing'")
+    b.wait("document.querySelector('button.danger')")
+    b.run("document.querySelector('button.danger').click()")
+    b.wait("document.querySelector('dialog[open]')")
+    shot(b, "cancel")
+    b.run("document.querySelector('dialog button.danger').click()")
+    b.wait("document.querySelector('h1 .state')?.innerText === 'cancelled'")   # it came as an event
+    assert b.run("document.querySelector('button.danger') === null")
+
+
+def workers(b, url):
+    b.go(url + "/#/workers")
+    b.wait("document.querySelector('main').innerText.includes('No worker is connected')")
+
+
+def token(b, folder, store):
+    (folder / "tokens").write_text("viewer viewers-secret-token\n")
+    c = Coordinator(folder, store, "--token-file", folder / "tokens")
+    try:
+        b.go(c.url + "/")
+        b.wait("document.querySelector('dialog[open] input')")
+        b.run("document.querySelector('dialog input').focus()")
+        b.write("a-wrong-token-of-some-length")
+        b.press("Enter")
+        b.wait("document.querySelector('dialog[open]')?.innerText.includes('not known')")
+        shot(b, "token")
+        b.run("document.querySelector('dialog input').focus()")
+        b.write("viewers-secret-token")
+        b.press("Enter")
+        b.wait("document.querySelectorAll('main tbody tr').length === 4")
+    finally:
+        c.end()
+
+
+def main():
+    if browser.find() is None:
+        print("skipped: no chromium")
+        return 77
+    with tempfile.TemporaryDirectory(prefix="merganser-dashboard.") as name:
+        folder = pathlib.Path(name)
+        subprocess.run([BUILD / "tests/make_store", folder / "made.db"], check=True)
+        store = f"sqlite:{folder}/made.db"
+        coordinator = Coordinator(folder, store)
+        b = browser.Browser()
+        try:
+            jobs_page(b, coordinator.url)
+            large_job(b, coordinator.url)
+            table(b)
+            comparison(b)
+            candidate(b, coordinator.url)
+            pareto(b, coordinator.url)
+            cancel(b, coordinator.url)
+            workers(b, coordinator.url)
+            assert not b.errors, b.errors
+            coordinator.end()
+            token(b, folder, store)
+            outside = [u for u in b.requests if not re.match(r"http://127\.0\.0\.1:\d+/|about:|data:", u)]
+            assert not outside, outside
+        finally:
+            b.close()
+            coordinator.process.kill()
+            coordinator.process.wait()
+    print("ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

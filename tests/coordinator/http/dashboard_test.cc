@@ -1,0 +1,245 @@
+// The dashboard's API over a made-up job: what it answers, and what it refuses.
+#include "coordinator/http/dashboard.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/http/dashboard_assets.h"
+#include "coordinator/http/dashboard_json.h"
+#include "coordinator/http/job_index.h"
+#include "coordinator/job/job_state.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/http/listed_jobs.h"
+#include "tests/coordinator/http/made_job.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Answers for one job from its log.
+class LoggedJob : public ListedJobs {
+ public:
+  explicit LoggedJob(const MadeJob& made) : made_(made), state_("job-1", made.spec) {
+    int64_t seq = 0;
+    for (const JobEvent& event : made.events) EXPECT_TRUE(state_.Apply(++seq, event).ok()) << seq;
+    jobs = {state_.Summary()};
+  }
+  absl::StatusOr<JobSummary> GetJob(const std::string& job) override {
+    if (job != "job-1" && job != made_.spec.name) return absl::NotFoundError(absl::StrCat("no job '", job, "'"));
+    return state_.Summary();
+  }
+  absl::StatusOr<EventBatch> WaitForEvents(const std::string&, int64_t after, absl::Duration) override {
+    EventBatch batch;
+    batch.job = state_.Summary();
+    // In small batches, as a long log comes.
+    for (size_t i = static_cast<size_t>(after); i < made_.events.size() && batch.events.size() < 7; ++i) {
+      batch.events.emplace_back(static_cast<int64_t>(i) + 1, made_.events[i]);
+    }
+    return batch;
+  }
+  absl::StatusOr<Candidate> GetCandidate(const std::string&, int64_t number) override {
+    const Candidate* candidate = state_.Find(number);
+    if (candidate == nullptr) return absl::NotFoundError(absl::StrCat("no candidate ", number));
+    return *candidate;
+  }
+  absl::StatusOr<JobSummary> CancelJob(const std::string& job) override {
+    ++cancelled;
+    return GetJob(job);
+  }
+  const JobState& state() const { return state_; }
+  int cancelled = 0;
+
+ private:
+  const MadeJob& made_;
+  JobState state_;
+};
+
+class MadeRecords : public RecordStore {
+ public:
+  explicit MadeRecords(const MadeJob& made) : made_(made) {}
+  absl::Status PutRecord(const std::string&, absl::string_view) override { return absl::UnimplementedError("read only"); }
+  absl::StatusOr<std::string> GetRecord(const std::string& key) override {
+    const auto it = made_.records.find(key);
+    if (it == made_.records.end()) return absl::NotFoundError("no such record");
+    return it->second;
+  }
+
+ private:
+  const MadeJob& made_;
+};
+
+class DashboardTest : public testing::Test {
+ protected:
+  HttpResponse Get(const std::string& target, const std::string& token = "", const std::string& method = "GET") {
+    HttpRequest request = *ParseRequestHead(absl::StrCat(method, " ", target, " HTTP/1.1\r\nHost: 127.0.0.1:9090"));
+    if (!token.empty()) request.headers["authorization"] = absl::StrCat("Bearer ", token);
+    if (method == "POST" && with_header_) request.headers["x-merganser"] = "dashboard";
+    return MakeDashboard(&jobs_, &records_, options_)(request);
+  }
+  DashboardJson GetJson(const std::string& target) {
+    const HttpResponse response = Get(target);
+    EXPECT_EQ(response.status, 200) << target << " " << response.body;
+    return DashboardJson::parse(response.body, nullptr, false);
+  }
+
+  const MadeJob made_ = MakeJob("job-1", {.candidates = 60, .objectives = 2});
+  LoggedJob jobs_{made_};
+  MadeRecords records_{made_};
+  DashboardOptions options_;
+  bool with_header_ = true;
+};
+
+TEST_F(DashboardTest, ServesItsOwnFilesAndAsksNobodyElse) {
+  size_t bytes = 0;
+  for (const DashboardAsset& asset : DashboardAssets()) {
+    const HttpResponse response = Get(std::string(asset.path));
+    EXPECT_EQ(response.status, 200) << asset.path;
+    EXPECT_FALSE(response.body.empty()) << asset.path;
+    EXPECT_THAT(response.headers, testing::Contains(testing::Pair("Content-Security-Policy", HasSubstr("default-src 'none'"))));
+    for (const char* outside : {"src=\"http", "href=\"http", "@import", "from 'http"}) {
+      EXPECT_THAT(response.body, Not(HasSubstr(outside))) << asset.path;
+    }
+    bytes += response.body.size();
+  }
+  EXPECT_LT(bytes, 300'000u) << "of the page, not compressed";
+}
+
+TEST_F(DashboardTest, ListsJobsNewestFirst) {
+  jobs_.jobs.push_back(jobs_.jobs[0]);
+  jobs_.jobs[1].id = "job-2";
+  const DashboardJson json = GetJson("/api/jobs");
+  EXPECT_EQ(json["total"], 2);
+  EXPECT_EQ(json["jobs"][0]["id"], "job-2");
+  EXPECT_EQ(json["jobs"][1]["state"], "succeeded");
+  EXPECT_EQ(json["jobs"][1]["search_finished"], 60);
+  EXPECT_TRUE(json["jobs"][1]["left_seconds"].is_null());
+  EXPECT_EQ(GetJson("/api/jobs?limit=1&offset=1")["jobs"][0]["id"], "job-1");
+}
+
+TEST_F(DashboardTest, AJobsPageHasBaselinesHeldOutScoresGenerationsFrontAndReasons) {
+  const DashboardJson json = GetJson("/api/jobs/made");
+  EXPECT_EQ(json["job"]["id"], "job-1");
+  EXPECT_EQ(json["baselines"].size(), 4u);
+  EXPECT_EQ(json["baselines"][3]["label"], "average");
+  EXPECT_EQ(json["held_out"].size(), 5u);
+  EXPECT_EQ(json["held_out"][4]["model"], "winner");
+  const double value = json["held_out"][4]["value"];
+  EXPECT_LT(json["held_out"][4]["interval"][0], value);
+  EXPECT_GT(json["held_out"][4]["interval"][1], value);
+  EXPECT_EQ(json["generations"][0].size(), 6u);
+  EXPECT_EQ(json["generations"][0][0]["count"], 9);
+  EXPECT_EQ(json["failures"][0]["count"].get<int>() + json["failures"][1]["count"].get<int>(), 6);
+  EXPECT_GT(json["front"].size(), 1u);
+  EXPECT_THAT(json["settings"].get<std::string>(), HasSubstr("name: made"));
+}
+
+TEST_F(DashboardTest, CandidatesAreSearchedFilteredSortedAndPaged) {
+  const DashboardJson best = GetJson("/api/jobs/job-1/candidates?kind=search&order=fitness&descending=1&limit=5");
+  EXPECT_EQ(best["total"], 60);
+  ASSERT_EQ(best["rows"].size(), 5u);
+  EXPECT_EQ(best["rows"][0]["number"], *jobs_.state().best());
+  for (size_t i = 1; i < 5; ++i) EXPECT_GE(best["rows"][i - 1]["fitness"][0], best["rows"][i]["fitness"][0]);
+  EXPECT_EQ(GetJson("/api/jobs/job-1/candidates?search=g2")["total"], 10);
+  EXPECT_EQ(GetJson("/api/jobs/job-1/candidates?state=failed")["total"], 6);
+  EXPECT_EQ(GetJson("/api/jobs/job-1/candidates?search=%3Cnan%3E&state=failed")["rows"][0]["state"], "failed");
+  const DashboardJson last = GetJson("/api/jobs/job-1/candidates?kind=search&order=fitness&descending=1&offset=55&limit=5");
+  EXPECT_EQ(last["rows"][4]["state"], "failed") << "failed ones are last";
+}
+
+TEST_F(DashboardTest, ACandidateHasPicturesTablesAndItsRecipe) {
+  const DashboardJson json = GetJson(absl::StrCat("/api/jobs/job-1/candidates/", *jobs_.state().best()));
+  EXPECT_THAT(json["candidate"]["pictures"].get<std::string>(), HasSubstr("<svg"));
+  EXPECT_THAT(json["candidate"]["tables"].get<std::string>(), HasSubstr("<th scope=\"row\">layer.5</th>"));
+  EXPECT_THAT(json["candidate"]["recipe"].get<std::string>(), HasSubstr("method: dare_ties"));
+  EXPECT_EQ(json["candidate"]["attempts"].size(), 1u);
+}
+
+TEST_F(DashboardTest, TwoCandidatesAreComparedSampleBySample) {
+  const DashboardJson all = GetJson("/api/jobs/job-1/compare?a=1&b=3&benchmark=task&show=all&limit=100");
+  EXPECT_EQ(all["total"], 20);
+  EXPECT_EQ(all["both"].get<int>() + all["only_a"].get<int>() + all["only_b"].get<int>() + all["neither"].get<int>(), 20);
+  const DashboardJson differ = GetJson("/api/jobs/job-1/compare?a=1&b=3&benchmark=task&show=differ&limit=100");
+  EXPECT_EQ(differ["total"].get<int>(), all["only_a"].get<int>() + all["only_b"].get<int>());
+  for (const DashboardJson& pair : differ["pairs"]) EXPECT_NE(pair["a"]["correct"], pair["b"]["correct"]);
+  EXPECT_EQ(GetJson("/api/jobs/job-1/candidates/1/samples?limit=3")["samples"].size(), 3u);
+}
+
+TEST_F(DashboardTest, ErrorsNameWhatIsWrong) {
+  EXPECT_EQ(Get("/api/jobs/nothing").status, 404);
+  EXPECT_EQ(Get("/api/nothing").status, 404);
+  EXPECT_EQ(Get("/nothing").status, 404);
+  EXPECT_EQ(Get("/api/jobs/job-1/candidates/x").status, 400);
+  EXPECT_EQ(Get("/api/jobs/job-1/candidates?limit=100000").status, 400);
+  EXPECT_THAT(Get("/api/jobs/job-1/candidates?order=size").body, HasSubstr("none of number, fitness"));
+  EXPECT_THAT(Get("/api/jobs/job-1/compare?a=1&b=x").body, HasSubstr("'x' is not the number of a candidate"));
+  EXPECT_EQ(Get("/api/jobs/job-1/candidates/0/samples").status, 404);
+}
+
+TEST_F(DashboardTest, ATokenMustAllowIt) {
+  options_.authorize = [](absl::string_view token, bool change) -> absl::Status {
+    if (token.empty()) return absl::UnauthenticatedError("a token is needed");
+    if (change && token != "submitter") return absl::PermissionDeniedError("role viewer may not do this");
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(Get("/").status, 200) << "the page itself holds nothing of a job";
+  EXPECT_EQ(Get("/api/jobs").status, 401);
+  EXPECT_EQ(Get("/api/stream").status, 401);
+  EXPECT_EQ(Get("/api/jobs", "viewer").status, 200);
+  EXPECT_EQ(Get("/api/jobs/job-1/cancel", "viewer", "POST").status, 403);
+  EXPECT_EQ(jobs_.cancelled, 0);
+  EXPECT_EQ(Get("/api/jobs/job-1/cancel", "submitter", "POST").status, 200);
+  EXPECT_EQ(jobs_.cancelled, 1);
+}
+
+TEST_F(DashboardTest, APageFromElsewhereCanNeitherChangeNorLook) {
+  with_header_ = false;
+  EXPECT_EQ(Get("/api/jobs/job-1/cancel", "", "POST").status, 403) << "a form cannot send the header";
+  EXPECT_EQ(jobs_.cancelled, 0);
+  options_.host_allowed = [](absl::string_view host) { return host == "localhost:9090"; };
+  EXPECT_EQ(Get("/api/jobs").status, 403) << "another name for this server";
+}
+
+TEST(JobIndexTest, ThinningKeepsTheBestAndTheWorst) {
+  const MadeJob made = MakeJob("job-1", {.candidates = 2000});
+  JobIndex index;
+  int64_t seq = 0;
+  for (const JobEvent& event : made.events) index.Apply(++seq, event);
+  const auto all = index.Thinned(0, 1'000'000), few = index.Thinned(0, 100);
+  EXPECT_EQ(all.size(), 1980u);
+  EXPECT_LE(few.size(), 100u);
+  const auto by_fitness = [](auto* a, auto* b) { return a->fitness[0] < b->fitness[0]; };
+  EXPECT_EQ((*std::max_element(few.begin(), few.end(), by_fitness))->fitness, (*std::max_element(all.begin(), all.end(), by_fitness))->fitness);
+  EXPECT_EQ((*std::min_element(few.begin(), few.end(), by_fitness))->fitness, (*std::min_element(all.begin(), all.end(), by_fitness))->fitness);
+  EXPECT_TRUE(std::is_sorted(few.begin(), few.end(), [](auto* a, auto* b) { return a->number < b->number; }));
+}
+
+TEST(JobIndexTest, TheFrontHoldsWhatNoOtherBeats) {
+  JobIndex index;
+  CandidatesProposed proposed;
+  const std::vector<std::vector<double>> fitness = {{0.1, 0.9}, {0.5, 0.5}, {0.4, 0.4}, {0.9, 0.1}, {0.5, 0.5}, {0.6, 0.6}, {NAN, 1}};
+  for (size_t i = 0; i < fitness.size(); ++i) {
+    Candidate candidate;
+    candidate.number = static_cast<int64_t>(i);
+    proposed.candidates.push_back(candidate);
+  }
+  index.Apply(1, {absl::UnixEpoch(), proposed});
+  for (size_t i = 0; i < fitness.size(); ++i) {
+    CandidateFinished finished;
+    finished.candidate = static_cast<int64_t>(i);
+    finished.fitness = fitness[i];
+    index.Apply(static_cast<int64_t>(i) + 2, {absl::UnixEpoch(), finished});
+  }
+  EXPECT_THAT(index.front(), ElementsAre(0, 3, 5));
+  index.Apply(3, {absl::UnixEpoch(), PhaseStarted{}});
+  EXPECT_EQ(index.seq(), static_cast<int64_t>(fitness.size()) + 1) << "an event that was applied is skipped";
+}
+
+}  // namespace
+}  // namespace merganser
