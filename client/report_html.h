@@ -1,28 +1,21 @@
-// report.html: a run at a glance, in one file without scripts or network.
+// report.html: a run at a glance, in one file without scripts or network. Its pictures are those of the dashboard
+// (common/draw).
 #ifndef MERGANSER_CLIENT_REPORT_HTML_H_
 #define MERGANSER_CLIENT_REPORT_HTML_H_
 
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "client/score_table.h"
 #include "common/domain/candidate.h"
 
 namespace merganser {
 
-// Fitness per generation as an inline SVG, the best recipe's parameters per group as a heat table,
-// scores with intervals, failures. `held_out`: `scores` are of benchmarks that the search has not
-// seen.
+// Scores with intervals, fitness per generation, the Pareto front of several objectives, the best recipe as pictures, as a
+// table and as YAML, where the time went, failures, the job as YAML and how to repeat it. `held_out`: `scores` are of
+// benchmarks that the search has not seen.
 std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& scores,
                        bool held_out);
-
-// The chart alone: a point per candidate, lines for the best so far and each generation's mean, a
-// dashed line per baseline; first objective. "" if no candidate of the search has a fitness.
-std::string FitnessSvg(const JobSummary& job, const std::vector<Candidate>& candidates);
-
-// Text for HTML and attributes.
-std::string EscapeHtml(absl::string_view text);
 
 }  // namespace merganser
 

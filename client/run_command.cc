@@ -10,6 +10,7 @@
 #include <system_error>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/embedded_fleet.h"
@@ -29,7 +30,9 @@
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
 #include "common/config/job_file.h"
+#include "common/rpc/http_server.h"
 #include "common/store/open_store.h"
+#include "coordinator/http/dashboard.h"
 
 namespace merganser {
 namespace {
@@ -41,8 +44,19 @@ constexpr absl::Duration kRedraw = absl::Milliseconds(200);
 struct RunOptions {
   std::string job_file, out, store;
   bool resume = false;
+  std::optional<int> dashboard;  // port
   LocalOptions local;
 };
+
+// The coordinator's dashboard over this process's job, for this machine only.
+absl::StatusOr<std::unique_ptr<HttpServer>> StartDashboard(int port, JobManager* jobs, ResultsStore* store) {
+  DashboardOptions options;
+  options.store_uri = store->uri();
+  options.host_allowed = [](absl::string_view host) {
+    return absl::StartsWith(host, "127.0.0.1:") || absl::StartsWith(host, "localhost:");
+  };
+  return HttpServer::Start(absl::StrCat("127.0.0.1:", port), {}, MakeDashboard(jobs, store, std::move(options)));
+}
 
 // The job that the store holds already; nullopt if it has none.
 absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, const JobFile& file, const RunOptions& options,
@@ -123,9 +137,15 @@ class Run {
                                   start.search_total > 0 ? absl::StrCat(" of ", start.search_total) : "", " candidates"));
     }
     progress_.SetSlots(1);
+    std::unique_ptr<HttpServer> dashboard;
+    if (options_.dashboard.has_value()) {
+      MG_ASSIGN_OR_RETURN(dashboard, StartDashboard(*options_.dashboard, &fleet->jobs(), store_.get()));
+      progress_.Note(absl::StrCat("dashboard   http://127.0.0.1:", dashboard->port(), "/ until the run ends"));
+    }
     MG_ASSIGN_OR_RETURN(const JobSummary job, FollowToEnd(fleet->jobs(), start, progress_, interrupt_.token()));
     progress_.Clear();
     MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, fleet->jobs().ListCandidates(job.id));
+    dashboard = nullptr;
     fleet->Stop();
     return Finish(job, candidates, prepared);
   }
@@ -196,6 +216,9 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
   verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");
   verb->add_option("--store", options->store,
                    "Keep results elsewhere than in the folder's run.db: sqlite:PATH or redis://...");
+  verb->add_option("--dashboard", options->dashboard, "Show the run as it goes at http://127.0.0.1:PORT/; 0 chooses a free port")
+      ->type_name("PORT")
+      ->check(CLI::Range(0, 65535));
   AddLocalOptions(verb, &options->local);
 }
 

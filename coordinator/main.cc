@@ -116,8 +116,12 @@ absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStoreInTime(const Flags& flags
 std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, ShutdownSignal* signal) {
   bool told = false;
   while (true) {
+    const absl::Duration start = Clock::Real().Monotonic();
     const absl::Status status = manager->Start();
-    if (status.ok()) return std::nullopt;
+    if (status.ok()) {
+      metrics->OnReplayed(Clock::Real().Monotonic() - start);
+      return std::nullopt;
+    }
     if (!absl::IsUnavailable(status)) return Fail("cannot lead", status);
     if (!std::exchange(told, true)) {
       MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';

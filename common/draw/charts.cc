@@ -46,8 +46,8 @@ double X(double share) { return kLeft + (kWidth - kLeft - kRight) * share; }
 double Y(double share) { return kTop + (kHeight - kTop - kBottom) * (1 - share); }
 
 std::string Begin(const char* label) {
-  return absl::StrFormat("<svg class=\"picture\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">\n", kWidth, kHeight,
-                         label);
+  return absl::StrFormat("<svg class=\"picture\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">\n", kWidth,
+                         kHeight, label);
 }
 
 void GridY(const Axis& axis, std::string* svg) {
@@ -83,7 +83,8 @@ bool Covers(const std::vector<double>& a, const std::vector<double>& b) {
 
 }  // namespace
 
-std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<ChartBaseline>& baselines, size_t objective) {
+std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<ChartBaseline>& baselines,
+                       size_t objective) {
   std::map<int64_t, std::vector<const ChartPoint*>> generations;
   Axis y;
   for (const ChartPoint& point : points) {
@@ -112,8 +113,7 @@ std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<
                           kHeight - kBottom + 18, g + 1);
   }
   Caption("generation", &svg);
-  std::sort(lines.begin(), lines.end(),
-            [&](auto* a, auto* b) { return a->fitness[objective] > b->fitness[objective]; });
+  std::sort(lines.begin(), lines.end(), [&](auto* a, auto* b) { return a->fitness[objective] > b->fitness[objective]; });
   double label_y = -100;
   for (const ChartBaseline* line : lines) {
     const double at = Y(y.Share(line->fitness[objective]));

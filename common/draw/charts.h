@@ -1,5 +1,5 @@
-// Charts of a search as SVG: no script, no network, a title for every mark, colours from pictures.css. Used by the report and
-// the coordinator's dashboard.
+// Charts of a search as SVG: no script, no network, a title for every mark, colours from pictures.css. Used by the report
+// and the coordinator's dashboard.
 #ifndef MERGANSER_COMMON_DRAW_CHARTS_H_
 #define MERGANSER_COMMON_DRAW_CHARTS_H_
 
@@ -24,7 +24,8 @@ struct ChartBaseline {
 
 // Fitness per generation of one objective: a point per candidate, lines for the best so far and each generation's mean, a
 // dashed line per baseline. "" without points. Points and baselines that lack the objective are left out.
-std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<ChartBaseline>& baselines, size_t objective = 0);
+std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<ChartBaseline>& baselines,
+                       size_t objective = 0);
 
 // The first two objectives against each other: candidates, the front (those that none beats in every objective; found among
 // `points`) joined by a line, baselines as rings. "" without points of two objectives.

@@ -52,7 +52,8 @@ std::vector<Row> RowsOf(const Stack& stack) {
 }
 
 // Range of `parameter` for colours.
-Bounds RangeOf(const Stack& stack, const std::vector<Row>& rows, const std::string& parameter, const ParameterBounds& bounds) {
+Bounds RangeOf(const Stack& stack, const std::vector<Row>& rows, const std::string& parameter,
+               const ParameterBounds& bounds) {
   if (const auto it = bounds.find(parameter); it != bounds.end() && it->second.high > it->second.low) return it->second;
   std::optional<Bounds> range;
   for (const Row& row : rows) {
@@ -95,8 +96,8 @@ void Legend(const std::string& parameter, const Bounds& range, double y, std::st
   absl::StrAppendFormat(svg, "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%s %.4g</text>", kLabels - 6, y + 10,
                         EscapeHtml(parameter), range.low);
   for (int i = 0; i < kSteps; ++i) {
-    absl::StrAppendFormat(svg, "<rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"10\" fill=\"%s\"/>", kLabels + i * kStep, y,
-                          kStep, Colour(static_cast<double>(i) / (kSteps - 1)));
+    absl::StrAppendFormat(svg, "<rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"10\" fill=\"%s\"/>", kLabels + i * kStep,
+                          y, kStep, Colour(static_cast<double>(i) / (kSteps - 1)));
   }
   absl::StrAppendFormat(svg, "<text x=\"%.0f\" y=\"%.1f\">%.4g</text>\n", kLabels + kSteps * kStep + 6, y + 10, range.high);
 }
@@ -196,8 +197,8 @@ std::string RouteSvg(const Recipe& recipe) {
                           "<text class=\"strong\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%s</text>"
                           "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%d</text>"
                           "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">0</text>\n",
-                          kLabels - 26, y + height / 2 + 4, EscapeHtml(recipe.stacks[s].name), kLabels - 6, y + 9, layers[s] - 1,
-                          kLabels - 6, y + height - 1);
+                          kLabels - 26, y + height / 2 + 4, EscapeHtml(recipe.stacks[s].name), kLabels - 6, y + 9,
+                          layers[s] - 1, kLabels - 6, y + height - 1);
     y += height;
     bottom[s] = y;
     y += gap;
@@ -206,7 +207,8 @@ std::string RouteSvg(const Recipe& recipe) {
   const double scale_height = scales ? 60 : 0, scale_middle = y + scale_height / 2;
   const double axis = y + scale_height + (scales ? 12 : 0);
   std::string svg = absl::StrFormat(
-      "<svg class=\"picture\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"path of %d hops through the stacks' layers\">\n",
+      "<svg class=\"picture\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"path of %d hops through the stacks' "
+      "layers\">\n",
       kWidth, axis + 22, static_cast<int>(recipe.path.size()));
   absl::StrAppend(&svg, bands, "<polyline class=\"route\" points=\"");
   const auto place = [&](size_t i) {
@@ -249,7 +251,8 @@ std::string RouteSvg(const Recipe& recipe) {
     absl::StrAppendFormat(&svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%d</text>\n", place(i).first, axis + 6,
                           static_cast<int>(i));
   }
-  absl::StrAppendFormat(&svg, "<text x=\"%.0f\" y=\"%.1f\">hop, from the embedding to the head</text></svg>\n", kLabels, axis + 20);
+  absl::StrAppendFormat(&svg, "<text x=\"%.0f\" y=\"%.1f\">hop, from the embedding to the head</text></svg>\n", kLabels,
+                        axis + 20);
   return svg;
 }
 
@@ -273,7 +276,8 @@ std::string RecipeTables(const Recipe& recipe) {
     if (rows.empty()) continue;
     absl::StrAppend(&html, "<div class=\"scroll\"><table><caption>", EscapeHtml(StackTitle(stack)),
                     "</caption><thead><tr><th scope=\"col\">group</th>");
-    for (const Row& row : rows) absl::StrAppend(&html, "<th scope=\"col\" class=\"n\">", EscapeHtml(row.Label(stack)), "</th>");
+    for (const Row& row : rows)
+      absl::StrAppend(&html, "<th scope=\"col\" class=\"n\">", EscapeHtml(row.Label(stack)), "</th>");
     absl::StrAppend(&html, "</tr></thead><tbody>\n");
     for (const GroupSettings& settings : stack.settings) {
       absl::StrAppend(&html, "<tr><th scope=\"row\">", EscapeHtml(settings.group.name), "</th>");
@@ -286,15 +290,17 @@ std::string RecipeTables(const Recipe& recipe) {
     absl::StrAppend(&html, "</tbody></table></div>\n");
   }
   if (recipe.path.empty()) return html;
-  absl::StrAppend(&html, "<div class=\"scroll\"><table><caption>path</caption><thead><tr><th scope=\"col\" class=\"n\">hop</th>"
-                         "<th scope=\"col\">stack</th><th scope=\"col\" class=\"n\">layer</th>"
-                         "<th scope=\"col\" class=\"n\">scale</th></tr></thead><tbody>\n");
+  absl::StrAppend(&html,
+                  "<div class=\"scroll\"><table><caption>path</caption><thead><tr><th scope=\"col\" class=\"n\">hop</th>"
+                  "<th scope=\"col\">stack</th><th scope=\"col\" class=\"n\">layer</th>"
+                  "<th scope=\"col\" class=\"n\">scale</th></tr></thead><tbody>\n");
   for (size_t i = 0; i < recipe.path.size(); ++i) {
     const Hop& hop = recipe.path[i];
     const bool known = hop.stack >= 0 && static_cast<size_t>(hop.stack) < recipe.stacks.size();
-    absl::StrAppendFormat(&html, "<tr><th scope=\"row\" class=\"n\">%d</th><td>%s</td><td class=\"n\">%d</td><td class=\"n\">%.4f</td></tr>\n",
-                          static_cast<int>(i), known ? EscapeHtml(recipe.stacks[static_cast<size_t>(hop.stack)].name) : "?",
-                          hop.layer, hop.scale);
+    absl::StrAppendFormat(
+        &html, "<tr><th scope=\"row\" class=\"n\">%d</th><td>%s</td><td class=\"n\">%d</td><td class=\"n\">%.4f</td></tr>\n",
+        static_cast<int>(i), known ? EscapeHtml(recipe.stacks[static_cast<size_t>(hop.stack)].name) : "?", hop.layer,
+        hop.scale);
   }
   return absl::StrCat(html, "</tbody></table></div>\n");
 }

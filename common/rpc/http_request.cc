@@ -34,8 +34,7 @@ std::string HttpRequest::Header(const std::string& name) const {
   return value == nullptr ? "" : *value;
 }
 
-std::optional<int64_t> HttpRequest::QueryNumber(const std::string& name, int64_t fallback, int64_t low,
-                                                int64_t high) const {
+std::optional<int64_t> HttpRequest::QueryNumber(const std::string& name, int64_t fallback, int64_t low, int64_t high) const {
   const std::string* value = Find(query, name);
   if (value == nullptr) return fallback;
   int64_t number = 0;

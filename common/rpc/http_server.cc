@@ -31,18 +31,30 @@ constexpr size_t kStreamsMax = 64;
 
 absl::string_view Reason(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    default: return "Service Unavailable";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    default:
+      return "Service Unavailable";
   }
 }
 
@@ -90,9 +102,9 @@ HttpResponse PlainResponse(int status, absl::string_view text) {
 
 // Request line and headers, without length and body.
 std::string ResponseHead(const HttpResponse& response) {
-  std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ", Reason(response.status),
-                                  "\r\nContent-Type: ", response.content_type,
-                                  "\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n");
+  std::string head =
+      absl::StrCat("HTTP/1.1 ", response.status, " ", Reason(response.status), "\r\nContent-Type: ", response.content_type,
+                   "\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   return head;
 }
@@ -283,7 +295,10 @@ std::map<std::string, HttpServer::Handler> ServiceEndpoints(const prometheus::Re
          prometheus::TextSerializer().Serialize(text, registry->Collect());
          return HttpResponse{200, "text/plain; version=0.0.4; charset=utf-8", text.str()};
        }},
-      {"/healthz", [] { return HttpResponse{200, "text/plain; charset=utf-8", "ok\n"}; }},
+      {"/healthz",
+       [] {
+         return HttpResponse{200, "text/plain; charset=utf-8", "ok\n"};
+       }},
       {"/readyz",
        [ready = std::move(ready)] {
          const absl::Status status = ready();

@@ -57,7 +57,8 @@ class HttpServer {
 
   // `address`: "host:port" (IPv4 or [IPv6]); port 0 chooses a free one. InvalidArgument: no such address; Unavailable: it is
   // in use.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, std::map<std::string, Handler> handlers,
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address,
+                                                           std::map<std::string, Handler> handlers,
                                                            RequestHandler others = nullptr);
   // Ends the threads; a handler that runs is waited for.
   ~HttpServer();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/version.h"
 
 namespace merganser {
@@ -66,6 +67,14 @@ CoordinatorMetrics::CoordinatorMetrics()
       leader_epoch_(Gauge(registry_, "merganser_leader_epoch", "Epoch under which this coordinator last led; grows with "
                                                                "every change of the leader.").Add({})),
       store_up_(Gauge(registry_, "merganser_store_up", "1 unless the last operation of the store could not reach it.").Add({})),
+      store_regressions_(Counter(registry_, "merganser_store_regressions_total",
+                                 "Events that the store had lost and that were stored again.").Add({})),
+      replay_seconds_(Gauge(registry_, "merganser_replay_seconds",
+                            "Time to read every job's log when this coordinator began to lead.").Add({})),
+      queue_oldest_(Gauge(registry_, "merganser_queue_oldest_timestamp_seconds",
+                          "Since when the candidate waits that waits longest, as Unix time; 0 if none waits.").Add({})),
+      heartbeat_lag_(Gauge(registry_, "merganser_heartbeat_lag_seconds",
+                           "Longest time since the last heartbeat of a connected worker.").Add({})),
       dispatch_wait_(Histogram(registry_, "merganser_dispatch_wait_seconds", "From queued to assigned.")
                          .Add({}, DispatchBuckets())),
       attempt_duration_(Histogram(registry_, "merganser_attempt_duration_seconds", "Time of finished attempts, by phase.")),
@@ -101,9 +110,13 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     candidates_created_.Add({}).Increment(static_cast<double>(proposed->candidates.size()));
     absl::MutexLock lock(&mu_);
     GenerationFitness& generations = generations_[job_id];
-    for (const Candidate& candidate : proposed->candidates) generations.Proposed(candidate);
+    for (const Candidate& candidate : proposed->candidates) {
+      generations.Proposed(candidate);
+      queued_[{job_id, candidate.number}] = event.time;
+    }
   } else if (const auto* started = std::get_if<AttemptStarted>(&event.body)) {
     absl::MutexLock lock(&mu_);
+    queued_.erase({job_id, started->candidate});
     if (auto failed = failed_.extract({job_id, started->candidate})) {
       retries_.Add({{"class", Text(ToString(failed.mapped()))}}).Increment();
     }
@@ -111,6 +124,7 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     attempts_finished_.Add({{"outcome", Text(ToString(ended->failure))}}).Increment();
     absl::MutexLock lock(&mu_);
     failed_[{job_id, ended->candidate}] = ended->failure;
+    queued_[{job_id, ended->candidate}] = event.time;
   } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
     candidates_finished_.Add({{"state", Text(ToString(finished->state))}}).Increment();
     if (!finished->record_key.empty()) {
@@ -119,12 +133,14 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     }
     absl::MutexLock lock(&mu_);
     failed_.erase({job_id, finished->candidate});
+    queued_.erase({job_id, finished->candidate});
     last_progress_[job_id] = event.time;
     generations_[job_id].Finished(finished->candidate, finished->fitness);
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body); phase != nullptr && IsTerminal(phase->phase)) {
     jobs_finished_.Add({{"state", Text(ToString(phase->phase))}}).Increment();
     absl::MutexLock lock(&mu_);
     std::erase_if(failed_, [&](const auto& entry) { return entry.first.first == job_id; });
+    std::erase_if(queued_, [&](const auto& entry) { return entry.first.first == job_id; });
   }
 }
 
@@ -154,6 +170,10 @@ void CoordinatorMetrics::OnStoreCommit(absl::string_view operation, absl::Durati
 
 void CoordinatorMetrics::OnDispatched(absl::Duration waited) { dispatch_wait_.Observe(absl::ToDoubleSeconds(waited)); }
 
+void CoordinatorMetrics::OnStoreRegression(const std::string& /*job_id*/, int64_t events) {
+  store_regressions_.Increment(static_cast<double>(events));
+}
+
 void CoordinatorMetrics::OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) {
   rpc_requests_.Add({{"method", Text(method)}, {"code", absl::StatusCodeToString(code)}}).Increment();
   if (method != "Session" && method != "WatchJob") {  // streams last as long as their clients like
@@ -174,10 +194,13 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
 
   int64_t queued = 0, running = 0;
   std::set<std::string> over;
+  absl::Time oldest = absl::InfiniteFuture();
   {
     absl::MutexLock lock(&mu_);
     for (const auto& [id, labels] : active_) over.insert(id);
+    for (const auto& [candidate, since] : queued_) oldest = std::min(oldest, since);
   }
+  queue_oldest_.Set(oldest == absl::InfiniteFuture() ? 0 : absl::ToDoubleSeconds(oldest - absl::UnixEpoch()));
   for (const JobSummary& job : *jobs) {
     if (IsTerminal(job.phase)) continue;
     queued += job.queued;
@@ -193,9 +216,12 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
 void CoordinatorMetrics::SampleWorkers(const std::vector<WorkerStatus>& workers) {
   std::map<std::string, int> states = {{"idle", 0}, {"busy", 0}, {"draining", 0}, {"lost", 0}};
   int used = 0, all = 0;
+  double lag = 0;
+  const absl::Time now = absl::Now();
   for (const WorkerStatus& worker : workers) {
     ++states[worker.state];
     if (worker.state == "lost") continue;
+    lag = std::max(lag, absl::ToDoubleSeconds(now - worker.last_heartbeat_time));
     // A prefetched candidate waits on the worker without a slot.
     used += std::min(static_cast<int>(worker.running.size()), worker.info.slots);
     all += worker.info.slots;
@@ -203,6 +229,7 @@ void CoordinatorMetrics::SampleWorkers(const std::vector<WorkerStatus>& workers)
   for (const auto& [state, count] : states) workers_.Add({{"state", state}}).Set(count);
   slots_.Add({{"kind", "used"}}).Set(used);
   slots_.Add({{"kind", "free"}}).Set(all - used);
+  heartbeat_lag_.Set(lag);
 }
 
 void CoordinatorMetrics::SampleJob(const JobSummary& job) {

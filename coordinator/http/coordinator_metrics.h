@@ -34,6 +34,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   void OnReport(Disposition disposition) override;
   void OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) override;
   void OnDispatched(absl::Duration waited) override;
+  void OnStoreRegression(const std::string& job_id, int64_t events) override;
 
   // RpcObserver.
   void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) override;
@@ -41,6 +42,9 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   // Asks `manager` for jobs and workers and sets the gauges. While it does not lead, they keep their values, but for
   // merganser_leader.
   void Sample(JobManager& manager);
+
+  // How long this coordinator took to read every job's log when it began to lead.
+  void OnReplayed(absl::Duration took) { replay_seconds_.Set(absl::ToDoubleSeconds(took)); }
 
   const prometheus::Registry& registry() const { return registry_; }
 
@@ -79,6 +83,10 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   prometheus::Gauge& leader_;
   prometheus::Gauge& leader_epoch_;
   prometheus::Gauge& store_up_;
+  prometheus::Counter& store_regressions_;
+  prometheus::Gauge& replay_seconds_;
+  prometheus::Gauge& queue_oldest_;
+  prometheus::Gauge& heartbeat_lag_;
   prometheus::Histogram& dispatch_wait_;
   Histograms& attempt_duration_;
   Histograms& store_commit_;
@@ -87,6 +95,8 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   absl::Mutex mu_;
   // (job, candidate) -> the failure that its next attempt retries.
   std::map<std::pair<std::string, int64_t>, FailureClass> failed_ ABSL_GUARDED_BY(mu_);
+  // (job, candidate) -> since when it waits; those that wait since before this coordinator led are not in it.
+  std::map<std::pair<std::string, int64_t>, absl::Time> queued_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, absl::Time> last_progress_ ABSL_GUARDED_BY(mu_);  // active jobs
   std::map<std::string, GenerationFitness> generations_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::set<std::string>> active_ ABSL_GUARDED_BY(mu_);  // job id -> its objectives' labels

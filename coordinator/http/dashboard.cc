@@ -24,8 +24,8 @@ namespace {
 
 using Json = DashboardJson;
 
-constexpr int64_t kRowsMax = 500;             // of a table, per request
-constexpr size_t kChartPointsMax = 4'000;     // what a screen can show of 100,000
+constexpr int64_t kRowsMax = 500;          // of a table, per request
+constexpr size_t kChartPointsMax = 4'000;  // what a screen can show of 100,000
 constexpr size_t kGenerationsMax = 1'000;
 constexpr absl::Duration kPoll = absl::Milliseconds(500);  // between looks of a stream
 constexpr absl::Duration kPing = absl::Seconds(10);        // a proxy drops a connection on which nothing comes
@@ -33,13 +33,20 @@ constexpr absl::Duration kPing = absl::Seconds(10);        // a proxy drops a co
 int HttpStatus(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kOutOfRange: return 400;
-    case absl::StatusCode::kUnauthenticated: return 401;
-    case absl::StatusCode::kPermissionDenied: return 403;
-    case absl::StatusCode::kNotFound: return 404;
-    case absl::StatusCode::kFailedPrecondition: return 409;
-    case absl::StatusCode::kUnavailable: return 503;
-    default: return 500;
+    case absl::StatusCode::kOutOfRange:
+      return 400;
+    case absl::StatusCode::kUnauthenticated:
+      return 401;
+    case absl::StatusCode::kPermissionDenied:
+      return 403;
+    case absl::StatusCode::kNotFound:
+      return 404;
+    case absl::StatusCode::kFailedPrecondition:
+      return 409;
+    case absl::StatusCode::kUnavailable:
+      return 503;
+    default:
+      return 500;
   }
 }
 
@@ -67,7 +74,8 @@ HttpResponse AssetResponse(const DashboardAsset& asset) {
 absl::StatusOr<int64_t> Number(const HttpRequest& request, const std::string& name, int64_t fallback, int64_t high) {
   const std::optional<int64_t> number = request.QueryNumber(name, fallback, 0, high);
   if (number.has_value()) return *number;
-  return absl::InvalidArgumentError(absl::StrCat(name, ": '", request.Query(name), "' is not a whole number from 0 to ", high));
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, ": '", request.Query(name), "' is not a whole number from 0 to ", high));
 }
 
 class Dashboard {
@@ -83,7 +91,8 @@ class Dashboard {
     }
     for (const DashboardAsset& asset : DashboardAssets()) {
       if (asset.path != request.path) continue;
-      return request.method == "POST" ? ErrorResponse(absl::InvalidArgumentError("nothing to post to")) : AssetResponse(asset);
+      return request.method == "POST" ? ErrorResponse(absl::InvalidArgumentError("nothing to post to"))
+                                      : AssetResponse(asset);
     }
     absl::string_view path = request.path;
     if (!absl::ConsumePrefix(&path, "/api/")) return ErrorResponse(absl::NotFoundError("no such page"));
@@ -164,9 +173,11 @@ class Dashboard {
   }
 
   // `make` gives the answer from the job as it is and its index.
-  absl::StatusOr<HttpResponse> Look(const std::string& job, const std::function<Json(const JobSummary&, const JobIndex&)>& make) {
+  absl::StatusOr<HttpResponse> Look(const std::string& job,
+                                    const std::function<Json(const JobSummary&, const JobIndex&)>& make) {
     Json json;
-    MG_RETURN_IF_ERROR(indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) { json = make(summary, index); }));
+    MG_RETURN_IF_ERROR(
+        indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) { json = make(summary, index); }));
     return JsonResponse(json);
   }
 
@@ -196,7 +207,8 @@ class Dashboard {
       for (auto& [number, point] : points) list.push_back(std::move(point));
       std::vector<ChartBaseline> baselines;
       for (const CandidateRow& row : index.rows()) {
-        if (row.kind == CandidateKind::kSource || row.kind == CandidateKind::kAverage) baselines.push_back({row.label, row.fitness});
+        if (row.kind == CandidateKind::kSource || row.kind == CandidateKind::kAverage)
+          baselines.push_back({row.label, row.fitness});
       }
       std::vector<std::string> objectives;
       for (const Objective& o : summary.spec.objectives) objectives.push_back(absl::StrCat(o.benchmark, ".", o.metric));
@@ -218,7 +230,8 @@ class Dashboard {
     }
     const std::string order = request.Query("order");
     if (!order.empty() && order != "number" && order != "fitness" && order != "generation" && order != "seconds") {
-      return absl::InvalidArgumentError(absl::StrCat("order: '", order, "' is none of number, fitness, generation, seconds"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("order: '", order, "' is none of number, fitness, generation, seconds"));
     }
     if (!order.empty()) query.order = order;
     query.descending = request.Query("descending") == "1";
@@ -247,7 +260,8 @@ class Dashboard {
         if (lines.size() == static_cast<size_t>(limit)) break;
         lines.push_back(&*line);
       }
-      return Json{{"seq", index.seq()}, {"oldest", index.events().empty() ? 0 : index.events().front().seq},
+      return Json{{"seq", index.seq()},
+                  {"oldest", index.events().empty() ? 0 : index.events().front().seq},
                   {"events", EventsJson(lines)}};
     });
   }
@@ -267,7 +281,8 @@ class Dashboard {
   }
 
   // Of the candidate's record; `benchmark` "": the first.
-  absl::StatusOr<std::pair<BenchmarkResult, std::vector<std::string>>> Result(const std::string& job, absl::string_view number,
+  absl::StatusOr<std::pair<BenchmarkResult, std::vector<std::string>>> Result(const std::string& job,
+                                                                              absl::string_view number,
                                                                               const std::string& benchmark) {
     MG_ASSIGN_OR_RETURN(const Candidate candidate, GetCandidate(job, number));
     if (candidate.record_key.empty()) {
@@ -336,8 +351,10 @@ class Dashboard {
       absl::Time spoke = absl::Now();
       do {
         const absl::StatusOr<Json> update = job.empty() ? Overview() : Update(job, &seq);
-        std::string text = update.ok() ? absl::StrCat("event: update\ndata: ", Dump(*update), "\n\n")
-                                       : absl::StrCat("event: away\ndata: ", Dump({{"error", std::string(update.status().message())}}), "\n\n");
+        std::string text =
+            update.ok()
+                ? absl::StrCat("event: update\ndata: ", Dump(*update), "\n\n")
+                : absl::StrCat("event: away\ndata: ", Dump({{"error", std::string(update.status().message())}}), "\n\n");
         if (text == last) {
           if (absl::Now() - spoke < kPing) continue;
           text = ": still here\n\n";

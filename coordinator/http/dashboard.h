@@ -24,11 +24,11 @@ struct DashboardOptions {
   std::function<bool(absl::string_view host)> host_allowed;
 };
 
-// What the pages say of requests: HttpServer::RequestHandler. Thread-safe. `manager` and `records` outlive it and every stream
-// that it answered with.
+// What the pages say of requests: HttpServer::RequestHandler. Thread-safe. `manager` and `records` outlive it and every
+// stream that it answered with.
 //
-// Everything but the page's own files asks `authorize`. A change (POST) needs the header "X-Merganser: dashboard", which a form
-// or a script of another site cannot send. Errors are {"error": text} with 400, 401, 403, 404, 409 or 503.
+// Everything but the page's own files asks `authorize`. A change (POST) needs the header "X-Merganser: dashboard", which a
+// form or a script of another site cannot send. Errors are {"error": text} with 400, 401, 403, 404, 409 or 503.
 HttpServer::RequestHandler MakeDashboard(JobManager* manager, RecordStore* records, DashboardOptions options);
 
 }  // namespace merganser

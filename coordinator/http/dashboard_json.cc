@@ -66,8 +66,13 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
         if (const auto it = job.facts->samples.find(benchmark); it != job.facts->samples.end()) n = it->second;
       }
       for (const auto& [metric, value] : metrics) {
-        lines.push_back({{"benchmark", benchmark}, {"model", row.label}, {"metric", metric}, {"value", Number(value)},
-                         {"interval", IntervalJson(value, n)}, {"samples", n}, {"candidate", row.number}});
+        lines.push_back({{"benchmark", benchmark},
+                         {"model", row.label},
+                         {"metric", metric},
+                         {"value", Number(value)},
+                         {"interval", IntervalJson(value, n)},
+                         {"samples", n},
+                         {"candidate", row.number}});
       }
     }
   }
@@ -137,7 +142,8 @@ DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_
     const size_t step = std::max<size_t>(1, (all.size() + generations_max - 1) / generations_max);
     Json lines = Json::array();
     for (size_t i = 0; i < all.size(); i += step) {
-      lines.push_back({{"generation", all[i].generation}, {"count", all[i].count}, {"best", all[i].best}, {"mean", all[i].mean}});
+      lines.push_back(
+          {{"generation", all[i].generation}, {"count", all[i].count}, {"best", all[i].best}, {"mean", all[i].mean}});
     }
     generations.push_back(std::move(lines));
   }
@@ -155,8 +161,10 @@ DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_
   }
   Json facts = nullptr;
   if (job.facts.has_value()) {
-    facts = {{"architecture", job.facts->architecture}, {"layers", job.facts->num_layers},
-             {"parameters", job.facts->parameters},     {"resident_bytes", job.facts->resident_bytes},
+    facts = {{"architecture", job.facts->architecture},
+             {"layers", job.facts->num_layers},
+             {"parameters", job.facts->parameters},
+             {"resident_bytes", job.facts->resident_bytes},
              {"samples", job.facts->samples}};
   }
   return {{"settings", WriteYaml(ToProto(job.spec))},
@@ -211,12 +219,13 @@ DashboardJson EventsJson(const std::vector<const EventLine*>& lines) {
 DashboardJson CandidateJson(const JobSummary& job, const Candidate& candidate) {
   Json attempts = Json::array();
   for (const Attempt& attempt : candidate.attempts) {
-    attempts.push_back({{"number", attempt.number},
-                        {"worker", attempt.worker},
-                        {"start_time", TimeJson(attempt.start_time)},
-                        {"ended", attempt.ended},
-                        {"failure", attempt.failure.has_value() ? Json(std::string(ToString(*attempt.failure))) : Json(nullptr)},
-                        {"message", attempt.message}});
+    attempts.push_back(
+        {{"number", attempt.number},
+         {"worker", attempt.worker},
+         {"start_time", TimeJson(attempt.start_time)},
+         {"ended", attempt.ended},
+         {"failure", attempt.failure.has_value() ? Json(std::string(ToString(*attempt.failure))) : Json(nullptr)},
+         {"message", attempt.message}});
   }
   const bool has_recipe = !candidate.recipe.stacks.empty();
   return {{"number", candidate.number},
@@ -273,7 +282,8 @@ DashboardJson SamplesJson(const BenchmarkResult& result, size_t offset, size_t l
   return samples;
 }
 
-Comparison Compare(const BenchmarkResult& a, const BenchmarkResult& b, const std::string& show, size_t offset, size_t limit) {
+Comparison Compare(const BenchmarkResult& a, const BenchmarkResult& b, const std::string& show, size_t offset,
+                   size_t limit) {
   Comparison comparison;
   const size_t count = std::max(a.samples.size(), b.samples.size());
   for (size_t i = 0; i < count; ++i) {

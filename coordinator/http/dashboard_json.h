@@ -23,10 +23,11 @@ std::string Dump(const DashboardJson& json);
 // A job as the list of jobs and the head of its page show it. `rate`: search candidates per second, 0 if unknown: then the
 // mean since the start counts. "left_seconds" is null where the budget names no count or nothing has finished yet.
 DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now);
-// The rest of its page: settings as YAML, facts of the models, baselines, held-out scores with 95 % Wilson intervals, best and
-// mean per generation (at most about `generations_max`), the Pareto front, reasons of failures.
+// The rest of its page: settings as YAML, facts of the models, baselines, held-out scores with 95 % Wilson intervals, best
+// and mean per generation (at most about `generations_max`), the Pareto front, reasons of failures.
 DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_t generations_max);
-// {"number": [...], "generation": [...], "fitness": [...]} of the search, at most about `count` points; see JobIndex::Thinned.
+// {"number": [...], "generation": [...], "fitness": [...]} of the search, at most about `count` points; see
+// JobIndex::Thinned.
 DashboardJson FitnessJson(const JobIndex& index, size_t objective, size_t count);
 DashboardJson RowJson(const CandidateRow& row);
 DashboardJson EventsJson(const std::vector<const EventLine*>& lines);

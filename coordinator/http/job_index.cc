@@ -158,7 +158,8 @@ JobIndex::Page JobIndex::Select(const RowQuery& query) const {
     });
   };
   if (query.order == "fitness") {
-    const double last = query.descending ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+    const double last =
+        query.descending ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
     sort_by([&](const CandidateRow& row) { return Finite(row, query.objective) ? row.fitness[query.objective] : last; });
   } else if (query.order == "generation") {
     sort_by([](const CandidateRow& row) { return row.generation; });

@@ -27,8 +27,8 @@ struct CandidateRow {
   std::vector<double> fitness;  // kSucceeded; one number per objective
   MetricTable metrics;          // kHeldOut only
   int attempts = 0;
-  std::string worker;   // of the last attempt
-  std::string message;  // why it failed
+  std::string worker;                              // of the last attempt
+  std::string message;                             // why it failed
   absl::Time start_time = absl::InfiniteFuture();  // of the last attempt
   absl::Time end_time = absl::InfiniteFuture();
 

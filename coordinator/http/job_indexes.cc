@@ -14,9 +14,8 @@ std::shared_ptr<JobIndexes::Entry> JobIndexes::Find(const std::string& id) {
   entry->last_look = ++looks_;
   const std::shared_ptr<Entry> found = entry;
   if (entries_.size() > kJobsMax) {
-    entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-      return a.second->last_look < b.second->last_look;
-    }));
+    entries_.erase(std::min_element(entries_.begin(), entries_.end(),
+                                    [](const auto& a, const auto& b) { return a.second->last_look < b.second->last_look; }));
   }
   return found;
 }

@@ -26,8 +26,8 @@ class JobIndexes {
   // `manager` outlives this.
   explicit JobIndexes(JobManager* manager) : manager_(*manager) {}
 
-  // Calls `look` with the job as it is now and an index that holds all its events. `job`: an id, or a name (the newest job of
-  // that name). Errors: JobManager's.
+  // Calls `look` with the job as it is now and an index that holds all its events. `job`: an id, or a name (the newest job
+  // of that name). Errors: JobManager's.
   absl::Status Look(const std::string& job, const std::function<void(const JobSummary&, const JobIndex&)>& look)
       ABSL_LOCKS_EXCLUDED(mu_);
 

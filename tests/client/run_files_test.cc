@@ -88,7 +88,15 @@ TEST_F(RunFilesTest, ReportEscapesWhatItShowsAndAsksNobodyElse) {
   EXPECT_THAT(html, Not(HasSubstr("<NaN>")));
   EXPECT_THAT(html, Not(HasSubstr("<script")));
   EXPECT_THAT(html, Not(HasSubstr("src=\"http")));
-  EXPECT_EQ(EscapeHtml("a<b & \"c\""), "a&lt;b &amp; &quot;c&quot;");
+}
+
+TEST_F(RunFilesTest, ReportShowsTheBestRecipeAsAPictureTheHeldOutTableAndHowToRepeatIt) {
+  const std::string html = ReportHtml(finished_.job, finished_.candidates, held_out_, true);
+  EXPECT_THAT(html, HasSubstr("<title>layer.3, weight of math: 1.0000</title>"));
+  EXPECT_THAT(html, HasSubstr("<tr class=\"winner\"><th scope=\"row\">winner</th><td>acc_ja</td><td class=\"n\">44.0 %</td>"));
+  EXPECT_THAT(html, HasSubstr("merganser run job.yaml"));
+  EXPECT_THAT(html, HasSubstr("name: small"));
+  EXPECT_THAT(html, Not(HasSubstr("Pareto"))) << "one objective has no front";
 }
 
 }  // namespace

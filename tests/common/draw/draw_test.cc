@@ -38,7 +38,9 @@ Recipe TwoLayerMerge() {
   return recipe;
 }
 
-TEST(EscapeHtmlTest, MarkupBecomesText) { EXPECT_EQ(EscapeHtml("a<b & \"c\" 'd'"), "a&lt;b &amp; &quot;c&quot; &#39;d&#39;"); }
+TEST(EscapeHtmlTest, MarkupBecomesText) {
+  EXPECT_EQ(EscapeHtml("a<b & \"c\" 'd'"), "a&lt;b &amp; &quot;c&quot; &#39;d&#39;");
+}
 
 TEST(HeatmapTest, HasACellPerGroupAndParameterAndALegend) {
   const std::string svg = HeatmapSvg(TwoLayerMerge().stacks[0], {{"weight", {0, 2}}});
@@ -96,8 +98,8 @@ TEST(FitnessSvgTest, LeavesOutWhatIsNotFinite) {
 }
 
 TEST(ParetoSvgTest, TheFrontIsWhatNoOtherBeats) {
-  const std::string svg = ParetoSvg({{1, 0, {0.1, 0.9}}, {2, 0, {0.5, 0.5}}, {3, 0, {0.4, 0.4}}, {4, 0, {0.9, 0.1}}}, {{"ja", {0.2, 0.2}}},
-                                    {"a.acc", "b.acc"});
+  const std::string svg = ParetoSvg({{1, 0, {0.1, 0.9}}, {2, 0, {0.5, 0.5}}, {3, 0, {0.4, 0.4}}, {4, 0, {0.9, 0.1}}},
+                                    {{"ja", {0.2, 0.2}}}, {"a.acc", "b.acc"});
   EXPECT_EQ(Count(svg, "class=\"front\""), 3);
   EXPECT_EQ(Count(svg, "class=\"baseline-point\""), 1);
   EXPECT_EQ(ParetoSvg({{1, 0, {0.1}}}, {}, {"a.acc"}), "") << "one objective has no front";

@@ -102,7 +102,8 @@ TEST_F(DashboardTest, ServesItsOwnFilesAndAsksNobodyElse) {
     const HttpResponse response = Get(std::string(asset.path));
     EXPECT_EQ(response.status, 200) << asset.path;
     EXPECT_FALSE(response.body.empty()) << asset.path;
-    EXPECT_THAT(response.headers, testing::Contains(testing::Pair("Content-Security-Policy", HasSubstr("default-src 'none'"))));
+    EXPECT_THAT(response.headers,
+                testing::Contains(testing::Pair("Content-Security-Policy", HasSubstr("default-src 'none'"))));
     for (const char* outside : {"src=\"http", "href=\"http", "@import", "from 'http"}) {
       EXPECT_THAT(response.body, Not(HasSubstr(outside))) << asset.path;
     }
@@ -215,15 +216,18 @@ TEST(JobIndexTest, ThinningKeepsTheBestAndTheWorst) {
   EXPECT_EQ(all.size(), 1980u);
   EXPECT_LE(few.size(), 100u);
   const auto by_fitness = [](auto* a, auto* b) { return a->fitness[0] < b->fitness[0]; };
-  EXPECT_EQ((*std::max_element(few.begin(), few.end(), by_fitness))->fitness, (*std::max_element(all.begin(), all.end(), by_fitness))->fitness);
-  EXPECT_EQ((*std::min_element(few.begin(), few.end(), by_fitness))->fitness, (*std::min_element(all.begin(), all.end(), by_fitness))->fitness);
+  EXPECT_EQ((*std::max_element(few.begin(), few.end(), by_fitness))->fitness,
+            (*std::max_element(all.begin(), all.end(), by_fitness))->fitness);
+  EXPECT_EQ((*std::min_element(few.begin(), few.end(), by_fitness))->fitness,
+            (*std::min_element(all.begin(), all.end(), by_fitness))->fitness);
   EXPECT_TRUE(std::is_sorted(few.begin(), few.end(), [](auto* a, auto* b) { return a->number < b->number; }));
 }
 
 TEST(JobIndexTest, TheFrontHoldsWhatNoOtherBeats) {
   JobIndex index;
   CandidatesProposed proposed;
-  const std::vector<std::vector<double>> fitness = {{0.1, 0.9}, {0.5, 0.5}, {0.4, 0.4}, {0.9, 0.1}, {0.5, 0.5}, {0.6, 0.6}, {NAN, 1}};
+  const std::vector<std::vector<double>> fitness = {{0.1, 0.9}, {0.5, 0.5}, {0.4, 0.4}, {0.9, 0.1},
+                                                    {0.5, 0.5}, {0.6, 0.6}, {NAN, 1}};
   for (size_t i = 0; i < fitness.size(); ++i) {
     Candidate candidate;
     candidate.number = static_cast<int64_t>(i);

@@ -144,7 +144,8 @@ class Maker {
     return token;
   }
 
-  void Finish(int64_t candidate, std::vector<double> fitness, MetricTable metrics, bool record, std::optional<JobFacts> facts = {}) {
+  void Finish(int64_t candidate, std::vector<double> fitness, MetricTable metrics, bool record,
+              std::optional<JobFacts> facts = {}) {
     int attempt = 1;
     if (candidate % 37 == 36) {
       Start(candidate, attempt);
@@ -239,7 +240,8 @@ class Maker {
         c.proposal = g * population + i;
         c.genome = {0.5, progress};
         c.benchmarks = {"task", "english"};
-        c.recipe = options_.path ? Path(job_.spec, options_.layers, &rng_) : Merge(job_.spec, options_.layers, progress, &rng_);
+        c.recipe =
+            options_.path ? Path(job_.spec, options_.layers, &rng_) : Merge(job_.spec, options_.layers, progress, &rng_);
       }
       Propose(std::move(candidates));
       for (int64_t i = 0; i < population; ++i) {
@@ -251,7 +253,8 @@ class Maker {
         const double task = std::clamp(mean + 0.06 * rng_.Normal(), 0.0, 0.99);
         const double english = std::clamp(0.9 - 0.5 * task + 0.08 * rng_.Normal(), 0.0, 0.99);
         best_ = std::max(best_, task);
-        Finish(first + i, Fitness(task, english), Metrics(task, english), /*record=*/options_.candidates < 1000 || i < 2 || task == best_);
+        Finish(first + i, Fitness(task, english), Metrics(task, english),
+               /*record=*/options_.candidates < 1000 || i < 2 || task == best_);
       }
     }
   }

@@ -1,5 +1,5 @@
-// make_store PATH [CANDIDATES]: an SQLite store with four jobs that never ran: "search" (CANDIDATES of 32 layers; 10,000 unless
-// set), "two-objectives", "path" and "waits" (for a worker). For the dashboard's tests and for looking at it:
+// make_store PATH [CANDIDATES]: an SQLite store with four jobs that never ran: "search" (CANDIDATES of 32 layers; 10,000
+// unless set), "two-objectives", "path" and "waits" (for a worker). For the dashboard's tests and for looking at it:
 //
 //   .build/release/tests/make_store /tmp/made.db && build/bin/merganser-coordinator --store sqlite:/tmp/made.db
 #include <cstdlib>

@@ -17,9 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 std::string Text(const CoordinatorMetrics& metrics) {
-  return ServiceEndpoints(&metrics.registry(), [] { return absl::OkStatus(); })
-      .at("/metrics")()
-      .body;
+  return ServiceEndpoints(&metrics.registry(), [] { return absl::OkStatus(); }).at("/metrics")().body;
 }
 
 TEST(CoordinatorMetricsTest, CountsWhatTheLogSays) {
@@ -47,6 +45,33 @@ TEST(CoordinatorMetricsTest, ARetryIsCountedByTheFailureBeforeIt) {
   started.candidate = 7;
   metrics.OnEvent("job-1", {absl::UnixEpoch(), started});
   EXPECT_THAT(Text(metrics), HasSubstr("merganser_retries_total{class=\"worker_lost\"} 1"));
+}
+
+TEST(CoordinatorMetricsTest, TellsSinceWhenTheOldestCandidateWaits) {
+  CoordinatorMetrics metrics;
+  ListedJobs manager;
+  CandidatesProposed proposed;
+  proposed.candidates.resize(2);
+  proposed.candidates[1].number = 1;
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1000), proposed});
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1010), AttemptStarted{0, 1, "", ""}});
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1020), AttemptEnded{0, 1, FailureClass::kWorkerLost, ""}});
+  metrics.Sample(manager);
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_oldest_timestamp_seconds 1000\n"));
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1030), AttemptStarted{1, 1, "", ""}});
+  metrics.Sample(manager);
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_oldest_timestamp_seconds 1020\n"));
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1040), PhaseStarted{JobPhase::kCancelled, ""}});
+  metrics.Sample(manager);
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_oldest_timestamp_seconds 0\n"));
+}
+
+TEST(CoordinatorMetricsTest, CountsEventsThatTheStoreHadLost) {
+  CoordinatorMetrics metrics;
+  metrics.OnStoreRegression("job-1", 3);
+  metrics.OnReplayed(absl::Milliseconds(250));
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_store_regressions_total 3"));
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_replay_seconds 0.25"));
 }
 
 TEST(CoordinatorMetricsTest, StoreErrorsAndCallsHaveClosedLabels) {
@@ -119,7 +144,8 @@ TEST(CoordinatorMetricsTest, ALateCandidateOfAnOlderGenerationIsLeftOut) {
   RunGeneration(metrics, 1, {0.5});
   RunGeneration(metrics, 0, {0.9});
   metrics.Sample(manager);
-  EXPECT_THAT(Text(metrics), HasSubstr("merganser_job_generation_best_fitness{job_id=\"job-1\",objective=\"ja_math.acc\"} 0.5"));
+  EXPECT_THAT(Text(metrics),
+              HasSubstr("merganser_job_generation_best_fitness{job_id=\"job-1\",objective=\"ja_math.acc\"} 0.5"));
 }
 
 TEST(CoordinatorMetricsTest, AJobThatIsOverLeavesNoSeries) {
