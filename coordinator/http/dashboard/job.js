@@ -138,7 +138,7 @@ function confirmCancel(part, job) {
         await post(`jobs/${encodeURIComponent(job.id)}/cancel`);
         dialog.close();
       } catch (e) { error.textContent = e.message; }
-    }}, 'Cancel the job'), ' ', el('button', {type: 'button', onclick: () => dialog.close()}, 'Let it run')));
+    }}, 'Cancel the job'), ' ', el('button', {type: 'button', autofocus: true, onclick: () => dialog.close()}, 'Let it run')));
   dialog.addEventListener('close', () => dialog.remove());
   part.append(dialog);
   dialog.showModal();
@@ -366,8 +366,7 @@ function candidateTable(part, id) {
         job.objectives.map((o, i) => (i === 0 ? column(o, 'fitness') : el('th', {scope: 'col', class: 'n'}, o))), column('Time', 'seconds'),
         el('th', {scope: 'col', class: 'n'}, 'Attempts'), el('th', {scope: 'col'}, 'Worker'), el('th', {scope: 'col'}, 'Message'))),
       el('tbody', {}, page.rows.map(row)))),
-      page.rows.length ? null : el('p', {class: 'dim'}, 'None of ', number(page.all), ' candidates.'),
-      pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
+      page.rows.length === 0 ? el('p', {class: 'dim'}, 'No such candidate among ', number(page.all), '.') : pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
     if (again) rows.querySelector(again)?.focus({preventScroll: true});
   }
 
