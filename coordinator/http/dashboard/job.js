@@ -316,9 +316,9 @@ function candidateTable(part, id) {
 
   const later = (() => { let t; return (f) => { clearTimeout(t); t = setTimeout(f, 200); }; })();
   const ask = (change) => { Object.assign(asked, {offset: 0}, change); refresh(); };
-  const options = (values) => values.map(([v, t]) => el('option', {value: v, selected: v === asked.kind && v !== ''}, t));
+  const options = (values) => values.map(([v, t]) => el('option', {value: v, selected: v === 'search'}, t));
   const kinds = el('select', {onchange: (e) => ask({kind: e.target.value})},
-    options([['', 'all'], ['search', 'search'], ['source', 'sources'], ['average', 'average'], ['held_out', 'held out'], ['prepare', 'prepare']]));
+    options([['', 'all'], ['search', 'search'], ['source', 'sources'], ['average', 'average'], ['finalist', 'finalists'], ['held_out', 'held out'], ['prepare', 'prepare']]));
   const states = el('select', {onchange: (e) => ask({state: e.target.value})},
     options([['', 'all'], ['queued', 'queued'], ['running', 'running'], ['succeeded', 'succeeded'], ['failed', 'failed'], ['cancelled', 'cancelled']]));
   const search = el('input', {type: 'search', placeholder: 'number, g12 for a generation, worker, message', size: 34,

@@ -177,6 +177,45 @@ def token(b, folder, store):
         c.end()
 
 
+def live(b, folder):
+    """A real run on this machine, watched as it goes, and then its report."""
+    merganser = BUILD / "bin/merganser"
+    if not merganser.exists():
+        print("no merganser in this build: no live run")
+        return
+    example = pathlib.Path("examples/ja-math").resolve()
+    job = (example / "job.yaml").read_text()
+    job = job.replace("{path: ", f"{{path: {example}/").replace("data: tasks/", f"data: {example}/tasks/")
+    job = job.replace("{candidates: 400}", "{candidates: 36}").replace("max_new_tokens: 36", "max_new_tokens: 36\n    limit: 40")
+    (folder / "job.yaml").write_text(job)
+    run = subprocess.Popen([merganser, "run", folder / "job.yaml", "--out", folder / "out", "--dashboard", "0"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    url, said = None, []
+    for line in run.stderr:
+        said.append(line)
+        if match := re.search(r"http://127\.0\.0\.1:\d+", line):
+            url = match.group()
+            break
+    assert url, "".join(said)
+    b.go(url + "/#/workers")
+    b.wait("document.querySelector('tbody .state.busy')")
+    b.go(url + "/#/jobs/ja-math")
+    b.wait("document.querySelector('h1 .state')?.innerText === 'search'", 60)
+    finished = "Number(document.querySelectorAll('.tile dd')[1].firstChild.textContent)"
+    before = b.run(finished)
+    b.wait(f"{finished} > {before} + 2", 60)   # as events: nobody asked
+    b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
+    b.wait(f"document.querySelectorAll('.events li').length > 5")
+    run.stderr.read()
+    assert run.wait() == 0
+    b.wait("document.querySelector('.connection.away')")
+    b.go((folder / "out/report.html").as_uri())
+    b.wait("document.querySelectorAll('svg.picture').length === 2")
+    assert b.run("document.querySelectorAll('script').length") == 0
+    assert "merganser run job.yaml" in b.run(text("body"))
+    shot(b, "report")
+
+
 def main():
     if browser.find() is None:
         print("skipped: no chromium")
@@ -199,7 +238,8 @@ def main():
             assert not b.errors, b.errors
             coordinator.end()
             token(b, folder, store)
-            outside = [u for u in b.requests if not re.match(r"http://127\.0\.0\.1:\d+/|about:|data:", u)]
+            live(b, folder)
+            outside = [u for u in b.requests if not re.match(r"http://127\.0\.0\.1:\d+/|about:|data:|file:", u)]
             assert not outside, outside
         finally:
             b.close()
