@@ -167,7 +167,10 @@ DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_
              {"resident_bytes", job.facts->resident_bytes},
              {"samples", job.facts->samples}};
   }
+  const CandidateRow* const best = job.best_candidate.has_value() ? index.Find(*job.best_candidate) : nullptr;
+  const bool by_finalists = best != nullptr && best->kind == CandidateKind::kFinalist;
   return {{"settings", WriteYaml(ToProto(job.spec))},
+          {"best_by", by_finalists ? job.spec.finalists.benchmark : ""},
           {"facts", std::move(facts)},
           {"baselines", std::move(baselines)},
           {"held_out", HeldOutJson(job, index)},

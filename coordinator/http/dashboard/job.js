@@ -20,7 +20,7 @@ export function jobPage(view, [id], onConnection) {
   const chart = fitnessChart(parts.chart, id);
   const table = candidateTable(parts.table, id);
   const events = eventList(parts.events, path, id);
-  let job = null, best = null, ended = false, timer = null, drawnSeq = -1;
+  let job = null, best = null, bestBy = '', ended = false, timer = null, drawnSeq = -1;
 
   async function refresh() {
     try {
@@ -29,7 +29,8 @@ export function jobPage(view, [id], onConnection) {
       const first = job === null;
       job = details.job;
       drawnSeq = job.seq;
-      head(parts.head, job, id);
+      bestBy = details.best_by;
+      head(parts.head, job, id, bestBy);
       if (first) {
         document.title = job.name + ' · Merganser';
         chart.start(job);
@@ -81,7 +82,7 @@ export function jobPage(view, [id], onConnection) {
     if (job && job.state !== update.job.state) announce(`${update.job.name}: ${word(update.job.state)}`);
     if (job) {
       job = update.job;
-      head(parts.head, job, id);
+      head(parts.head, job, id, bestBy);
     }
     events.add(update.events);
     schedule();
@@ -97,7 +98,7 @@ export function jobPage(view, [id], onConnection) {
 
 export const candidateLink = (job, n, text) => el('a', {href: `#/jobs/${encodeURIComponent(job)}/candidates/${n}`}, text ?? n);
 
-function head(part, job, id) {
+function head(part, job, id, bestBy) {
   if (part.querySelector('dialog')?.open) return;  // somebody is answering it
   const hadFocus = part.contains(document.activeElement);
   const cancel = job.over ? null : el('button', {type: 'button', class: 'danger', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
@@ -108,7 +109,7 @@ function head(part, job, id) {
     job.message ? el('p', {class: job.state === 'failed' ? 'error' : 'dim'}, job.message) : null,
     job.search_total ? el('progress', {class: 'wide', max: job.search_total, value: job.search_finished, 'aria-label': 'search progress'}) : null,
     el('dl', {class: 'tiles'},
-      tile('Best ' + job.objectives[0], job.best_fitness.length ? fitness(job.best_fitness[0]) : '–', ' ',
+      tile('Best ' + (bestBy ? `of the finalists, ${bestBy}` : job.objectives[0]), job.best_fitness.length ? fitness(job.best_fitness[0]) : '–', ' ',
         job.best_candidate === null ? null : el('small', {}, candidateLink(id, job.best_candidate, 'candidate ' + job.best_candidate))),
       tile('Search', number(job.search_finished), ' ', job.search_total ? el('small', {}, 'of ' + number(job.search_total)) : null),
       tile('Generation', number(job.generation + 1), ' ', el('small', {}, job.population ? `${job.population} candidates each` : '')),
