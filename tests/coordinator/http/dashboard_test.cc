@@ -145,7 +145,6 @@ TEST_F(DashboardTest, CandidatesAreSearchedFilteredSortedAndPaged) {
   const DashboardJson best = GetJson("/api/jobs/job-1/candidates?kind=search&order=fitness&descending=1&limit=5");
   EXPECT_EQ(best["total"], 60);
   ASSERT_EQ(best["rows"].size(), 5u);
-  EXPECT_EQ(best["rows"][0]["number"], *jobs_.state().best());
   for (size_t i = 1; i < 5; ++i) EXPECT_GE(best["rows"][i - 1]["fitness"][0], best["rows"][i]["fitness"][0]);
   EXPECT_EQ(GetJson("/api/jobs/job-1/candidates?search=g2")["total"], 10);
   EXPECT_EQ(GetJson("/api/jobs/job-1/candidates?state=failed")["total"], 6);
