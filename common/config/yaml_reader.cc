@@ -262,7 +262,13 @@ absl::StatusOr<bool> IsMergekitFile(const std::string& path) {
   MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{16} << 20));
   try {
     const YAML::Node root = YAML::Load(text);
-    return root.IsMap() && root["merge_method"].IsDefined();
+    if (!root.IsMap() || root["stacks"].IsDefined()) return false;
+    // A file without (or with a misspelt) merge_method is told by what only mergekit has: its reader then names the mistake.
+    for (const char* key :
+         {"merge_method", "slices", "modules", "base_model", "out_dtype", "tokenizer_source", "parameters"}) {
+      if (root[key].IsDefined()) return true;
+    }
+    return root["models"].IsDefined() && root["models"].IsSequence();
   } catch (const YAML::Exception&) {
     return false;
   }

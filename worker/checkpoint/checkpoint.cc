@@ -13,6 +13,7 @@
 #include "common/base/sha256.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/architecture_tensors.h"
+#include "worker/checkpoint/directory.h"
 #include "worker/checkpoint/finite_scan.h"
 #include "worker/checkpoint/json_object.h"
 
@@ -23,20 +24,10 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kConfigBytesMax = int64_t{16} << 20;
 
-bool Exists(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::string& dir) {
-  std::error_code error;
-  if (!fs::is_directory(dir, error)) {
-    if (Exists(dir))
-      return absl::InvalidArgumentError(absl::StrCat("'", dir, "' is not a directory"));
-    return absl::NotFoundError(absl::StrCat("no directory '", dir, "'"));
-  }
+  MG_RETURN_IF_ERROR(CheckDirectory(dir));
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
   checkpoint->dir_ = dir;
   MG_RETURN_IF_ERROR(checkpoint->LoadConfigs());

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "worker/checkpoint/directory.h"
 #include "worker/checkpoint/json_object.h"
 
 namespace merganser {
@@ -22,11 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kIndexBytesMax = int64_t{256} << 20;
-
-bool Exists(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 // Why there is nothing to load: pickles, or nothing at all.
 absl::Status NoWeights(const std::string& dir, const std::string& file) {
@@ -75,12 +71,7 @@ void AddLanguageModelNames(const std::vector<TensorView>& tensors, absl::flat_ha
 
 absl::StatusOr<std::shared_ptr<const WeightFiles>> WeightFiles::Open(const std::string& dir,
                                                                      const std::string& stem) {
-  std::error_code error;
-  if (!fs::is_directory(dir, error)) {
-    if (Exists(dir))
-      return absl::InvalidArgumentError(absl::StrCat("'", dir, "' is not a directory"));
-    return absl::NotFoundError(absl::StrCat("no directory '", dir, "'"));
-  }
+  MG_RETURN_IF_ERROR(CheckDirectory(dir));
   std::shared_ptr<WeightFiles> files(new WeightFiles);
   files->dir_ = dir;
   MG_RETURN_IF_ERROR(files->Load(stem));

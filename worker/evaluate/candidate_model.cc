@@ -1,5 +1,6 @@
 #include "worker/evaluate/candidate_model.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -9,6 +10,39 @@
 
 namespace merganser {
 namespace {
+
+// What a recipe may say to `merganser merge`, but what is not computed in memory.
+absl::Status CheckComputable(const Recipe& recipe) {
+  const auto refuse = [](const std::string& field, absl::string_view what) {
+    return absl::UnimplementedError(
+        absl::StrCat(field, ": ", what, "; make a checkpoint of it first with `merganser merge`"));
+  };
+  for (const ModelRef& model : recipe.models) {
+    const std::string field = absl::StrCat("models.", model.name);
+    if (!model.lora.empty())
+      return refuse(field + ".lora", "an evaluation takes checkpoints as they are, without an adapter");
+    if (!model.rename.empty()) return refuse(field + ".rename", "an evaluation takes checkpoints as they are");
+  }
+  for (const Stack& stack : recipe.stacks) {
+    const std::string field = absl::StrCat("stacks.", stack.name);
+    if (!stack.layer_offsets.empty()) {
+      return refuse(field + ".layer_offsets", "an evaluation merges layers of one number only");
+    }
+    std::vector<std::string> names = stack.sources;
+    names.push_back(stack.base);
+    for (const Stack& other : recipe.stacks) {
+      const auto is_model = [&](const ModelRef& model) { return model.name == other.name; };
+      if (other.name.empty() || std::find(names.begin(), names.end(), other.name) == names.end()) continue;
+      if (std::any_of(recipe.models.begin(), recipe.models.end(), is_model)) continue;
+      return refuse(field + ".sources",
+                    absl::StrCat("'", other.name, "' is a stack, and an evaluation merges checkpoints only"));
+    }
+  }
+  if (recipe.tokenizer != TokenizerSpec{}) {
+    return refuse("tokenizer", "an evaluation cannot change the vocabulary");
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckPath(const Recipe& recipe) {
   if (recipe.stacks.empty()) return absl::InvalidArgumentError("stacks: the recipe has none");
@@ -54,8 +88,15 @@ const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const
 
 absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, std::stop_token stop) {
   MG_RETURN_IF_ERROR(CheckPath(recipe));
+  MG_RETURN_IF_ERROR(CheckComputable(recipe));
   MG_ASSIGN_OR_RETURN(const int embedding, StackOf(recipe, recipe.embedding_from, "embedding_from"));
   MG_ASSIGN_OR_RETURN(const int head, StackOf(recipe, recipe.head_from, "head_from"));
+  if (embedding != head && layout_.IndexOf("lm_head.weight") < 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        "head_from: the models' heads are tied to their embeddings, so an evaluation takes both from one stack; "
+        "embedding_from is '",
+        recipe.stacks[embedding].name, "', head_from '", recipe.stacks[head].name, "'"));
+  }
   std::set<int> used{embedding, head};
   if (recipe.path.empty()) used.insert(0);
   for (const Hop& hop : recipe.path) used.insert(hop.stack);

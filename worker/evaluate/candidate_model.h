@@ -28,9 +28,12 @@ class CandidateModel {
   // All arguments outlive it. `layout` is that of a merged stack.
   CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout);
 
-  // What the engine is to load; valid until the next call. InvalidArgument: a stack or layer that
+  // What the engine is to load; valid until the next call. The embedding is that of the stack
+  // embedding_from, final norm and head those of head_from. InvalidArgument: a stack or layer that
   // the recipe does not have (the message starts with the field), errors of MergePlan::Build and
-  // Materializer::Run.
+  // Materializer::Run. Unimplemented, naming the field: what only an export computes (adapters,
+  // renamed tensors, layer offsets, stacks of stacks, another vocabulary, embedding and head of
+  // different stacks where the models tie them).
   absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
 
  private:

@@ -1,5 +1,7 @@
 #include "common/config/yaml_message.h"
 
+#include <fstream>
+
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -31,6 +33,20 @@ benchmarks:
   b: {use: mgsm_ja, data: d.jsonl, prompt: "Q: {{question}}\nA:\n", stop: []}
 budget: {candidates: 400, wall_time: 1h30m}
 )";
+
+TEST(IsMergekitFileTest, AFileOfMergekitsIsKnownAlsoWhenItsMethodIsMisspelt) {
+  const auto is_mergekit = [](const std::string& text) {
+    const std::string path = testing::TempDir() + "/recipe.yaml";
+    std::ofstream(path) << text;
+    return *IsMergekitFile(path);
+  };
+  EXPECT_TRUE(is_mergekit("merge_method: ties\nmodels: [{model: a}]\n"));
+  EXPECT_TRUE(is_mergekit("merge_methd: ties\nmodels: [{model: a}]\n"));
+  EXPECT_TRUE(is_mergekit("merge-method: passthrough\nslices: []\n"));
+  EXPECT_FALSE(is_mergekit("models: {a: {path: a}}\nstacks: []\n"));
+  EXPECT_FALSE(is_mergekit("models: {a: {path: a}}\nstakcs: []\n"));
+  EXPECT_FALSE(is_mergekit("models: [}"));
+}
 
 TEST(YamlMessageTest, ReadsAJob) {
   v1::JobSpec job;

@@ -1,5 +1,7 @@
 #include "worker/evaluate/candidate_model.h"
 
+#include <functional>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/worker/evaluate/example_job.h"
@@ -102,6 +104,50 @@ TEST_F(CandidateModelTest, MergedStackInAPathIsTheMerge) {
   std::swap(in_path.stacks[0], in_path.stacks[2]);
   for (Hop& hop : in_path.path) hop.stack = 0;
   EXPECT_EQ(Logits(in_path), alone);
+}
+
+TEST_F(CandidateModelTest, EmbeddingAndHeadAreThoseOfTheStacksThatAreNamed) {
+  // All layers of `ja` (stack 0); stack 1 is `math`.
+  Recipe recipe = ThreeStacks(InOrder(0));
+  const std::vector<float> ja = Logits(recipe);
+  recipe.embedding_from = "math";
+  const std::vector<float> other_embedding = Logits(recipe);
+  recipe.head_from = "math";
+  const std::vector<float> both = Logits(recipe);
+  recipe.embedding_from = "ja";
+  const std::vector<float> other_head = Logits(recipe);
+  EXPECT_NE(other_embedding, ja);
+  EXPECT_NE(other_head, ja);
+  EXPECT_NE(both, other_embedding);
+  // The same model, said the other way round: the layers' stack is not the first.
+  Recipe swapped = recipe;
+  std::swap(swapped.stacks[0], swapped.stacks[1]);
+  swapped.path = InOrder(1);
+  swapped.embedding_from = swapped.head_from = "math";
+  EXPECT_EQ(Logits(swapped), both);
+  swapped.embedding_from = swapped.head_from = "";
+  EXPECT_EQ(Logits(swapped), both);
+  recipe.head_from = "mth";
+  EXPECT_EQ(model_->Materialize(recipe, {}).status().message(), "head_from: the recipe has no stack 'mth'");
+}
+
+TEST_F(CandidateModelTest, WhatOnlyAnExportComputesIsRefusedByName) {
+  const auto refusal = [&](const std::function<void(Recipe&)>& change) {
+    Recipe recipe = EvolvedRecipe();
+    change(recipe);
+    const absl::Status status = model_->Materialize(recipe, {}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
+    return std::string(status.message());
+  };
+  using testing::StartsWith;
+  EXPECT_THAT(refusal([](Recipe& r) { r.models[1].lora = "adapter"; }), StartsWith("models.ja.lora: "));
+  EXPECT_THAT(refusal([](Recipe& r) { r.models[1].rename[""] = "language_model."; }), StartsWith("models.ja.rename: "));
+  EXPECT_THAT(refusal([](Recipe& r) { r.stacks[0].layer_offsets["ja"] = 1; }), StartsWith("stacks.merge.layer_offsets: "));
+  EXPECT_THAT(refusal([](Recipe& r) { r.tokenizer.source = "union"; }), StartsWith("tokenizer: "));
+  EXPECT_THAT(refusal([](Recipe& r) {
+                r.stacks.push_back(Stack{"outer", "linear", "", {"merge", "ja"}, {}});
+              }),
+              StartsWith("stacks.outer.sources: 'merge' is a stack"));
 }
 
 TEST_F(CandidateModelTest, StackOutsideTheRecipeIsNamed) {
