@@ -13,6 +13,7 @@
 #include "common/codec/recipe_codec.h"
 #include "common/config/job_file.h"
 #include "common/config/yaml_message.h"
+#include "worker/evaluate/export.h"
 
 namespace merganser {
 namespace {
@@ -34,8 +35,7 @@ absl::StatusOr<Recipe> ReadOwnForm(const std::string& file, SourceMap& source) {
 }
 
 absl::StatusOr<int> DryRun(const MergeOptions& options, const ExportRequest& request) {
-  MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
-  MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, library->PlanExport(request, options.local));
+  MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options.local));
   Print(options.format == "json" ? DumpJson(MergePlanJson(plan)) : MergePlanText(plan));
   return exit_code::kOk;
 }
@@ -50,8 +50,7 @@ absl::StatusOr<int> Merge(const MergeOptions& options) {
   SourceMap source(options.recipe_file);
   MG_ASSIGN_OR_RETURN(const bool mergekit, IsMergekitFile(options.recipe_file));
   if (mergekit) {
-    MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
-    MG_ASSIGN_OR_RETURN(request.recipe, library->ReadMergekit(options.recipe_file, options.local));
+    MG_ASSIGN_OR_RETURN(request.recipe, ReadMergekitFile(options.recipe_file, options.local));
   } else {
     MG_ASSIGN_OR_RETURN(request.recipe, ReadOwnForm(options.recipe_file, source));
   }

@@ -15,12 +15,12 @@
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "worker/evaluate/export.h"
 
 namespace merganser {
 
 absl::StatusOr<int> WriteCheckpoint(ExportRequest request, const LocalOptions& options) {
   Interrupt interrupt("stopping; nothing is left behind");
-  MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const std::filesystem::path parent = std::filesystem::path(request.out_dir).parent_path();
   std::error_code error;
   if (!parent.empty() && !std::filesystem::create_directories(parent, error) && error) {
@@ -29,7 +29,7 @@ absl::StatusOr<int> WriteCheckpoint(ExportRequest request, const LocalOptions& o
   ByteProgress progress(std::cerr, DescribeTerminal(STDERR_FILENO));
   const absl::Duration start = Clock::Real().Monotonic();
   request.progress = [&](int64_t done, int64_t total) { progress.Update(done, total, Clock::Real().Monotonic() - start); };
-  const absl::StatusOr<ExportFacts> facts = library->Export(request, options, interrupt.token());
+  const absl::StatusOr<ExportFacts> facts = ExportRecipe(request, options, interrupt.token());
   progress.Clear();
   if (interrupt.signal() != 0 && !facts.ok()) return exit_code::FromSignal(interrupt.signal());
   MG_RETURN_IF_ERROR(facts.status());

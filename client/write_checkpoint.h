@@ -8,7 +8,7 @@
 
 namespace merganser {
 
-// Exit code; errors of LocalLibrary::Export. Ctrl-C leaves no folder behind. `request.progress` is
+// Exit code; errors of ExportRecipe. Ctrl-C leaves no folder behind. `request.progress` is
 // replaced.
 absl::StatusOr<int> WriteCheckpoint(ExportRequest request, const LocalOptions& options);
 

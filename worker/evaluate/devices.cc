@@ -1,9 +1,5 @@
 #include "worker/evaluate/devices.h"
 
-#include <sched.h>
-
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/device.h"
@@ -29,13 +25,6 @@ absl::StatusOr<ComputeType> ComputeOf(const LocalOptions& options, const std::st
   if (options.compute == "fp16")
     return absl::InvalidArgumentError("compute fp16 is for a GPU; on the CPU there are fp32 and bf16");
   return absl::InvalidArgumentError(absl::StrCat("compute '", options.compute, "' is none of auto, fp32, bf16, fp16"));
-}
-
-int ThreadsOf(const LocalOptions& options) {
-  if (options.threads > 0) return options.threads;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
 
 }  // namespace merganser

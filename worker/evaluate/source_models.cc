@@ -1,6 +1,5 @@
 #include "worker/evaluate/source_models.h"
 
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -37,13 +36,6 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
 }
 
 }  // namespace
-
-ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots) {
-  ModelLocatorOptions options;
-  options.model_roots = model_roots;
-  options.hub_cache = HubCacheFolder([](const char* name) -> const char* { return std::getenv(name); });
-  return options;
-}
 
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
                                          const std::vector<std::string>& model_roots) {

@@ -63,21 +63,57 @@ int ArenaLayout::IndexOf(absl::string_view name) const {
   return it == index_of_.end() ? -1 : it->second;
 }
 
-absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout) {
-  const size_t bytes =
-      static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
+ArenaPages::Mapping ArenaPages::MapPages(size_t bytes) {
   void* buffer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (buffer == MAP_FAILED) {
+  if (buffer == MAP_FAILED) return {};
+  madvise(buffer, bytes, MADV_HUGEPAGE);  // advice only: without huge pages the merge is merely slower
+  return {static_cast<std::byte*>(buffer), bytes};
+}
+
+ArenaPages::~ArenaPages() {
+  for (const Mapping& mapping : free_) munmap(mapping.buffer, mapping.bytes);
+}
+
+ArenaPages::Mapping ArenaPages::Take(size_t bytes) {
+  {
+    const absl::MutexLock lock(&mu_);
+    auto best = free_.end();
+    for (auto it = free_.begin(); it != free_.end(); ++it) {
+      if (it->bytes >= bytes && (best == free_.end() || it->bytes < best->bytes)) best = it;
+    }
+    if (best != free_.end()) {
+      const Mapping mapping = *best;
+      free_.erase(best);
+      return mapping;
+    }
+    for (const Mapping& mapping : free_) munmap(mapping.buffer, mapping.bytes);
+    free_.clear();
+  }
+  return MapPages(bytes);
+}
+
+void ArenaPages::Give(Mapping mapping) {
+  const absl::MutexLock lock(&mu_);
+  free_.push_back(mapping);
+}
+
+absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout, std::shared_ptr<ArenaPages> pages) {
+  const size_t bytes = static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
+  const ArenaPages::Mapping mapping = pages != nullptr ? pages->Take(bytes) : ArenaPages::MapPages(bytes);
+  if (mapping.buffer == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for the merged weights: ", layout.TotalBytes(), " bytes wanted"));
   }
-  madvise(buffer, bytes,
-          MADV_HUGEPAGE);  // advice only: without huge pages the merge is merely slower
-  return std::unique_ptr<Arena>(
-      new Arena(std::move(layout), static_cast<std::byte*>(buffer), bytes));
+  return std::unique_ptr<Arena>(new Arena(std::move(layout), mapping.buffer, mapping.bytes, std::move(pages)));
 }
 
-Arena::~Arena() { munmap(buffer_, mapped_); }
+Arena::~Arena() {
+  if (pages_ != nullptr) {
+    pages_->Give({buffer_, mapped_});
+  } else {
+    munmap(buffer_, mapped_);
+  }
+}
 
 Arena::View Arena::Find(absl::string_view name) const {
   const int i = layout_.IndexOf(name);

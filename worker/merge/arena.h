@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "worker/checkpoint/dtype.h"
 
 namespace merganser {
@@ -53,8 +55,34 @@ class ArenaLayout {
   int64_t total_bytes_ = 0;
 };
 
-// The buffer. Allocated once and zeroed; the kernel is asked for huge pages. Not copyable or
-// movable: pointers into it stay valid for its life. Threading: that of plain memory.
+// Pages of arenas that are gone, for those to come: the kernel zeroes each page that it gives, which takes as long as
+// merging into it. Any thread.
+class ArenaPages {
+ public:
+  ArenaPages() = default;
+  ~ArenaPages();
+  ArenaPages(const ArenaPages&) = delete;
+  ArenaPages& operator=(const ArenaPages&) = delete;
+
+ private:
+  friend class Arena;
+  struct Mapping {
+    std::byte* buffer = nullptr;
+    size_t bytes = 0;
+  };
+
+  // Fresh pages; a null buffer if memory is not to be had.
+  static Mapping MapPages(size_t bytes);
+  // At least `bytes`: the smallest mapping that fits; else all are given back and a new one is made.
+  Mapping Take(size_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  void Give(Mapping mapping) ABSL_LOCKS_EXCLUDED(mu_);
+
+  absl::Mutex mu_;
+  std::vector<Mapping> free_ ABSL_GUARDED_BY(mu_);
+};
+
+// The buffer. Allocated once, and zeroed unless its pages were another's; the kernel is asked for huge pages. Not copyable
+// or movable: pointers into it stay valid for its life. Threading: that of plain memory.
 class Arena {
  public:
   struct View {
@@ -64,7 +92,8 @@ class Arena {
   };
 
   // ResourceExhausted, naming the wanted bytes, if memory is not to be had.
-  static absl::StatusOr<std::unique_ptr<Arena>> Create(ArenaLayout layout);
+  // `pages`, if given, lends the memory and has it back.
+  static absl::StatusOr<std::unique_ptr<Arena>> Create(ArenaLayout layout, std::shared_ptr<ArenaPages> pages = nullptr);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -76,12 +105,13 @@ class Arena {
   std::byte* data(int i) const { return buffer_ + layout_.offset(i); }
 
  private:
-  Arena(ArenaLayout layout, std::byte* buffer, size_t mapped)
-      : layout_(std::move(layout)), buffer_(buffer), mapped_(mapped) {}
+  Arena(ArenaLayout layout, std::byte* buffer, size_t mapped, std::shared_ptr<ArenaPages> pages)
+      : layout_(std::move(layout)), buffer_(buffer), mapped_(mapped), pages_(std::move(pages)) {}
 
   const ArenaLayout layout_;
   std::byte* const buffer_;
   const size_t mapped_;  // bytes
+  const std::shared_ptr<ArenaPages> pages_;
 };
 
 // SHA-256 (hexadecimal) of the weights as stored: of the lines "name dtype shape sha256(bytes)" of

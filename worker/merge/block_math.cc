@@ -80,21 +80,6 @@ void Drop(const MagnitudeCut& cut, int64_t first, int64_t count, float* x) {
   DropFrom(cut.threshold + 1, count - equal_end, x + equal_end);
 }
 
-MG_MULTIVERSION void KeepMasked(const uint32_t* __restrict words, uint32_t limit, int64_t count,
-                                float* __restrict x) {
-  for (int64_t i = 0; i < count; ++i) x[i] = words[i] <= limit ? x[i] : 0.0f;
-}
-
-MG_MULTIVERSION void KeepRanked(const uint32_t* __restrict words, const uint32_t* __restrict ranks,
-                                const RankedMask& mask, int64_t count, float* __restrict x) {
-  const float low = mask.low, step = mask.step;
-  for (int64_t i = 0; i < count; ++i) {
-    const float uniform = static_cast<float>(static_cast<int32_t>(words[i] >> 8)) * 0x1p-24f;
-    const float probability = low + static_cast<float>(static_cast<int32_t>(ranks[i])) * step;
-    x[i] = uniform < probability ? x[i] : 0.0f;
-  }
-}
-
 MG_MULTIVERSION void KeepWhereNonzero(const float* __restrict mask, int64_t count, float* __restrict x) {
   for (int64_t i = 0; i < count; ++i) x[i] = mask[i] != 0 ? x[i] : 0.0f;
 }
@@ -105,8 +90,48 @@ MG_MULTIVERSION void DivideByProbability(const uint32_t* __restrict ranks, const
   for (int64_t i = 0; i < count; ++i) x[i] /= low + static_cast<float>(static_cast<int32_t>(ranks[i])) * step;
 }
 
-MG_MULTIVERSION void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count,
-                                 float* __restrict sum, float* __restrict weight_sum) {
+namespace {
+
+// Selections by masks: without AVX-512 compilers make branches of conditional sums, and no vectors.
+inline uint32_t OnesIf(bool condition) { return 0u - static_cast<uint32_t>(condition); }
+constexpr uint32_t kOneBits = 0x3f800000u;  // of 1.0f
+
+// SumAgreeing for a number of sources that the compiler knows: all of an element stays in registers.
+template <int kSources>
+__attribute__((always_inline)) inline void SumAgreeingOf(float* const* x, const float* weights, int64_t count,
+                                                         float* __restrict sum, float* __restrict weight_sum) {
+  const float* from[kSources];
+  float weight[kSources];
+  for (int s = 0; s < kSources; ++s) from[s] = x[s], weight[s] = weights[s];
+  for (int64_t i = 0; i < count; ++i) {
+    float total = 0;
+    for (int s = 0; s < kSources; ++s) total += from[s][i];
+    const uint32_t flip = 0x80000000u & ~OnesIf(total >= 0);
+    float own = 0, own_weight = 0;
+    for (int s = 0; s < kSources; ++s) {
+      const uint32_t d = std::bit_cast<uint32_t>(from[s][i]);
+      const uint32_t agrees = OnesIf(std::bit_cast<float>(d ^ flip) > 0);
+      own += std::bit_cast<float>(d & agrees);
+      own_weight += std::bit_cast<float>(std::bit_cast<uint32_t>(weight[s]) & agrees);
+    }
+    sum[i] = own;
+    weight_sum[i] = own_weight + std::bit_cast<float>(kOneBits & OnesIf(own_weight == 0));
+  }
+}
+
+MG_MULTIVERSION void SumAgreeingOfOne(float* const* x, const float* weights, int64_t count, float* sum, float* weight_sum) {
+  SumAgreeingOf<1>(x, weights, count, sum, weight_sum);
+}
+MG_MULTIVERSION void SumAgreeingOfTwo(float* const* x, const float* weights, int64_t count, float* sum, float* weight_sum) {
+  SumAgreeingOf<2>(x, weights, count, sum, weight_sum);
+}
+MG_MULTIVERSION void SumAgreeingOfThree(float* const* x, const float* weights, int64_t count, float* sum,
+                                        float* weight_sum) {
+  SumAgreeingOf<3>(x, weights, count, sum, weight_sum);
+}
+
+MG_MULTIVERSION void SumAgreeingOfMany(float* const* x, const float* weights, int sources, int64_t count,
+                                       float* __restrict sum, float* __restrict weight_sum) {
   constexpr int64_t kTile = 256;  // totals stay in the first-level cache
   float total[kTile];
   for (int64_t at = 0; at < count; at += kTile) {
@@ -129,6 +154,15 @@ MG_MULTIVERSION void SumAgreeing(float* const* x, const float* weights, int sour
     for (int64_t i = 0; i < n; ++i)
       weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
   }
+}
+
+}  // namespace
+
+void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count, float* sum, float* weight_sum) {
+  if (sources == 1) return SumAgreeingOfOne(x, weights, count, sum, weight_sum);
+  if (sources == 2) return SumAgreeingOfTwo(x, weights, count, sum, weight_sum);
+  if (sources == 3) return SumAgreeingOfThree(x, weights, count, sum, weight_sum);
+  SumAgreeingOfMany(x, weights, sources, count, sum, weight_sum);
 }
 
 MG_MULTIVERSION void AverageAgreeing(float* const* x, const float* weights, int sources, int64_t count,

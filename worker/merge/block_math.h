@@ -42,10 +42,14 @@ void AddToBase(const float* base, const float* x, float factor, int64_t count, f
 void Trim(const MagnitudeCut& cut, int64_t first, int64_t count, float* x);
 // Zeroes what `cut` keeps.
 void Drop(const MagnitudeCut& cut, int64_t first, int64_t count, float* x);
-// Zeroes x[i] where words[i] > limit.
-void KeepMasked(const uint32_t* words, uint32_t limit, int64_t count, float* x);
-// Zeroes what `mask` does not keep; ranks[i] is the rank of x[i] in its row.
-void KeepRanked(const uint32_t* words, const uint32_t* ranks, const RankedMask& mask, int64_t count, float* x);
+// Bits of masks: element i has bit i % 8 of byte i / 8; those behind `count` are of no meaning.
+// Zeroes x[i] where its bit is 0.
+void KeepBits(const uint8_t* bits, int64_t count, float* x);
+// x = (x - base where the bit is 1, else 0) * scale * weight.
+void MaskedDifference(const float* base, const uint8_t* bits, float scale, float weight, int64_t count, float* x);
+// Sets the bits of what `mask` keeps; ranks[i] is the rank of element i in its row. `bits` may begin
+// where `words` do.
+void FillRankedBits(const uint32_t* words, const uint32_t* ranks, const RankedMask& mask, int64_t count, uint8_t* bits);
 // Zeroes x[i] where mask[i] is 0.
 void KeepWhereNonzero(const float* mask, int64_t count, float* x);
 // x[i] /= its probability in `mask`.

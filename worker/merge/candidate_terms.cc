@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/merge/cut_search.h"
 #include "worker/merge/methods/task_vectors.h"
 
 namespace merganser {
@@ -15,17 +17,37 @@ using Statistic = MergeMethod::Statistic;
 constexpr double kL1Min = 1e-7;      // mergekit's bound; norms below it are not rescaled
 constexpr double kEnergyMin = 1e-6;  // mergekit's bound; below it sce's weights are all the same
 
+// How many of the largest magnitudes a cut keeps, and how many of them are outliers after all.
+struct KeptCounts {
+  int64_t all = 0;
+  int64_t outliers = 0;
+};
+
+// For kMagnitudeCut and kMagnitudeBand.
+KeptCounts KeptOf(Statistic statistic, const MergeSettings& settings, int slot, int64_t count) {
+  const double density = settings.densities[slot];
+  if (statistic == Statistic::kMagnitudeCut) return {MagnitudeIndex::KeptCount(density, count), 0};
+  const int64_t kept = static_cast<int64_t>(density * static_cast<double>(count));
+  const int64_t largest = static_cast<int64_t>(settings.Get("gamma", slot) * static_cast<double>(count));
+  const int64_t smallest = std::max<int64_t>(0, count - kept - largest);
+  return {count - smallest, count - smallest - kept};
+}
+
 absl::Status Cancelled() { return absl::CancelledError("the merge was cancelled"); }
 
 }  // namespace
 
-CandidateTerms::CandidateTerms(std::shared_ptr<const MergeSources> sources)
-    : sources_(std::move(sources)), slots_(sources_->names().size()), runs_(RunsOf(sources_->layout())) {
+CandidateTerms::CandidateTerms(std::shared_ptr<const MergeSources> sources, int64_t mask_bytes_max)
+    : sources_(std::move(sources)),
+      slots_(sources_->names().size()),
+      runs_(RunsOf(sources_->layout())),
+      mask_bytes_max_(mask_bytes_max) {
   const size_t tensors = sources_->layout().tensors().size();
   terms_.resize(tensors * slots_);
   whole_.resize(tensors);
   cut_requests_.reserve(terms_.size());
   partial_sums_.resize(runs_.size() * slots_);
+  whole_sums_.resize(runs_.size() * slots_);
   coefficients_.resize(tensors);
 }
 
@@ -46,6 +68,7 @@ absl::Status CandidateTerms::Resolve(const MergePlan& plan, const SourceFacts& f
   used_ = plan.models().size();
   SetTerms(plan, facts);
   if (plan.method()->statistic() == Statistic::kProducts) MG_RETURN_IF_ERROR(FindCoefficients(plan, facts));
+  if (facts.one_shot()) SearchCutsNow(plan, pool, stop);
   FindCuts(plan, facts, pool, workspaces, stop);
   if (stop.stop_requested()) return Cancelled();
   if (plan.method()->statistic() == Statistic::kVarianceCut) FindEnergies(plan, block_elements, pool, workspaces, stop);
@@ -119,6 +142,23 @@ absl::Status CandidateTerms::FindCoefficients(const MergePlan& plan, const Sourc
   return absl::OkStatus();
 }
 
+void CandidateTerms::SearchCutsNow(const MergePlan& plan, ThreadPool& pool, const std::stop_token& stop) {
+  const Statistic statistic = plan.method()->statistic();
+  if (statistic != Statistic::kMagnitudeCut && statistic != Statistic::kMagnitudeBand) return;
+  std::vector<CutQuery> queries;
+  for (int t = 0; t < static_cast<int>(whole_.size()); ++t) {
+    const FloatTensor& base = sources_->tensor(plan.base(), t);
+    for (int s = 0; s < static_cast<int>(used_); ++s) {
+      if (plan.settings(t).densities[s] >= 1) continue;
+      const FloatTensor& source = sources_->tensor(plan.models()[s], t);
+      const KeptCounts kept = KeptOf(statistic, plan.settings(t), s, base.count);
+      queries.push_back({&base, &source, kept.all, &term(t, s).cut});
+      if (statistic == Statistic::kMagnitudeBand) queries.push_back({&base, &source, kept.outliers, &term(t, s).outliers});
+    }
+  }
+  SearchCuts(queries, pool, stop);
+}
+
 void CandidateTerms::FindCuts(const MergePlan& plan, const SourceFacts& facts, ThreadPool& pool,
                               std::vector<Workspace>& workspaces, const std::stop_token& stop) {
   const Statistic statistic = plan.method()->statistic();
@@ -126,7 +166,7 @@ void CandidateTerms::FindCuts(const MergePlan& plan, const SourceFacts& facts, T
   for (int t = 0; t < static_cast<int>(whole_.size()); ++t) {
     const MergeSettings& settings = plan.settings(t);
     if (statistic == Statistic::kVarianceCut && settings.Get("select_topk") < 1) cut_requests_.push_back({t, -1});
-    if (statistic != Statistic::kMagnitudeCut && statistic != Statistic::kMagnitudeBand) continue;
+    if (facts.one_shot() || (statistic != Statistic::kMagnitudeCut && statistic != Statistic::kMagnitudeBand)) continue;
     for (int s = 0; s < static_cast<int>(used_); ++s) {
       if (settings.densities[s] < 1) cut_requests_.push_back({t, s});
     }
@@ -145,16 +185,9 @@ void CandidateTerms::FindCuts(const MergePlan& plan, const SourceFacts& facts, T
     }
     const MagnitudeIndex& index = facts.magnitudes(plan.base(), plan.models()[slot], tensor);
     SourceTerm& term = this->term(tensor, slot);
-    if (statistic == Statistic::kMagnitudeCut) {
-      term.cut = index.Cut(MagnitudeIndex::KeptCount(settings.densities[slot], index.count()), scratch);
-      return;
-    }
-    const double count = static_cast<double>(index.count());
-    const int64_t kept = static_cast<int64_t>(settings.densities[slot] * count);
-    const int64_t largest = static_cast<int64_t>(settings.Get("gamma", slot) * count);
-    const int64_t smallest = std::max<int64_t>(0, index.count() - kept - largest);
-    term.cut = index.Cut(index.count() - smallest, scratch);
-    term.outliers = index.Cut(index.count() - smallest - kept, scratch);
+    const KeptCounts kept = KeptOf(statistic, settings, slot, index.count());
+    term.cut = index.Cut(kept.all, scratch);
+    if (statistic == Statistic::kMagnitudeBand) term.outliers = index.Cut(kept.outliers, scratch);
   });
 }
 
@@ -165,45 +198,84 @@ bool CandidateTerms::Rescaled(const MergePlan& plan, int tensor, int slot) const
          settings.densities[slot] > 0 && term(tensor, slot).mask_rule.kind != MaskRule::Kind::kNone;
 }
 
-double CandidateTerms::KeptL1(const MergePlan& plan, const SourceFacts& facts, const TensorRun& run, int slot,
-                              int64_t block_elements, Workspace& w) const {
-  const int model = plan.models()[slot];
-  const SourceTerm& term = this->term(run.tensor, slot);
-  const uint32_t* ranks = nullptr;
-  if (term.ranked.kind == MaskRule::Kind::kSome) {
-    w.MakeRoomForRanks(1);
-    facts.ranks(plan.base(), model, run.tensor).Fill(run.first, run.count, w.rank_scratch, w.rank_values.data());
-    ranks = w.rank_values.data();
+void CandidateTerms::MakeRoomForMasks(const MergePlan& plan) {
+  mask_at_.assign(whole_.size() * used_, -1);
+  if (!plan.method()->random()) return;
+  int64_t bytes = 0;
+  for (size_t t = 0; t < whole_.size(); ++t) {
+    for (size_t s = 0; s < used_; ++s) {
+      if (!Rescaled(plan, static_cast<int>(t), static_cast<int>(s))) continue;
+      constexpr int64_t kFill = MaskStream::kFillWords;
+      const int64_t own = (sources_->layout().tensors()[t].NumElements() + kFill - 1) / kFill * (kFill / 8);
+      if (bytes + own > mask_bytes_max_) continue;
+      mask_at_[t * used_ + s] = bytes;
+      bytes += own;
+    }
   }
-  L1Lanes lanes{};
+  if (static_cast<int64_t>(mask_bits_.size()) < bytes) mask_bits_.resize(bytes);
+}
+
+void CandidateTerms::SumRun(const MergePlan& plan, const SourceFacts& facts, size_t r, int64_t block_elements,
+                            Workspace& w) {
+  const TensorRun& run = runs_[r];
+  std::vector<int> slots;
+  for (int s = 0; s < static_cast<int>(used_); ++s) {
+    if (Rescaled(plan, run.tensor, s)) slots.push_back(s);
+  }
+  if (slots.empty()) return;
+  std::vector<L1Lanes> kept(used_), whole(used_);
+  const bool ranked = plan.method()->statistic() == Statistic::kRankedMask;
+  if (ranked) w.MakeRoomForRanks(used_);
+  for (const int s : slots) {
+    if (!ranked) break;
+    facts.ranks(plan.base(), plan.models()[s], run.tensor)
+        .Fill(run.first, run.count, w.rank_scratch, w.rank_values.data() + s * kRunElements);
+  }
   for (int64_t at = 0; at < run.count; at += block_elements) {
-    const int64_t n = std::min(block_elements, run.count - at);
-    LoadBlock(sources_->tensor(plan.base(), run.tensor), run.first + at, n, w.base);
-    LoadBlock(sources_->tensor(model, run.tensor), run.first + at, n, w.merged);
-    Thin(term, w.base, ranks != nullptr ? ranks + at : nullptr, run.first + at, n, w.words.data(), w.merged);
-    AddL1(w.merged, n, lanes);
+    const int64_t first = run.first + at, n = std::min(block_elements, run.count - at);
+    LoadBlock(sources_->tensor(plan.base(), run.tensor), first, n, w.base);
+    for (const int s : slots) {
+      const SourceTerm& term = this->term(run.tensor, s);
+      LoadBlock(sources_->tensor(plan.models()[s], run.tensor), first, n, w.merged);
+      const uint32_t* ranks = ranked ? w.rank_values.data() + s * kRunElements + at : nullptr;
+      if (facts.one_shot()) {
+        std::copy(w.merged, w.merged + n, w.scratch);
+        Subtract(w.base, n, w.scratch);
+        AddL1(w.scratch, n, whole[s]);
+      }
+      Thin(term, w.base, ranks, first, n, w.words.data(), w.merged);
+      AddL1(w.merged, n, kept[s]);
+      const int64_t mask_at = mask_at_[run.tensor * used_ + s];
+      // Thin has left the bits in front of the words.
+      if (mask_at >= 0) std::memcpy(mask_bits_.data() + mask_at + first / 8, w.words.data(), static_cast<size_t>(n + 7) / 8);
+    }
   }
-  return Total(lanes);
+  for (const int s : slots) {
+    partial_sums_[r * used_ + s] = Total(kept[s]);
+    whole_sums_[r * used_ + s] = Total(whole[s]);
+  }
 }
 
 void CandidateTerms::FindScales(const MergePlan& plan, const SourceFacts& facts, int64_t block_elements, ThreadPool& pool,
                                 std::vector<Workspace>& workspaces, const std::stop_token& stop) {
+  MakeRoomForMasks(plan);
   pool.For(static_cast<int64_t>(runs_.size()), [&](int thread, int64_t r) {
-    for (int s = 0; s < static_cast<int>(used_) && !stop.stop_requested(); ++s) {
-      if (Rescaled(plan, runs_[r].tensor, s)) {
-        partial_sums_[r * used_ + s] = KeptL1(plan, facts, runs_[r], s, block_elements, workspaces[thread]);
-      }
-    }
+    if (!stop.stop_requested()) SumRun(plan, facts, static_cast<size_t>(r), block_elements, workspaces[thread]);
   });
   if (stop.stop_requested()) return;
   for (int s = 0; s < static_cast<int>(used_); ++s) {
     for (size_t r = 0; r < runs_.size();) {
       const int tensor = runs_[r].tensor;
-      double kept = 0;
-      for (; r < runs_.size() && runs_[r].tensor == tensor; ++r) kept += partial_sums_[r * used_ + s];
+      double kept = 0, whole = 0;
+      for (; r < runs_.size() && runs_[r].tensor == tensor; ++r) {
+        kept += partial_sums_[r * used_ + s];
+        whole += whole_sums_[r * used_ + s];
+      }
       if (!Rescaled(plan, tensor, s)) continue;
-      const double whole = facts.l1(plan.base(), plan.models()[s], tensor);
+      if (!facts.one_shot()) whole = facts.l1(plan.base(), plan.models()[s], tensor);
       if (whole >= kL1Min && kept >= kL1Min) term(tensor, s).kept_scale = static_cast<float>(whole / kept);
+      const int64_t mask_at = mask_at_[tensor * used_ + s];
+      if (mask_at >= 0) term(tensor, s).mask_bits = mask_bits_.data() + mask_at;
     }
   }
 }

@@ -18,7 +18,8 @@ namespace merganser {
 
 class CandidateTerms {
  public:
-  explicit CandidateTerms(std::shared_ptr<const MergeSources> sources);
+  // `mask_bytes_max` bounds the random masks that a pass over the values leaves as bits for the merge itself.
+  CandidateTerms(std::shared_ptr<const MergeSources> sources, int64_t mask_bytes_max);
 
   // Resolves the terms of all tensors: from the settings and `facts`; and, where they depend on a mask, from one pass over the
   // values. REQUIRES: facts are prepared for `plan`, which has a method and must outlive the use of the terms.
@@ -48,13 +49,16 @@ class CandidateTerms {
 
   void SetTerms(const MergePlan& plan, const SourceFacts& facts);
   absl::Status FindCoefficients(const MergePlan& plan, const SourceFacts& facts);
+  // By one pass over the values, if `facts` are of one shot.
+  void SearchCutsNow(const MergePlan& plan, ThreadPool& pool, const std::stop_token& stop);
   void FindCuts(const MergePlan& plan, const SourceFacts& facts, ThreadPool& pool, std::vector<Workspace>& workspaces,
                 const std::stop_token& stop);
-  // Sets kept_scale by the L1 norms of what the masks keep.
+  // Sets kept_scale by the L1 norms of what the masks keep, and mask_bits as far as there is room.
   void FindScales(const MergePlan& plan, const SourceFacts& facts, int64_t block_elements, ThreadPool& pool,
                   std::vector<Workspace>& workspaces, const std::stop_token& stop);
-  double KeptL1(const MergePlan& plan, const SourceFacts& facts, const TensorRun& run, int slot, int64_t block_elements,
-                Workspace& workspace) const;
+  void MakeRoomForMasks(const MergePlan& plan);
+  // The sums of one run for all slots that are rescaled.
+  void SumRun(const MergePlan& plan, const SourceFacts& facts, size_t run, int64_t block_elements, Workspace& workspace);
   bool Rescaled(const MergePlan& plan, int tensor, int slot) const;
   // Sets sce's weights by the mean squares of what its cut keeps.
   void FindEnergies(const MergePlan& plan, int64_t block_elements, ThreadPool& pool, std::vector<Workspace>& workspaces,
@@ -68,6 +72,10 @@ class CandidateTerms {
   size_t used_ = 0;                // slots of the current plan
   std::vector<CutRequest> cut_requests_;
   std::vector<double> partial_sums_;              // [run][slot]
+  std::vector<double> whole_sums_;                // ... of what is not thinned, where the facts do not have it
+  const int64_t mask_bytes_max_;
+  std::vector<uint8_t> mask_bits_;
+  std::vector<int64_t> mask_at_;                  // [tensor][slot]: byte in mask_bits_, or -1
   std::vector<std::vector<float>> coefficients_;  // [tensor]: of several vectors, [slot][vector]
 };
 

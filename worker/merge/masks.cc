@@ -1,8 +1,10 @@
 #include "worker/merge/masks.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "common/base/rng.h"
+#include "worker/merge/avx2.h"
 #include "worker/merge/multiversion.h"
 
 namespace merganser {
@@ -16,9 +18,11 @@ uint64_t SplitMix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;  // common/base/rng.h
+constexpr uint32_t kBump0 = 0x9E3779B9, kBump1 = 0xBB67AE85;
+
 // common/base/rng.h Philox4x32 for kLanes consecutive counters.
-MG_MULTIVERSION void PhiloxLanes(uint64_t key, uint64_t counter, uint64_t counter_high,
-                                 uint32_t* __restrict words) {
+MG_MULTIVERSION void PhiloxLanes(uint64_t key, uint64_t counter, uint64_t counter_high, uint32_t* __restrict words) {
   uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int l = 0; l < kLanes; ++l) {
     c0[l] = static_cast<uint32_t>(counter + l);
@@ -31,15 +35,15 @@ MG_MULTIVERSION void PhiloxLanes(uint64_t key, uint64_t counter, uint64_t counte
   for (int round = 0; round < 10; ++round) {
 #pragma GCC unroll 1
     for (int l = 0; l < kLanes; ++l) {
-      const uint64_t p0 = uint64_t{0xD2511F53} * c0[l];
-      const uint64_t p1 = uint64_t{0xCD9E8D57} * c2[l];
+      const uint64_t p0 = uint64_t{kMultiplier0} * c0[l];
+      const uint64_t p1 = uint64_t{kMultiplier1} * c2[l];
       c0[l] = static_cast<uint32_t>(p1 >> 32) ^ c1[l] ^ k0;
       c2[l] = static_cast<uint32_t>(p0 >> 32) ^ c3[l] ^ k1;
       c1[l] = static_cast<uint32_t>(p1);
       c3[l] = static_cast<uint32_t>(p0);
     }
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
+    k0 += kBump0;
+    k1 += kBump1;
   }
   for (int l = 0; l < kLanes; ++l) {
     words[4 * l] = c0[l];
@@ -49,6 +53,70 @@ MG_MULTIVERSION void PhiloxLanes(uint64_t key, uint64_t counter, uint64_t counte
   }
 }
 
+#ifdef MG_AVX2
+// Four counters, each word in the lower half of a 64-bit lane. The upper halves hold rubbish, which multiplication ignores.
+struct Counters {
+  __m256i c0, c1, c2, c3;
+};
+
+MG_TARGET_AVX2 inline Counters CountersFrom(uint64_t counter, uint64_t counter_high) {
+  // In this order unpacking gives the words in theirs.
+  const __m256i low = _mm256_add_epi64(_mm256_set1_epi64x(static_cast<int64_t>(counter)), _mm256_setr_epi64x(0, 2, 1, 3));
+  return {low, _mm256_srli_epi64(low, 32), _mm256_set1_epi64x(static_cast<int64_t>(counter_high)),
+          _mm256_set1_epi64x(static_cast<int64_t>(counter_high >> 32))};
+}
+
+MG_TARGET_AVX2 inline void Round(__m256i k0, __m256i k1, Counters& c) {
+  const __m256i p0 = _mm256_mul_epu32(c.c0, _mm256_set1_epi64x(kMultiplier0));
+  const __m256i p1 = _mm256_mul_epu32(c.c2, _mm256_set1_epi64x(kMultiplier1));
+  c.c0 = _mm256_xor_si256(_mm256_srli_epi64(p1, 32), _mm256_xor_si256(c.c1, k0));
+  c.c2 = _mm256_xor_si256(_mm256_srli_epi64(p0, 32), _mm256_xor_si256(c.c3, k1));
+  c.c1 = p1;
+  c.c3 = p0;
+}
+
+// Words 0 to 7 and 8 to 15 of the four counters.
+MG_TARGET_AVX2 inline void Unpack(const Counters& c, __m256i& first, __m256i& second) {
+  const __m256i c01 = _mm256_blend_epi32(c.c0, _mm256_slli_epi64(c.c1, 32), 0xaa);
+  const __m256i c23 = _mm256_blend_epi32(c.c2, _mm256_slli_epi64(c.c3, 32), 0xaa);
+  first = _mm256_unpacklo_epi64(c01, c23);
+  second = _mm256_unpackhi_epi64(c01, c23);
+}
+
+MG_TARGET_AVX2 inline uint32_t AtMost(__m256i words, __m256i limit) {
+  return static_cast<uint32_t>(
+      _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_min_epu32(words, limit), words))));
+}
+
+// kFillWords words, as such or as bits: eight counters at a time, whose rounds overlap.
+template <bool kBits>
+MG_TARGET_AVX2 void FillAvx2(const MaskStream& stream, uint64_t counter, uint32_t limit, void* out) {
+  constexpr int kWords = 32;
+  const __m256i limits = _mm256_set1_epi32(static_cast<int>(limit));
+  for (int at = 0; at < MaskStream::kFillWords; at += kWords, counter += kWords / 4) {
+    Counters a = CountersFrom(counter, stream.counter_high), b = CountersFrom(counter + 4, stream.counter_high);
+    uint32_t k0 = static_cast<uint32_t>(stream.key), k1 = static_cast<uint32_t>(stream.key >> 32);
+    for (int round = 0; round < 10; ++round, k0 += kBump0, k1 += kBump1) {
+      const __m256i key0 = _mm256_set1_epi32(static_cast<int>(k0)), key1 = _mm256_set1_epi32(static_cast<int>(k1));
+      Round(key0, key1, a);
+      Round(key0, key1, b);
+    }
+    __m256i words[4];
+    Unpack(a, words[0], words[1]);
+    Unpack(b, words[2], words[3]);
+    if constexpr (kBits) {
+      const uint32_t bits = AtMost(words[0], limits) | AtMost(words[1], limits) << 8 | AtMost(words[2], limits) << 16 |
+                            AtMost(words[3], limits) << 24;
+      std::memcpy(static_cast<uint8_t*>(out) + at / 8, &bits, sizeof bits);
+    } else {
+      for (int i = 0; i < 4; ++i) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(static_cast<uint32_t*>(out) + at + 8 * i), words[i]);
+      }
+    }
+  }
+}
+#endif
+
 }  // namespace
 
 MaskStream MaskStream::For(uint64_t mask_seed, absl::string_view model, absl::string_view tensor) {
@@ -57,7 +125,33 @@ MaskStream MaskStream::For(uint64_t mask_seed, absl::string_view model, absl::st
 
 void MaskStream::Fill(int64_t first, int64_t count, uint32_t* words) const {
   for (int64_t i = 0; i < count; i += kFillWords) {
-    PhiloxLanes(key, static_cast<uint64_t>(first + i) / 4, counter_high, words + i);
+    const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
+#ifdef MG_AVX2
+    if (HasAvx2()) {
+      FillAvx2<false>(*this, counter, 0, words + i);
+      continue;
+    }
+#endif
+    PhiloxLanes(key, counter, counter_high, words + i);
+  }
+}
+
+void MaskStream::FillBits(int64_t first, int64_t count, uint32_t limit, uint8_t* bits) const {
+  for (int64_t i = 0; i < count; i += kFillWords) {
+    const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
+#ifdef MG_AVX2
+    if (HasAvx2()) {
+      FillAvx2<true>(*this, counter, limit, bits + i / 8);
+      continue;
+    }
+#endif
+    uint32_t words[kFillWords];
+    PhiloxLanes(key, counter, counter_high, words);
+    for (int j = 0; j < kFillWords; j += 8) {
+      uint32_t byte = 0;
+      for (int b = 0; b < 8; ++b) byte |= static_cast<uint32_t>(words[j + b] <= limit) << b;
+      bits[(i + j) / 8] = static_cast<uint8_t>(byte);
+    }
   }
 }
 

@@ -23,6 +23,10 @@ struct MaskStream {
   // a multiple of kFillWords.
   static constexpr int kFillWords = 256;
   void Fill(int64_t first, int64_t count, uint32_t* words) const;
+
+  // Bit j % 8 of bits[j / 8] = word first + j is at most `limit`. REQUIRES: first % 4 == 0; `bits` has room for `count`
+  // rounded up to a multiple of kFillWords; those behind `count` are of no meaning.
+  void FillBits(int64_t first, int64_t count, uint32_t limit, uint8_t* bits) const;
 };
 
 // Bernoulli(density): an element is kept if its word is at most limit.

@@ -45,19 +45,19 @@ absl::StatusOr<std::unique_ptr<Materializer>> Materializer::Create(
                                                    " models; at most ", limits::kModelsMax));
   }
   std::unique_ptr<Materializer> materializer(new Materializer(std::move(sources), options));
-  MG_RETURN_IF_ERROR(materializer->CheckSourcesFinite());
+  if (!options.one_shot) MG_RETURN_IF_ERROR(materializer->CheckSourcesFinite());
   return materializer;
 }
 
-Materializer::Materializer(std::shared_ptr<const MergeSources> sources,
-                           const MaterializerOptions& options)
+Materializer::Materializer(std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options)
     : sources_(std::move(sources)),
       options_(options),
       runs_(RunsOf(sources_->layout())),
-      terms_(sources_),
-      pool_(options.threads),
-      facts_(sources_, pool_, options.order_bytes_max) {
-  for (int thread = 0; thread < options.threads; ++thread) {
+      terms_(sources_, options.mask_bytes_max),
+      own_pool_(options.pool == nullptr ? std::make_unique<ThreadPool>(options.threads) : nullptr),
+      pool_(options.pool == nullptr ? *own_pool_ : *options.pool),
+      facts_(sources_, pool_, options.order_bytes_max, options.one_shot) {
+  for (int thread = 0; thread < pool_.threads(); ++thread) {
     workspaces_.emplace_back(sources_->names().size(), options.block_elements);
   }
 }
@@ -92,7 +92,8 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
   if (ranked) {
     w.MakeRoomForRanks(slots);
     for (size_t s = 0; s < slots; ++s) {
-      if (terms.sources[s].ranked.kind != MaskRule::Kind::kSome) continue;
+      const SourceTerm& term = terms.sources[s];
+      if (term.ranked.kind != MaskRule::Kind::kSome || (term.mask_bits != nullptr && !term.ranked.rescale)) continue;
       facts_.ranks(plan.base(), plan.models()[s], run.tensor)
           .Fill(run.first, run.count, w.rank_scratch, w.rank_values.data() + s * kRunElements);
     }
@@ -100,14 +101,16 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
   const DType dtype = arena.layout().tensors()[run.tensor].dtype;
   std::byte* out = arena.data(run.tensor) + run.first * SizeOf(dtype);
   bool finite = true;
+  const auto load = [&](int model, int64_t at, int64_t n, float* to) {
+    const FloatTensor& tensor = sources_->tensor(model, run.tensor);
+    LoadBlock(tensor, run.first + at, n, to);
+    // A mask may drop what is not finite, so the result does not tell.
+    if (options_.one_shot) finite &= FirstNonFinite(tensor, run.first + at, n) < 0;
+  };
   for (int64_t at = 0; at < run.count; at += options_.block_elements) {
     const int64_t n = std::min(options_.block_elements, run.count - at);
-    if (plan.base() >= 0)
-      LoadBlock(sources_->tensor(plan.base(), run.tensor), run.first + at, n, w.base);
-    for (size_t s = 0; s < slots; ++s) {
-      LoadBlock(sources_->tensor(plan.models()[s], run.tensor), run.first + at, n,
-                w.sources[s]);
-    }
+    if (plan.base() >= 0) load(plan.base(), at, n, w.base);
+    for (size_t s = 0; s < slots; ++s) load(plan.models()[s], at, n, w.sources[s]);
     if (ranked) {
       for (size_t s = 0; s < slots; ++s) w.ranks[s] = w.rank_values.data() + s * kRunElements + at;
     }
@@ -126,11 +129,11 @@ bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspac
   const DType dtype = arena.layout().tensors()[run.tensor].dtype;
   const int64_t size = SizeOf(dtype);
   std::byte* out = arena.data(run.tensor) + run.first * size;
+  bool finite = !options_.one_shot || FirstNonFinite(tensor, run.first, run.count) < 0;
   if (tensor.dtype == dtype) {
     std::memcpy(out, tensor.data + run.first * size, run.count * size);
-    return true;
+    return finite;
   }
-  bool finite = true;
   for (int64_t at = 0; at < run.count; at += options_.block_elements) {
     const int64_t n = std::min(options_.block_elements, run.count - at);
     LoadBlock(tensor, run.first + at, n, w.merged);
@@ -146,7 +149,15 @@ absl::Status Materializer::Run(const MergePlan& plan, Arena& arena, std::stop_to
   if (arena.layout().tensors() != sources_->layout().tensors()) {
     return absl::InvalidArgumentError("the arena's layout is not that of the sources");
   }
+  absl::Status status = RunChecked(plan, arena, stop);
+  // What is not finite in a source is to be blamed first, whatever came of it.
+  if (options_.one_shot && !status.ok() && !absl::IsCancelled(status)) MG_RETURN_IF_ERROR(CheckSourcesFinite());
+  return status;
+}
+
+absl::Status Materializer::RunChecked(const MergePlan& plan, Arena& arena, const std::stop_token& stop) {
   if (plan.method() != nullptr && plan.arithmetic() == Arithmetic::kMergekit) {
+    if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
     return RunLikeMergekit(plan, arena, stop);
   }
   if (plan.method() != nullptr) {
@@ -163,8 +174,9 @@ absl::Status Materializer::Run(const MergePlan& plan, Arena& arena, std::stop_to
     if (!finite) AtomicMin(first_bad, r);
   });
   if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
-  return first_bad == INT64_MAX ? absl::OkStatus()
-                                : DescribeNonFinite(plan, runs_[first_bad], arena);
+  if (first_bad == INT64_MAX) return absl::OkStatus();
+  if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
+  return DescribeNonFinite(plan, runs_[first_bad], arena);
 }
 
 absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena,

@@ -31,13 +31,21 @@ struct MaterializerOptions {
   // source). Larger tensors get histograms and pay one more read per candidate, or are ranked anew.
   // Bytes.
   int64_t order_bytes_max = int64_t{512} << 20;
+  // Bound on the memory for one candidate's random masks as bits (DARE, DELLA with `rescale`: an eighth of a byte per
+  // element and source), which spare the merge making them twice. Bytes.
+  int64_t mask_bytes_max = int64_t{512} << 20;
+  // One plan only is to be run, once: sources are checked as they are merged, and nothing is kept for other candidates.
+  bool one_shot = false;
+  // Threads to work with instead of own ones (`threads` is then theirs); must outlive the materializer, and nobody else may
+  // use them during its calls.
+  ThreadPool* pool = nullptr;
 };
 
 // One per job and worker. Not thread-safe: one call at a time (it spreads the work over its own
 // threads).
 class Materializer {
  public:
-  // Reads all weights once to check them. InvalidArgument: options out of range, or a NaN or
+  // Reads all weights once to check them, unless one_shot. InvalidArgument: options out of range, or a NaN or
   // infinity in a source (names tensor, model and index).
   static absl::StatusOr<std::unique_ptr<Materializer>> Create(
       std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options);
@@ -50,20 +58,22 @@ class Materializer {
   // candidate costs no more than the others.
   void Prepare(const MergePlan& plan);
 
-  // Writes the plan's weights into `arena`. Allocates nothing after Prepare, reads no files but
+  // Writes the plan's weights into `arena`. Allocates next to nothing after the first run, reads no files but
   // through mapped sources. Equal plans give equal bits, whatever the threads. fp32 arithmetic; the
   // result is rounded to nearest even. A stack of Arithmetic::kMergekit is computed as mergekit does
   // instead (mergekit/mergekit_arithmetic.h): whole tensors at a time, its random stream in the order
   // of the tensors' names; that allocates, and takes its time. InvalidArgument: the plan was built for other sources, the
   // arena has another layout, or a merged value is not finite in the arena's type (names the
-  // tensor, the index, the value and the sources' values). Cancelled: `stop` was requested; the
-  // arena then holds parts of two candidates.
+  // tensor, the index, the value and the sources' values); with one_shot also what Create finds otherwise. Cancelled: `stop`
+  // was requested; the arena then holds parts of two candidates.
   absl::Status Run(const MergePlan& plan, Arena& arena, std::stop_token stop = {});
 
  private:
   Materializer(std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options);
 
   absl::Status CheckSourcesFinite();
+  absl::Status RunChecked(const MergePlan& plan, Arena& arena, const std::stop_token& stop);
+  // These return false if a result (or, with one_shot, a source) is not finite.
   bool MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
   bool CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
   absl::Status RunLikeMergekit(const MergePlan& plan, Arena& arena, const std::stop_token& stop);
@@ -74,7 +84,8 @@ class Materializer {
   const std::vector<TensorRun> runs_;
   std::vector<Workspace> workspaces_;  // per thread
   CandidateTerms terms_;               // of the current plan
-  ThreadPool pool_;
+  const std::unique_ptr<ThreadPool> own_pool_;
+  ThreadPool& pool_;
   SourceFacts facts_;
 };
 

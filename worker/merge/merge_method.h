@@ -25,6 +25,8 @@ struct SourceTerm {
   MaskRule mask_rule;       // kRandomMask: which elements stay ...
   MaskStream mask;          // ... by which random words
   RankedMask ranked;        // kRankedMask: with which probability; `mask` as above
+  const uint8_t* mask_bits =
+      nullptr;              // kRandomMask, kRankedMask: of the whole tensor (block_math.h), where a pass left them
   float kept_scale = 1;     // what multiplies the elements that stay
   const float* vector_coefficients = nullptr;  // kProducts, several vectors: coefficient of each
   const float* row_factors = nullptr;          // kFusion: the divergence of each row

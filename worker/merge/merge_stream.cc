@@ -20,8 +20,9 @@ void MergeStream::Produce(std::stop_token ended) {
   std::stop_source either;
   const std::stop_callback by_user(stop_, [&] { either.request_stop(); });
   const std::stop_callback by_end(ended, [&] { either.request_stop(); });
+  MergeMemory memory(plan_.threads());
   for (const RecipePlan::Batch& batch : plan_.batches()) {
-    absl::StatusOr<RecipePlan::Result> result = plan_.Compute(batch, either.get_token());
+    absl::StatusOr<RecipePlan::Result> result = plan_.Compute(batch, memory, either.get_token());
     const bool failed = !result.ok();
     const absl::MutexLock lock(&mu_);
     mu_.Await(absl::Condition(this, &MergeStream::Wanted));

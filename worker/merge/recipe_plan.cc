@@ -164,7 +164,8 @@ std::shared_ptr<const TensorSource> RecipePlan::NestedSource(int stack) const {
     TensorHeader out{tensor, IsMergeable(header->dtype) ? DType::kF32 : header->dtype, header->shape};
     source->Replace(out, [this, stack, out]() -> absl::StatusOr<LoadedTensor> {
       if (!IsMergeable(out.dtype)) return LoadInteger(stack, out.name);
-      MG_ASSIGN_OR_RETURN(Result result, MergeTensors(stack, {out.name}, DType::kF32, {}));
+      MergeMemory memory(options_.threads);
+      MG_ASSIGN_OR_RETURN(Result result, MergeTensors(stack, {out.name}, DType::kF32, memory, {}));
       return LoadedTensor{{out.name, DType::kF32, out.shape, result.bytes[0]}, result.owners[0]};
     }, out.NumBytes());
   }

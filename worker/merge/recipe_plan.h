@@ -18,6 +18,7 @@
 #include "worker/checkpoint/dtype.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/materializer.h"
+#include "worker/merge/merge_memory.h"
 #include "worker/merge/tensor_source.h"
 
 namespace merganser {
@@ -71,6 +72,8 @@ class RecipePlan {
   // In the order in which they are written: embedding, layers, norm, head, the rest by name.
   const std::vector<PlannedTensor>& tensors() const { return tensors_; }
   const Recipe& recipe() const { return recipe_; }
+  // RecipePlanOptions::threads.
+  int threads() const { return options_.threads; }
   // Layers of the result.
   int layers() const { return layers_; }
   // Of `path` as resolved (the default one written out): stack and layer of each hop, and the number of
@@ -98,14 +101,14 @@ class RecipePlan {
   // method (milliseconds). Files in the page cache are assumed.
   absl::StatusOr<double> EstimateSeconds() const;
 
-  // The finished tensors of one batch. `bytes[i]` belongs to tensor first + i.
+  // The finished tensors of one batch. `bytes[i]` belongs to tensor first + i, and lives as long as owners[i].
   struct Result {
     std::vector<absl::Span<const std::byte>> bytes;
     std::vector<std::shared_ptr<const void>> owners;
   };
   // InvalidArgument: a value that is not finite, or integers that differ between models (names the
-  // tensor). Cancelled: `stop` was requested.
-  absl::StatusOr<Result> Compute(const Batch& batch, std::stop_token stop) const;
+  // tensor). Cancelled: `stop` was requested. `memory` is for one call at a time.
+  absl::StatusOr<Result> Compute(const Batch& batch, MergeMemory& memory, std::stop_token stop) const;
 
  private:
   // One stack's sources under the names that the stack uses for them.
@@ -118,7 +121,7 @@ class RecipePlan {
 
   RecipePlan() = default;
 
-  MaterializerOptions OneShot() const;
+  MaterializerOptions OneShot(ThreadPool* pool) const;
   absl::Status ResolveStacks(const SourceMap& models);
   absl::Status PlacePath();
   absl::Status PlanTensors(const std::vector<std::string>& mlp_output, bool norm_plus_one);
@@ -133,7 +136,7 @@ class RecipePlan {
   // The name that source `source` of the stack has for the stack's tensor.
   std::string SourceTensor(int stack, const std::string& source, const std::string& tensor) const;
   // Tensors of floating-point type of one stack, merged into memory of type `dtype`.
-  absl::StatusOr<Result> MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
+  absl::StatusOr<Result> MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype, MergeMemory& memory,
                                       std::stop_token stop) const;
   absl::StatusOr<LoadedTensor> LoadInteger(int stack, const std::string& tensor) const;
   // What `stack` gives as a source of a later stack: its tensors in fp32, merged when they are loaded.

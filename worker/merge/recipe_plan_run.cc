@@ -126,17 +126,18 @@ absl::StatusOr<double> RecipePlan::EstimateSeconds() const {
     MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[s], sources));
     MG_ASSIGN_OR_RETURN(const auto arena, Arena::Create(layout));
     const absl::Duration start = Clock::Real().Monotonic();
-    MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(sources, OneShot()));
+    MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(sources, OneShot(nullptr)));
     MG_RETURN_IF_ERROR(materializer->Run(plan, *arena));
     seconds += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start) * static_cast<double>(elements[s]) / kSampleElements;
   }
   return seconds;
 }
 
-MaterializerOptions RecipePlan::OneShot() const {
+MaterializerOptions RecipePlan::OneShot(ThreadPool* pool) const {
   MaterializerOptions options;
   options.threads = options_.threads;
-  options.order_bytes_max = 0;  // an order pays off for many candidates, not for one
+  options.one_shot = true;
+  options.pool = pool;
   return options;
 }
 
@@ -167,7 +168,7 @@ absl::StatusOr<LoadedTensor> RecipePlan::LoadInteger(int stack, const std::strin
 }
 
 absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
-                                                            std::stop_token stop) const {
+                                                            MergeMemory& memory, std::stop_token stop) const {
   const StackSources& sources = stacks_[stack];
   std::vector<ArenaTensor> layout;
   std::map<std::string, MergeSources::Model> models;
@@ -190,8 +191,8 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std
   recipe.path.clear();
   recipe.dtype = std::string(ConfigName(dtype));
   MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[stack], merge_sources));
-  MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(merge_sources, OneShot()));
-  MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(arena_layout));
+  MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(merge_sources, OneShot(&memory.pool)));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(arena_layout, memory.pages));
   MG_RETURN_IF_ERROR(materializer->Run(plan, *arena, stop));
   Result result;
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -201,12 +202,12 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std
   return result;
 }
 
-absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, std::stop_token stop) const {
+absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, MergeMemory& memory, std::stop_token stop) const {
   const int stack = tensors_[batch.first].stack;
   const std::string& only_source = tensors_[batch.first].copied_from;
   const bool copies = recipe_.stacks[stack].method.empty() || !only_source.empty();
   const std::string& copied = only_source.empty() ? stacks_[stack].names[0] : only_source;
-  ThreadPool pool(options_.threads);
+  ThreadPool& pool = memory.pool;
   // Merged tensors by name in the stack, as they are stored, and in fp32 where they are rescaled.
   std::vector<std::string> plain, rescaled;
   absl::flat_hash_map<std::string, size_t> plain_at, rescaled_at;
@@ -220,10 +221,10 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, std::
   Result plain_result, rescaled_result;
   if (!plain.empty()) {
     MG_ASSIGN_OR_RETURN(const DType dtype, ParseConfigDType(recipe_.dtype));
-    MG_ASSIGN_OR_RETURN(plain_result, MergeTensors(stack, plain, dtype, stop));
+    MG_ASSIGN_OR_RETURN(plain_result, MergeTensors(stack, plain, dtype, memory, stop));
   }
   if (!rescaled.empty()) {
-    MG_ASSIGN_OR_RETURN(rescaled_result, MergeTensors(stack, rescaled, DType::kF32, stop));
+    MG_ASSIGN_OR_RETURN(rescaled_result, MergeTensors(stack, rescaled, DType::kF32, memory, stop));
   }
   Result result;
   for (int t = batch.first; t < batch.end; ++t) {

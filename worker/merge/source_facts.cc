@@ -70,20 +70,24 @@ ProductVectors ProductVectorsOf(const MergePlan& plan, int tensor) {
   return vectors;
 }
 
-SourceFacts::SourceFacts(std::shared_ptr<const MergeSources> sources, ThreadPool& pool, int64_t bytes_max)
-    : sources_(std::move(sources)), pool_(pool), bytes_max_(bytes_max), runs_(RunsOf(sources_->layout())) {}
+SourceFacts::SourceFacts(std::shared_ptr<const MergeSources> sources, ThreadPool& pool, int64_t bytes_max, bool one_shot)
+    : sources_(std::move(sources)),
+      pool_(pool),
+      bytes_max_(one_shot ? 0 : bytes_max),
+      one_shot_(one_shot),
+      runs_(RunsOf(sources_->layout())) {}
 
 void SourceFacts::Prepare(const MergePlan& plan) {
   if (plan.method() == nullptr) return;
   using Statistic = MergeMethod::Statistic;
   const Statistic statistic = plan.method()->statistic();
   for (const int model : plan.models()) {
-    if (statistic == Statistic::kMagnitudeCut || statistic == Statistic::kMagnitudeBand) {
+    if (!one_shot_ && (statistic == Statistic::kMagnitudeCut || statistic == Statistic::kMagnitudeBand)) {
       PrepareMagnitudes(plan.base(), model);
     }
     if (statistic == Statistic::kRankedMask) PrepareRanks(plan.base(), model);
     if (statistic == Statistic::kFusion) PrepareFusion(plan.base(), model);
-    if (plan.rescales()) PrepareL1(plan.base(), model);
+    if (plan.rescales() && !one_shot_) PrepareL1(plan.base(), model);
   }
   if (statistic == Statistic::kVarianceCut) PrepareVariances(plan);
   if (statistic == Statistic::kOverlapCounts) PrepareOverlaps(plan);

@@ -38,12 +38,16 @@ struct OverlapCounts {
 // Filled by Prepare as plans need it, and kept. Not thread-safe; between calls of Prepare all look-ups may run at once.
 class SourceFacts {
  public:
-  // `pool` must outlive it. `bytes_max` bounds what is kept for whole magnitude orders and for row ranks.
-  SourceFacts(std::shared_ptr<const MergeSources> sources, ThreadPool& pool, int64_t bytes_max);
+  // `pool` must outlive it. `bytes_max` bounds what is kept for whole magnitude orders and for row ranks. `one_shot`: for
+  // one candidate only, so nothing is kept that costs it more than it saves (magnitudes, l1, ranks); CandidateTerms then
+  // looks at the values itself.
+  SourceFacts(std::shared_ptr<const MergeSources> sources, ThreadPool& pool, int64_t bytes_max, bool one_shot);
 
   void Prepare(const MergePlan& plan);
 
-  // Of one task vector, model - base. REQUIRES: a plan that needs it has been prepared.
+  bool one_shot() const { return one_shot_; }
+  // Of one task vector, model - base. REQUIRES: a plan that needs it has been prepared; not one_shot() for magnitudes and
+  // l1.
   const MagnitudeIndex& magnitudes(int base, int model, int tensor) const { return Of(base, model).magnitudes[tensor]; }
   double l1(int base, int model, int tensor) const { return Of(base, model).l1[tensor]; }
   const RowRanks& ranks(int base, int model, int tensor) const { return Of(base, model).ranks[tensor]; }
@@ -85,6 +89,7 @@ class SourceFacts {
   const std::shared_ptr<const MergeSources> sources_;
   ThreadPool& pool_;
   const int64_t bytes_max_;
+  const bool one_shot_;
   int64_t bytes_ = 0;
   const std::vector<TensorRun> runs_;
   std::map<std::pair<int, int>, PairFacts> pairs_;

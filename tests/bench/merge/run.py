@@ -1,14 +1,15 @@
 """Merganser beside mergekit 0.1.5 on one machine: wall time and peak memory of whole merges, load and save included.
 
     python -m venv peers && peers/bin/pip install mergekit==0.1.5 torch transformers
-    cmake --build --preset release --target merge_once
+    ./dev build
     peers/bin/python tests/bench/merge/run.py [--parameters 0.35] [--rounds 1] [--dir DIR] [--methods ties,della]
 
 Writes a family of three Llama-shaped bf16 checkpoints of random weights (a base and two fine-tunes) to a temporary folder
 and runs both programs by turns, each as a process of its own with all cores. The folder is made in memory (/dev/shm) where that
 is to be had, so that the disk's speed is not measured: ours waits until a checkpoint is safely written, mergekit does not. mergekit
-runs in the environment of this interpreter, or of MERGEKIT_PYTHON; ours is build/bin/bench/merge_once, or MERGE_ONCE. Peak memory
-is the process's largest resident set; ours counts the pages of mapped input files, which the system can drop at any time.
+runs in the environment of this interpreter, or of MERGEKIT_PYTHON; ours is `build/bin/merganser merge`, or what MERGANSER names. Both
+read the same mergekit YAML. Peak memory is the process's largest resident set; ours counts the pages of mapped input files, which
+the system can drop at any time.
 """
 import argparse
 import json
@@ -110,7 +111,7 @@ def main():
     arguments.add_argument("--dir", default="/dev/shm" if os.path.isdir("/dev/shm") else None, help="where the temporary folder is made")
     arguments.add_argument("--methods", default=",".join(METHODS))
     arguments = arguments.parse_args()
-    ours = os.environ.get("MERGE_ONCE", str(ROOT / "build" / "bin" / "bench" / "merge_once"))
+    ours = os.environ.get("MERGANSER", str(ROOT / "build" / "bin" / "merganser"))
     python = os.environ.get("MERGEKIT_PYTHON", sys.executable)
     environment = dict(os.environ, HF_HUB_OFFLINE="1")
     with tempfile.TemporaryDirectory(dir=arguments.dir) as temporary:
@@ -122,9 +123,7 @@ def main():
         for method in arguments.methods.split(","):
             parameters = METHODS[method]
             config = mergekit_config(directory, method, parameters)
-            sources = ["a"] if method == "slerp" else ["a", "b"]
-            command = [ours, method, str(directory / "ours"), "-" if method == "linear" else str(directory / "base"),
-                       *(str(directory / s) for s in sources), "--", *(f"{k}={v}" for k, v in parameters.items())]
+            command = [ours, "merge", str(config), str(directory / "ours")]
             times = {"mergekit": [], "merganser": []}
             for _ in range(arguments.rounds):
                 times["merganser"].append(timed(command))

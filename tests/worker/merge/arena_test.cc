@@ -80,5 +80,22 @@ TEST(WeightsSha256Test, DependsOnEveryByteButNotOnTheOrder) {
   EXPECT_NE(WeightsSha256(**one), WeightsSha256(**two));
 }
 
+TEST(ArenaTest, LentPagesComeBackAndAreUsedAgain) {
+  const auto pages = std::make_shared<ArenaPages>();
+  const ArenaLayout small = *ArenaLayout::Create({{"a", {1000}, DType::kBF16}});
+  const ArenaLayout large = *ArenaLayout::Create({{"a", {int64_t{8} << 20}, DType::kBF16}});
+  auto first = *Arena::Create(small, pages), second = *Arena::Create(small, pages);
+  const std::byte* place = first->data(0);
+  EXPECT_NE(second->data(0), place);
+  first.reset();
+  first = *Arena::Create(small, pages);
+  EXPECT_EQ(first->data(0), place);
+  first.reset();
+  auto third = *Arena::Create(large, pages);  // nothing fits
+  third->data(0)[(16 << 20) - 1] = std::byte{1};
+  third.reset();
+  EXPECT_NE((*Arena::Create(small, pages))->data(0), nullptr);  // in the larger pages
+}
+
 }  // namespace
 }  // namespace merganser

@@ -40,6 +40,58 @@ TEST(MaterializerTest, NonFiniteSourcesAreNamedBeforeAnyMerge) {
             "tensor 'model.norm.weight' of 'ja' (m/ja) holds inf at index 2");
 }
 
+TEST(MaterializerTest, InOneShotNonFiniteSourcesAreNamedByTheMergeEvenWhereAMaskDropsThem) {
+  Values bad = Gaussian(70'000, 3);
+  bad[66'000] = std::numeric_limits<float>::quiet_NaN();
+  const auto sources = TwoModels(Gaussian(70'000, 2), bad);
+  for (const std::string method : {"dare_ties", "ties", "task_arithmetic", "slerp", "passthrough", ""}) {
+    const bool base = method != "passthrough" && method != "";
+    const MethodSpec* spec = FindMethodSpec(method);
+    std::map<std::string, double> own, whole;
+    if (spec != nullptr && spec->Find("density") != nullptr) own["density"] = 0.00001;
+    if (method == "slerp") whole["t"] = 0.5;
+    const Recipe recipe = OneGroup(method, base ? "base" : "", {"ja"}, {own}, whole);
+    EXPECT_EQ(MergeAll(recipe, sources, {.one_shot = true}).status().message(),
+              "tensor 'model.norm.weight' of 'ja' (m/ja) holds nan at index 66000")
+        << method;
+  }
+}
+
+TEST(MaterializerTest, OneShotGivesTheBitsOfACandidate) {
+  const int64_t n = 200'000;
+  const Values base = Gaussian(n, 1, 0.02f);
+  std::map<std::string, MergeSources::Model> models;
+  const NamedTensor matrix{"model.layers.0.mlp.up_proj.weight", {n / 400, 400}, base};
+  const NamedTensor norm{"model.norm.weight", {400}, Gaussian(400, 9)};
+  models["base"] = MakeModel({matrix, norm}, DType::kBF16);
+  for (int m = 0; m < 2; ++m) {
+    NamedTensor own = matrix, own_norm = norm;
+    own.values = Gaussian(n, 2 + m, 0.002f, base);
+    own_norm.values = Gaussian(400, 5 + m, 0.01f, norm.values);
+    models[m == 0 ? "en" : "ja"] = MakeModel({own, own_norm}, DType::kBF16);
+  }
+  const auto sources = *MergeSources::Create(models, MakeLayout({matrix, norm}, DType::kF32));
+  ThreadPool pool(2);
+  for (const MergeMethod* method : AllMergeMethods()) {
+    const MethodSpec& spec = method->spec();
+    std::map<std::string, double> own, whole;
+    if (spec.Find("density") != nullptr) own["density"] = 0.4;
+    if (spec.Find("t") != nullptr) whole["t"] = 0.001;
+    if (spec.Find("rescale") != nullptr) whole["rescale"] = 1;
+    const std::string base_name = spec.base == MethodSpec::Base::kRequired ? "base" : "";
+    const std::vector<std::string> names =
+        spec.sources_max == 1 ? std::vector<std::string>{"ja"} : std::vector<std::string>{"ja", "en"};
+    const Recipe recipe =
+        OneGroup(spec.name, base_name, names, std::vector<std::map<std::string, double>>(names.size(), own), whole);
+    const auto candidate = MergeAll(recipe, sources);
+    ASSERT_TRUE(candidate.ok()) << spec.name << ": " << candidate.status();
+    EXPECT_EQ(*MergeAll(recipe, sources, {.mask_bytes_max = 0}), *candidate) << spec.name;
+    EXPECT_EQ(*MergeAll(recipe, sources, {.one_shot = true, .pool = &pool}), *candidate) << spec.name;
+    // Room for the masks of one source's matrix only.
+    EXPECT_EQ(*MergeAll(recipe, sources, {.mask_bytes_max = n / 8 + 100, .one_shot = true}), *candidate) << spec.name;
+  }
+}
+
 TEST(MaterializerTest, ResultsBeyondTheStorageTypeAreNamed) {
   const Recipe recipe =
       OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");

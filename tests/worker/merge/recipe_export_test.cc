@@ -298,6 +298,15 @@ TEST(RecipeExportTest, TiedAndUntiedHeadsNeedAWord) {
   EXPECT_EQ(nlohmann::json::parse(ReadWhole(without.out_dir + "/config.json"))["tie_word_embeddings"], true);
 }
 
+TEST(RecipeExportTest, AHeadThatIsStoredThoughItIsTiedIsNotWritten) {
+  SmallCheckpoint stored = Tied(1);
+  stored.tensors.push_back(*SmallLlama(1).Find("lm_head.weight"));
+  const RecipeExportOptions options = Options();
+  const auto merged = Export(Average({{"a", Write(stored)}, {"b", Write(Tied(2))}}), options);
+  EXPECT_EQ(merged.count("lm_head.weight"), 0u);
+  EXPECT_EQ(merged.count("model.embed_tokens.weight"), 1u);
+}
+
 SmallCheckpoint WithRows(int number, int rows) {
   SmallCheckpoint checkpoint = SmallLlama(number);
   for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
@@ -509,9 +518,12 @@ TEST(RecipeExportTest, OtherForwardPassesNeedAWord) {
 }
 
 TEST(RecipeExportTest, QuantizedAndForeignInputsAreRefusedByName) {
-  SmallCheckpoint quantized = SmallLlama(1);
-  ReplaceText(quantized.config, "\"vocab_size\"", R"("quantization_config": {"quant_method": "bitsandbytes"}, "vocab_size")");
-  EXPECT_THAT(Refusal(Copies({{"a", Write(quantized)}})), HasSubstr("quant_method bitsandbytes"));
+  for (const std::string method : {"bitsandbytes", "gptq", "awq"}) {
+    SmallCheckpoint quantized = SmallLlama(1);
+    ReplaceText(quantized.config, "\"vocab_size\"",
+                absl::StrCat(R"("quantization_config": {"quant_method": ")", method, R"("}, "vocab_size")"));
+    EXPECT_THAT(Refusal(Copies({{"a", Write(quantized)}})), HasSubstr("quant_method " + method));
+  }
   const std::string gguf = NewTestFolder();
   std::ofstream(gguf + "/config.json") << SmallLlama(1).config;
   std::ofstream(gguf + "/model.Q4_K_M.gguf") << "GGUF";

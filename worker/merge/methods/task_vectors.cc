@@ -19,16 +19,27 @@ MG_MULTIVERSION void TrimmedDifference(const float* __restrict base, uint32_t th
   }
 }
 
-// x = masked(x - base) * scale * weight.
-MG_MULTIVERSION void MaskedDifference(const float* __restrict base, const uint32_t* __restrict words, uint32_t limit,
-                                      float scale, float weight, int64_t count, float* __restrict x) {
-  for (int64_t i = 0; i < count; ++i) x[i] = (words[i] <= limit ? x[i] - base[i] : 0.0f) * scale * weight;
-}
-
 }  // namespace
 
 SourceWeights::SourceWeights(const TensorTerms& terms) : size_(static_cast<int>(terms.sources.size())) {
   for (int s = 0; s < size_; ++s) weights_[s] = terms.sources[s].weight;
+}
+
+const uint8_t* MaskBits(const SourceTerm& term, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words) {
+  if (term.mask_bits != nullptr) return term.mask_bits + first / 8;
+  // The bits of ranked elements overwrite their words from the front: each eight words are read before their byte is
+  // written.
+  auto* bits = reinterpret_cast<uint8_t*>(words);
+  if (term.mask_rule.kind == MaskRule::Kind::kSome) {
+    term.mask.FillBits(first, count, term.mask_rule.limit, bits);
+    return bits;
+  }
+  if (term.ranked.kind == MaskRule::Kind::kSome) {
+    term.mask.Fill(first, count, words);
+    FillRankedBits(words, ranks, term.ranked, count, bits);
+    return bits;
+  }
+  return nullptr;
 }
 
 void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
@@ -40,14 +51,7 @@ void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int6
   Subtract(base, count, x);
   if (term.cut != MagnitudeCut{}) Trim(term.cut, first, count, x);
   if (term.outliers != kNoOutliers) Drop(term.outliers, first, count, x);
-  if (term.mask_rule.kind == MaskRule::Kind::kSome) {
-    term.mask.Fill(first, count, words);
-    KeepMasked(words, term.mask_rule.limit, count, x);
-  }
-  if (term.ranked.kind == MaskRule::Kind::kSome) {
-    term.mask.Fill(first, count, words);
-    KeepRanked(words, ranks, term.ranked, count, x);
-  }
+  if (const uint8_t* bits = MaskBits(term, ranks, first, count, words); bits != nullptr) KeepBits(bits, count, x);
 }
 
 void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source) {
@@ -62,12 +66,12 @@ void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t s
                       x + equal_end);
     return;
   }
-  if (term.mask_rule.kind == Kind::kSome) {
-    term.mask.Fill(block.first, block.count, block.words);
-    MaskedDifference(block.base, block.words, term.mask_rule.limit, term.kept_scale, term.weight, block.count, x);
+  const uint32_t* ranks = block.ranks != nullptr ? block.ranks[source] : nullptr;
+  if (term.mask_rule.kind == Kind::kSome || (term.ranked.kind == Kind::kSome && !term.ranked.rescale)) {
+    const uint8_t* bits = MaskBits(term, ranks, block.first, block.count, block.words);
+    MaskedDifference(block.base, bits, term.kept_scale, term.weight, block.count, x);
     return;
   }
-  const uint32_t* ranks = block.ranks != nullptr ? block.ranks[source] : nullptr;
   Thin(term, block.base, ranks, block.first, block.count, block.words, x);
   if (term.ranked.kind == MaskRule::Kind::kSome && term.ranked.rescale) {
     DivideByProbability(ranks, term.ranked, block.count, x);

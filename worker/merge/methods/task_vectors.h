@@ -24,6 +24,11 @@ class SourceWeights {
 // RankedMask says so.
 void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source);
 
+// The bits of what the term's mask keeps (block_math.h), of elements [first, first + count): those that are known already,
+// or in `words`, which is scratch as in MergeBlock; null if it has no mask. `ranks`: of the elements, if the mask is by
+// rank. REQUIRES: first % 8 == 0.
+const uint8_t* MaskBits(const SourceTerm& term, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words);
+
 // x = thinned(x - base): by magnitude, at random, or at random by rank, whichever the term says. `x` holds the source, `ranks`
 // its ranks if the term wants them, and `words` is scratch as in MergeBlock.
 void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
