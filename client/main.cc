@@ -10,6 +10,7 @@
 #include "client/completion_command.h"
 #include "client/exit_code.h"
 #include "client/message_json.h"
+#include "client/offline_verbs.h"
 #include "client/print_message.h"
 #include "client/store_command.h"
 #include "client/verb.h"
@@ -60,7 +61,7 @@ int Main(int argc, char** argv) {
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
       "for the one that does\n"
       "best on your benchmark, and writes it as a checkpoint.\n\n"
-      "On one machine:  validate, run, merge, evaluate, score, generate, serve, bench\n"
+      "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
       "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
       "cancel, workers, drain\n"
       "Stores:          store verify, store backup, store restore, store migrate",
@@ -82,6 +83,8 @@ int Main(int argc, char** argv) {
   AddGenerateCommand(app, &action);
   AddServeCommand(app, &action);
   AddBenchCommand(app, &action);
+  AddPoolCommand(app, &action);
+  AddReplayCommand(app, &action);
   AddServiceCommands(app, &action);
   AddJobCommands(app, &action);
   AddWatchCommands(app, &action);

@@ -5,12 +5,11 @@
 
 namespace merganser {
 
-int DefaultPopulation(int dimension) {
-  return 4 + static_cast<int>(std::floor(3 * std::log(dimension)));
-}
+int DefaultPopulation(int dimension) { return 4 + static_cast<int>(std::floor(3 * std::log(dimension))); }
 
-CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population) {
+CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population, bool separable) {
   CmaConstants k;
+  k.separable = separable;
   k.variant = variant;
   k.dimension = dimension;
   k.population = population;
@@ -18,8 +17,7 @@ CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population)
   const double n = dimension;
 
   Eigen::VectorXd raw(population);  // eq. 49
-  for (int i = 0; i < population; ++i)
-    raw[i] = std::log((population + 1) / 2.0) - std::log(i + 1.0);
+  for (int i = 0; i < population; ++i) raw[i] = std::log((population + 1) / 2.0) - std::log(i + 1.0);
   const auto head = raw.head(k.parents);
   const auto tail = raw.tail(population - k.parents);
   k.mu_eff = head.sum() * head.sum() / head.squaredNorm();
@@ -28,8 +26,12 @@ CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population)
   k.c_1 = 2 / ((n + 1.3) * (n + 1.3) + k.mu_eff);
   const bool published = variant == CmaVariant::kPublished;
   k.c_mu = std::min(1 - k.c_1 - (published ? 1e-8 : 0.0),
-                    2 * ((published ? 0.0 : 0.25) + k.mu_eff + 1 / k.mu_eff - 2) /
-                        ((n + 2) * (n + 2) + k.mu_eff));
+                    2 * ((published ? 0.0 : 0.25) + k.mu_eff + 1 / k.mu_eff - 2) / ((n + 2) * (n + 2) + k.mu_eff));
+
+  if (separable) {
+    k.c_1 = std::min(0.5, k.c_1 * (n + 2) / 3);
+    k.c_mu = std::min(1 - k.c_1, k.c_mu * (n + 2) / 3);
+  }
 
   const double negative_scale = std::min({1 + k.c_1 / k.c_mu,                     // eq. 50
                                           1 + 2 * mu_eff_minus / (k.mu_eff + 2),  // eq. 51

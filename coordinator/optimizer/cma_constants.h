@@ -20,25 +20,27 @@ enum class CmaVariant {
 
 struct CmaConstants {
   CmaVariant variant = CmaVariant::kHansen;
+  bool separable = false;  // only the diagonal of C is learned
   int dimension = 0;
-  int population = 0;  // lambda
-  int parents = 0;     // mu, those with a part in the mean
-  double mu_eff = 0;   // eq. 8
-  double c_sigma = 0;  // eq. 55
-  double d_sigma = 0;  // eq. 55
-  double c_c = 0;      // eq. 56
-  double c_1 = 0;      // eq. 57
-  double c_mu = 0;     // eq. 58
-  double chi_n = 0;    // E|N(0, I)|
-  Eigen::VectorXd
-      weights;  // [population], best first, eq. 53; the first `parents` sum to 1, the rest are <= 0
+  int population = 0;       // lambda
+  int parents = 0;          // mu, those with a part in the mean
+  double mu_eff = 0;        // eq. 8
+  double c_sigma = 0;       // eq. 55
+  double d_sigma = 0;       // eq. 55
+  double c_c = 0;           // eq. 56
+  double c_1 = 0;           // eq. 57
+  double c_mu = 0;          // eq. 58
+  double chi_n = 0;         // E|N(0, I)|
+  Eigen::VectorXd weights;  // [population], best first, eq. 53; the first `parents` sum to 1, the rest are <= 0
 };
 
 // 4 + floor(3 ln dimension), eq. 48.
 int DefaultPopulation(int dimension);
 
-// REQUIRES: dimension >= 1, population >= 4.
-CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population);
+// Separable: c_1 and c_mu are (n + 2) / 3 times larger, because a diagonal has fewer parameters to
+// learn (R. Ros, N. Hansen, "A simple modification in CMA-ES achieving linear time and space
+// complexity", PPSN 2008). REQUIRES: dimension >= 1, population >= 4.
+CmaConstants MakeCmaConstants(CmaVariant variant, int dimension, int population, bool separable = false);
 
 }  // namespace merganser
 

@@ -1,5 +1,6 @@
 #include "coordinator/optimizer/cma_state.h"
 
+#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
@@ -7,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "coordinator/optimizer/normal_distribution.h"
 
 namespace merganser {
 namespace {
@@ -21,70 +23,156 @@ constexpr double kConditionMax = 1e14;
 constexpr double kDeviationMax = 10;       // genes have a range of 1
 constexpr double kEigenvalueMin = 1e-100;  // keeps C^-1/2 far from overflow
 constexpr double kLarge = 1e150;
+constexpr double kWideningMin = 1e-12;
+constexpr double kWideningMax = 1e12;
 
 Eigen::VectorXd ToVector(const std::vector<double>& values) {
   return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Eigen::Index>(values.size()));
 }
 
-absl::Span<const double> ToSpan(const Eigen::VectorXd& v) {
-  return {v.data(), static_cast<size_t>(v.size())};
+absl::Span<const double> ToSpan(const Eigen::VectorXd& v) { return {v.data(), static_cast<size_t>(v.size())}; }
+
+// a z, [n, m]. Every number is summed in the same order whatever m, unlike Eigen's products, so that
+// drawing many at once equals drawing each. Blocks of rows stay in the first cache.
+Eigen::MatrixXd MultiplyInOrder(const Eigen::MatrixXd& a, const Eigen::MatrixXd& z, bool lower_triangular) {
+  constexpr Eigen::Index kRows = 128;
+  const Eigen::Index n = a.rows(), m = z.cols();
+  Eigen::MatrixXd out = Eigen::MatrixXd::Zero(n, m);
+  for (Eigen::Index low = 0; low < n; low += kRows) {
+    const Eigen::Index rows = std::min(kRows, n - low);
+    const Eigen::Index columns = lower_triangular ? low + rows : n;  // zeros behind
+    Eigen::Index j = 0;
+    for (; j + 4 <= columns; j += 4) {
+      const double* __restrict a0 = &a(low, j);
+      const double* __restrict a1 = &a(low, j + 1);
+      const double* __restrict a2 = &a(low, j + 2);
+      const double* __restrict a3 = &a(low, j + 3);
+      for (Eigen::Index k = 0; k < m; ++k) {
+        const double z0 = z(j, k), z1 = z(j + 1, k), z2 = z(j + 2, k), z3 = z(j + 3, k);
+        double* __restrict to = &out(low, k);
+        for (Eigen::Index r = 0; r < rows; ++r) to[r] += a0[r] * z0 + a1[r] * z1 + a2[r] * z2 + a3[r] * z3;
+      }
+    }
+    for (; j < columns; ++j) {
+      for (Eigen::Index k = 0; k < m; ++k) out.col(k).segment(low, rows) += z(j, k) * a.col(j).segment(low, rows);
+    }
+  }
+  return out;
 }
 
 }  // namespace
 
 CmaState::CmaState(CmaConstants constants, double mean, double sigma)
-    : CmaState(constants, Eigen::VectorXd::Constant(constants.dimension, mean),
-               Eigen::VectorXd::Ones(constants.dimension), sigma) {}
+    : CmaState(constants, Eigen::VectorXd::Constant(constants.dimension, mean), Eigen::VectorXd::Ones(constants.dimension),
+               sigma) {}
 
-CmaState::CmaState(CmaConstants constants, Eigen::VectorXd mean, const Eigen::VectorXd& scale,
-                   double sigma)
+CmaState::CmaState(CmaConstants constants, Eigen::VectorXd mean, const Eigen::VectorXd& scale, double sigma, bool adaptive)
     : constants_(std::move(constants)), sigma0_(sigma), sigma_(sigma), mean_(std::move(mean)) {
   const int n = constants_.dimension;
   p_sigma_ = p_c_ = Eigen::VectorXd::Zero(n);
-  raw_ = covariance_ = scale.cwiseAbs2().asDiagonal();
-  // As a restored state decomposes it: a solver may order the axes.
-  if (scale.isOnes()) {
-    basis_ = Eigen::MatrixXd::Identity(n, n);
-    scales_ = scale;
+  widening_ = Eigen::VectorXd::Ones(n);
+  if (adaptive) rates_.emplace(n);
+  if (constants_.separable) {
+    diagonal_ = scale.cwiseAbs2();
+    return;
+  }
+  auto c = std::make_shared<Eigen::MatrixXd>(scale.cwiseAbs2().asDiagonal());
+  if (scale.isOnes()) {  // any solver's answer, without its time
+    covariance_ = c;
+    root_ = std::make_shared<Root>(Root{c, *c, scale});
   } else {
-    Decompose().IgnoreError();  // a diagonal always converges
+    MakeRoot(std::move(c)).IgnoreError();  // a diagonal always converges
   }
 }
 
+bool CmaState::cholesky() const {
+  return constants_.dimension > kEigenDimensionMax && constants_.variant == CmaVariant::kHansen && !rates_.has_value();
+}
+
+int64_t CmaState::root_interval() const {
+  if (!cholesky()) return 1;
+  const double every = 1 / (10.0 * constants_.dimension * (constants_.c_1 + constants_.c_mu));
+  return std::max<int64_t>(1, static_cast<int64_t>(every));
+}
+
+Eigen::VectorXd CmaState::variances() const {
+  return constants_.separable ? diagonal_ : Eigen::VectorXd(covariance_->diagonal());
+}
+
 double CmaState::condition_number() const {
-  const double ratio = scales_.maxCoeff() / scales_.minCoeff();
+  if (constants_.separable) return diagonal_.maxCoeff() / diagonal_.minCoeff();
+  const double ratio = root_->scales.maxCoeff() / root_->scales.minCoeff();
   return ratio * ratio;
 }
 
-absl::Status CmaState::Decompose() {
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(raw_);
+absl::Status CmaState::MakeRoot(std::shared_ptr<const Eigen::MatrixXd> source) {
+  if (cholesky()) return MakeCholeskyRoot(std::move(source));
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(*source);
   if (solver.info() != Eigen::Success) {
-    return absl::InternalError(absl::StrCat("eigenvalues of the covariance of generation ",
-                                            generation_, " did not converge (dimension ",
-                                            constants_.dimension, ")"));
+    return absl::InternalError(absl::StrCat("eigenvalues of the covariance of generation ", generation_,
+                                            " did not converge (dimension ", constants_.dimension, ")"));
   }
   Eigen::VectorXd eigenvalues = solver.eigenvalues();
   bool repaired = false;
   const bool published = constants_.variant == CmaVariant::kPublished;
-  const double low =
-      std::max(kEigenvalueMin, published ? 0.0 : eigenvalues.maxCoeff() / kConditionMax);
+  const double low = std::max(kEigenvalueMin, published ? 0.0 : eigenvalues.maxCoeff() / kConditionMax);
   for (double& value : eigenvalues) {
     if (value >= low) continue;
     value = published ? kPublishedEpsilon : low;
     repaired = true;
   }
-  basis_ = solver.eigenvectors();
-  scales_ = eigenvalues.cwiseSqrt();
+  auto root = std::make_shared<Root>(Root{source, solver.eigenvectors(), eigenvalues.cwiseSqrt()});
   covariance_ =
-      repaired ? Eigen::MatrixXd(basis_ * eigenvalues.asDiagonal() * basis_.transpose()) : raw_;
+      repaired ? std::make_shared<const Eigen::MatrixXd>(root->basis * eigenvalues.asDiagonal() * root->basis.transpose())
+               : std::move(source);
+  root_ = std::move(root);
   return absl::OkStatus();
 }
 
-Eigen::VectorXd CmaState::Draw(Rng& rng) const {
-  Eigen::VectorXd z(constants_.dimension);
-  for (double& value : z) value = rng.Normal();
-  return mean_ + sigma_ * (basis_ * scales_.cwiseProduct(z));
+absl::Status CmaState::MakeCholeskyRoot(std::shared_ptr<const Eigen::MatrixXd> source) {
+  auto root = std::make_shared<Root>();
+  root->source = source;
+  covariance_ = source;
+  root->basis = *source;
+  const auto factorize = [&] {
+    Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> in_place(root->basis);
+    return in_place.info() == Eigen::Success;
+  };
+  if (!factorize()) {  // rounding has made an eigenvalue negative: the repair of the eigenvalue form
+    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(*source);
+    const Eigen::VectorXd eigenvalues =
+        solver.eigenvalues().cwiseMax(std::max(kEigenvalueMin, 10 * solver.eigenvalues().maxCoeff() / kConditionMax));
+    covariance_ = std::make_shared<const Eigen::MatrixXd>(solver.eigenvectors() * eigenvalues.asDiagonal() *
+                                                          solver.eigenvectors().transpose());
+    root->basis = *covariance_;
+    if (solver.info() != Eigen::Success || !factorize()) {
+      return absl::InternalError(absl::StrCat("the covariance of generation ", generation_,
+                                              " has no Cholesky factor (dimension ", constants_.dimension, ")"));
+    }
+  }
+  root->basis.triangularView<Eigen::StrictlyUpper>().setZero();
+  root->scales = root->basis.diagonal();
+  root_ = std::move(root);
+  return absl::OkStatus();
 }
+
+Eigen::MatrixXd CmaState::DrawMany(absl::Span<Rng> rngs) const {
+  const Eigen::Index n = constants_.dimension, count = static_cast<Eigen::Index>(rngs.size());
+  Eigen::MatrixXd z(n, count);  // one stream after the other
+  for (Eigen::Index k = 0; k < count; ++k) {
+    for (Eigen::Index i = 0; i < n; ++i) z(i, k) = rngs[k].Normal();
+  }
+  if (constants_.separable) {
+    z = diagonal_.cwiseSqrt().asDiagonal() * z;
+  } else if (cholesky()) {
+    z = MultiplyInOrder(root_->basis, z, /*lower_triangular=*/true);
+  } else {
+    z = MultiplyInOrder(root_->basis, root_->scales.asDiagonal() * z, /*lower_triangular=*/false);
+  }
+  return (sigma_ * (widening_.asDiagonal() * z)).colwise() + mean_;
+}
+
+Eigen::VectorXd CmaState::Draw(Rng& rng) const { return DrawMany({&rng, 1}).col(0); }
 
 Eigen::VectorXd CmaState::DrawInBox(Rng& rng, int tries) const {
   Eigen::VectorXd x;
@@ -95,106 +183,199 @@ Eigen::VectorXd CmaState::DrawInBox(Rng& rng, int tries) const {
   return x.cwiseMax(0.0).cwiseMin(1.0);
 }
 
+Eigen::MatrixXd CmaState::Whiten(const Eigen::MatrixXd& y) const {
+  if (constants_.separable) return diagonal_.cwiseSqrt().cwiseInverse().asDiagonal() * y;
+  if (cholesky()) return root_->basis.triangularView<Eigen::Lower>().solve(y);
+  return root_->basis * (root_->scales.cwiseInverse().asDiagonal() * (root_->basis.transpose() * y));
+}
+
+void CmaState::UpdateCovariance(const Eigen::MatrixXd& y, const Eigen::VectorXd& weights, bool h_sigma,
+                                CmaState& next) const {
+  const CmaConstants& k = constants_;
+  const double delta = h_sigma ? 0.0 : k.c_c * (2 - k.c_c);
+  const double keep = 1 + k.c_1 * delta - k.c_1 - k.c_mu * k.weights.sum();
+  if (k.separable) {
+    next.diagonal_ = keep * diagonal_ + k.c_1 * next.p_c_.cwiseAbs2() + k.c_mu * (y.cwiseAbs2() * weights);
+    next.diagonal_ = next.diagonal_.cwiseMax(std::max(kEigenvalueMin, next.diagonal_.maxCoeff() / kConditionMax));
+    return;
+  }
+  auto c = std::make_shared<Eigen::MatrixXd>(keep * *covariance_);
+  auto lower = c->selfadjointView<Eigen::Lower>();
+  lower.rankUpdate(next.p_c_, k.c_1);
+  const Eigen::VectorXd roots = weights.cwiseAbs().cwiseSqrt();
+  const Eigen::MatrixXd scaled = y * roots.asDiagonal();
+  lower.rankUpdate(scaled.leftCols(k.parents), k.c_mu);
+  lower.rankUpdate(scaled.rightCols(k.population - k.parents), -k.c_mu);
+  c->triangularView<Eigen::StrictlyUpper>() = c->transpose();
+  next.covariance_ = std::move(c);
+}
+
+bool CmaState::IsFinite() const {
+  return mean_.allFinite() && std::isfinite(sigma_) && p_sigma_.allFinite() && p_c_.allFinite() &&
+         (constants_.separable ? diagonal_.allFinite() : covariance_->allFinite());
+}
+
 absl::Status CmaState::Update(const Eigen::MatrixXd& x, const std::vector<bool>& injected) {
   const CmaConstants& k = constants_;
   const double n = k.dimension;
-  if (x.rows() != k.dimension || x.cols() != k.population ||
-      static_cast<int>(injected.size()) != k.population) {
-    return absl::InvalidArgumentError(absl::StrCat("generation of ", x.cols(), " genomes of ",
-                                                   x.rows(), " numbers, not ", k.population, " of ",
-                                                   k.dimension));
+  if (x.rows() != k.dimension || x.cols() != k.population || static_cast<int>(injected.size()) != k.population) {
+    return absl::InvalidArgumentError(absl::StrCat("generation of ", x.cols(), " genomes of ", x.rows(), " numbers, not ",
+                                                   k.population, " of ", k.dimension));
   }
-  if (!x.allFinite())
-    return absl::InvalidArgumentError("a genome holds a number that is not finite");
+  if (!x.allFinite()) return absl::InvalidArgumentError("a genome holds a number that is not finite");
   const bool published = k.variant == CmaVariant::kPublished;
 
   CmaState next = *this;
-  Eigen::MatrixXd y = (x.colwise() - mean_) / sigma_;  // [n, lambda]
-  const Eigen::MatrixXd inverse_root =                 // C^-1/2, [n, n]
-      basis_ * scales_.cwiseInverse().asDiagonal() * basis_.transpose();
+  Eigen::MatrixXd y = widening_.cwiseInverse().asDiagonal() * (x.colwise() - mean_);  // [n, lambda]
+  y /= sigma_;
   const double length_max = std::sqrt(n) + 2 * n / (n + 2);  // arXiv 1110.4181, eq. 4 with c_y
   for (int i = 0; i < k.population; ++i) {
     if (!injected[i]) continue;
-    const double length = (inverse_root * y.col(i)).norm();
+    const double length = Whiten(y.col(i)).norm();
     if (length > length_max) y.col(i) *= length_max / length;
   }
 
   const Eigen::VectorXd y_w = y.leftCols(k.parents) * k.weights.head(k.parents);  // eq. 41
   next.mean_ = mean_ + sigma_ * y_w;                                              // eq. 42
 
-  next.p_sigma_ = (1 - k.c_sigma) * p_sigma_ + std::sqrt(k.c_sigma * (2 - k.c_sigma) * k.mu_eff) *
-                                                   (inverse_root * y_w);  // eq. 43
+  const int rest = k.population - k.parents;
+  Eigen::MatrixXd to_whiten(k.dimension, 1 + rest);
+  to_whiten << y_w, y.rightCols(rest);
+  const Eigen::MatrixXd white = Whiten(to_whiten);
+  next.p_sigma_ = (1 - k.c_sigma) * p_sigma_ + std::sqrt(k.c_sigma * (2 - k.c_sigma) * k.mu_eff) * white.col(0);  // eq. 43
   const double p_sigma_norm = next.p_sigma_.norm();
   double log_step = k.c_sigma / k.d_sigma * (p_sigma_norm / k.chi_n - 1);
   if (!published) log_step = std::min(1.0, log_step);
   next.sigma_ = std::clamp(sigma_ * std::exp(log_step), kSigmaMin, kSigmaMax);  // eq. 44
 
   const double exponent = 2.0 * static_cast<double>(generation_ + (published ? 2 : 1));
-  const bool h_sigma = p_sigma_norm / std::sqrt(1 - std::pow(1 - k.c_sigma, exponent)) <
-                       (1.4 + 2 / (n + 1)) * k.chi_n;
+  const bool h_sigma = p_sigma_norm / std::sqrt(1 - std::pow(1 - k.c_sigma, exponent)) < (1.4 + 2 / (n + 1)) * k.chi_n;
   next.p_c_ = (1 - k.c_c) * p_c_;  // eq. 45
   if (h_sigma) next.p_c_ += std::sqrt(k.c_c * (2 - k.c_c) * k.mu_eff) * y_w;
 
   Eigen::VectorXd weights = k.weights;  // eq. 46
-  for (int i = 0; i < k.population; ++i) {
-    if (weights[i] >= 0) continue;
-    const double square =
-        (inverse_root * y.col(i)).squaredNorm() + (published ? kPublishedEpsilon : 0.0);
+  for (int i = k.parents; i < k.population; ++i) {
+    const double square = white.col(1 + i - k.parents).squaredNorm() + (published ? kPublishedEpsilon : 0.0);
     weights[i] = square > 0 ? weights[i] * n / square : 0.0;
   }
-  const double delta = h_sigma ? 0.0 : k.c_c * (2 - k.c_c);
-  next.raw_ = (1 + k.c_1 * delta - k.c_1 - k.c_mu * k.weights.sum()) * covariance_ +  // eq. 47
-              k.c_1 * next.p_c_ * next.p_c_.transpose() +
-              k.c_mu * y * weights.asDiagonal() * y.transpose();
-  next.raw_ = ((next.raw_ + next.raw_.transpose()) / 2).eval();
+  UpdateCovariance(y, weights, h_sigma, next);  // eq. 47
   ++next.generation_;
 
-  if (!next.mean_.allFinite() || !std::isfinite(next.sigma_) || !next.p_sigma_.allFinite() ||
-      !next.p_c_.allFinite() || !next.raw_.allFinite()) {
-    return absl::InternalError(absl::StrCat("the distribution is not finite after generation ",
-                                            next.generation_, ": sigma ", next.sigma_,
-                                            ", condition number ", condition_number()));
+  if (!next.IsFinite()) {
+    return absl::InternalError(absl::StrCat("the distribution is not finite after generation ", next.generation_, ": sigma ",
+                                            next.sigma_, ", condition number ", condition_number()));
   }
-  MG_RETURN_IF_ERROR(next.Decompose());
+  if (rates_.has_value()) {
+    const Eigen::MatrixXd inverse_root =
+        root_->basis * (root_->scales.cwiseInverse() / sigma_).asDiagonal() * root_->basis.transpose();
+    Eigen::MatrixXd c = *next.covariance_;
+    if (next.rates_->Apply(mean_, sigma_ * sigma_ * *covariance_, inverse_root, next.mean_, next.sigma_, c)) {
+      next.sigma_ = std::clamp(next.sigma_, kSigmaMin, kSigmaMax);
+      next.covariance_ = std::make_shared<const Eigen::MatrixXd>((c + c.transpose()) / 2);
+    }
+    if (!next.IsFinite()) return absl::InternalError("the adapted distribution is not finite");
+  }
+  if (!k.separable && next.generation_ >= next.root_generation_ + root_interval()) {
+    MG_RETURN_IF_ERROR(next.MakeRoot(next.covariance_));
+    next.root_generation_ = next.generation_;
+  }
   *this = std::move(next);
   return absl::OkStatus();
 }
 
+void CmaState::KeepMargin(absl::Span<const int> levels, double alpha) {
+  const Eigen::VectorXd deviations = variances().cwiseSqrt() * sigma_;
+  for (int i = 0; i < constants_.dimension; ++i) {
+    if (levels[i] < 2) continue;
+    const double width = 1.0 / levels[i];
+    double& mean = mean_[i];
+    const double deviation = std::clamp(deviations[i], 1e-150, 1e150);
+    // The outer levels have no far end: a mean beyond the box is as good as one inside.
+    const int level = static_cast<int>(std::floor(std::clamp(mean * levels[i], 0.0, static_cast<double>(levels[i] - 1))));
+    const double low = level * width, up = (level + 1) * width;
+    if (level == 0 || level == levels[i] - 1) {  // one neighbour only: eq. 14, 15 of the paper
+      const double edge = level == 0 ? up : low;
+      const double reach = deviation * widening_[i] * NormalQuantile(1 - alpha);
+      mean = level == 0 ? std::max(mean, edge - reach) : std::min(mean, edge + reach);
+      continue;
+    }
+    const double wide = deviation * widening_[i];
+    const double p_low = NormalCdf((low - mean) / wide), p_up = NormalCdf((mean - up) / wide);
+    const double p_mid = 1 - p_low - p_up;
+    double q_low = std::max(p_low, alpha / 2), q_up = std::max(p_up, alpha / 2);  // eq. 20
+    const double share = (1 - q_low - q_up - p_mid) / (q_low + q_up + p_mid - 3 * alpha / 2);
+    q_low += share * (q_low - alpha / 2);  // eq. 22
+    q_up += share * (q_up - alpha / 2);    // eq. 23
+    if (q_low == p_low && q_up == p_up) continue;
+    const double to_low = NormalQuantile(1 - std::clamp(q_low, 1e-12, 0.5 - 1e-8));
+    const double to_up = NormalQuantile(1 - std::clamp(q_up, 1e-12, 0.5 - 1e-8));
+    widening_[i] = std::clamp(width / (deviation * (to_low + to_up)), kWideningMin, kWideningMax);
+    mean = (low * to_up + up * to_low) / (to_low + to_up);  // eq. 24
+  }
+}
+
 std::string CmaState::StopReason() const {
   const double tolerance = 1e-12 * sigma0_;
-  const Eigen::VectorXd deviation = covariance_.diagonal().cwiseSqrt() * sigma_;
+  const Eigen::VectorXd deviation = variances().cwiseSqrt().cwiseProduct(widening_) * sigma_;
   if (deviation.maxCoeff() < tolerance && (sigma_ * p_c_).cwiseAbs().maxCoeff() < tolerance) {
     return absl::StrCat("standard deviations are below ", tolerance, " in every coordinate");
   }
   if (deviation.maxCoeff() > kDeviationMax) {
-    return absl::StrCat("the distribution is ", kDeviationMax,
-                        " times wider than the range of a gene: it has diverged");
+    return absl::StrCat("the distribution is ", kDeviationMax, " times wider than the range of a gene: it has diverged");
   }
   if (((mean_ + 0.2 * deviation).array() == mean_.array()).any()) {
     return "a step of 0.2 standard deviations no longer changes a coordinate of the mean";
   }
-  const Eigen::Index axis = generation_ % constants_.dimension;
-  if (((mean_ + 0.1 * sigma_ * scales_[axis] * basis_.col(axis)).array() == mean_.array()).all()) {
-    return "a step of 0.1 standard deviations along an axis no longer changes the mean";
+  if (!constants_.separable) {
+    const Eigen::Index axis = generation_ % constants_.dimension;
+    const double scale = cholesky() ? 1.0 : root_->scales[axis];
+    if (((mean_ + 0.1 * sigma_ * scale * root_->basis.col(axis)).array() == mean_.array()).all()) {
+      return "a step of 0.1 standard deviations along an axis no longer changes the mean";
+    }
   }
   // The repair of small eigenvalues stops right at the limit.
   if (condition_number() > 0.99 * kConditionMax) {
-    return absl::StrCat("condition number ", condition_number(), " of the covariance has reached ",
-                        kConditionMax);
+    return absl::StrCat("condition number ", condition_number(), " of the covariance has reached ", kConditionMax);
   }
   return "";
 }
+
+namespace {
+
+void SaveSymmetric(const Eigen::MatrixXd& matrix, StateWriter& writer) {
+  for (Eigen::Index i = 0; i < matrix.cols(); ++i) {
+    writer.Doubles("covariance", {matrix.col(i).data(), static_cast<size_t>(i) + 1});  // upper triangle
+  }
+}
+
+std::shared_ptr<const Eigen::MatrixXd> LoadSymmetric(StateReader& reader, int n) {
+  auto matrix = std::make_shared<Eigen::MatrixXd>(n, n);
+  for (int i = 0; i < n && reader.ok(); ++i) {
+    const auto column = reader.Doubles("covariance", i + 1, -kLarge, kLarge);
+    for (int j = 0; j <= i && reader.ok(); ++j) (*matrix)(j, i) = (*matrix)(i, j) = column[j];
+  }
+  return matrix;
+}
+
+}  // namespace
 
 void CmaState::Save(StateWriter& writer) const {
   writer.Int("generation", generation_);
   writer.Doubles("sigma", {sigma_});
   writer.Doubles("mean", ToSpan(mean_));
+  writer.Doubles("widening", ToSpan(widening_));
   writer.Doubles("sigma_path", ToSpan(p_sigma_));
   writer.Doubles("covariance_path", ToSpan(p_c_));
-  for (int i = 0; i < constants_.dimension; ++i) {
-    writer.Doubles("covariance",
-                   {raw_.col(i).data(), static_cast<size_t>(i) + 1});  // upper triangle
+  if (rates_.has_value()) rates_->Save(writer);
+  if (constants_.separable) {
+    writer.Doubles("diagonal", ToSpan(diagonal_));
+    return;
   }
+  writer.Int("root_generation", root_generation_);
+  SaveSymmetric(*root_->source, writer);
+  const bool newer = generation_ != root_generation_;
+  writer.Int("newer_covariance", newer ? 1 : 0);
+  if (newer) SaveSymmetric(*covariance_, writer);
 }
 
 void CmaState::Load(StateReader& reader) {
@@ -202,18 +383,30 @@ void CmaState::Load(StateReader& reader) {
   generation_ = reader.Int("generation", 0, int64_t{1} << 53);
   const auto sigma = reader.Doubles("sigma", 1, kSigmaMin, kSigmaMax);
   const auto mean = reader.Doubles("mean", n, -kLarge, kLarge);
+  const auto widening = reader.Doubles("widening", n, kWideningMin, kWideningMax);
   const auto p_sigma = reader.Doubles("sigma_path", n, -kLarge, kLarge);
   const auto p_c = reader.Doubles("covariance_path", n, -kLarge, kLarge);
-  for (int i = 0; i < n && reader.ok(); ++i) {
-    const auto column = reader.Doubles("covariance", i + 1, -kLarge, kLarge);
-    for (int j = 0; j <= i && reader.ok(); ++j) raw_(j, i) = raw_(i, j) = column[j];
-  }
   if (!reader.ok()) return;
   sigma_ = sigma[0];
   mean_ = ToVector(mean);
+  widening_ = ToVector(widening);
   p_sigma_ = ToVector(p_sigma);
   p_c_ = ToVector(p_c);
-  if (const absl::Status status = Decompose(); !status.ok()) reader.Fail(status.message());
+  if (rates_.has_value()) rates_->Load(reader);
+  if (constants_.separable) {
+    const auto diagonal = reader.Doubles("diagonal", n, kEigenvalueMin, kLarge);
+    if (reader.ok()) diagonal_ = ToVector(diagonal);
+    return;
+  }
+  root_generation_ = reader.Int("root_generation", 0, generation_);
+  auto source = LoadSymmetric(reader, n);
+  const bool newer = reader.Int("newer_covariance", 0, 1) == 1;
+  auto covariance = newer ? LoadSymmetric(reader, n) : nullptr;
+  if (!reader.ok()) return;
+  if (const absl::Status status = MakeRoot(std::move(source)); !status.ok()) {
+    return reader.Fail(status.message());
+  }
+  if (newer) covariance_ = std::move(covariance);
 }
 
 }  // namespace merganser

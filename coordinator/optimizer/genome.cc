@@ -7,9 +7,7 @@ namespace merganser {
 absl::Status GenomeSpec::Validate() const {
   for (size_t i = 0; i < genes.size(); ++i) {
     const Gene& gene = genes[i];
-    const auto bad = [&](auto... what) {
-      return absl::InvalidArgumentError(absl::StrCat("gene ", i, ": ", what...));
-    };
+    const auto bad = [&](auto... what) { return absl::InvalidArgumentError(absl::StrCat("gene ", i, ": ", what...)); };
     if (!(gene.start >= 0 && gene.start <= 1)) return bad("start ", gene.start, " is not in [0, 1]");
     if (!(gene.scale >= Gene::kScaleMin && gene.scale <= Gene::kScaleMax)) {
       return bad("scale ", gene.scale, " is not in [", Gene::kScaleMin, ", ", Gene::kScaleMax, "]");

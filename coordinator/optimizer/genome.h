@@ -30,9 +30,7 @@ struct Gene {
 
   bool discrete() const { return kind != Kind::kContinuous; }
   // REQUIRES: discrete(), g in [0, 1].
-  int LevelOf(double g) const {
-    return std::min(levels - 1, static_cast<int>(std::floor(g * levels)));
-  }
+  int LevelOf(double g) const { return std::min(levels - 1, static_cast<int>(std::floor(g * levels))); }
   // The middle of the level's range. REQUIRES: discrete(), level in [0, levels).
   double ValueOf(int level) const { return (level + 0.5) / levels; }
 };
@@ -42,13 +40,10 @@ struct GenomeSpec {
   std::vector<Gene> genes;
   bool operator==(const GenomeSpec&) const = default;
 
-  static GenomeSpec Continuous(int dimension) {
-    return {std::vector<Gene>(static_cast<size_t>(std::max(0, dimension)))};
-  }
+  static GenomeSpec Continuous(int dimension) { return {std::vector<Gene>(static_cast<size_t>(std::max(0, dimension)))}; }
   int dimension() const { return static_cast<int>(genes.size()); }
   int discrete_count() const {
-    return static_cast<int>(
-        std::count_if(genes.begin(), genes.end(), [](const Gene& g) { return g.discrete(); }));
+    return static_cast<int>(std::count_if(genes.begin(), genes.end(), [](const Gene& g) { return g.discrete(); }));
   }
   // InvalidArgument for a gene out of its ranges: "gene 3: start 1.5 is not in [0, 1]".
   absl::Status Validate() const;

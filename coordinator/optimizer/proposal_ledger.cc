@@ -20,26 +20,22 @@ double Score(const Outcome& outcome) {
   if (outcome.failed) return kFailedScore;
   // Divided before adding, so that large finite numbers do not overflow into a failure.
   double mean = 0;
-  for (const double value : outcome.fitness)
-    mean += value / static_cast<double>(outcome.fitness.size());
+  for (const double value : outcome.fitness) mean += value / static_cast<double>(outcome.fitness.size());
   return std::isfinite(mean) ? mean : kFailedScore;
 }
 
 }  // namespace
 
 absl::Status ProposalLedger::CheckAsk(int count) const {
-  if (count < 1)
-    return absl::InvalidArgumentError(absl::StrCat("asked for ", count, " proposals; at least 1"));
+  if (count < 1) return absl::InvalidArgumentError(absl::StrCat("asked for ", count, " proposals; at least 1"));
   if (count > Optimizer::kOutstandingMax - outstanding()) {
-    return absl::ResourceExhaustedError(absl::StrCat("asked for ", count, " proposals while ",
-                                                     outstanding(), " are outstanding; at most ",
-                                                     Optimizer::kOutstandingMax));
+    return absl::ResourceExhaustedError(absl::StrCat("asked for ", count, " proposals while ", outstanding(),
+                                                     " are outstanding; at most ", Optimizer::kOutstandingMax));
   }
   return absl::OkStatus();
 }
 
-Proposal ProposalLedger::Add(std::vector<double> genome, int64_t generation,
-                             std::vector<double> point) {
+Proposal ProposalLedger::Add(std::vector<double> genome, int64_t generation, std::vector<double> point) {
   const ProposalId id = next_id_++;
   outstanding_[id] = {genome, generation, std::move(point)};
   return {id, std::move(genome)};
@@ -47,12 +43,10 @@ Proposal ProposalLedger::Add(std::vector<double> genome, int64_t generation,
 
 absl::Status ProposalLedger::CheckOutstanding(ProposalId id) const {
   if (id < 0 || id >= next_id_) {
-    return absl::NotFoundError(
-        absl::StrCat("proposal ", id, " was never asked; the next is ", next_id_));
+    return absl::NotFoundError(absl::StrCat("proposal ", id, " was never asked; the next is ", next_id_));
   }
   if (!outstanding_.contains(id)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("the outcome of proposal ", id, " was told before"));
+    return absl::AlreadyExistsError(absl::StrCat("the outcome of proposal ", id, " was told before"));
   }
   return absl::OkStatus();
 }
@@ -63,21 +57,18 @@ absl::StatusOr<std::vector<Told>> ProposalLedger::Take(absl::Span<const Outcome>
   for (const Outcome& outcome : outcomes) {
     MG_RETURN_IF_ERROR(CheckOutstanding(outcome.id));
     if (!seen.insert(outcome.id).second) {
-      return absl::AlreadyExistsError(
-          absl::StrCat("two outcomes of proposal ", outcome.id, " in one batch"));
+      return absl::AlreadyExistsError(absl::StrCat("two outcomes of proposal ", outcome.id, " in one batch"));
     }
     if (outcome.failed) continue;
     const int64_t count = static_cast<int64_t>(outcome.fitness.size());
     if (count < 1 || count > kObjectivesMax) {
-      return absl::InvalidArgumentError(absl::StrCat("outcome of proposal ", outcome.id, ": ",
-                                                     count, " fitness numbers are not in [1, ",
-                                                     kObjectivesMax, "]"));
+      return absl::InvalidArgumentError(absl::StrCat("outcome of proposal ", outcome.id, ": ", count,
+                                                     " fitness numbers are not in [1, ", kObjectivesMax, "]"));
     }
     if (objectives == 0) objectives = count;
     if (count != objectives) {
-      return absl::InvalidArgumentError(absl::StrCat("outcome of proposal ", outcome.id, ": ",
-                                                     count, " fitness numbers where others have ",
-                                                     objectives));
+      return absl::InvalidArgumentError(
+          absl::StrCat("outcome of proposal ", outcome.id, ": ", count, " fitness numbers where others have ", objectives));
     }
   }
   objectives_ = objectives;
@@ -86,9 +77,12 @@ absl::StatusOr<std::vector<Told>> ProposalLedger::Take(absl::Span<const Outcome>
   for (const Outcome& outcome : outcomes) {
     auto node = outstanding_.extract(outcome.id);
     Entry& entry = node.mapped();
-    told.push_back({outcome.id, std::move(entry.genome), std::move(entry.point), entry.generation,
-                    Score(outcome)});
-    if (told.back().score == kFailedScore) ++failed_;
+    told.push_back({outcome.id, std::move(entry.genome), std::move(entry.point), entry.generation, Score(outcome)});
+    if (told.back().score == kFailedScore) {
+      ++failed_;
+    } else {
+      told.back().fitness = outcome.fitness;
+    }
   }
   std::sort(told.begin(), told.end(), [](const Told& a, const Told& b) { return a.id < b.id; });
   return told;
@@ -100,14 +94,12 @@ absl::Status ProposalLedger::Adopt(absl::Span<const Proposal> logged) {
       return absl::NotFoundError(absl::StrCat("proposal ", proposal.id, " is not outstanding"));
     }
     if (static_cast<int>(proposal.genome.size()) != dimension_) {
-      return absl::InvalidArgumentError(absl::StrCat("proposal ", proposal.id, ": genome has ",
-                                                     proposal.genome.size(), " numbers, not ",
-                                                     dimension_));
+      return absl::InvalidArgumentError(
+          absl::StrCat("proposal ", proposal.id, ": genome has ", proposal.genome.size(), " numbers, not ", dimension_));
     }
     for (const double x : proposal.genome) {
       if (!(x >= 0 && x <= 1)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("proposal ", proposal.id, ": gene ", x, " is not in [0, 1]"));
+        return absl::InvalidArgumentError(absl::StrCat("proposal ", proposal.id, ": gene ", x, " is not in [0, 1]"));
       }
     }
   }
@@ -119,6 +111,12 @@ absl::Status ProposalLedger::Adopt(absl::Span<const Proposal> logged) {
     entry.genome = proposal.genome;
   }
   return absl::OkStatus();
+}
+
+std::vector<std::vector<double>> ProposalLedger::OutstandingGenomes() const {
+  std::vector<std::vector<double>> genomes;
+  for (const auto& [id, entry] : outstanding_) genomes.push_back(entry.genome);
+  return genomes;
 }
 
 void ProposalLedger::Save(StateWriter& writer) const {
@@ -147,8 +145,7 @@ void ProposalLedger::Load(StateReader& reader, int64_t generation_max) {
     Entry entry;
     entry.generation = reader.Int("generation", 0, generation_max);
     entry.genome = reader.Doubles("genome", dimension_, 0, 1);
-    if (reader.Int("has_point", 0, 1) == 1)
-      entry.point = reader.Doubles("point", dimension_, -kPointMax, kPointMax);
+    if (reader.Int("has_point", 0, 1) == 1) entry.point = reader.Doubles("point", dimension_, -kPointMax, kPointMax);
     outstanding_[id] = std::move(entry);
     low = id + 1;
   }

@@ -22,16 +22,14 @@ inline constexpr double kFailedScore = -std::numeric_limits<double>::infinity();
 struct Told {
   ProposalId id = 0;
   std::vector<double> genome;
-  std::vector<double>
-      point;  // as given to Add; empty if there was none or the log's genome has replaced it
-  int64_t generation = 0;  // of the distribution that the genome was drawn from
-  double score = 0;        // mean of the objectives, or kFailedScore
+  std::vector<double> point;    // as given to Add; empty if there was none or the log's genome has replaced it
+  int64_t generation = 0;       // of the distribution that the genome was drawn from
+  double score = 0;             // mean of the objectives, or kFailedScore
+  std::vector<double> fitness;  // [objectives]; empty if failed
 };
 
 // Larger score first; equal scores in the order of asking.
-inline bool RanksBefore(const Told& a, const Told& b) {
-  return a.score != b.score ? a.score > b.score : a.id < b.id;
-}
+inline bool RanksBefore(const Told& a, const Told& b) { return a.score != b.score ? a.score > b.score : a.id < b.id; }
 
 // A copyable value. Not thread-safe.
 class ProposalLedger {
@@ -50,6 +48,9 @@ class ProposalLedger {
   // As Optimizer::Adopt. A genome equal to the filed one but for rounding keeps its point.
   absl::Status Adopt(absl::Span<const Proposal> logged);
 
+  bool IsOutstanding(ProposalId id) const { return outstanding_.contains(id); }
+  // In order of id.
+  std::vector<std::vector<double>> OutstandingGenomes() const;
   int64_t outstanding() const { return static_cast<int64_t>(outstanding_.size()); }
   int64_t told() const { return next_id_ - outstanding(); }
   int64_t failed() const { return failed_; }

@@ -25,9 +25,7 @@ absl::StatusOr<std::vector<Proposal>> RandomSearch::Ask(int count) {
   return proposals;
 }
 
-absl::Status RandomSearch::Tell(absl::Span<const Outcome> outcomes) {
-  return ledger_.Take(outcomes).status();
-}
+absl::Status RandomSearch::Tell(absl::Span<const Outcome> outcomes) { return ledger_.Take(outcomes).status(); }
 
 std::string RandomSearch::Summary() const {
   std::string text = absl::StrCat("random: ", ledger_.told(), " told");

@@ -16,8 +16,8 @@
 
 namespace merganser {
 
-// Uniform in the box, so uniform over the levels of a discrete gene. Learns nothing; outcomes are only counted, and a generation is any
-// `population` of them.
+// Uniform in the box, so uniform over the levels of a discrete gene. Learns nothing; outcomes are only counted, and a
+// generation is any `population` of them.
 class RandomSearch : public Optimizer {
  public:
   static constexpr int kPopulationMax = 10000;

@@ -13,9 +13,7 @@ namespace {
 
 constexpr absl::string_view kMagic = "merganser-optimizer";
 
-bool ParseBits(absl::string_view word, uint64_t& bits) {
-  return word.size() == 16 && absl::SimpleHexAtoi(word, &bits);
-}
+bool ParseBits(absl::string_view word, uint64_t& bits) { return word.size() == 16 && absl::SimpleHexAtoi(word, &bits); }
 
 std::string Hex(uint64_t bits) { return absl::StrCat(absl::Hex(bits, absl::kZeroPad16)); }
 
@@ -24,22 +22,15 @@ std::string Hex(uint64_t bits) { return absl::StrCat(absl::Hex(bits, absl::kZero
 StateWriter::StateWriter(absl::string_view optimizer)
     : text_(absl::StrCat(kMagic, " ", kOptimizerStateVersion, " ", optimizer, "\n")) {}
 
-void StateWriter::Word(absl::string_view key, absl::string_view value) {
-  absl::StrAppend(&text_, key, " ", value, "\n");
-}
+void StateWriter::Word(absl::string_view key, absl::string_view value) { absl::StrAppend(&text_, key, " ", value, "\n"); }
 
-void StateWriter::Int(absl::string_view key, int64_t value) {
-  absl::StrAppend(&text_, key, " ", value, "\n");
-}
+void StateWriter::Int(absl::string_view key, int64_t value) { absl::StrAppend(&text_, key, " ", value, "\n"); }
 
-void StateWriter::Bits(absl::string_view key, uint64_t value) {
-  absl::StrAppend(&text_, key, " ", Hex(value), "\n");
-}
+void StateWriter::Bits(absl::string_view key, uint64_t value) { absl::StrAppend(&text_, key, " ", Hex(value), "\n"); }
 
 void StateWriter::Doubles(absl::string_view key, absl::Span<const double> values) {
   absl::StrAppend(&text_, key);
-  for (const double value : values)
-    absl::StrAppend(&text_, " ", Hex(std::bit_cast<uint64_t>(value)));
+  for (const double value : values) absl::StrAppend(&text_, " ", Hex(std::bit_cast<uint64_t>(value)));
   text_ += '\n';
 }
 
@@ -62,8 +53,7 @@ StateReader::StateReader(absl::string_view text) : rest_(text) {
 }
 
 void StateReader::Fail(absl::string_view what) {
-  if (status_.ok())
-    status_ = absl::DataLossError(absl::StrCat("optimizer state, line ", line_, ": ", what));
+  if (status_.ok()) status_ = absl::DataLossError(absl::StrCat("optimizer state, line ", line_, ": ", what));
 }
 
 std::vector<absl::string_view> StateReader::Next(absl::string_view key) {
@@ -93,8 +83,7 @@ std::string StateReader::Word(absl::string_view key) {
 int64_t StateReader::Int(absl::string_view key, int64_t low, int64_t high) {
   const auto words = Next(key);
   int64_t value = 0;
-  if (ok() &&
-      (words.size() != 1 || !absl::SimpleAtoi(words[0], &value) || value < low || value > high)) {
+  if (ok() && (words.size() != 1 || !absl::SimpleAtoi(words[0], &value) || value < low || value > high)) {
     Fail(absl::StrCat(key, " is not a whole number in [", low, ", ", high, "]"));
   }
   return ok() ? value : 0;
@@ -103,13 +92,11 @@ int64_t StateReader::Int(absl::string_view key, int64_t low, int64_t high) {
 uint64_t StateReader::Bits(absl::string_view key) {
   const auto words = Next(key);
   uint64_t bits = 0;
-  if (ok() && (words.size() != 1 || !ParseBits(words[0], bits)))
-    Fail(absl::StrCat(key, " is not 16 digits"));
+  if (ok() && (words.size() != 1 || !ParseBits(words[0], bits))) Fail(absl::StrCat(key, " is not 16 digits"));
   return ok() ? bits : 0;
 }
 
-std::vector<double> StateReader::Doubles(absl::string_view key, int64_t count, double low,
-                                         double high) {
+std::vector<double> StateReader::Doubles(absl::string_view key, int64_t count, double low, double high) {
   const auto words = Next(key);
   if (ok() && static_cast<int64_t>(words.size()) != count) {
     Fail(absl::StrCat(key, " has ", words.size(), " numbers, not ", count));
@@ -167,8 +154,8 @@ GenomeSpec LoadGenome(StateReader& reader, int dimension_max) {
   }
   if (!reader.ok()) return {};
   for (int64_t i = 0; i < n; ++i) {
-    genome.genes.push_back({static_cast<Gene::Kind>(static_cast<int>(kinds[i])),
-                            static_cast<int>(levels[i]), start[i], scale[i]});
+    genome.genes.push_back(
+        {static_cast<Gene::Kind>(static_cast<int>(kinds[i])), static_cast<int>(levels[i]), start[i], scale[i]});
   }
   if (const absl::Status status = genome.Validate(); !status.ok()) reader.Fail(status.message());
   return genome;

@@ -161,7 +161,8 @@ TEST(BadInvocationTest, EveryVerbExplainsItselfWithAnExample) {
   ASSERT_EQ(help.exit_code, 0);
   for (const char* verb :
        {"validate", "run",        "merge", "evaluate", "score",  "generate", "submit", "jobs",    "describe", "watch",
-        "wait",     "candidates", "best",  "events",   "export", "report",   "cancel", "workers", "drain",    "version"}) {
+        "wait",     "candidates", "best",  "events",   "export", "report",   "cancel", "workers", "drain",    "version",
+        "pool",     "replay"}) {
     EXPECT_THAT(help.out, HasSubstr(verb));
     const Finished own = RunToEnd({Binary("merganser"), verb, "--help"}, dir);
     EXPECT_EQ(own.exit_code, 0) << verb;

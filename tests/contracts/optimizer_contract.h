@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/domain/job_spec.h"
+#include "coordinator/optimizer/genome.h"
 #include "coordinator/optimizer/optimizer.h"
 
 namespace merganser {
@@ -18,6 +19,8 @@ struct OptimizerCase {
   std::string name;  // of the test, [A-Za-z0-9_]
   OptimizerSpec spec;
   int dimension = 3;
+  // In place of `dimension` continuous genes, where not empty.
+  std::vector<Gene> genes = {};
 };
 
 class OptimizerContract : public testing::TestWithParam<OptimizerCase> {

@@ -42,6 +42,7 @@ const std::vector<Rule>& Rules() {
       {"common/config", Join({kTorch, kGrpc, kStores, {{"coordinator/", "worker/", "client/"}}})},
       {"common/store", Join({kTorch, kGrpc, kProtobuf, {{"coordinator/", "worker/", "client/"}}})},
       {"coordinator/optimizer", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, kClocks, kLogging, {{"worker/", "client/"}}})},
+      {"coordinator/replay", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, kClocks, kLogging, {{"worker/", "client/"}}})},
       {"coordinator/search_space", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, kClocks, kLogging, {{"worker/", "client/"}}})},
       {"coordinator/job", Join({kTorch, kGrpc, kProtobuf, kStores, {{"worker/", "client/"}}})},
       {"coordinator/dispatch", Join({kTorch, kGrpc, kProtobuf, kStores, {{"worker/", "client/"}}})},

@@ -33,8 +33,7 @@ TEST(BoxTransform, StaysInTheBoxAndHasNoJump) {
     ASSERT_TRUE(gene >= 0 && gene <= 1) << x;
     ASSERT_LT(std::abs(PointToGene(x + 0.001) - gene), 0.00101) << x;
   }
-  for (const double x : {1e18, -1e100, 1e-300})
-    EXPECT_TRUE(PointToGene(x) >= 0 && PointToGene(x) <= 1);
+  for (const double x : {1e18, -1e100, 1e-300}) EXPECT_TRUE(PointToGene(x) >= 0 && PointToGene(x) <= 1);
 }
 
 TEST(BoxTransform, EveryGeneHasItsPoint) {

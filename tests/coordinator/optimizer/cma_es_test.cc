@@ -28,8 +28,7 @@ CmaEsOptions Options(bool rolling, int population = 6) {
 
 std::vector<Outcome> Ranked(const std::vector<Proposal>& proposals) {
   std::vector<Outcome> outcomes;
-  for (const Proposal& proposal : proposals)
-    outcomes.push_back({proposal.id, {-proposal.genome[0]}, false});
+  for (const Proposal& proposal : proposals) outcomes.push_back({proposal.id, {-proposal.genome[0]}, false});
   return outcomes;
 }
 
@@ -40,8 +39,7 @@ TEST(CmaEs, AGenerationClosesWithItsLastOutcome) {
   outcomes.pop_back();
   ASSERT_TRUE(optimizer.Tell(outcomes).ok());
   EXPECT_EQ(optimizer.generation(), 0);
-  EXPECT_EQ(optimizer.Summary(),
-            "cma_es: generation 0 (5 of 6 told), sigma 0.167, condition number 1");
+  EXPECT_EQ(optimizer.Summary(), "cma_es: generation 0 (5 of 6 told), sigma 0.167, condition number 1");
   ASSERT_TRUE(optimizer.Tell({last}).ok());
   EXPECT_EQ(optimizer.generation(), 1);
 }
@@ -90,8 +88,7 @@ TEST(CmaEs, FailedAndNotFiniteRankBehindTheWorstFitness) {
 TEST(CmaEs, AGenerationWithoutAnyFitnessChangesNothing) {
   CmaEs optimizer(Options(false), GenomeSpec::Continuous(3), 5);
   std::vector<Outcome> outcomes;
-  for (const Proposal& proposal : MustAsk(optimizer, 6))
-    outcomes.push_back({proposal.id, {}, true});
+  for (const Proposal& proposal : MustAsk(optimizer, 6)) outcomes.push_back({proposal.id, {}, true});
   ASSERT_TRUE(optimizer.Tell(outcomes).ok());
   EXPECT_EQ(optimizer.generation(), 0);
   EXPECT_EQ(optimizer.state().sigma(), 1.0 / 6);
@@ -102,8 +99,7 @@ TEST(CmaEs, AGenerationWithoutAnyFitnessChangesNothing) {
 }
 
 TEST(CmaEs, OnlyTheOrderOfFitnessMatters) {
-  CmaEs plain(Options(false), GenomeSpec::Continuous(3), 5),
-      squashed(Options(false), GenomeSpec::Continuous(3), 5);
+  CmaEs plain(Options(false), GenomeSpec::Continuous(3), 5), squashed(Options(false), GenomeSpec::Continuous(3), 5);
   for (int generation = 0; generation < 10; ++generation) {
     auto outcomes = Ranked(MustAsk(plain, 6));
     MustAsk(squashed, 6);
@@ -116,8 +112,7 @@ TEST(CmaEs, OnlyTheOrderOfFitnessMatters) {
 }
 
 TEST(CmaEs, EqualFitnessRanksInOrderOfAsking) {
-  CmaEs tied(Options(false), GenomeSpec::Continuous(3), 5),
-      ordered(Options(false), GenomeSpec::Continuous(3), 5);
+  CmaEs tied(Options(false), GenomeSpec::Continuous(3), 5), ordered(Options(false), GenomeSpec::Continuous(3), 5);
   auto outcomes = Ranked(MustAsk(tied, 6));
   MustAsk(ordered, 6);
   for (Outcome& outcome : outcomes) outcome.fitness = {0.5};
@@ -128,25 +123,21 @@ TEST(CmaEs, EqualFitnessRanksInOrderOfAsking) {
 }
 
 TEST(CmaEs, SeveralObjectivesRankByTheirMean) {
-  CmaEs two(Options(false), GenomeSpec::Continuous(3), 5),
-      one(Options(false), GenomeSpec::Continuous(3), 5);
+  CmaEs two(Options(false), GenomeSpec::Continuous(3), 5), one(Options(false), GenomeSpec::Continuous(3), 5);
   auto outcomes = Ranked(MustAsk(one, 6));
   MustAsk(two, 6);
   ASSERT_TRUE(one.Tell(outcomes).ok());
-  for (Outcome& outcome : outcomes)
-    outcome.fitness = {outcome.fitness[0] + outcome.id, outcome.fitness[0] - outcome.id};
+  for (Outcome& outcome : outcomes) outcome.fitness = {outcome.fitness[0] + outcome.id, outcome.fitness[0] - outcome.id};
   ASSERT_TRUE(two.Tell(outcomes).ok());
   EXPECT_EQ(two.Mean(), one.Mean());
 }
 
 TEST(CmaEs, AnAdoptedGenomeTakesThePlaceOfTheDrawnPoint) {
   // Both edges of the box, where point and gene differ most.
-  CmaEs adopted(Options(false), GenomeSpec::Continuous(3), 5),
-      other_seed(Options(false), GenomeSpec::Continuous(3), 6);
+  CmaEs adopted(Options(false), GenomeSpec::Continuous(3), 5), other_seed(Options(false), GenomeSpec::Continuous(3), 6);
   for (CmaEs* optimizer : {&adopted, &other_seed}) {
     std::vector<Proposal> logged = MustAsk(*optimizer, 6);
-    for (Proposal& proposal : logged)
-      proposal.genome = {0, 1, 0.01 * static_cast<double>(proposal.id)};
+    for (Proposal& proposal : logged) proposal.genome = {0, 1, 0.01 * static_cast<double>(proposal.id)};
     ASSERT_TRUE(optimizer->Adopt(logged).ok());
     ASSERT_TRUE(optimizer->Tell(Ranked(logged)).ok());
   }
@@ -240,8 +231,8 @@ using Function = std::function<double(const std::vector<double>&)>;
 
 // Evaluations until the function is at most `goal`, or `budget` + 1. `in_flight` proposals at a
 // time finish in an order drawn from `seed`; 0: whole generations.
-int EvaluationsToReach(const OptimizerSpec& spec, int n, const Function& f, double goal, int budget,
-                       uint64_t seed, int in_flight = 0) {
+int EvaluationsToReach(const OptimizerSpec& spec, int n, const Function& f, double goal, int budget, uint64_t seed,
+                       int in_flight = 0) {
   auto optimizer = *CreateOptimizer(spec, n, seed);
   Rng arrival(seed, 77);
   std::vector<Proposal> flying;
@@ -267,9 +258,7 @@ int MedianOver21Seeds(const std::function<int(uint64_t)>& run) {
 
 // 1/200 gene a unit: first step 2 units, box 200 units wide, target within +-8: as if start and
 // target were drawn from +-4 in an unbounded space.
-OptimizerSpec Unbounded(const std::string& preset) {
-  return {"cma_es", {{"sigma0", 0.01}}, {{"preset", preset}}};
-}
+OptimizerSpec Unbounded(const std::string& preset) { return {"cma_es", {{"sigma0", 0.01}}, {{"preset", preset}}}; }
 
 TEST(CmaEsConvergence, TakesTheEvaluationsOfTheReferenceOnTheSphere) {
   // pycma 1501, cmaes 1549, an independent implementation 1533 (median, n = 10, sigma 2, target
@@ -291,8 +280,7 @@ TEST(CmaEsConvergence, TakesTheEvaluationsOfTheReferenceOnTheEllipsoidHoweverItI
     medians[rotated] = MedianOver21Seeds([&](uint64_t seed) {
       const Landscape land(10, 1.0 / 200, 8, seed);
       return EvaluationsToReach(
-          Unbounded("hansen"), 10, [&](const auto& x) { return land.Ellipsoid(x, rotated); }, 1e-8,
-          8000, seed);
+          Unbounded("hansen"), 10, [&](const auto& x) { return land.Ellipsoid(x, rotated); }, 1e-8, 8000, seed);
     });
   }
   EXPECT_NEAR(medians[1], 4027, 403);
@@ -323,8 +311,7 @@ TEST(CmaEsConvergence, TooManyInFlightCostEvaluationsButNotTheSearch) {
     for (uint64_t seed = 1; seed <= 11; ++seed) {
       const Landscape land(10, 1.0 / 200, 8, seed);
       reached += EvaluationsToReach(
-                     spec, 10, [&](const auto& x) { return land.Sphere(x); }, 1e-8, 16000, seed,
-                     40) <= 16000;
+                     spec, 10, [&](const auto& x) { return land.Sphere(x); }, 1e-8, 16000, seed, 40) <= 16000;
     }
     EXPECT_GE(reached, 10) << update;
   }
@@ -337,9 +324,8 @@ TEST(CmaEsConvergence, FindsAnOptimumInsideTheBoxInTheDimensionsOfThePublishedSe
     for (uint64_t seed = 1; seed <= 21; ++seed) {
       const Landscape land(6, 1, 0.49, seed);
       const OptimizerSpec spec = {"cma_es", {}, {{"preset", preset}}};
-      reached +=
-          EvaluationsToReach(
-              spec, 6, [&](const auto& x) { return land.Sphere(x); }, 1e-4, 450, seed) <= 450;
+      reached += EvaluationsToReach(
+                     spec, 6, [&](const auto& x) { return land.Sphere(x); }, 1e-4, 450, seed) <= 450;
     }
     EXPECT_GE(reached, 20) << preset;
   }
@@ -377,8 +363,7 @@ TEST(CmaEsConvergence, PublishedComesCloseToAnOptimumInACornerAndSaysWhenItIsLos
     }
     ASSERT_TRUE(optimizer->Tell(outcomes).ok());
   }
-  EXPECT_EQ(optimizer->StopReason(),
-            "the distribution is 10 times wider than the range of a gene: it has diverged");
+  EXPECT_EQ(optimizer->StopReason(), "the distribution is 10 times wider than the range of a gene: it has diverged");
 }
 
 TEST(CmaEsConvergence, ALargerPopulationFindsTheBestOfManyValleysMoreOften) {
@@ -401,7 +386,7 @@ TEST(CmaEsConvergence, BeatsRandomSearchAtTheSameBudget) {
   for (uint64_t seed = 1; seed <= 21; ++seed) {
     const Landscape land(6, 1, 0.49, seed);
     std::map<std::string, double> best;
-    for (const std::string& name : KnownOptimizers()) {
+    for (const std::string name : {"cma_es", "random"}) {
       auto optimizer = *CreateOptimizer({name, {}, {}}, 6, seed);
       best[name] = std::numeric_limits<double>::infinity();
       for (int generation = 0; generation < 20; ++generation) {

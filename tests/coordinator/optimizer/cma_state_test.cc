@@ -22,18 +22,12 @@ struct ConstantsRow {
   double mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n, weight_sum, first, last;
 };
 constexpr ConstantsRow kTutorial[] = {
-    {2, 6, 3, 2.028611, .446205, 1.446205, .624555, .15481540, .08559278, 1.254273, -1.207324,
-     .637043, -1.155982},
-    {5, 8, 4, 2.600179, .365088, 1.365088, .450200, .04729230, .04785905, 2.128524, -.988158,
-     .529930, -.811149},
-    {10, 10, 5, 3.167299, .284429, 1.284429, .294990, .01528382, .02355178, 3.084727, -.648946,
-     .456273, -.549750},
-    {20, 12, 6, 3.729459, .199428, 1.199428, .171767, .00437235, .00921656, 4.416767, -.474402,
-     .402403, -.415204},
-    {40, 15, 7, 4.540915, .132031, 1.132031, .093009, .00116943, .00340522, 6.285215, -.343424,
-     .344796, -.308367},
-    {64, 16, 8, 4.840915, .092644, 1.092644, .059803, .00046850, .00151232, 7.968843, -.309790,
-     .328436, -.281150},
+    {2, 6, 3, 2.028611, .446205, 1.446205, .624555, .15481540, .08559278, 1.254273, -1.207324, .637043, -1.155982},
+    {5, 8, 4, 2.600179, .365088, 1.365088, .450200, .04729230, .04785905, 2.128524, -.988158, .529930, -.811149},
+    {10, 10, 5, 3.167299, .284429, 1.284429, .294990, .01528382, .02355178, 3.084727, -.648946, .456273, -.549750},
+    {20, 12, 6, 3.729459, .199428, 1.199428, .171767, .00437235, .00921656, 4.416767, -.474402, .402403, -.415204},
+    {40, 15, 7, 4.540915, .132031, 1.132031, .093009, .00116943, .00340522, 6.285215, -.343424, .344796, -.308367},
+    {64, 16, 8, 4.840915, .092644, 1.092644, .059803, .00046850, .00151232, 7.968843, -.309790, .328436, -.281150},
 };
 
 TEST(CmaConstants, AreTheTutorials) {
@@ -108,9 +102,8 @@ TEST(CmaState, FollowsTheReferenceLibraryUpdateByUpdate) {
     for (const nlohmann::json& step : run["steps"]) {
       std::vector<int> rank(population);
       for (int i = 0; i < population; ++i) rank[i] = i;
-      std::stable_sort(rank.begin(), rank.end(), [&](int a, int b) {
-        return step["fitness"][a].get<double>() > step["fitness"][b].get<double>();
-      });
+      std::stable_sort(rank.begin(), rank.end(),
+                       [&](int a, int b) { return step["fitness"][a].get<double>() > step["fitness"][b].get<double>(); });
       Eigen::MatrixXd x(n, population);
       for (int i = 0; i < population; ++i) {
         for (int j = 0; j < n; ++j) x(j, i) = step["genomes"][rank[i]][j].get<double>();
@@ -149,8 +142,7 @@ TEST(CmaEs, FollowsTheReferenceLibraryThroughAskAdoptAndTell) {
       ASSERT_TRUE(optimizer.Adopt(proposals).ok());
       ASSERT_TRUE(optimizer.Tell(outcomes).ok());
       const std::vector<double> mean = optimizer.Mean();
-      for (size_t j = 0; j < mean.size(); ++j)
-        EXPECT_NEAR(mean[j], step["mean"][j].get<double>(), 1e-10);
+      for (size_t j = 0; j < mean.size(); ++j) EXPECT_NEAR(mean[j], step["mean"][j].get<double>(), 1e-10);
     }
   }
 }
@@ -199,8 +191,7 @@ TEST(CmaState, SurvivesAGenerationWithoutAnyStep) {
   for (const CmaVariant variant : {CmaVariant::kHansen, CmaVariant::kPublished}) {
     CmaState state(MakeCmaConstants(variant, 3, 7), 0.5, 0.2);
     const Eigen::MatrixXd x = Eigen::MatrixXd::Constant(3, 7, 0.5);
-    for (int i = 0; i < 3000; ++i)
-      ASSERT_TRUE(state.Update(x, std::vector<bool>(7, false)).ok()) << i;
+    for (int i = 0; i < 3000; ++i) ASSERT_TRUE(state.Update(x, std::vector<bool>(7, false)).ok()) << i;
     EXPECT_GT(state.sigma(), 0);
     EXPECT_NE(state.StopReason(), "");
     Rng rng(1, 2);

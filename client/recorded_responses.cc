@@ -1,0 +1,101 @@
+#include "client/recorded_responses.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "client/message_json.h"
+#include "client/store_jobs.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/store/open_store.h"
+#include "merganser/v1/record.pb.h"
+
+namespace merganser {
+namespace {
+
+absl::StatusOr<std::vector<bool>> OutcomesOf(const std::string& bytes, const std::string& key,
+                                             const v1::Objective& objective) {
+  v1::ResultRecord record;
+  if (!record.ParseFromString(bytes)) return absl::DataLossError(absl::StrCat("record '", key, "' is damaged"));
+  for (const v1::BenchmarkResult& result : record.evaluation().results()) {
+    if (result.benchmark() != objective.benchmark()) continue;
+    std::vector<bool> correct;
+    for (const v1::SampleOutcome& sample : result.samples()) {
+      const auto value = sample.values().find(objective.metric());
+      correct.push_back(value == sample.values().end() ? sample.correct() : value->second >= 0.5);
+    }
+    return correct;
+  }
+  return absl::DataLossError(absl::StrCat("record '", key, "' has no results of benchmark '", objective.benchmark(), "'"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Response>> RecordedResponses(const std::string& store_uri, const std::string& job) {
+  OpenStoreOptions options;
+  options.read_only = true;
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> records, OpenStore(store_uri, options));
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> jobs, StoreJobs::Open(store_uri));
+  MG_ASSIGN_OR_RETURN(const v1::Job summary, jobs->GetJob(job));
+  if (summary.spec().objectives().empty()) return absl::DataLossError(absl::StrCat("job '", job, "' has no objective"));
+  CandidateQuery query;
+  query.kind = "search";
+  query.state = "succeeded";
+  query.order_by = "number";
+  MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> candidates, jobs->ListCandidates(job, query));
+  std::vector<Response> responses;
+  for (const v1::Candidate& candidate : candidates) {
+    MG_ASSIGN_OR_RETURN(const std::string bytes, records->GetRecord(candidate.record_key()));
+    Response response{
+        absl::StrCat("candidate ", candidate.number()), {candidate.genome().begin(), candidate.genome().end()}, {}};
+    MG_ASSIGN_OR_RETURN(response.correct, OutcomesOf(bytes, candidate.record_key(), summary.spec().objectives(0)));
+    responses.push_back(std::move(response));
+  }
+  MG_RETURN_IF_ERROR(Annotate(CheckResponses(responses), absl::StrCat("job '", job, "'")));
+  return responses;
+}
+
+std::string FormatResponses(const std::vector<Response>& responses) {
+  std::string text;
+  for (const Response& response : responses) {
+    std::string bits;
+    for (const bool correct : response.correct) bits += correct ? '1' : '0';
+    absl::StrAppend(&text, DumpJson({{"recipe", response.recipe}, {"genome", response.genome}, {"correct", bits}}, -1));
+  }
+  return text;
+}
+
+absl::StatusOr<std::vector<Response>> ReadResponses(const std::string& file) {
+  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  std::vector<Response> responses;
+  int line_number = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++line_number;
+    if (line.empty()) continue;
+    const auto bad = [&](absl::string_view what) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ":", line_number, ": ", what));
+    };
+    const Json json = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object() || !json.contains("genome") || !json["genome"].is_array() || !json.contains("correct") ||
+        !json["correct"].is_string()) {
+      return bad("is not {\"recipe\": name, \"genome\": [numbers], \"correct\": \"0110...\"}");
+    }
+    Response response;
+    response.recipe = json.value("recipe", absl::StrCat("line ", line_number));
+    for (const Json& gene : json["genome"]) {
+      if (!gene.is_number()) return bad("genome holds something else than numbers");
+      response.genome.push_back(gene.get<double>());
+    }
+    for (const char bit : json["correct"].get<std::string>()) {
+      if (bit != '0' && bit != '1') return bad("correct holds something else than 0 and 1");
+      response.correct.push_back(bit == '1');
+    }
+    responses.push_back(std::move(response));
+  }
+  MG_RETURN_IF_ERROR(Annotate(CheckResponses(responses), file));
+  return responses;
+}
+
+}  // namespace merganser

@@ -1,0 +1,182 @@
+// replay: optimizers against what a job has recorded, without a model.
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "client/exit_code.h"
+#include "client/message_json.h"
+#include "client/offline_verbs.h"
+#include "client/output.h"
+#include "client/print_message.h"
+#include "client/recorded_responses.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "coordinator/replay/replay.h"
+
+namespace merganser {
+namespace {
+
+struct ReplayCommandOptions {
+  std::string job, store, responses, save, by = "surrogate", samples = "fixed", format = "table";
+  std::vector<std::string> optimizers;
+  int64_t budget = 20000;
+  int each = 0, seeds = 11;
+};
+
+// "cma_es" or "cma_es: {population: 12, preset: published}": a name, and options as YAML's flow form has them.
+absl::StatusOr<OptimizerSpec> ParseOptimizer(const std::string& text) {
+  OptimizerSpec spec;
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  spec.name = std::string(absl::StripAsciiWhitespace(parts.first));
+  absl::string_view body = absl::StripAsciiWhitespace(parts.second);
+  const auto bad = [&](absl::string_view what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--optimizer '", text, "': ", what, "; write 'NAME' or 'NAME: {key: value, ...}'"));
+  };
+  if (spec.name.empty()) return bad("names no optimizer");
+  if (body.empty()) return spec;
+  if (body.size() < 2 || body.front() != '{' || body.back() != '}') return bad("options are not in braces");
+  for (const absl::string_view entry : absl::StrSplit(body.substr(1, body.size() - 2), ',', absl::SkipWhitespace())) {
+    const std::pair<absl::string_view, absl::string_view> option = absl::StrSplit(entry, absl::MaxSplits(':', 1));
+    const std::string key(absl::StripAsciiWhitespace(option.first)), value(absl::StripAsciiWhitespace(option.second));
+    if (key.empty() || value.empty()) return bad(absl::StrCat("'", entry, "' is not 'key: value'"));
+    double number = 0;
+    if (absl::SimpleAtod(value, &number)) {
+      spec.numbers[key] = number;
+    } else {
+      spec.words[key] = value;
+    }
+  }
+  return spec;
+}
+
+struct Line {
+  std::string optimizer;
+  std::vector<double> best, mean, flattery;
+  int64_t candidates = 0;
+};
+
+double Quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
+std::string Spread(const std::vector<double>& values) {
+  return absl::StrCat(FormatPercent(Quantile(values, 0.5)), " (", FormatPercent(Quantile(values, 0.1)), " to ",
+                      FormatPercent(Quantile(values, 0.9)), ")");
+}
+
+absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
+  if (options.responses.empty() == options.job.empty()) {
+    return absl::InvalidArgumentError("give a JOB with --store, or --responses FILE");
+  }
+  if (!options.job.empty() && options.store.empty()) {
+    return absl::InvalidArgumentError("replay reads a job's records: --store is missing, such as sqlite:out/ja-math/run.db");
+  }
+  if (options.seeds < 1) return absl::InvalidArgumentError(absl::StrCat("--seeds ", options.seeds, " is below 1"));
+  std::vector<OptimizerSpec> specs;
+  for (const std::string& text : options.optimizers) {
+    MG_ASSIGN_OR_RETURN(specs.emplace_back(), ParseOptimizer(text));
+  }
+  MG_ASSIGN_OR_RETURN(const std::vector<Response> responses, options.responses.empty()
+                                                                 ? RecordedResponses(options.store, options.job)
+                                                                 : ReadResponses(options.responses));
+  if (!options.save.empty()) {
+    MG_RETURN_IF_ERROR(WriteFileAtomically(options.save, FormatResponses(responses)));
+    std::cerr << responses.size() << " recipes written to " << options.save << std::endl;
+  }
+  const auto model = options.by == "surrogate" ? MakeSurrogateModel(responses) : MakeNearestModel(responses);
+  std::cerr << responses.size() << " recipes of " << model->dimension() << " genes, " << model->samples() << " samples"
+            << std::endl;
+  const SurrogateError error = options.by == "surrogate" ? LeftOutError(responses) : SurrogateError();
+
+  std::vector<Line> lines;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    Line line{options.optimizers[i], {}, {}, {}, 0};
+    for (int seed = 1; seed <= options.seeds; ++seed) {
+      ReplayOptions run;
+      run.sample_evaluations = options.budget;
+      run.samples_per_candidate = options.each;
+      run.fresh_samples = options.samples == "fresh";
+      run.seed = static_cast<uint64_t>(seed);
+      MG_ASSIGN_OR_RETURN(const ReplayResult result, Replay(specs[i], *model, run));
+      line.best.push_back(result.best_held_out);
+      line.mean.push_back(result.mean_held_out);
+      line.flattery.push_back(result.best_measured - result.best_held_out);
+      line.candidates = result.candidates;
+    }
+    lines.push_back(std::move(line));
+  }
+  if (options.format == "json") {
+    Json all = {{"recipes", responses.size()}, {"samples", model->samples()}, {"by", options.by}, {"lines", Json::array()}};
+    if (options.by == "surrogate") {
+      all["left_out_error"] = {{"rmse", error.rmse}, {"spread", error.spread}, {"correlation", error.correlation}};
+    }
+    for (const Line& line : lines) {
+      all["lines"].push_back({{"optimizer", line.optimizer},
+                              {"candidates", line.candidates},
+                              {"best_held_out", line.best},
+                              {"mean_held_out", line.mean},
+                              {"measured_minus_held_out", line.flattery}});
+    }
+    Print(DumpJson(all));
+    return exit_code::kOk;
+  }
+  Table table({"optimizer", ">candidates", ">held out: best measured", ">held out: mean", ">measured too high by"});
+  for (const Line& line : lines) {
+    table.Add({line.optimizer, FormatCount(line.candidates), Spread(line.best), Spread(line.mean),
+               FormatPercent(Quantile(line.flattery, 0.5))});
+  }
+  Print(table.Render());
+  if (options.by == "surrogate") {
+    Print(absl::StrCat("\nsurrogate on recipes that it has not seen: off by ", FormatPercent(error.rmse),
+                       " (root mean square; a constant: ", FormatPercent(error.spread), "), correlation ",
+                       FormatFitness(error.correlation), "\n"));
+  }
+  return exit_code::kOk;
+}
+
+}  // namespace
+
+void AddReplayCommand(CLI::App& app, Action* chosen) {
+  auto options = std::make_shared<ReplayCommandOptions>();
+  options->optimizers = {"cma_es", "cma_es: {preset: published}", "random"};
+  CLI::App* verb =
+      AddVerb(app, "replay", "Plays optimizers against what a job recorded, without a model",
+              "  merganser replay ja-math --store sqlite:out/ja-math/run.db\n"
+              "  merganser replay ja-math --store sqlite:out/ja-math/run.db --optimizer 'cma_es: {population: 20}' \\\n"
+              "      --optimizer gp --budget 5000 --each 50 --samples fresh --save responses.jsonl\n"
+              "  merganser replay --responses responses.jsonl --by nearest\n\n"
+              "Two fifths of the samples are held out: the table tells how the best measured candidate and the\n"
+              "distribution's mean score there, median (10 % to 90 %) over seeds.",
+              options, &ReplayJob, chosen);
+  verb->add_option("JOB", options->job, "Id or name");
+  verb->add_option("--store", options->store, "Where the job's records are: sqlite:FILE or redis://HOST:PORT");
+  verb->add_option("--responses", options->responses, "What --save wrote, in place of a job");
+  verb->add_option("--save", options->save, "Write the recorded outcomes to this file, a recipe a line");
+  verb->add_option("--optimizer", options->optimizers, "NAME or 'NAME: {key: value}'; again for more")
+      ->capture_default_str();
+  verb->add_option("--by", options->by,
+                   "surrogate: a Gaussian process fitted to the records; nearest: the nearest recorded recipe")
+      ->check(CLI::IsMember({"surrogate", "nearest"}))
+      ->capture_default_str();
+  verb->add_option("--budget", options->budget, "Sample evaluations: candidates times samples")->capture_default_str();
+  verb->add_option("--each", options->each, "Samples per candidate; 0: all that are not held out")->capture_default_str();
+  verb->add_option("--samples", options->samples,
+                   "fixed: the same for all candidates; fresh: drawn anew for each generation")
+      ->check(CLI::IsMember({"fixed", "fresh"}))
+      ->capture_default_str();
+  verb->add_option("--seeds", options->seeds, "Searches per optimizer")->capture_default_str();
+  verb->add_option("-o,--format", options->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
+}  // namespace merganser
