@@ -17,6 +17,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/status_codec.h"
 #include "common/store/open_store.h"
+#include "coordinator/job/job_state.h"
 #include "gtest/gtest.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 #include "merganser/v1/job_service.grpc.pb.h"
