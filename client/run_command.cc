@@ -22,6 +22,7 @@
 #include "client/prepared_job.h"
 #include "client/print_message.h"
 #include "client/progress.h"
+#include "client/run_files.h"
 #include "client/run_outputs.h"
 #include "client/spec_difference.h"
 #include "client/verb.h"
@@ -162,13 +163,18 @@ class Run {
   }
 
   absl::StatusOr<int> Finish(const JobSummary& job, const std::vector<Candidate>& candidates, const PreparedJob& prepared) {
-    const RunScores scores = ScoresOf(job, candidates, *prepared.library);
+    RunScores scores = ScoresOf(job, candidates, *prepared.library);
     std::map<std::string, double> seconds = {{"load", absl::ToDoubleSeconds(prepared.load_time)}};
     std::optional<ExportFacts> exported;
     if (job.best_candidate) {
       MG_ASSIGN_OR_RETURN(exported, ExportBest(job, candidates, scores, absl::StrCat(out_, "/best"), *prepared.library,
                                                options_.local, interrupt_.token()));
       seconds["export"] = exported->seconds;
+      if (scores.held_out && !BestCandidate(job, candidates)->recipe.path.empty()) {
+        progress_.Note("the folded winner on the held-out benchmarks");
+        MG_RETURN_IF_ERROR(ScoreExported(job, absl::StrCat(out_, "/best"), *prepared.library, options_.local,
+                                         interrupt_.token(), &scores));
+      }
     }
     seconds["total"] = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_);
     MG_RETURN_IF_ERROR(WriteRunFiles(job, candidates, scores, out_, seconds));

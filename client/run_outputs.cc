@@ -7,6 +7,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
+#include "coordinator/search_space/parameter_space.h"
 
 namespace merganser {
 
@@ -37,6 +38,32 @@ absl::StatusOr<ExportFacts> ExportBest(const JobSummary& job, const std::vector<
   request.overwrite = true;  // an earlier export of the same job
   request.text_files = ExportTextFiles(job, *best, scores.table, scores.held_out);
   return library.Export(request, options, stop);
+}
+
+absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalLibrary& library, const LocalOptions& options,
+                           std::stop_token stop, RunScores* scores) {
+  constexpr char kExported[] = "exported";
+  JobSpec spec;
+  spec.name = kExported;
+  spec.models = {{kExported, dir}};
+  spec.parameter.method = "linear";
+  spec.parameter.sources = {kExported};
+  spec.dtype = job.spec.dtype;
+  spec.benchmarks = job.spec.benchmarks;  // held-out ones may extend them
+  spec.benchmarks.insert(spec.benchmarks.end(), job.spec.held_out.begin(), job.spec.held_out.end());
+  std::vector<std::string> names;
+  for (const BenchmarkSpec& b : job.spec.held_out) names.push_back(b.name);
+  MG_ASSIGN_OR_RETURN(const auto evaluator, library.CreateEvaluator(options));
+  MG_ASSIGN_OR_RETURN(const Evaluation evaluation, evaluator->Evaluate(spec, SourceRecipe(spec, kExported), names,
+                                                                       [](absl::string_view) {}, stop));
+  for (const BenchmarkResult& result : evaluation.results) {
+    const auto n = static_cast<int64_t>(result.samples.size());
+    for (const auto& [metric, value] : result.metrics) {
+      const auto [low, high] = library.WilsonInterval(value * static_cast<double>(n), n);
+      scores->table[result.benchmark][kExported][metric] = {value, low, high, n};
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status WriteRunFiles(const JobSummary& job, const std::vector<Candidate>& candidates, const RunScores& scores,

@@ -33,6 +33,11 @@ absl::StatusOr<ExportFacts> ExportBest(const JobSummary& job, const std::vector<
                                        const RunScores& scores, const std::string& out_dir, LocalLibrary& library,
                                        const LocalOptions& options, std::stop_token stop);
 
+// Scores the checkpoint in `dir` on the job's held-out benchmarks and adds them to the table as "exported". A path that is folded
+// into a checkpoint rounds its scales differently, so the winner's own scores are not those of what was written.
+absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalLibrary& library, const LocalOptions& options,
+                           std::stop_token stop, RunScores* scores);
+
 // report.html, candidates.jsonl, summary.json. `seconds`: this process's, for summary.json's
 // timing.
 absl::Status WriteRunFiles(const JobSummary& job, const std::vector<Candidate>& candidates, const RunScores& scores,

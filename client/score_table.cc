@@ -58,6 +58,7 @@ std::vector<std::string> ModelsInOrder(const JobSummary& job,
   std::vector<std::string> more = {"average"};
   for (int stage = 1; stage < NumStages(job.spec); ++stage) more.push_back(absl::StrCat("stage-", stage));
   more.push_back("winner");
+  more.push_back("exported");
   for (const std::string& name : more) {
     if (scores.count(name) != 0) models.push_back(name);
   }

@@ -35,7 +35,8 @@ absl::Status ValidateModels(const JobSpec& spec) {
     if (!IsName(model.name, 63)) {
       return Bad(absl::StrCat("models.", model.name), "a name has 1 to 63 letters, digits, '-', '_' or '.'");
     }
-    if (model.name == "average" || model.name == "winner" || model.name == "merged" || model.name == "mean") {
+    if (model.name == "average" || model.name == "winner" || model.name == "merged" || model.name == "mean" ||
+        model.name == "exported") {
       return Bad(absl::StrCat("models.", model.name), absl::StrCat("'", model.name, "' is a name of results"));
     }
     if (model.path.empty()) return Bad(absl::StrCat("models.", model.name, ".path"), "missing");

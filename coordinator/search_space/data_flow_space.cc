@@ -18,6 +18,7 @@ constexpr double kDeviation = 0.1;                 // of p and of scales
 constexpr double kSigma0 = 1.0 / 6;                // the optimizers' default
 constexpr double kProbablyKept = 0.9;              // first mean of a gene of two levels: far in level 1
 constexpr double kProbablyDropped = 0.1;
+constexpr double kProbablyStays = 0.15;            // with the favourite: one or two of eight choices leave it
 
 // The recipe's hops; those of a plain stack are its layers in order.
 std::vector<Hop> Hops(const Recipe& recipe, int num_layers) {
@@ -74,6 +75,30 @@ int DataFlowDecoder::AddGene(Gene gene, GeneLabel label) {
   return genome_.dimension() - 1;
 }
 
+DataFlowDecoder::Choice DataFlowDecoder::AddChoice(const std::string& group, const std::string& what) {
+  Choice choice;
+  const int sources = static_cast<int>(space_.sources.size());
+  if (sources == 1) return choice;
+  // Where an earlier winner or a merge comes first, the search begins at it; among models it has no favourite.
+  const bool favourite = space_.sources.front() == "winner" || space_.sources.front() == "merged";
+  if (favourite) {
+    choice.leave_gene = AddGene({.kind = Gene::Kind::kCategorical, .levels = 2, .start = kProbablyStays},
+                                {group, "", absl::StrCat(what, " leaves ", space_.sources.front()), {0, 1}});
+  }
+  const int others = sources - (favourite ? 1 : 0);
+  if (others > 1) {
+    choice.source_gene = AddGene({.kind = Gene::Kind::kCategorical, .levels = others},
+                                 {group, "", what, {favourite ? 1.0 : 0.0, sources - 1.0}});
+  }
+  return choice;
+}
+
+int DataFlowDecoder::SourceOf(const Choice& choice, absl::Span<const double> genome) const {
+  const auto level = [&](int gene) { return gene < 0 ? 0 : genome_.genes[gene].LevelOf(genome[gene]); };
+  if (choice.leave_gene < 0) return level(choice.source_gene);
+  return level(choice.leave_gene) == 0 ? 0 : 1 + level(choice.source_gene);
+}
+
 absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner) {
   const SearchStage in = StageOf(spec, stage);
   const std::string at = absl::StrCat(StageField(stage), "space.data_flow");
@@ -106,7 +131,7 @@ absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int
                                                    limits::kPathLengthMax - 2));
   }
   const int64_t matrix = space.scales == DataFlowSpace::Scales::kMatrix ? int64_t{decoder.layers_} * decoder.layers_ : 0;
-  const int64_t dimension = slots * 3 + matrix + 2;
+  const int64_t dimension = slots * 4 + matrix + 4;
   if (dimension > limits::kGenomeDimensionMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         at, ": the genome would have about ", dimension, " coordinates (", slots, " slots, ", matrix, " scales of a matrix of ",
@@ -118,8 +143,6 @@ absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int
 }
 
 void DataFlowDecoder::AddSlots(const DataFlowSpace& space) {
-  // Where an earlier winner or a merge comes first, the search begins at it; among models it has no favourite.
-  const bool favourite = space.sources.front() == "winner" || space.sources.front() == "merged";
   const int sources = static_cast<int>(space.sources.size());
   if (space.encoding == Encoding::kPath) {
     int longest = 0;
@@ -128,11 +151,7 @@ void DataFlowDecoder::AddSlots(const DataFlowSpace& space) {
       for (int repeat = 0; repeat < space.repeats; ++repeat) {
         Slot slot{.depth = depth};
         const std::string group = repeat == 0 ? absl::StrCat("depth.", depth) : absl::StrCat("again.", repeat, ".", depth);
-        if (sources > 1) {
-          Gene gene{.kind = Gene::Kind::kCategorical, .levels = sources};
-          if (favourite) gene.start = gene.ValueOf(0);
-          slot.source_gene = AddGene(gene, {group, "", "source", {0, sources - 1.0}});
-        }
+        slot.source = AddChoice(group, "source");
         slot.keep_gene = AddGene({.kind = Gene::Kind::kCategorical,
                                   .levels = 2,
                                   .start = repeat == 0 ? kProbablyKept : kProbablyDropped},
@@ -180,12 +199,9 @@ void DataFlowDecoder::AddScalesAndEnds(const DataFlowSpace& space) {
       }
     }
   }
-  const int sources = static_cast<int>(space.sources.size());
-  if (space.ends == DataFlowSpace::Ends::kFirst || sources == 1) return;
-  Gene gene{.kind = Gene::Kind::kCategorical, .levels = sources};
-  if (space.sources.front() == "winner" || space.sources.front() == "merged") gene.start = gene.ValueOf(0);
-  embedding_gene_ = AddGene(gene, {"ends", "", "embedding", {0, sources - 1.0}});
-  head_gene_ = AddGene(gene, {"ends", "", "head", {0, sources - 1.0}});
+  if (space.ends == DataFlowSpace::Ends::kFirst) return;
+  embedding_ = AddChoice("ends", "embedding");
+  head_ = AddChoice("ends", "head");
 }
 
 double DataFlowDecoder::ScaleOf(double gene) const {
@@ -200,8 +216,7 @@ std::vector<DataFlowDecoder::Kept> DataFlowDecoder::Keep(absl::Span<const double
     // Published: p > 0. A gene of two levels is at level 1 from 0.5 on.
     if (space_.encoding == Encoding::kPublished ? !(hop.strength > 0.5) : hop.strength < 0.5) continue;
     if (space_.encoding == Encoding::kPath) {
-      const int source =
-          slot.source_gene < 0 ? 0 : genome_.genes[slot.source_gene].LevelOf(genome[slot.source_gene]);
+      const int source = SourceOf(slot.source, genome);
       // A source that is shorter than the longest has nothing so deep.
       if (slot.depth >= static_cast<int>(HopsOf(source).size())) continue;
       hop.layer = LayerOf(source, slot.depth);
@@ -258,11 +273,8 @@ absl::StatusOr<Recipe> DataFlowDecoder::Decode(absl::Span<const double> genome, 
     const Hop& own = HopsOf(hop.layer.source)[hop.layer.index];
     recipe.path.push_back({stacks.Add(source(hop.layer.source), own.stack), own.layer, own.scale * hop.scale});
   }
-  const auto chosen = [&](int gene) -> const Recipe& {
-    return source(gene < 0 ? 0 : genome_.genes[gene].LevelOf(genome[gene]));
-  };
-  const Recipe& embedding = chosen(embedding_gene_);
-  const Recipe& head = chosen(head_gene_);
+  const Recipe& embedding = source(SourceOf(embedding_, genome));
+  const Recipe& head = source(SourceOf(head_, genome));
   const int embedding_stack = stacks.AddNamed(embedding, embedding.embedding_from);
   const int head_stack = stacks.AddNamed(head, head.head_from);
   if (embedding_stack != 0) recipe.embedding_from = recipe.stacks[embedding_stack].name;

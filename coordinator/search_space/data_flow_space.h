@@ -15,6 +15,9 @@
 //   that keeps or drops it; it stands for the source's layer of that depth. The first slot of each depth is probably kept, the
 //   others probably not. No order is searched, so a path has at most L r hops and the genome 2 L r genes.
 //
+// Where the first source is "winner" or "merged" it is the favourite: a gene of two levels says whether it is left at all
+// (probably not), and the choice is among the others.
+//
 // Scales multiply what the hop before adds to the residual stream, as it enters the hop (recipe.h). kSlot: a gene per slot.
 // kMatrix: W_ij for a hop of pool layer j after one of pool layer i, M^2 genes, 1 for the path's first hop. Scales start at 1
 // with a standard deviation of 0.1 at sigma0 = 1/6.
@@ -57,10 +60,15 @@ class DataFlowDecoder {
     int index = 0;  // within the source
     int global = 0;  // within the pool
   };
+  // Genes that choose a source.
+  struct Choice {
+    int leave_gene = -1;   // among two levels: the favourite, or another
+    int source_gene = -1;  // which one (of the others)
+  };
   struct Slot {
     int depth = 0;                 // kPath
     Layer layer;                   // kPublished, kBits
-    int source_gene = -1;          // kPath, several sources
+    Choice source;                 // kPath
     int keep_gene = -1;
     int scale_gene = -1;           // kSlot
   };
@@ -74,6 +82,8 @@ class DataFlowDecoder {
   // Hops of source `i`: those of its recipe.
   const std::vector<Hop>& HopsOf(int source) const { return pool_hops_[source]; }
   int AddGene(Gene gene, GeneLabel label);
+  Choice AddChoice(const std::string& group, const std::string& what);
+  int SourceOf(const Choice& choice, absl::Span<const double> genome) const;
   void AddSlots(const DataFlowSpace& space);
   void AddScalesAndEnds(const DataFlowSpace& space);
   Layer LayerOf(int source, int index) const { return {source, index, first_global_[source] + index}; }
@@ -90,8 +100,8 @@ class DataFlowDecoder {
   int layers_ = 0;                            // M
   std::vector<Slot> slots_;
   int matrix_gene_ = -1;
-  int embedding_gene_ = -1;
-  int head_gene_ = -1;
+  Choice embedding_;
+  Choice head_;
   std::vector<GeneLabel> labels_;
   GenomeSpec genome_;
 };

@@ -18,7 +18,7 @@ def run(merganser, job, seed, out):
     with open(job, encoding="utf-8") as file:
         text = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", file.read())
     # Beside the job, because its paths are relative to it.
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=os.path.dirname(os.path.abspath(job)), encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile("w", prefix=".seed-", suffix=".yaml", dir=os.path.dirname(os.path.abspath(job)), encoding="utf-8") as file:
         file.write(text)
         file.flush()
         start = time.monotonic()

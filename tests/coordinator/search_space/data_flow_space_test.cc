@@ -147,6 +147,23 @@ TEST(DataFlowSpaceTest, AWinnerIsASourceWhateverItIs) {
   EXPECT_EQ(start.head_from, "a");
 }
 
+TEST(DataFlowSpaceTest, AFavouriteIsLeftRarelyWhateverTheNumberOfSources) {
+  JobSpec spec = Spec({.sources = {"a", "b"}});
+  spec.then.resize(1);
+  spec.then[0].data_flow = DataFlowSpace{.sources = {"winner", "a", "b"}, .ends = DataFlowSpace::Ends::kSearch};
+  Recipe merge;
+  merge.stacks = {{.name = "merged", .method = "linear", .sources = {"a", "b"}}};
+  const SearchSpace space = *SearchSpace::Create(spec, 2, 1, &merge);
+  //                     leave source keep ...                 embedding   head
+  ASSERT_EQ(space.dimension(), 2 * 3 + 2 * 2);
+  EXPECT_EQ(space.genome().genes[0].start, 0.15);
+  EXPECT_EQ(space.labels()[0].parameter, "source leaves winner");
+  const Recipe recipe = *space.Decode(std::vector<double>{0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.9});
+  EXPECT_EQ(PathOf(recipe, 2), "b0 merged1");
+  EXPECT_EQ(recipe.embedding_from, "a");
+  EXPECT_EQ(recipe.head_from, "merged");
+}
+
 TEST(JointSpaceTest, ThePathRunsThroughWhatTheParametersMerge) {
   JobSpec spec = Spec({.sources = {"merged", "b"}});
   spec.parameter.method = "linear";
