@@ -77,6 +77,9 @@ MODELS.update({
 # forward pass is written here over transformers' Mistral layers.
 EVO_LAYERS = [0, 1, 2, 1, 0, 2]
 EVO_SCALES = [1.0, 0.75, 1.25, 0.5, 1.0, 1.1]
+# The shape of the published 10B model's path: 65 hops over 44 stored layers.
+EVO_10B_LAYERS = [*range(30), *range(20, 44), *range(33, 44)]
+EVO_10B_SCALES = [1.0 + 0.3 * ((hop * 37) % 11 - 5) / 5 for hop in range(65)]
 
 
 def evo_logits(model, ids, layers, scales):
@@ -96,21 +99,22 @@ def evo_logits(model, ids, layers, scales):
     return model.lm_head(base.norm(residual + hidden))[0]
 
 
-def write_evo(folder):
+def write_evo(folder, path_layers, path_scales, **sizes):
     torch.manual_seed(100)
-    config = MistralConfig(num_attention_heads=4, num_key_value_heads=2, sliding_window=None,
-                           **{**COMMON, "num_hidden_layers": 3})
+    config = MistralConfig(num_attention_heads=4, num_key_value_heads=2, sliding_window=None, **{**COMMON, **sizes})
+    stored = config.num_hidden_layers
+    assert set(path_layers) == set(range(stored)), "every stored layer is on the path"
     model = MistralForCausalLM(config)
     randomize(model)
     model.to(torch.bfloat16).save_pretrained(folder)
     tensors = load_file(os.path.join(folder, "model.safetensors"))
-    tensors["model.input_layers"] = torch.tensor(EVO_LAYERS, dtype=torch.int32)
-    tensors["model.input_scales"] = torch.tensor(EVO_SCALES, dtype=torch.float32)
+    tensors["model.input_layers"] = torch.tensor(path_layers, dtype=torch.int32)
+    tensors["model.input_scales"] = torch.tensor(path_scales, dtype=torch.float32)
     save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     path = os.path.join(folder, "config.json")
     with open(path) as file:
         text = json.load(file)
-    text.update(architectures=["EvoMistralForCausalLM"], model_type="evomistral", num_hops=len(EVO_LAYERS))
+    text.update(architectures=["EvoMistralForCausalLM"], model_type="evomistral", num_hops=len(path_layers))
     with open(path, "w") as file:
         json.dump(text, file, indent=2)
     loaded = MistralForCausalLM(config).eval()
@@ -118,12 +122,12 @@ def write_evo(folder):
     ids = torch.randint(3, config.vocab_size, (TOKENS,))
     with torch.no_grad():
         plain = loaded(ids.unsqueeze(0)).logits[0]
-        check = evo_logits(loaded, ids, range(3), [1.0] * 3)
+        check = evo_logits(loaded, ids, range(stored), [1.0] * stored)
         assert (plain - check).abs().max() < 1e-4, "the forward pass above is not transformers' for a plain path"
-        logits = evo_logits(loaded, ids, EVO_LAYERS, EVO_SCALES)
+        logits = evo_logits(loaded, ids, path_layers, path_scales)
         # The rotation stays fp32 until it is used, as when transformers loads a model in bf16.
         narrow = MistralForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16, attn_implementation="eager").eval()
-        difference = (evo_logits(narrow, ids, EVO_LAYERS, EVO_SCALES).float() - logits).abs().max()
+        difference = (evo_logits(narrow, ids, path_layers, path_scales).float() - logits).abs().max()
     save_file({"input_ids": ids, "logits": logits.contiguous(), "bf16_difference": difference},
               os.path.join(folder, "reference.safetensors"))
 
@@ -167,7 +171,10 @@ def main(out_dir, names):
     if not names or "rounding" in names:
         write_rounding(os.path.join(out_dir, "rounding"))
     if not names or "evomistral" in names:
-        write_evo(os.path.join(out_dir, "evomistral"))
+        write_evo(os.path.join(out_dir, "evomistral"), EVO_LAYERS, EVO_SCALES, num_hidden_layers=3)
+    if not names or "evomistral_10b" in names:
+        write_evo(os.path.join(out_dir, "evomistral_10b"), EVO_10B_LAYERS, EVO_10B_SCALES, num_hidden_layers=44, hidden_size=16,
+                  intermediate_size=12, head_dim=4)
     for seed, (name, (model_class, config)) in enumerate(MODELS.items()):
         if names and name not in names:
             continue

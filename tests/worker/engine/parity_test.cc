@@ -43,7 +43,8 @@ std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const char* name : {"gqa", "sliding_window", "tied", "wide_heads", "biases", "llama3_rope", "linear_rope",
                            "yarn_rope", "yarn_mscale_rope", "dynamic_rope", "longrope_short", "longrope_long", "qwen2",
-                           "qwen2_window", "qwen3", "gemma", "gemma2", "gemma3", "evomistral"}) {
+                           "qwen2_window", "qwen3", "gemma", "gemma2", "gemma3", "evomistral",
+                           "evomistral_10b"}) {
     const std::string dir = source + "/tests/worker/engine/testdata/" + name;
     cases.push_back({name, dir, dir + "/reference.safetensors"});
   }
