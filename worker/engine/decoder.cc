@@ -14,6 +14,7 @@
 #include "worker/engine/cpu_runner.h"
 #include "worker/engine/device.h"
 #include "worker/engine/generation_run.h"
+#include "worker/engine/prompt_embeddings.h"
 #include "worker/engine/sampler.h"
 #include "worker/engine/scoring_run.h"
 #include "worker/engine/weight_layout.h"
@@ -59,19 +60,6 @@ absl::string_view ComputeName(ComputeType type) {
     default:
       return "fp32";
   }
-}
-
-absl::Status CheckEmbeddings(absl::Span<const PromptEmbeddings> embeddings, int64_t tokens, const std::string& what) {
-  int64_t end = 0;
-  for (const PromptEmbeddings& e : embeddings) {
-    if (e.values != nullptr && e.rows >= 1 && e.position >= end && int64_t{e.position} + e.rows <= tokens) {
-      end = int64_t{e.position} + e.rows;
-      continue;
-    }
-    return absl::InvalidArgumentError(absl::StrCat(what, " has ", e.rows, " embeddings at position ", e.position,
-                                                   " of ", tokens, " tokens; they must lie in it in order"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -247,7 +235,7 @@ absl::Status Decoder::CheckGeneration(const GenerationRequest& request, const st
                                                    request.prompt.size(), " tokens, ", request.max_new_tokens,
                                                    " new), more than the cache's ", max_length_));
   }
-  MG_RETURN_IF_ERROR(CheckEmbeddings(request.embeddings, static_cast<int64_t>(request.prompt.size()), what));
+  MG_RETURN_IF_ERROR(CheckPromptEmbeddings(request.embeddings, static_cast<int64_t>(request.prompt.size()), what));
   return CheckDecoding(request, what);
 }
 
@@ -298,7 +286,7 @@ absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tok
                                                    absl::Span<const PromptEmbeddings> embeddings) {
   MG_RETURN_IF_ERROR(CheckLoaded());
   MG_RETURN_IF_ERROR(CheckTokens(tokens, "the input"));
-  MG_RETURN_IF_ERROR(CheckEmbeddings(embeddings, static_cast<int64_t>(tokens.size()), "the input"));
+  MG_RETURN_IF_ERROR(CheckPromptEmbeddings(embeddings, static_cast<int64_t>(tokens.size()), "the input"));
   const int n = static_cast<int>(tokens.size());
   if (n > max_length_) {
     return absl::InvalidArgumentError(absl::StrCat("an input of ", n, " tokens is longer than the cache's ", max_length_));
@@ -306,10 +294,8 @@ absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tok
   StepBatch batch;
   batch.tokens.assign(tokens.begin(), tokens.end());
   batch.segments = {{0, 0, n, n}};
-  if (!embeddings.empty()) batch.embeddings.resize(n, nullptr);
-  for (const PromptEmbeddings& e : embeddings) {
-    for (int row = 0; row < e.rows; ++row) batch.embeddings[e.position + row] = e.values + row * config_.hidden_size;
-  }
+  AddPromptEmbeddings(embeddings, 0, n, config_.hidden_size, batch);
+  if (!batch.embeddings.empty()) batch.embeddings.resize(n, nullptr);
   std::vector<RowResult> results(n);
   std::vector<float> logits(static_cast<size_t>(n) * config_.vocab_size);
   MG_RETURN_IF_ERROR(runner_->Step(batch, {absl::MakeSpan(results), {}, logits.data()}));

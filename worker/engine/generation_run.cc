@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/base/status_macros.h"
+#include "worker/engine/prompt_embeddings.h"
 #include "worker/engine/shared_prefix.h"
 
 namespace merganser {
@@ -162,18 +163,8 @@ void GenerationRun::BuildBatch() {
     results += sequence.wanted;
     prompt_rows_ += piece;
     batch_.tokens.insert(batch_.tokens.end(), prompt.begin() + sequence.cached, prompt.begin() + sequence.cached + piece);
-    AddEmbeddings(request, sequence.cached, piece);
+    AddPromptEmbeddings(request.embeddings, sequence.cached, piece, hidden_size_, batch_);
     batch_.segments.push_back({sequence.slot, sequence.cached, piece, sequence.wanted, static_cast<int>(prompt.size())});
-  }
-}
-
-void GenerationRun::AddEmbeddings(const GenerationRequest& request, int begin, int count) {
-  const size_t first = batch_.tokens.size() - count;
-  for (const PromptEmbeddings& e : request.embeddings) {
-    for (int p = std::max(begin, e.position); p < std::min(begin + count, e.position + e.rows); ++p) {
-      batch_.embeddings.resize(batch_.tokens.size(), nullptr);
-      batch_.embeddings[first + p - begin] = e.values + static_cast<int64_t>(p - e.position) * hidden_size_;
-    }
   }
 }
 

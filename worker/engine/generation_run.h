@@ -71,8 +71,6 @@ class GenerationRun {
   // Whether a step that holds `sequence` needs the logits themselves.
   bool NeedsLogits(const Sequence& sequence) const;
   void BuildBatch();
-  // For the last `count` tokens of the batch, which are the prompt's from `begin` on.
-  void AddEmbeddings(const GenerationRequest& request, int begin, int count);
   absl::Status RunBatch();
   absl::Status Step();
   void RememberStep();

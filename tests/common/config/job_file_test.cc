@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 TEST(JobFileTest, TheExampleIsValidAndItsPathsAreAbsolute) {
-  const std::string dir = std::string(MG_SOURCE_DIR) + "/examples/ja-math";
+  const std::string dir = fs::canonical(MG_SOURCE_DIR "/examples/ja-math").string();
   const auto file = ReadJobFile(dir + "/job.yaml");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->spec.models[0].path, dir + "/base");
@@ -29,7 +29,7 @@ class JobFileErrorTest : public testing::Test {
  protected:
   // The example's job file with `from` replaced by `to`, in a folder of its own beside the example's models.
   absl::Status ReadWith(const std::string& from, const std::string& to) {
-    const std::string example = std::string(MG_SOURCE_DIR) + "/examples/ja-math";
+    const std::string example = fs::canonical(MG_SOURCE_DIR "/examples/ja-math").string();
     const std::string dir = testing::TempDir() + "/mg_job_file_" + std::to_string(getpid());
     fs::remove_all(dir);
     fs::create_directory(dir);

@@ -186,7 +186,7 @@ def live(b, folder):
     example = pathlib.Path("examples/ja-math").resolve()
     job = (example / "job.yaml").read_text()
     job = job.replace("{path: ", f"{{path: {example}/").replace("data: tasks/", f"data: {example}/tasks/")
-    job = job.replace("{candidates: 400}", "{candidates: 36}").replace("max_new_tokens: 36", "max_new_tokens: 36\n    limit: 40")
+    job = job.replace("{candidates: 400}", "{candidates: 240}").replace("max_new_tokens: 36", "max_new_tokens: 36\n    limit: 40")
     (folder / "job.yaml").write_text(job)
     run = subprocess.Popen([merganser, "run", folder / "job.yaml", "--out", folder / "out", "--dashboard", "0"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -552,8 +552,8 @@ TEST(RecipeExportTest, ALanguageModelMergesIntoAMultiModalOne) {
   SmallCheckpoint llava = SmallLlama(1);
   for (StoredTensor& tensor : llava.tensors) tensor.header.name = absl::StrCat("language_model.", tensor.header.name);
   llava.tensors.push_back({{"vision_tower.layers.0.weight", DType::kF32, {2}}, {5, 6}});
-  llava.config = R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
-                     "text_config": {"num_hidden_layers": 4, "vocab_size": 8}})";
+  llava.config = absl::StrCat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )",
+                              llava.config, "}");
   Recipe recipe = OneGroup("task_arithmetic", "base", {"llava", "ja"}, {{{"weight", 1}}, {{"weight", 0.5}}});
   SetPaths({{"base", Write(SmallLlama(0))}, {"ja", Write(SmallLlama(2))}, {"llava", Write(llava)}}, recipe);
   recipe.models[0].rename = recipe.models[1].rename = {{"", "language_model."}};
