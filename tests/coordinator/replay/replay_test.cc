@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "common/base/rng.h"
 
 namespace merganser {
@@ -12,11 +10,11 @@ namespace {
 
 using testing::HasSubstr;
 
-// Sample s is right within its own distance of (0.7, 0.7, ...): the nearer, the more are right.
+// Sample s is right within its own (squared) distance of (0.7, 0.7, ...): the nearer, the more are
+// right, all of them at the optimum.
 Response At(const std::vector<double>& genome, int samples = 200) {
   double distance = 0;
   for (const double x : genome) distance += (x - 0.7) * (x - 0.7);
-  distance = std::sqrt(distance);
   Response response{"recipe", genome, {}};
   Rng reach(7, 0);
   for (int s = 0; s < samples; ++s) response.correct.push_back(distance < reach.Uniform());
@@ -54,7 +52,7 @@ TEST(Responses, TheSurrogateForetellsRecipesThatItHasNotSeen) {
   const auto model = MakeSurrogateModel(responses);
   const std::vector<std::vector<double>> unseen = {{0.7, 0.7, 0.7}, {0.2, 0.5, 0.6}, {0.9, 0.4, 0.8}};
   for (const std::vector<double>& genome : unseen) {
-    EXPECT_NEAR(Mean(model->Correct(genome)), Mean(At(genome).correct), 0.08);
+    EXPECT_NEAR(Mean(model->Correct(genome)), Mean(At(genome).correct), 0.12);
   }
   const SurrogateError error = LeftOutError(responses);
   EXPECT_LT(error.rmse, 0.3 * error.spread);
