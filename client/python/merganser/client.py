@@ -174,7 +174,7 @@ class Job:
 
     @property
     def state(self) -> str:
-        """"preparing", "baselines", "search", "held_out", "succeeded", "failed" or "cancelled"."""
+        """"preparing", "baselines", "search", "finalists", "held_out", "succeeded", "failed" or "cancelled"."""
         return self.message.state
 
     @property
@@ -246,7 +246,7 @@ class Job:
 
     def candidates(self, *, kind: str = "", state: str = "", order_by: str = "number",
                    limit: Optional[int] = None) -> "List[job_pb2.Candidate]":
-        """Candidates as messages: of one `kind` ("source", "average", "search", "held_out") and `state`, in the order of
+        """Candidates as messages: of one `kind` ("source", "average", "search", "finalist", "held_out") and `state`, in the order of
         "number" or "fitness" (best first)."""
         out: List[job_pb2.Candidate] = []
         request = job_service_pb2.ListCandidatesRequest(
