@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/exit_code.h"
 #include "client/message_json.h"
@@ -11,6 +12,15 @@
 #include "common/base/status_macros.h"
 
 namespace merganser {
+namespace {
+
+// Shares as percent; perplexities, bits per byte and log-likelihoods as they are.
+std::string FormatMetric(absl::string_view metric, double value) {
+  const bool share = !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" && metric != "log_likelihood";
+  return share ? FormatPercent(value) : FormatFitness(value);
+}
+
+}  // namespace
 
 void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format) {
   verb->add_option("--output", *output, "Write metrics and every sample's result to this file (JSON)");
@@ -30,10 +40,12 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
     for (const auto& [benchmark, entry] : json.items()) {
       const auto n = static_cast<int64_t>(entry["results"].size());
       for (const auto& [metric, value] : entry["metrics"].items()) {
-        const double v = value.get<double>();
-        const auto [low, high] = library.WilsonInterval(v * static_cast<double>(n), n);
-        std::vector<std::string> row = {benchmark, metric, FormatPercent(v),
-                                        absl::StrCat(FormatPercent(low), " to ", FormatPercent(high)), FormatCount(n)};
+        if (absl::EndsWith(metric, "_stderr")) continue;  // is in the interval
+        const Json& interval = entry["intervals"][metric];
+        std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()),
+                                        absl::StrCat(FormatMetric(metric, interval["low"].get<double>()), " to ",
+                                                     FormatMetric(metric, interval["high"].get<double>())),
+                                        FormatCount(n)};
         if (several) row.insert(row.begin(), model);
         table.Add(std::move(row));
       }

@@ -8,8 +8,6 @@
 #include "client/results_output.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
-#include "common/codec/job_spec_codec.h"
-#include "common/config/yaml_message.h"
 
 namespace merganser {
 namespace {
@@ -19,12 +17,12 @@ struct ScoreOptions {
 };
 
 absl::StatusOr<int> ScoreFile(const ScoreOptions& options) {
-  v1::Benchmark proto;
-  MG_ASSIGN_OR_RETURN(const SourceMap source, ReadYamlFile(options.benchmark_file, &proto));
-  const BenchmarkSpec benchmark = FromProto(proto, std::filesystem::path(options.benchmark_file).stem().string());
+  BenchmarkSpec benchmark;
+  benchmark.name = std::filesystem::path(options.benchmark_file).stem().string();
+  benchmark.use = std::filesystem::absolute(options.benchmark_file).string();
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const absl::StatusOr<std::string> results = library->Score(benchmark, options.completions);
-  if (!results.ok()) return source.Locate(results.status());
+  if (!results.ok()) return results.status();
   return WriteResults({{"", *results}}, options.output, options.format, *library);
 }
 
@@ -35,7 +33,7 @@ void AddScoreCommand(CLI::App& app, Action* chosen) {
   CLI::App* verb =
       AddVerb(app, "score", "Scores stored completions by a benchmark's rules, without a model",
               "  merganser score mgsm_ja.yaml completions.jsonl --output results.json", options, &ScoreFile, chosen);
-  verb->add_option("BENCHMARK.yaml", options->benchmark_file, "As an entry of a job's `benchmarks`: {use: mgsm_ja}")
+  verb->add_option("BENCHMARK.yaml", options->benchmark_file, "A benchmark: `use: mgsm_ja`, or any of its fields (docs/benchmarks.md)")
       ->required();
   verb->add_option("COMPLETIONS.jsonl", options->completions, "An object a line with `completion` and `answer`")->required();
   AddResultsOptions(verb, &options->output, &options->format);

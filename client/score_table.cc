@@ -1,10 +1,15 @@
 #include "client/score_table.h"
 
+#include <tuple>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/output.h"
 
 namespace merganser {
 namespace {
+
+constexpr char kStandardError[] = "_stderr";
 
 void Add(const JobSummary& job, const Candidate& candidate, const std::string& model, const IntervalFunction& interval,
          ScoreTable* table) {
@@ -15,7 +20,15 @@ void Add(const JobSummary& job, const Candidate& candidate, const std::string& m
       if (it != job.facts->samples.end()) n = it->second;
     }
     for (const auto& [metric, value] : metrics) {
-      const auto [low, high] = interval(value * static_cast<double>(n), n);
+      if (absl::EndsWith(metric, kStandardError)) continue;
+      const auto error = metrics.find(absl::StrCat(metric, kStandardError));
+      auto [low, high] = std::make_pair(value, value);
+      if (error != metrics.end()) {
+        low = value - 1.96 * error->second;
+        high = value + 1.96 * error->second;
+      } else {
+        std::tie(low, high) = interval(value * static_cast<double>(n), n);
+      }
       (*table)[benchmark][model][metric] = {value, low, high, n};
     }
   }
@@ -42,10 +55,14 @@ ScoreTable SearchScores(const JobSummary& job, const std::vector<Candidate>& can
 }
 
 std::string StrictestMetric(const std::map<std::string, Score>& metrics) {
+  if (metrics.count("average") != 0) return "average";
   for (const auto& [name, score] : metrics) {
-    if (name.rfind("acc_", 0) == 0) return name;
+    // "acc_ja", but not "acc_norm": a language has two or three letters.
+    if (name.rfind("acc_", 0) == 0 && name.size() <= 7) return name;
   }
-  if (metrics.count("acc") != 0) return "acc";
+  for (const char* name : {"acc", "exact_match", "log_likelihood"}) {
+    if (metrics.count(name) != 0) return name;
+  }
   return metrics.empty() ? "" : metrics.begin()->first;
 }
 
@@ -76,7 +93,8 @@ std::string ScoreTableText(const JobSummary& job, const ScoreTable& table) {
       const auto it = scores.at(model).find(metric);
       if (it == scores.at(model).end()) continue;
       const Score& s = it->second;
-      rows.Add({model, FormatPercent(s.value), absl::StrCat(FormatPercent(s.low), " to ", FormatPercent(s.high)),
+      rows.Add({model, FormatPercent(s.value),
+                absl::StrCat(FormatPercent(s.low), " to ", FormatPercent(s.high)),
                 FormatCount(s.n)});
     }
     absl::StrAppend(&text, text.empty() ? "" : "\n", benchmark, "\n", rows.Render());

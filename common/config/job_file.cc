@@ -21,6 +21,11 @@ bool LooksLikeHubId(const std::string& path) {
          path.find('/', slash + 1) == std::string::npos && path[0] != '.' && path[0] != '~';
 }
 
+// A benchmark in a file of its own, rather than a built-in or another of the job.
+bool LooksLikeFile(const std::string& use) {
+  return use.find('/') != std::string::npos || absl::EndsWith(use, ".yaml") || absl::EndsWith(use, ".yml");
+}
+
 std::string Absolute(const fs::path& folder, const std::string& path) {
   std::error_code error;
   const fs::path joined = fs::path(path).is_absolute() ? fs::path(path) : folder / path;
@@ -37,10 +42,17 @@ fs::path FolderOf(const std::string& file) {
 
 absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks) {
   for (BenchmarkSpec& b : *benchmarks) {
-    const std::string path = Absolute(FolderOf(file), b.data);
     std::error_code error;
-    if (!fs::is_regular_file(path, error)) {
-      return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "'"));
+    if (LooksLikeFile(b.use)) {
+      b.use = Absolute(FolderOf(file), b.use);
+      if (!fs::is_regular_file(b.use, error)) {
+        return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".use: no file '", b.use, "'"));
+      }
+    }
+    if (b.data.empty()) continue;  // what it uses brings the data, or is an average of others
+    const std::string path = Absolute(FolderOf(file), b.data);
+    if (!fs::exists(path, error)) {
+      return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "', nor a folder"));
     }
     b.data = path;
   }

@@ -46,7 +46,8 @@ absl::Status ValidateModels(const JobSpec& spec) {
 
 absl::Status ValidateBenchmark(const BenchmarkSpec& b, absl::string_view field) {
   if (!IsName(b.name, 63)) return Bad(field, "a name has 1 to 63 letters, digits, '-', '_' or '.'");
-  if (b.data.empty()) return Bad(absl::StrCat(field, ".data"), "missing");
+  // What is used may bring the data with it.
+  if (b.data.empty() && b.use.empty()) return Bad(absl::StrCat(field, ".data"), "missing");
   if (b.max_new_tokens && (*b.max_new_tokens < 1 || *b.max_new_tokens > limits::kNewTokensMax)) {
     return Bad(absl::StrCat(field, ".max_new_tokens"),
                absl::StrCat(*b.max_new_tokens, " is not in [1, ", limits::kNewTokensMax, "]"));

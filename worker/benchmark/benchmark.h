@@ -10,45 +10,58 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/domain/evaluation.h"
-#include "worker/benchmark/builtin_benchmarks.h"
+#include "worker/benchmark/definition.h"
 #include "worker/benchmark/sample.h"
+#include "worker/benchmark/sample_builder.h"
 #include "worker/benchmark/scorer.h"
 
 namespace merganser {
 
 // Owns one benchmark's samples and prompts for as long as a worker serves the job, so that a
-// candidate costs only its generation and Score. It knows nothing of tokenizers and models.
+// candidate costs only its generation and its scores. It knows nothing of tokenizers and models.
 // Immutable, thread-safe.
 class Benchmark {
  public:
-  // Reads definition.data and renders the prompt of each sample. The template sees the sample's
+  // Reads definition.data and the few-shots and renders every text. Templates see the sample's
   // fields, and its question as `question` too, whatever its field is called. The language model is
-  // also looked for beside the data and one folder up. Errors of LoadDataset and Scorer::Create;
-  // InvalidArgument naming the benchmark and the field if data, prompt or max_new_tokens is
-  // missing, or the template is broken; naming file, line and variable if a sample lacks what the
-  // template asks for.
+  // also looked for beside the data and one folder up. Errors of LoadRows, LoadDataset,
+  // SampleBuilder and Scorer::Create; InvalidArgument naming the benchmark and the field if data
+  // (with where it is to be had), prompt or max_new_tokens is missing, or a template is broken;
+  // naming file, line and variable if a sample lacks what a template asks for.
   static absl::StatusOr<std::unique_ptr<Benchmark>> Load(BenchmarkDefinition definition,
                                                          const ScorerOptions& options = {});
 
   const BenchmarkDefinition& definition() const { return definition_; }
   const std::vector<Sample>& samples() const { return samples_; }
-  // One a sample, in the data's order.
+  // generate_until: one a sample, in the data's order; else none.
   const std::vector<std::string>& prompts() const { return prompts_; }
+  // The other outputs: a sample's texts to be scored, one a choice, or one. generate_until: none.
+  const std::vector<std::vector<ScoringText>>& continuations() const { return continuations_; }
 
   // completions[i] continues prompts()[i]; see Scorer::Score.
   absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::string> completions) const;
-  // The same for some of the samples, by their numbers: completions[i] continues prompts()[samples[i]]. OutOfRange: there is no
-  // such sample.
+  // scores[i][j] is of continuations()[i][j]. InvalidArgument: another number of scores.
+  absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::vector<ContinuationScore>> scores) const;
+  // The same for some of the samples, by their numbers: completions[i] continues prompts()[samples[i]], scores[i] are of
+  // continuations()[samples[i]]. OutOfRange: there is no such sample.
   absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::string> completions, absl::Span<const int64_t> samples) const;
+  absl::StatusOr<BenchmarkResult> Score(absl::Span<const std::vector<ContinuationScore>> scores,
+                                        absl::Span<const int64_t> samples) const;
+
+  // One sample, and the metrics of any of them.
+  const Scorer& scorer() const { return *scorer_; }
 
  private:
-  Benchmark(BenchmarkDefinition definition, std::vector<Sample> samples,
-            std::vector<std::string> prompts, std::unique_ptr<const Scorer> scorer);
+  absl::Status CheckSamples(absl::Span<const int64_t> samples) const;
+
+  Benchmark(BenchmarkDefinition definition, std::unique_ptr<const Scorer> scorer);
 
   const BenchmarkDefinition definition_;
-  const std::vector<Sample> samples_;
-  const std::vector<std::string> prompts_;
   const std::unique_ptr<const Scorer> scorer_;
+  // Constant after Load.
+  std::vector<Sample> samples_;
+  std::vector<std::string> prompts_;
+  std::vector<std::vector<ScoringText>> continuations_;
 };
 
 }  // namespace merganser

@@ -1,134 +1,291 @@
 #include "worker/benchmark/builtin_benchmarks.h"
 
+#include <filesystem>
+#include <map>
+#include <system_error>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/answer_filter.h"
+#include "worker/benchmark/benchmark_file.h"
+#include "worker/benchmark/builtin_table.h"
+#include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/number_rule.h"
 
 namespace merganser {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kNewTokensMax = 1 << 20;  // longer than any context we run
 constexpr size_t kStopMax = 64;         // each is searched for after every token
+constexpr int kFewShotsMax = 1000;
+constexpr size_t kMembersMax = 256;
+constexpr size_t kFilesMax = 8;  // that use each other
 
-// prompt_templates.py of SakanaAI/evolutionary-model-merge, `ja-alpaca-cot`, byte for byte.
-constexpr char kJaAlpacaCot[] =
-    "以下に、あるタスクを説明する指示があります。リクエストを適切に完了するための回答を日本語で記述"
-    "してください。"
-    "一歩一歩考えましょう。\n\n### 指示:\n{{question}}\n\n### 応答:";
+// A spec with everything that it uses under it, and the built-in at the bottom.
+struct Layers {
+  BenchmarkSettings spec;
+  const BuiltinBenchmark* builtin = nullptr;  // may be null
+};
 
-// The harness drops a "問題：" that the question may begin with before it writes its own.
-constexpr char kJpLmeh[] = "問題：{{question | replace('問題：', '')}}\nステップごとの答え：";
+absl::Status Bad(absl::string_view what) { return absl::InvalidArgumentError(what); }
 
-BenchmarkDefinition MgsmJa() {
-  BenchmarkDefinition mgsm;
-  mgsm.prompt = kJaAlpacaCot;
-  mgsm.max_new_tokens = 1024;
-  mgsm.stop = {"Instruction:", "Instruction", "Response:", "Response"};
-  mgsm.extract = "sakana";
-  mgsm.language = "ja";
-  return mgsm;
+Layers BuiltinLayers(const BuiltinBenchmark& builtin) {
+  Layers layers;
+  if (!builtin.spec.use.empty()) layers = BuiltinLayers(*FindBuiltin(builtin.spec.use));
+  layers.spec = Overlaid(std::move(layers.spec), builtin.spec);
+  layers.builtin = &builtin;
+  return layers;
 }
 
-BenchmarkDefinition MgsmJaLmeh() {
-  BenchmarkDefinition mgsm;
-  mgsm.prompt = kJpLmeh;
-  mgsm.max_new_tokens = 256;
-  mgsm.stop = {"\n"};
-  mgsm.extract = "jp_lmeh";
-  return mgsm;
-}
-
-void Overlay(const BenchmarkSpec& spec, BenchmarkDefinition& definition) {
-  definition.name = spec.name;
-  if (!spec.data.empty()) definition.data = spec.data;
-  if (spec.prompt) definition.prompt = *spec.prompt;
-  if (spec.max_new_tokens) definition.max_new_tokens = *spec.max_new_tokens;
-  if (spec.stop) definition.stop = *spec.stop;
-  if (spec.extract) definition.extract = *spec.extract;
-  if (spec.language) definition.language = *spec.language;
-  if (spec.limit) definition.limit = spec.limit;
-  // The spec has no way to say "unset" for these, so only another name than the default overrides.
-  const BenchmarkSpec defaults;
-  if (spec.question_field != defaults.question_field)
-    definition.question_field = spec.question_field;
-  if (spec.answer_field != defaults.answer_field) definition.answer_field = spec.answer_field;
-}
-
-// `depth`: how many uses led here; more than there are siblings is a cycle.
-absl::StatusOr<BenchmarkDefinition> Base(const BenchmarkSpec& spec,
-                                         absl::Span<const BenchmarkSpec> siblings, size_t depth) {
-  if (spec.use.empty()) return BenchmarkDefinition();
-  for (const BenchmarkSpec& sibling : siblings) {
+absl::StatusOr<Layers> Base(const BenchmarkSettings& spec, absl::Span<const BenchmarkSettings> siblings, size_t depth) {
+  if (spec.use.empty()) return Layers();
+  for (const BenchmarkSettings& sibling : siblings) {
     // A benchmark that is named as the built-in which it uses means the built-in.
     if (sibling.name != spec.use || sibling.name == spec.name) continue;
-    if (depth >= siblings.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("use '", spec.use, "' leads back to itself"));
-    }
-    MG_ASSIGN_OR_RETURN(BenchmarkDefinition base, Base(sibling, siblings, depth + 1));
-    Overlay(sibling, base);
+    if (depth >= siblings.size() + kFilesMax) return Bad(absl::StrCat("use '", spec.use, "' leads back to itself"));
+    MG_ASSIGN_OR_RETURN(Layers base, Base(sibling, siblings, depth + 1));
+    base.spec = Overlaid(std::move(base.spec), sibling);
     return base;
   }
-  if (spec.use == "mgsm_ja") return MgsmJa();
-  if (spec.use == "mgsm_ja_lmeh") return MgsmJaLmeh();
+  if (const BuiltinBenchmark* builtin = FindBuiltin(spec.use)) return BuiltinLayers(*builtin);
+  if (IsBenchmarkFile(spec.use)) {
+    if (depth > kFilesMax) return Bad(absl::StrCat("more than ", kFilesMax, " files that use each other"));
+    auto settings = ReadBenchmarkFile(spec.use);
+    if (!settings.ok()) return Annotate(settings.status(), "use");
+    settings->name = spec.name;
+    MG_ASSIGN_OR_RETURN(Layers base, Base(*settings, siblings, depth + 1));
+    base.spec = Overlaid(std::move(base.spec), *settings);
+    return base;
+  }
   std::vector<std::string> known = BuiltinBenchmarkNames();
-  for (const BenchmarkSpec& sibling : siblings) {
+  for (const BenchmarkSettings& sibling : siblings) {
     if (sibling.name != spec.name) known.push_back(sibling.name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("use '", spec.use, "' is not a benchmark", DidYouMean(spec.use, known)));
+  return Bad(absl::StrCat("use '", spec.use, "' is not a benchmark", DidYouMean(spec.use, known)));
 }
 
-absl::Status Check(const BenchmarkSpec& spec, const BenchmarkDefinition& definition) {
-  if (definition.extract.empty()) {
-    return absl::InvalidArgumentError(
-        "field 'extract' is missing: a benchmark without 'use' names its number rule (sakana or "
-        "jp_lmeh)");
+absl::StatusOr<BenchmarkOutput> ParseOutput(const std::string& name) {
+  static const auto* const outputs = new std::map<std::string, BenchmarkOutput>{
+      {"generate_until", BenchmarkOutput::kGenerateUntil},
+      {"multiple_choice", BenchmarkOutput::kMultipleChoice},
+      {"loglikelihood", BenchmarkOutput::kLogLikelihood},
+      {"loglikelihood_rolling", BenchmarkOutput::kRollingLogLikelihood},
+  };
+  const auto it = outputs->find(name);
+  if (it != outputs->end()) return it->second;
+  std::vector<std::string> known;
+  for (const auto& [known_name, output] : *outputs) known.push_back(known_name);
+  return Bad(absl::StrCat("output '", name, "' does not exist", DidYouMean(name, known)));
+}
+
+// The files that a folder or a file of the user's stands for.
+void Locate(const Layers& layers, BenchmarkDefinition* definition) {
+  definition->data = layers.spec.data;
+  if (layers.spec.few_shot.data) definition->few_shot.data = *layers.spec.few_shot.data;
+  definition->data_source = layers.spec.data_source.value_or("");
+  if (layers.builtin == nullptr) return;
+  if (definition->data_source.empty()) definition->data_source = layers.builtin->source;
+  std::error_code error;
+  fs::path folder = fs::path(definition->data).parent_path();
+  if (fs::is_directory(definition->data, error)) {
+    folder = definition->data;
+    // Without a file of its own the folder stays, and reading it says what is wrong.
+    if (!layers.builtin->file.empty()) definition->data = (folder / layers.builtin->file).string();
   }
-  MG_RETURN_IF_ERROR(NumberRule::ByName(definition.extract).status());
-  if (spec.max_new_tokens && (*spec.max_new_tokens < 1 || *spec.max_new_tokens > kNewTokensMax)) {
-    return absl::InvalidArgumentError(absl::StrCat("max_new_tokens ", *spec.max_new_tokens,
-                                                   " is not in [1, ", kNewTokensMax, "]"));
+  if (definition->few_shot.data.empty() && definition->few_shot.samples.empty() && !layers.builtin->few_shot_file.empty() &&
+      !definition->data.empty()) {
+    definition->few_shot.data = (folder / layers.builtin->few_shot_file).string();
   }
-  if (spec.limit && *spec.limit < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("limit ", *spec.limit, " is below 1"));
+}
+
+absl::Status CheckSampling(const BenchmarkSampling& s) {
+  if (!(s.temperature >= 0 && s.temperature <= 100)) return Bad("sampling.temperature is not in [0, 100]");
+  if (!(s.top_p > 0 && s.top_p <= 1)) return Bad("sampling.top_p is not in (0, 1]");
+  if (s.top_k < 0) return Bad("sampling.top_k is below 0");
+  if (!(s.repetition_penalty > 0 && s.repetition_penalty <= 100)) {
+    return Bad("sampling.repetition_penalty is not in (0, 100]");
   }
-  if (definition.stop.size() > kStopMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("stop has ", definition.stop.size(), " strings, more than ", kStopMax));
+  if (s.beams < 1 || s.beams > 64) return Bad("sampling.beams is not in [1, 64]");
+  if (s.beams > 1 && s.temperature != 0) return Bad("sampling: beams and a temperature exclude each other");
+  return absl::OkStatus();
+}
+
+absl::Status CheckOutput(const BenchmarkDefinition& d) {
+  const bool generates = d.output == BenchmarkOutput::kGenerateUntil;
+  if (generates && d.extract.empty() && d.target.empty()) {
+    return Bad(
+        "field 'extract' is missing: a benchmark without 'use' names its number rule (sakana or jp_lmeh), or a 'target' to "
+        "which metrics compare");
   }
-  for (size_t i = 0; i < definition.stop.size(); ++i) {
-    if (definition.stop[i].empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("stop[", i, "] is empty"));
+  if (!d.extract.empty()) {
+    if (!generates) return Bad("extract: only completions (output generate_until) have a number read off them");
+    MG_RETURN_IF_ERROR(NumberRule::ByName(d.extract).status());
+    return absl::OkStatus();
+  }
+  if (d.output == BenchmarkOutput::kMultipleChoice) {
+    if (d.choices.empty()) return Bad("field 'choices' is missing");
+    if (d.target.empty()) return Bad("field 'target' is missing: the index or the text of the right choice");
+  } else {
+    if (d.continuation) return Bad("continuation: only multiple_choice has one");
+    if (!generates && !d.choices.empty()) return Bad("choices: only multiple_choice and generate_until have them");
+  }
+  if (d.output == BenchmarkOutput::kRollingLogLikelihood && d.few_shot.count > 0) {
+    return Bad("few_shot: loglikelihood_rolling has no prompt");
+  }
+  MG_RETURN_IF_ERROR(CheckMetrics(d));
+  for (size_t i = 0; i < d.filters.size(); ++i) {
+    MG_RETURN_IF_ERROR(Annotate(AnswerFilter::Create(d.filters[i]).status(), "filters"));
+    for (size_t k = 0; k < i; ++k) {
+      if (d.filters[i].name == d.filters[k].name) {
+        return Bad(absl::StrCat("filters: two are called '", d.filters[i].name, "'"));
+      }
     }
   }
-  if (definition.question_field.empty() || definition.answer_field.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        definition.question_field.empty() ? "question_field" : "answer_field", " is empty"));
-  }
   return absl::OkStatus();
+}
+
+absl::Status Check(const BenchmarkSettings& spec, const BenchmarkDefinition& d) {
+  if (spec.limit && *spec.limit < 1) return Bad(absl::StrCat("limit ", *spec.limit, " is below 1"));
+  if (!d.average_of.empty()) {
+    if (d.average_of.size() > kMembersMax) return Bad(absl::StrCat("average_of has more than ", kMembersMax, " members"));
+    return absl::OkStatus();
+  }
+  MG_RETURN_IF_ERROR(CheckOutput(d));
+  if (spec.max_new_tokens && (*spec.max_new_tokens < 1 || *spec.max_new_tokens > kNewTokensMax)) {
+    return Bad(absl::StrCat("max_new_tokens ", *spec.max_new_tokens, " is not in [1, ", kNewTokensMax, "]"));
+  }
+  if (d.few_shot.count < 0 || d.few_shot.count > kFewShotsMax) {
+    return Bad(absl::StrCat("few_shot.count ", d.few_shot.count, " is not in [0, ", kFewShotsMax, "]"));
+  }
+  if (d.stop.size() > kStopMax) return Bad(absl::StrCat("stop has ", d.stop.size(), " strings, more than ", kStopMax));
+  for (size_t i = 0; i < d.stop.size(); ++i) {
+    if (d.stop[i].empty()) return Bad(absl::StrCat("stop[", i, "] is empty"));
+  }
+  if (d.question_field.empty() || d.answer_field.empty()) {
+    return Bad(absl::StrCat(d.question_field.empty() ? "question_field" : "answer_field", " is empty"));
+  }
+  if (d.answer_tokens && (*d.answer_tokens < 0 || *d.answer_tokens > kNewTokensMax)) {
+    return Bad(absl::StrCat("answer_tokens ", *d.answer_tokens, " is not in [0, ", kNewTokensMax, "]"));
+  }
+  return CheckSampling(d.sampling);
+}
+
+absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
+  const BenchmarkSettings& spec = layers.spec;
+  BenchmarkDefinition d;
+  d.name = spec.name;
+  d.prompt = spec.prompt.value_or("");
+  d.max_new_tokens = spec.max_new_tokens.value_or(0);
+  d.stop = spec.stop.value_or(std::vector<std::string>());
+  d.extract = spec.extract.value_or("");
+  d.language = spec.language.value_or("");
+  d.limit = spec.limit;
+  d.question_field = spec.question_field.value_or("question");
+  d.answer_field = spec.answer_field.value_or("answer");
+  if (spec.output) {
+    MG_ASSIGN_OR_RETURN(d.output, ParseOutput(*spec.output));
+  }
+  d.description = spec.description.value_or("");
+  d.target = spec.target.value_or("");
+  d.choices = spec.choices.value_or(std::vector<std::string>());
+  d.continuation = spec.continuation;
+  d.target_delimiter = spec.target_delimiter.value_or(" ");
+  d.few_shot.count = spec.few_shot.count.value_or(static_cast<int>(spec.few_shot.samples.size()));
+  d.few_shot.seed = spec.few_shot.seed;
+  d.few_shot.python = spec.few_shot.python.value_or(false);
+  d.few_shot.delimiter = spec.few_shot.delimiter.value_or("\n\n");
+  d.few_shot.samples = spec.few_shot.samples;
+  d.columns = spec.columns.value_or(std::vector<std::string>());
+  d.average_of = spec.average_of.value_or(std::vector<std::string>());
+  d.sampling = spec.sampling.value_or(BenchmarkSampling());
+  d.answer_tokens = spec.answer_tokens;
+  if (d.extract.empty()) {
+    d.metrics = spec.metrics.value_or(std::vector<MetricSpec>());
+    if (d.metrics.empty()) d.metrics = DefaultMetrics(d.output);
+    d.filters = spec.filters.value_or(std::vector<FilterSpec>());
+    if (d.filters.empty()) d.filters.emplace_back();
+  }
+  Locate(layers, &d);
+  return d;
 }
 
 }  // namespace
 
 const std::vector<std::string>& BuiltinBenchmarkNames() {
-  static const auto* const names = new std::vector<std::string>{"mgsm_ja", "mgsm_ja_lmeh"};
+  static const auto* const names = [] {
+    auto* all = new std::vector<std::string>;
+    for (const BuiltinBenchmark& builtin : BuiltinTable()) all->push_back(builtin.spec.name);
+    return all;
+  }();
   return *names;
 }
 
-absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSpec& spec,
-                                                     absl::Span<const BenchmarkSpec> siblings) {
+absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSettings& spec,
+                                                     absl::Span<const BenchmarkSettings> siblings) {
   const std::string where = absl::StrCat("benchmark '", spec.name, "'");
-  auto definition = Base(spec, siblings, 0);
+  auto layers = Base(spec, siblings, 0);
+  if (!layers.ok()) return Annotate(layers.status(), where);
+  layers->spec = Overlaid(std::move(layers->spec), spec);
+  auto definition = Define(*layers);
   if (!definition.ok()) return Annotate(definition.status(), where);
-  Overlay(spec, *definition);
   MG_RETURN_IF_ERROR(Annotate(Check(spec, *definition), where));
   return definition;
 }
 
+absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSpec& spec, const std::vector<BenchmarkSpec>& siblings) {
+  return ResolveBenchmark(SettingsOf(spec), SettingsOf(siblings));
+}
+
+absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec, absl::Span<const BenchmarkSettings> siblings) {
+  ResolvedBenchmark resolved;
+  MG_ASSIGN_OR_RETURN(resolved.definition, ResolveBenchmark(spec, siblings));
+  const BenchmarkDefinition& whole = resolved.definition;
+  if (whole.average_of.empty()) {
+    resolved.parts.push_back(whole);
+    return resolved;
+  }
+  const std::string where = absl::StrCat("benchmark '", spec.name, "': average_of");
+  for (const std::string& member : whole.average_of) {
+    BenchmarkSettings part;
+    part.name = member;
+    part.use = member;
+    const BenchmarkSettings* sibling = nullptr;
+    for (const BenchmarkSettings& other : siblings) {
+      if (other.name == member && other.name != spec.name) sibling = &other;
+    }
+    if (sibling != nullptr) part = *sibling;
+    // What the member says for itself wins.
+    BenchmarkSettings given;
+    given.data = whole.data;
+    given.limit = whole.limit;
+    part = Overlaid(std::move(given), part);
+    auto definition = ResolveBenchmark(part, siblings);
+    if (!definition.ok()) return Annotate(definition.status(), where);
+    if (!definition->average_of.empty()) {
+      return Annotate(Bad(absl::StrCat("'", member, "' is an average itself")), where);
+    }
+    resolved.parts.push_back(*std::move(definition));
+  }
+  return resolved;
+}
+
 std::vector<std::string> MetricNames(const BenchmarkDefinition& definition) {
-  if (definition.language.empty()) return {"acc"};
-  return {"acc", absl::StrCat("acc_", definition.language)};
+  std::vector<std::string> names;
+  for (const MetricKey& key : MetricKeys(definition)) names.push_back(key.name);
+  return names;
+}
+
+std::vector<std::string> MetricNames(const ResolvedBenchmark& resolved) {
+  if (resolved.definition.average_of.empty()) return MetricNames(resolved.definition);
+  std::vector<std::string> names = {"average"};
+  for (const BenchmarkDefinition& part : resolved.parts) {
+    names.push_back(absl::StrCat(part.name, ".", MainMetric(part)));
+  }
+  return names;
 }
 
 }  // namespace merganser

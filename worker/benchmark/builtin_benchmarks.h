@@ -2,55 +2,47 @@
 #ifndef MERGANSER_WORKER_BENCHMARK_BUILTIN_BENCHMARKS_H_
 #define MERGANSER_WORKER_BENCHMARK_BUILTIN_BENCHMARKS_H_
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/domain/benchmark.h"
+#include "worker/benchmark/definition.h"
 
 namespace merganser {
 
-// A benchmark with nothing left open.
-struct BenchmarkDefinition {
-  std::string name;        // names the result
-  std::string data;        // .jsonl or .tsv; "" is enough for scoring stored completions
-  std::string prompt;      // Jinja over the sample's fields; "" likewise
-  int max_new_tokens = 0;  // tokens, 1 to 1048576; 0 likewise
-  std::vector<std::string>
-      stop;              // generation ends at the first of these; not part of the completion
-  std::string extract;   // number rule, see number_rule.h
-  std::string language;  // "" for no language check
-  std::optional<int64_t> limit;  // only the first `limit` samples
-  std::string question_field = "question";
-  std::string answer_field = "answer";
-
-  bool operator==(const BenchmarkDefinition&) const = default;
-};
-
-// Names of the built-in benchmarks:
-// - "mgsm_ja": MGSM-JA as published with EvoLLM-JP: zero-shot, Sakana's `ja-alpaca-cot` prompt, at
-// most 1024 new tokens,
-//   its four stop strings, number rule "sakana", completions must be Japanese to count in acc_ja.
-// - "mgsm_ja_lmeh": MGSM-JA as in Stability AI's harness (JP-LMEH), prompt version 0.0 without
-// few-shots (those go into
-//   `prompt`): at most 256 new tokens, one line, number rule "jp_lmeh", no language check.
+// Names of the built-in benchmarks (docs/benchmarks.md lists them), in their order there.
 const std::vector<std::string>& BuiltinBenchmarkNames();
 
-// `spec` over what it uses: a built-in, or one of `siblings` (the job's other benchmarks, by name;
-// they win over a built-in of the same name, and may themselves use something). Without `use`,
-// `spec` has to set `extract`, and to be run also `prompt` and `max_new_tokens` (Benchmark::Load
-// checks that). InvalidArgument names the benchmark and the field: unknown `use` or `extract` (with
-// the nearest name), a cycle of `use`, max_new_tokens or limit out of bounds, more than 64 or an
-// empty stop string.
+// `settings` over what they use: a built-in, one of `siblings` (the job's other benchmarks, by
+// name; they win over a built-in of the same name, and may themselves use something), or a file
+// (see benchmark_file.h; its own paths are relative to it). Where `data` is a
+// folder, the built-in's file in it is meant, and its few-shots are looked for there; where it is a
+// file, beside it. Without `use`, they have to say how it is scored: `extract`, or `target` (with
+// metrics, filters, choices). InvalidArgument names the benchmark and the field: unknown `use`,
+// `extract`, `output` or metric (with the nearest name), a cycle of `use`, max_new_tokens, limit, a
+// few-shot count or a sampling setting out of bounds, more than 64 or an empty stop string,
+// settings that the output has no use for.
+absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSettings& settings,
+                                                     absl::Span<const BenchmarkSettings> siblings = {});
 absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSpec& spec,
-                                                     absl::Span<const BenchmarkSpec> siblings = {});
+                                                     const std::vector<BenchmarkSpec>& siblings = {});
 
-// The metrics that scoring yields: "acc", and with a language L also "acc_L". The last is the
-// strictest.
+// What is run for `settings`: itself, or for an average its members, each named as in `average_of`.
+// Members are siblings or built-ins; the average's folder of data and its limit are theirs, unless
+// they have their own. InvalidArgument also for a member that is an average itself.
+struct ResolvedBenchmark {
+  BenchmarkDefinition definition;
+  std::vector<BenchmarkDefinition> parts;  // one, or the members
+};
+absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& settings,
+                                                   absl::Span<const BenchmarkSettings> siblings = {});
+
+// The metrics that scoring yields, see MetricKeys; of an average "average" and each member's main
+// metric as "MEMBER.METRIC".
 std::vector<std::string> MetricNames(const BenchmarkDefinition& definition);
+std::vector<std::string> MetricNames(const ResolvedBenchmark& resolved);
 
 }  // namespace merganser
 

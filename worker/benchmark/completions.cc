@@ -25,16 +25,34 @@ absl::StatusOr<std::string> StringField(const nlohmann::ordered_json& fields, co
   return field->get<std::string>();
 }
 
-absl::Status AddLine(nlohmann::ordered_json fields, int64_t line, Completions& completions) {
+// A text, a number, or a list of them of which any is right.
+absl::StatusOr<std::vector<std::string>> References(const nlohmann::ordered_json& answer) {
+  std::vector<std::string> references;
+  for (const auto& item : answer.is_array() ? answer : nlohmann::ordered_json::array({answer})) {
+    if (!item.is_string() && !item.is_number()) {
+      return absl::InvalidArgumentError("field 'answer' is no text, number or list of them");
+    }
+    references.push_back(item.is_string() ? item.get<std::string>() : item.dump());
+  }
+  if (references.empty()) return absl::InvalidArgumentError("field 'answer' is an empty list");
+  return references;
+}
+
+absl::Status AddLine(nlohmann::ordered_json fields, int64_t line, bool numbers, Completions& completions) {
   MG_ASSIGN_OR_RETURN(std::string text, StringField(fields, "completion", true));
   Sample sample;
   sample.line = line;
   MG_ASSIGN_OR_RETURN(sample.question, StringField(fields, "question", false));
   const auto answer = fields.find("answer");
   if (answer == fields.end()) return absl::InvalidArgumentError("field 'answer' is missing");
-  MG_ASSIGN_OR_RETURN(AnswerNumber number, ParseAnswer("answer", *answer));
-  sample.answer = std::move(number.text);
-  sample.answer_value = number.value;
+  if (numbers) {
+    MG_ASSIGN_OR_RETURN(AnswerNumber number, ParseAnswer("answer", *answer));
+    sample.answer = std::move(number.text);
+    sample.answer_value = number.value;
+  } else {
+    MG_ASSIGN_OR_RETURN(sample.references, References(*answer));
+    sample.answer = sample.references.front();
+  }
   sample.fields_json = fields.dump();
   completions.samples.push_back(std::move(sample));
   completions.texts.push_back(std::move(text));
@@ -45,12 +63,12 @@ absl::Status AddLine(nlohmann::ordered_json fields, int64_t line, Completions& c
 
 }  // namespace
 
-absl::StatusOr<Completions> ReadCompletions(const std::string& path, std::optional<int64_t> limit) {
+absl::StatusOr<Completions> ReadCompletions(const std::string& path, std::optional<int64_t> limit, bool numbers) {
   MG_ASSIGN_OR_RETURN(const std::vector<TextLine> lines, ReadTextLines(path, limit.value_or(-1)));
   Completions completions;
   for (const TextLine& line : lines) {
     MG_ASSIGN_OR_RETURN(nlohmann::ordered_json fields, ParseJsonObject(path, line));
-    MG_RETURN_IF_ERROR(Annotate(AddLine(std::move(fields), line.number, completions),
+    MG_RETURN_IF_ERROR(Annotate(AddLine(std::move(fields), line.number, numbers, completions),
                                 LineName(path, line.number)));
   }
   return completions;

@@ -21,10 +21,12 @@ struct Completions {
 
 // Reads COMPLETIONS.jsonl: an object a line with `completion` (a string) and `answer` (see
 // ParseAnswer), and if there is one `question` (a string). `limit`: only the first so many lines.
+// Without `numbers` an answer may be any text, or a list of texts of which any is right.
 // NotFound, PermissionDenied; InvalidArgument names file, line and field ("out.jsonl:3: field
 // 'completion' is missing").
 absl::StatusOr<Completions> ReadCompletions(const std::string& path,
-                                            std::optional<int64_t> limit = std::nullopt);
+                                            std::optional<int64_t> limit = std::nullopt,
+                                            bool numbers = true);
 
 }  // namespace merganser
 

@@ -1,4 +1,4 @@
-// Reads a benchmark's data: JSON lines, or MGSM's tab-separated files.
+// Reads a benchmark's data where a number rule scores: a question and a number in each row.
 #ifndef MERGANSER_WORKER_BENCHMARK_DATASET_H_
 #define MERGANSER_WORKER_BENCHMARK_DATASET_H_
 
@@ -15,16 +15,13 @@ namespace merganser {
 struct DatasetOptions {
   std::string question_field = "question";
   std::string answer_field = "answer";
+  std::vector<std::string> columns;  // see RowOptions
   std::optional<int64_t> limit;  // only the first `limit` samples are read and checked; at least 1
 };
 
-// The samples of `path`, in the file's order.
-// - ".jsonl": an object a line with the two fields; the other fields are kept for the prompt
-// template.
-// - ".tsv": question, tab, answer; no header (MGSM).
-// NotFound, PermissionDenied. InvalidArgument names file and line ("tasks/x.jsonl:17: field
-// 'answer' is missing"): see ReadTextLines, ParseJsonObject and ParseAnswer; also another ending,
-// or a limit below 1.
+// The samples of `path`, in the file's order, from rows with the two fields (see LoadRows; a .tsv without `columns` is
+// question, tab, answer, as MGSM's); the other fields are kept for the prompt template. Errors of LoadRows; InvalidArgument
+// names file and line ("tasks/x.jsonl:17: field 'answer' is missing"), see ParseAnswer.
 absl::StatusOr<std::vector<Sample>> LoadDataset(const std::string& path,
                                                 const DatasetOptions& options = {});
 

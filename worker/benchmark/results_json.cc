@@ -3,6 +3,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "worker/benchmark/aggregate.h"
+#include "worker/benchmark/wilson.h"
+
 namespace merganser {
 namespace {
 
@@ -29,13 +33,25 @@ Json SampleJson(const SampleOutcome& outcome, const std::string* extra) {
   return sample;
 }
 
+Json IntervalsJson(const BenchmarkResult& result) {
+  Json intervals = Json::object();
+  for (const auto& [name, value] : result.metrics) {
+    if (absl::EndsWith(name, kStandardErrorSuffix)) continue;
+    const MetricInterval interval = IntervalOf(result.metrics, name, static_cast<int64_t>(result.samples.size()));
+    intervals[name] = {{"stderr", interval.standard_error}, {"low", interval.low}, {"high", interval.high}};
+  }
+  return intervals;
+}
+
 void Add(const BenchmarkResult& result, absl::Span<const std::string> extra_fields, Json& report) {
   Json samples = Json::array();
   for (size_t i = 0; i < result.samples.size(); ++i) {
     samples.push_back(
         SampleJson(result.samples[i], i < extra_fields.size() ? &extra_fields[i] : nullptr));
   }
-  report[result.benchmark] = {{"metrics", Json(result.metrics)}, {"results", std::move(samples)}};
+  report[result.benchmark] = {{"metrics", Json(result.metrics)},
+                              {"intervals", IntervalsJson(result)},
+                              {"results", std::move(samples)}};
 }
 
 // A completion may end inside a character; the file is valid UTF-8 all the same.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -14,10 +15,20 @@ namespace merganser {
 struct Sample {
   int64_t line = 0;         // in its file, from 1
   std::string question;     // "" where the file need not have one (completions)
-  std::string answer;       // as a JSON number: "18", "5600", "0.5"
+  std::string answer;       // with a number rule a JSON number: "18", "5600", "0.5"
   double answer_value = 0;  // the same, for comparing
   std::string
       fields_json;  // all fields of the item as one JSON object; what the prompt template sees
+  // Where filters and metrics score instead of a number rule:
+  std::vector<std::string> references;  // any of them is right; the first is `answer`
+  std::vector<std::string> choices;     // multiple choice
+  std::vector<int> gold;                // indices of the right choices, usually one
+};
+
+// How likely the model finds a continuation; natural logarithm.
+struct ContinuationScore {
+  double log_likelihood = 0;
+  bool is_greedy = false;  // greedy decoding would give exactly it
 };
 
 struct AnswerNumber {

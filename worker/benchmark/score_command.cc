@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/completions.h"
 
@@ -19,7 +20,12 @@ absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& de
     folders = {folder.string(), (folder / "..").lexically_normal().string()};
   }
   folders.push_back(std::filesystem::path(completions_path).parent_path().string());
-  MG_ASSIGN_OR_RETURN(Completions completions, ReadCompletions(completions_path, definition.limit));
+  if (definition.output != BenchmarkOutput::kGenerateUntil || !definition.average_of.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("benchmark '", definition.name, "': only completions (output generate_until) can be scored without a model"));
+  }
+  MG_ASSIGN_OR_RETURN(Completions completions,
+                      ReadCompletions(completions_path, definition.limit, /*numbers=*/!definition.extract.empty()));
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<Scorer> scorer,
                       Scorer::Create(definition, options, folders));
   ScoredCompletions scored;

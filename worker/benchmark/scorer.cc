@@ -1,17 +1,57 @@
 #include "worker/benchmark/scorer.h"
 
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/aggregate.h"
+#include "worker/benchmark/text_forms.h"
+#include "worker/benchmark/utf8.h"
 
 namespace merganser {
+namespace {
+
+constexpr double kInLanguage = 0.5;  // strictly above
+
+// The first of the largest, as numpy's argmax.
+int ArgMax(const std::vector<double>& values) {
+  int best = 0;
+  for (size_t i = 1; i < values.size(); ++i) {
+    if (values[i] > values[best]) best = static_cast<int>(i);
+  }
+  return best;
+}
+
+double CharacterCount(absl::string_view text) {
+  double count = 0;
+  for (; !text.empty(); ++count) text.remove_prefix(std::max(1, Utf8Character(text, nullptr)));
+  return count;
+}
+
+// len(re.split(r"\s+", text)): a text that begins or ends with white space has an empty word there.
+double WordCount(absl::string_view text) {
+  double words = 1;
+  bool in_space = false;
+  while (!text.empty()) {
+    const int length = std::max(1, Utf8Character(text, nullptr));
+    const bool space = StripWhitespace(text.substr(0, length)).empty();
+    if (space && !in_space) ++words;
+    in_space = space;
+    text.remove_prefix(length);
+  }
+  return words;
+}
+
+}  // namespace
 
 Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
                std::shared_ptr<const LanguageId> language_id)
     : benchmark_(definition.name),
       language_(definition.language),
-      metrics_(MetricNames(definition)),
+      output_(definition.output),
+      keys_(MetricKeys(definition)),
+      main_(MainMetric(definition)),
       rule_(rule),
       language_id_(std::move(language_id)) {}
 
@@ -19,10 +59,14 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
                                                        const ScorerOptions& options,
                                                        const std::vector<std::string>& folders) {
   const std::string where = absl::StrCat("benchmark '", definition.name, "'");
-  const auto rule = NumberRule::ByName(definition.extract);
-  if (!rule.ok()) return Annotate(rule.status(), where);
+  const NumberRule* rule = nullptr;
+  if (!definition.extract.empty()) {
+    const auto by_name = NumberRule::ByName(definition.extract);
+    if (!by_name.ok()) return Annotate(by_name.status(), where);
+    rule = *by_name;
+  }
   std::shared_ptr<const LanguageId> language_id;
-  if (!definition.language.empty()) {
+  if (!definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil) {
     const auto path = FindLanguageModel(options.language_model, folders);
     if (!path.ok()) return Annotate(path.status(), where);
     auto loaded = LanguageId::Load(*path);
@@ -30,7 +74,106 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
     MG_RETURN_IF_ERROR(Annotate((*loaded)->CheckLanguage(definition.language), where));
     language_id = *std::move(loaded);
   }
-  return std::unique_ptr<Scorer>(new Scorer(definition, *rule, std::move(language_id)));
+  std::unique_ptr<Scorer> scorer(new Scorer(definition, rule, std::move(language_id)));
+  if (rule != nullptr || definition.output != BenchmarkOutput::kGenerateUntil) return scorer;
+  for (const FilterSpec& spec : definition.filters) {
+    auto filter = AnswerFilter::Create(spec);
+    if (!filter.ok()) return Annotate(filter.status(), where);
+    scorer->filters_.push_back(*std::move(filter));
+  }
+  for (const MetricSpec& spec : definition.metrics) {
+    auto metric = TextMetric::Create(spec);
+    if (!metric.ok()) return Annotate(metric.status(), where);
+    scorer->metrics_.push_back(*std::move(metric));
+  }
+  return scorer;
+}
+
+absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl::string_view completion) const {
+  SampleOutcome outcome;
+  outcome.question = sample.question;
+  outcome.answer = sample.answer;
+  outcome.completion = std::string(completion);
+  bool in_language = true;
+  if (language_id_ != nullptr) {
+    MG_ASSIGN_OR_RETURN(const double p, language_id_->Probability(completion, language_));
+    outcome.values[absl::StrCat("p_", language_)] = p;
+    in_language = p > kInLanguage;
+  }
+  const auto set = [&](absl::string_view metric, absl::string_view filter, double value) {
+    outcome.values[KeyName(metric, "", filter)] = value;
+    if (language_id_ != nullptr) outcome.values[KeyName(metric, language_, filter)] = in_language ? value : 0;
+  };
+  if (rule_ != nullptr) {
+    bool equal = false;
+    if (auto number = rule_->Extract(completion)) {
+      equal = number->value == sample.answer_value;
+      outcome.prediction = std::move(number->text);
+    }
+    set("acc", "", equal ? 1 : 0);
+  }
+  for (size_t f = 0; f < filters_.size(); ++f) {
+    std::string prediction = filters_[f].Apply(completion);
+    for (const TextMetric& metric : metrics_) {
+      set(metric.name(), filters_[f].name(), metric.Best(prediction, sample.references));
+    }
+    if (f == 0) outcome.prediction = std::move(prediction);
+  }
+  outcome.correct = outcome.values[main_] == 1;
+  return outcome;
+}
+
+SampleOutcome Scorer::ScoreContinuations(const Sample& sample, absl::Span<const ContinuationScore> scores) const {
+  SampleOutcome outcome;
+  outcome.question = sample.question;
+  outcome.answer = sample.answer;
+  std::map<std::string, double> all;
+  if (output_ == BenchmarkOutput::kMultipleChoice) {
+    std::vector<double> plain, by_characters, by_bytes;
+    for (size_t i = 0; i < scores.size(); ++i) {
+      const double ll = scores[i].log_likelihood;
+      plain.push_back(ll);
+      by_characters.push_back(ll / CharacterCount(sample.choices[i]));
+      by_bytes.push_back(ll / static_cast<double>(sample.choices[i].size()));
+      outcome.values[absl::StrCat("ll_", i)] = ll;
+    }
+    const auto right = [&](int choice) {
+      for (const int gold : sample.gold) {
+        if (gold == choice) return 1.0;
+      }
+      return 0.0;
+    };
+    const int best = ArgMax(plain);
+    bool greedy = false;
+    for (const int gold : sample.gold) greedy = greedy || scores[gold].is_greedy;
+    all = {{"acc", right(best)},
+           {"acc_norm", right(ArgMax(by_characters))},
+           {"acc_bytes", right(ArgMax(by_bytes))},
+           {"exact_match", greedy ? 1 : 0}};
+    outcome.values["gold"] = sample.gold.front();
+    outcome.values["pred"] = best;
+    outcome.prediction = sample.choices[best];
+  } else {
+    const std::string& target = sample.references.front();
+    outcome.values["log_likelihood"] = scores[0].log_likelihood;
+    outcome.values["bytes"] = static_cast<double>(target.size());
+    outcome.values["words"] = WordCount(target);
+    all = {{"acc", scores[0].is_greedy ? 1 : 0}};
+  }
+  for (const MetricKey& key : keys_) {
+    if (const auto it = all.find(key.name); it != all.end()) outcome.values[key.name] = it->second;
+  }
+  const auto main = outcome.values.find(main_);
+  outcome.correct = main != outcome.values.end() ? main->second == 1 : all["acc"] == 1;
+  return outcome;
+}
+
+BenchmarkResult Scorer::Aggregated(std::vector<SampleOutcome> outcomes) const {
+  BenchmarkResult result;
+  result.benchmark = benchmark_;
+  result.metrics = Metrics(keys_, outcomes);
+  result.samples = std::move(outcomes);
+  return result;
 }
 
 absl::StatusOr<BenchmarkResult> Scorer::Score(absl::Span<const Sample> samples,
@@ -40,35 +183,13 @@ absl::StatusOr<BenchmarkResult> Scorer::Score(absl::Span<const Sample> samples,
                                                    "': ", completions.size(), " completions for ",
                                                    samples.size(), " samples"));
   }
-  BenchmarkResult result;
-  result.benchmark = benchmark_;
-  result.samples.reserve(samples.size());
+  std::vector<SampleOutcome> outcomes;
+  outcomes.reserve(samples.size());
   for (size_t i = 0; i < samples.size(); ++i) {
-    SampleOutcome outcome;
-    outcome.question = samples[i].question;
-    outcome.answer = samples[i].answer;
-    outcome.completion = completions[i];
-    bool correct = false;
-    if (auto number = rule_->Extract(completions[i])) {
-      correct = number->value == samples[i].answer_value;
-      outcome.prediction = std::move(number->text);
-    }
-    outcome.values["acc"] = correct ? 1 : 0;
-    if (language_id_ != nullptr) {
-      MG_ASSIGN_OR_RETURN(const double p, language_id_->Probability(completions[i], language_));
-      outcome.values[absl::StrCat("p_", language_)] = p;
-      correct = correct && p > 0.5;
-      outcome.values[metrics_.back()] = correct ? 1 : 0;
-    }
-    outcome.correct = correct;
-    result.samples.push_back(std::move(outcome));
+    MG_ASSIGN_OR_RETURN(SampleOutcome outcome, ScoreCompletion(samples[i], completions[i]));
+    outcomes.push_back(std::move(outcome));
   }
-  for (const std::string& metric : metrics_) {
-    double sum = 0;
-    for (const SampleOutcome& outcome : result.samples) sum += outcome.values.at(metric);
-    result.metrics[metric] = sum / static_cast<double>(samples.size());
-  }
-  return result;
+  return Aggregated(std::move(outcomes));
 }
 
 }  // namespace merganser

@@ -7,12 +7,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/domain/evaluation.h"
-#include "worker/benchmark/builtin_benchmarks.h"
+#include "worker/benchmark/answer_filter.h"
+#include "worker/benchmark/definition.h"
 #include "worker/benchmark/language_id.h"
+#include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/number_rule.h"
 #include "worker/benchmark/sample.h"
+#include "worker/benchmark/text_metrics.h"
 
 namespace merganser {
 
@@ -21,21 +25,35 @@ struct ScorerOptions {
   std::string language_model;
 };
 
-// Scores completions by one benchmark's rules. Immutable, thread-safe.
+// Scores samples by one benchmark's rules. Immutable, thread-safe.
 class Scorer {
  public:
   // Where no path of the language model is given, it is also looked for in `folders`.
-  // InvalidArgument: unknown number rule or language, broken model. FailedPrecondition: the model
-  // is missing.
+  // InvalidArgument: unknown number rule or language, broken filter, metric or model.
+  // FailedPrecondition: the model is missing.
   static absl::StatusOr<std::unique_ptr<Scorer>> Create(const BenchmarkDefinition& definition,
                                                         const ScorerOptions& options,
                                                         const std::vector<std::string>& folders);
 
-  // completions[i] is the answer to samples[i]. Per sample, `prediction` is the number found
-  // ("18.0"; "" if none), `values` has "acc" (1 if it equals the answer, else 0) and with a
-  // language L also "p_L" (its probability) and "acc_L" (1 if acc and p_L > 0.5); `correct` follows
-  // the strictest. Metrics are means over all samples. InvalidArgument: no samples, or not one
-  // completion a sample. Internal: fastText failed.
+  // One completion of generate_until.
+  // - With a number rule: `prediction` is the number found ("18.0"; "" if none), `values` has "acc" (1 if it equals the
+  //   answer, else 0).
+  // - With filters and metrics: `prediction` is what the first filter gives; `values` has each metric of each filter.
+  // With a language L also "p_L" (its probability in the completion) and for each metric the stricter METRIC_L: 0 unless
+  // p_L > 0.5. `correct`: MainMetric is 1. Internal: fastText failed.
+  absl::StatusOr<SampleOutcome> ScoreCompletion(const Sample& sample, absl::string_view completion) const;
+
+  // What the model makes of a sample's choices (multiple_choice: one score a choice, in order) or of its target (one score).
+  // The likeliest choice is the prediction, the first among equals; acc_norm divides log-likelihoods by the choice's
+  // characters, acc_bytes by its bytes (lm-evaluation-harness 0.4.13). `values` also has "gold", "pred" and each choice's
+  // log-likelihood "ll_0", "ll_1" ...; for a target "log_likelihood", "bytes" and "words". REQUIRES: that many scores.
+  SampleOutcome ScoreContinuations(const Sample& sample, absl::Span<const ContinuationScore> scores) const;
+
+  // The result of any samples of the benchmark. See Metrics in aggregate.h. REQUIRES: not empty.
+  BenchmarkResult Aggregated(std::vector<SampleOutcome> outcomes) const;
+
+  // completions[i] is the answer to samples[i]. InvalidArgument: no samples, or not one completion a sample; errors of
+  // ScoreCompletion.
   absl::StatusOr<BenchmarkResult> Score(absl::Span<const Sample> samples,
                                         absl::Span<const std::string> completions) const;
 
@@ -45,8 +63,12 @@ class Scorer {
 
   const std::string benchmark_;
   const std::string language_;
-  const std::vector<std::string> metrics_;
-  const NumberRule* const rule_;
+  const BenchmarkOutput output_;
+  const std::vector<MetricKey> keys_;
+  const std::string main_;
+  const NumberRule* const rule_;  // null with filters and metrics
+  std::vector<AnswerFilter> filters_;
+  std::vector<TextMetric> metrics_;
   const std::shared_ptr<const LanguageId>
       language_id_;  // with the process's other scorers; null without a language
 };

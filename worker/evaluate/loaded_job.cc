@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/metric_keys.h"
 #include "worker/evaluate/devices.h"
 
 namespace merganser {
@@ -25,13 +26,6 @@ class Stopwatch {
   double* seconds_;
   absl::Duration start_;
 };
-
-// The completion ends before the first stop string.
-void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
-  size_t cut = text->size();
-  for (const std::string& stop : stops) cut = std::min(cut, text->find(stop));
-  if (cut < text->size()) text->resize(cut);
-}
 
 // Layers of a candidate's path. The engine's cache grows with the longest path that comes.
 constexpr int kPathLengthMax = 1024;
@@ -82,25 +76,20 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
 absl::Status LoadedJob::LoadBenchmarks() {
   std::vector<BenchmarkSpec> all = spec_.benchmarks;
   all.insert(all.end(), spec_.held_out.begin(), spec_.held_out.end());
+  const std::vector<BenchmarkSettings> settings = SettingsOf(all);
   for (size_t i = 0; i < all.size(); ++i) {
     const std::string field =
         absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
-    absl::StatusOr<BenchmarkDefinition> definition = ResolveBenchmark(all[i], all);
-    if (!definition.ok()) return Annotate(definition.status(), field);
-    absl::StatusOr<std::unique_ptr<Benchmark>> benchmark = Benchmark::Load(*std::move(definition));
-    if (!benchmark.ok()) return Annotate(benchmark.status(), field);
-    LoadedBenchmark loaded;
-    loaded.benchmark = *std::move(benchmark);
-    MG_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
-                        tokenizer_->EncodeBatch(loaded.benchmark->prompts(), /*add_special_tokens=*/true));
-    const BenchmarkDefinition& d = loaded.benchmark->definition();
-    for (std::vector<int32_t>& prompt : prompts) {
-      loaded.prompt_tokens += static_cast<int64_t>(prompt.size());
-      loaded.requests.push_back({std::move(prompt), d.max_new_tokens, d.stop});
-    }
-    facts_.samples[all[i].name] = static_cast<int64_t>(loaded.requests.size());
-    facts_.prompt_tokens[all[i].name] = loaded.prompt_tokens;
-    benchmarks_[all[i].name] = std::move(loaded);
+    absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
+    if (!resolved.ok()) return Annotate(resolved.status(), field);
+    absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved));
+    if (!group.ok()) return Annotate(group.status(), field);
+    absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
+        BenchmarkRun::Create(*std::move(group), *tokenizer_, checkpoints_.at(donor_)->config().MaxContext());
+    if (!run.ok()) return Annotate(run.status(), field);
+    facts_.samples[all[i].name] = (*run)->samples();
+    facts_.prompt_tokens[all[i].name] = (*run)->prompt_tokens();
+    benchmarks_[all[i].name] = *std::move(run);
   }
   return absl::OkStatus();
 }
@@ -110,11 +99,15 @@ absl::Status LoadedJob::CheckObjectives() const {
     const Objective& objective = spec_.objectives[i];
     const auto it = benchmarks_.find(objective.benchmark);
     if (it == benchmarks_.end()) continue;  // Validate() has seen it
-    const std::vector<std::string> metrics = MetricNames(it->second.benchmark->definition());
+    const std::vector<std::string>& metrics = it->second->group().metric_names();
     if (std::find(metrics.begin(), metrics.end(), objective.metric) == metrics.end()) {
       return absl::InvalidArgumentError(absl::StrCat("objectives[", i, "].metric: benchmark '", objective.benchmark,
                                                      "' has no metric '", objective.metric, "'",
                                                      DidYouMean(objective.metric, metrics)));
+    }
+    if (SmallerIsBetter(objective.metric)) {
+      return absl::InvalidArgumentError(absl::StrCat("objectives[", i, "].metric: a smaller '", objective.metric,
+                                                     "' is better, and fitness is maximised; use 'log_likelihood'"));
     }
   }
   return absl::OkStatus();
@@ -127,14 +120,12 @@ absl::Status LoadedJob::CheckTokenizers() {
     if (!tokenizer.ok()) return Annotate(tokenizer.status(), absl::StrCat("models.", name, ".path"));
     if ((*tokenizer)->Fingerprint() == tokenizer_->Fingerprint()) continue;
     // Fine-tunes often rewrite the file without changing a token: what counts is how it reads the prompts.
-    for (const auto& [benchmark, loaded] : benchmarks_) {
-      MG_ASSIGN_OR_RETURN(const auto prompts, (*tokenizer)->EncodeBatch(loaded.benchmark->prompts(), true));
-      for (size_t i = 0; i < prompts.size(); ++i) {
-        if (prompts[i] == loaded.requests[i].prompt) continue;
-        return absl::InvalidArgumentError(absl::StrCat(
-            "models.", name, ".path: the tokenizer of ", checkpoint->dir(), " reads sample ", i + 1, " of benchmark '",
-            benchmark, "' as other tokens than that of '", donor_, "'; models to be merged need one tokenizer"));
-      }
+    for (const auto& [benchmark, run] : benchmarks_) {
+      const absl::Status same = run->CheckSameTokens(**tokenizer);
+      if (same.ok()) continue;
+      return absl::InvalidArgumentError(absl::StrCat("models.", name, ".path: the tokenizer of ", checkpoint->dir(), " reads ",
+                                                     same.message(), " as other tokens than that of '", donor_,
+                                                     "'; models to be merged need one tokenizer"));
     }
   }
   return absl::OkStatus();
@@ -151,18 +142,8 @@ absl::Status LoadedJob::LoadEngine() {
   options.decode = [this](absl::Span<const int32_t> tokens) {
     return tokenizer_->Decode(tokens, /*skip_special_tokens=*/true);
   };
-  for (const auto& [name, loaded] : benchmarks_) {
-    for (const GenerationRequest& request : loaded.requests) {
-      options.max_length = std::max<int64_t>(options.max_length,
-                                             static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
-    }
-  }
+  for (const auto& [name, run] : benchmarks_) options.max_length = std::max<int64_t>(options.max_length, run->max_length());
   options.max_path_length = kPathLengthMax;
-  if (options.max_length > donor.config().MaxContext()) {
-    return absl::InvalidArgumentError(absl::StrCat("benchmarks: the longest prompt and its new tokens are ",
-                                                   options.max_length, " tokens; ", donor.dir(), "/config.json allows ",
-                                                   donor.config().MaxContext(), " (max_position_embeddings)"));
-  }
   MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(donor.config(), options));
   const ModelConfig& c = donor.config();
   // fp32 keys and values of every slot, and the weights once in the arena and once as the engine holds them.
@@ -187,7 +168,10 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     if (benchmarks_.count(name) == 0) {
       return absl::InvalidArgumentError(absl::StrCat("benchmarks: the job has no benchmark '", name, "'"));
     }
-    MG_ASSIGN_OR_RETURN(BenchmarkResult result, Run(name, draw, &evaluation.timings, stop));
+    const BenchmarkRun& run = *benchmarks_.at(name);
+    const std::vector<int64_t> samples = DrawSamples(spec_.seed, name, draw.value_or(0),
+                                                     draw ? spec_.samples.per_generation : run.samples(), run.samples());
+    MG_ASSIGN_OR_RETURN(BenchmarkResult result, run.Run(*decoder_, samples, &evaluation.timings, stop));
     evaluation.results.push_back(std::move(result));
   }
   const GenerationTimings timings = decoder_->timings();
@@ -196,34 +180,6 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   evaluation.prompt_tokens = timings.prompt_tokens;
   evaluation.generated_tokens = timings.generated_tokens;
   return evaluation;
-}
-
-absl::StatusOr<BenchmarkResult> LoadedJob::Run(const std::string& name, std::optional<int64_t> draw, PhaseTimings* timings,
-                                               std::stop_token stop) {
-  const LoadedBenchmark& loaded = benchmarks_.at(name);
-  const auto all = static_cast<int64_t>(loaded.requests.size());
-  const std::vector<int64_t> samples =
-      DrawSamples(spec_.seed, name, draw.value_or(0), draw ? spec_.samples.per_generation : all, all);
-  std::vector<GenerationRequest> some;
-  if (draw) {
-    for (const int64_t sample : samples) some.push_back(loaded.requests[static_cast<size_t>(sample)]);
-  }
-  absl::StatusOr<std::vector<Generation>> generations = decoder_->Generate(draw ? some : loaded.requests, stop, nullptr);
-  if (!generations.ok()) return Annotate(generations.status(), absl::StrCat("benchmark '", name, "'"));
-  std::vector<std::string> completions;
-  completions.reserve(generations->size());
-  {
-    Stopwatch watch(&timings->tokenize);
-    for (const Generation& generation : *generations) {
-      MG_ASSIGN_OR_RETURN(std::string text, tokenizer_->Decode(generation.tokens, /*skip_special_tokens=*/true));
-      CutAtStop(loaded.benchmark->definition().stop, &text);
-      completions.push_back(std::move(text));
-    }
-  }
-  Stopwatch watch(&timings->score);
-  absl::StatusOr<BenchmarkResult> result = loaded.benchmark->Score(completions, samples);
-  if (!result.ok()) return Annotate(result.status(), absl::StrCat("benchmark '", name, "'"));
-  return result;
 }
 
 }  // namespace merganser

@@ -5,7 +5,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -13,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "common/domain/evaluation.h"
 #include "common/domain/job_spec.h"
-#include "worker/benchmark/benchmark.h"
 #include "worker/engine/decoder.h"
+#include "worker/evaluate/benchmark_run.h"
 #include "worker/evaluate/candidate_evaluator.h"
 #include "worker/evaluate/candidate_model.h"
 #include "worker/evaluate/local_library.h"
@@ -40,21 +39,12 @@ class LoadedJob {
                                       const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
 
  private:
-  struct LoadedBenchmark {
-    std::unique_ptr<Benchmark> benchmark;
-    std::vector<GenerationRequest> requests;  // one per sample
-    int64_t prompt_tokens = 0;
-  };
-
   LoadedJob(const JobSpec& spec, const LocalOptions& options) : spec_(spec), options_(options) {}
   absl::Status LoadModels(std::stop_token stop);
   absl::Status LoadBenchmarks();
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
-  // `draw`: of the job's samples per generation; none: all samples.
-  absl::StatusOr<BenchmarkResult> Run(const std::string& name, std::optional<int64_t> draw, PhaseTimings* timings,
-                                      std::stop_token stop);
 
   const JobSpec spec_;
   const LocalOptions options_;
@@ -62,7 +52,7 @@ class LoadedJob {
   CheckpointMap checkpoints_;
   std::string donor_;  // the model whose config and tokenizer candidates have
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::map<std::string, LoadedBenchmark> benchmarks_;  // by name
+  std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;  // by name
   std::unique_ptr<ArenaLayout> layout_;  // of a merged stack
   std::unique_ptr<Materializer> materializer_;
   std::unique_ptr<CandidateModel> model_;  // uses the above

@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadData{"ThreeColumns", "a.tsv", "q\t1\nq\t1\t2\n", ":2: 3 columns, not 2"},
         BadData{"HeaderLine", "a.tsv", "question\tanswer\n",
                 ":1: field 'answer' is 'answer', not a number"},
-        BadData{"OtherEnding", "a.csv", "q,1\n", ": the file's ending is not .jsonl or .tsv"}),
+        BadData{"OtherEnding", "a.txt", "q,1\n", ": the file's ending is not .jsonl, .json, .csv or .tsv"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Dataset, MissingFileIsNotFound) {

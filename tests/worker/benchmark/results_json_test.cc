@@ -13,7 +13,7 @@ using absl::StatusCode;
 using nlohmann::json;
 using testing::HasSubstr;
 
-BenchmarkDefinition MgsmJa() {
+BenchmarkDefinition Mgsm() {
   BenchmarkSpec spec;
   spec.name = "mgsm";
   spec.use = "mgsm_ja";
@@ -26,7 +26,7 @@ TEST(ScoreCompletions, ResultsHaveTheContractsShapeAndCarryOtherFields) {
                     "{\"completion\":\"答えは18です。\",\"answer\":18,\"question\":\"q\",\"id\":{"
                     "\"n\":[1]},\"correct\":\"theirs\"}\n"
                     "{\"completion\":\"わかりません。\",\"answer\":\"5,600\"}\n");
-  const auto scored = ScoreCompletions(MgsmJa(), path, {LanguageModelPath()});
+  const auto scored = ScoreCompletions(Mgsm(), path, {LanguageModelPath()});
   ASSERT_TRUE(scored.ok()) << scored.status();
   const std::string text = ResultsJson({*scored});
   const json report = json::parse(text);
@@ -49,7 +49,7 @@ TEST(ScoreCompletions, ResultsHaveTheContractsShapeAndCarryOtherFields) {
 }
 
 TEST(ScoreCompletions, LimitTakesTheFirst) {
-  BenchmarkDefinition definition = MgsmJa();
+  BenchmarkDefinition definition = Mgsm();
   definition.limit = 1;
   const std::string path = WriteTestFile(
       "out.jsonl",
@@ -105,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Completions, MissingFileIsNotFound) {
-  ExpectError(ScoreCompletions(MgsmJa(), TestFolder() + "/none.jsonl", {LanguageModelPath()}),
+  ExpectError(ScoreCompletions(Mgsm(), TestFolder() + "/none.jsonl", {LanguageModelPath()}),
               StatusCode::kNotFound, HasSubstr("none.jsonl"));
 }
 

@@ -1,0 +1,293 @@
+// Multiple choice, log-likelihood, filters and metrics, few-shots, averages: what a model reads and how it is scored.
+#include <filesystem>
+
+#include "tests/worker/benchmark/test_files.h"
+#include "worker/benchmark/benchmark_group.h"
+
+namespace merganser {
+namespace {
+
+using absl::StatusCode;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Pair;
+using Scores = std::vector<std::vector<ContinuationScore>>;
+
+std::unique_ptr<Benchmark> Load(const BenchmarkSettings& spec) {
+  const auto definition = ResolveBenchmark(spec);
+  EXPECT_TRUE(definition.ok()) << definition.status();
+  if (!definition.ok()) return nullptr;
+  auto benchmark = Benchmark::Load(*definition);
+  EXPECT_TRUE(benchmark.ok()) << benchmark.status();
+  return benchmark.ok() ? *std::move(benchmark) : nullptr;
+}
+
+absl::Status LoadError(const BenchmarkSettings& spec) {
+  const auto definition = ResolveBenchmark(spec);
+  return definition.ok() ? Benchmark::Load(*definition).status() : definition.status();
+}
+
+BenchmarkSettings Colours() {
+  BenchmarkSettings spec;
+  spec.name = "colours";
+  spec.data = WriteTestFile("colours.jsonl",
+                            "{\"q\": \"grass\", \"options\": [\"red\", \"green\"], \"label\": 1}\n"
+                            "{\"q\": \"sky\", \"options\": [\"blue\", \"vermilion\"], \"label\": 0}\n");
+  spec.output = "multiple_choice";
+  spec.prompt = "{{q}}:";
+  spec.choices = {{"options"}};
+  spec.target = "{{label}}";
+  spec.question_field = "q";
+  return spec;
+}
+
+TEST(MultipleChoice, EachChoiceIsScoredBehindThePrompt) {
+  const auto benchmark = Load(Colours());
+  ASSERT_NE(benchmark, nullptr);
+  ASSERT_EQ(benchmark->continuations().size(), 2u);
+  EXPECT_EQ(benchmark->continuations()[0][1].context, "grass:");
+  EXPECT_EQ(benchmark->continuations()[0][1].continuation, " green");
+  EXPECT_TRUE(benchmark->prompts().empty());
+  EXPECT_EQ(benchmark->samples()[0].question, "grass");
+  EXPECT_EQ(benchmark->samples()[0].answer, "green");
+}
+
+TEST(MultipleChoice, AccNormDividesByTheChoicesLength) {
+  const auto benchmark = Load(Colours());
+  ASSERT_NE(benchmark, nullptr);
+  // sky: -4 for 4 characters against -5 for 9: blue is likelier, vermilion is likelier per character.
+  const auto result = benchmark->Score(Scores{{{-3, false}, {-2, true}}, {{-4, true}, {-5, false}}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(result->metrics, ElementsAre(Pair("acc", 1), Pair("acc_norm", 0.5)));
+  const SampleOutcome& sky = result->samples[1];
+  EXPECT_EQ(sky.prediction, "blue");
+  EXPECT_TRUE(sky.correct);
+  EXPECT_THAT(sky.values, ElementsAre(Pair("acc", 1), Pair("acc_norm", 0), Pair("gold", 0), Pair("ll_0", -4),
+                                      Pair("ll_1", -5), Pair("pred", 0)));
+  ExpectError(benchmark->Score(Scores{{{-3, false}}}), StatusCode::kInvalidArgument,
+              HasSubstr("scores of 1 samples do not fit its 2"));
+}
+
+TEST(MultipleChoice, ATargetMayBeTheChoicesText) {
+  BenchmarkSettings spec = Colours();
+  spec.choices = {{"red", "green", "blue"}};
+  spec.data = WriteTestFile("text.jsonl", "{\"q\": \"grass\", \"label\": \"green\"}\n");
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_THAT(benchmark->samples()[0].gold, ElementsAre(1));
+  spec.data = WriteTestFile("text.jsonl", "{\"q\": \"grass\", \"label\": \"greeen\"}\n");
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument,
+              AllOf(HasSubstr("text.jsonl:1"), HasSubstr("target 'greeen' is none of the 3 choices")));
+}
+
+TEST(MultipleChoice, ChoicesMayBeTheContexts) {
+  BenchmarkSettings spec;
+  spec.name = "winograd";
+  spec.data = WriteTestFile("w.jsonl", "{\"sentence\": \"The cup fell because _ was loose.\", \"option1\": \"it\", "
+                                       "\"option2\": \"he\", \"answer\": \"1\"}\n");
+  spec.output = "multiple_choice";
+  spec.choices = {{"{{sentence.split('_')[0]}}{{option1}}", "{{sentence.split('_')[0]}}{{option2}}"}};
+  spec.continuation = "{{sentence.split('_')[1].strip()}}";
+  spec.target = "{{answer | int - 1}}";
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->continuations()[0][1].context, "The cup fell because he");
+  EXPECT_EQ(benchmark->continuations()[0][1].continuation, " was loose.");
+}
+
+TEST(FewShots, TheFirstExamplesComeInOrderAndNoSampleIsItsOwn) {
+  BenchmarkSettings spec = Colours();
+  spec.description = "Colours.\n";
+  spec.few_shot.count = 1;
+  spec.few_shot.data = spec.data;
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->continuations()[0][0].context, "Colours.\nsky: blue\n\ngrass:");
+  EXPECT_EQ(benchmark->continuations()[1][0].context, "Colours.\ngrass: green\n\nsky:");
+}
+
+TEST(FewShots, ASeedDrawsAnewForEachSampleAndAlwaysTheSame) {
+  std::string data, shots;
+  for (int i = 0; i < 20; ++i) absl::StrAppend(&data, "{\"question\": \"t", i, "\", \"answer\": ", i, "}\n");
+  for (int i = 0; i < 50; ++i) absl::StrAppend(&shots, "{\"question\": \"s", i, "\", \"answer\": ", i, "}\n");
+  BenchmarkSettings spec;
+  spec.name = "b";
+  spec.data = WriteTestFile("data.jsonl", data);
+  spec.prompt = "{{question}}";
+  spec.max_new_tokens = 4;
+  spec.extract = "sakana";
+  spec.few_shot.count = 2;
+  spec.few_shot.data = WriteTestFile("shots.jsonl", shots);
+  spec.few_shot.delimiter = ";";
+  spec.target_delimiter = "=";
+  const auto first = Load(spec);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->prompts()[7], "s0=0;s1=1;t7");
+  spec.few_shot.seed = 3;
+  const auto drawn = Load(spec), again = Load(spec);
+  ASSERT_NE(drawn, nullptr);
+  EXPECT_EQ(drawn->prompts(), again->prompts());
+  EXPECT_NE(drawn->prompts()[0].substr(0, 4), drawn->prompts()[1].substr(0, 4));
+}
+
+TEST(FewShots, BadOnesAreNamed) {
+  BenchmarkSettings spec = Colours();
+  spec.few_shot.count = 3;
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument,
+              HasSubstr("few_shot of benchmark 'colours': 3 examples, but neither data nor samples"));
+  spec.few_shot.samples = {"{\"q\": \"coal\"}", "3"};
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("samples[1] is no map"));
+  spec.few_shot.samples.pop_back();
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("count 3, but there are 1 examples"));
+  spec.few_shot.count = 1;
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("few_shot.samples[0]"));
+  spec.few_shot.samples.clear();
+  spec.few_shot.data = TestFolder() + "/none.jsonl";
+  ExpectError(LoadError(spec), StatusCode::kNotFound, AllOf(HasSubstr("none.jsonl"), HasSubstr("{count: 0}")));
+}
+
+TEST(Completions, EachFilterHasItsMetrics) {
+  BenchmarkSettings spec;
+  spec.name = "gsm";
+  spec.use = "gsm8k";
+  spec.few_shot.count = 0;
+  spec.data = WriteTestFile("gsm.jsonl", "{\"question\": \"How many?\", \"answer\": \"6*3\\n#### 1,018\"}\n"
+                                         "{\"question\": \"How much?\", \"answer\": \"#### 5\"}\n");
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->prompts()[0], "Question: How many?\nAnswer:");
+  const auto result = benchmark->Score(std::vector<std::string>{" It is 1018.", " #### 5"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(result->metrics,
+              ElementsAre(Pair("exact_match@flexible-extract", 1), Pair("exact_match@strict-match", 0.5)));
+  EXPECT_EQ(result->samples[0].prediction, "[invalid]");
+  EXPECT_FALSE(result->samples[0].correct);
+}
+
+TEST(Completions, AnyReferenceCounts) {
+  BenchmarkSettings spec;
+  spec.name = "jsquad";
+  spec.use = "jsquad";
+  spec.few_shot.count = 0;
+  spec.data = WriteTestFile(
+      "squad.json",
+      R"({"data": [{"title": "梅雨", "paragraphs": [{"context": "梅雨 [SEP] 梅雨は雨の時期。", "qas": [
+          {"id": "1", "question": "何の時期か", "answers": [{"text": "雨"}, {"text": "雨の時期"}]}]}]}]})");
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_THAT(benchmark->prompts()[0], testing::EndsWith("### 入力:\n文脈：梅雨は雨の時期。\n質問：何の時期か\n\n### 応答:\n"));
+  const auto result = benchmark->Score(std::vector<std::string>{" 雨の時期"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->metrics.at("exact_match"), 1);
+}
+
+TEST(Completions, ALanguageMakesEveryMetricStricter) {
+  BenchmarkSettings spec;
+  spec.name = "qa";
+  spec.use = "qa_ja";
+  spec.language = "ja";
+  spec.data = WriteTestFile("qa.jsonl", "{\"question\": \"首都は\", \"answer\": [\"東京\", \"Tokyo\"]}\n");
+  const auto definition = ResolveBenchmark(spec);
+  ASSERT_TRUE(definition.ok()) << definition.status();
+  EXPECT_THAT(MetricNames(*definition), ElementsAre("exact_match", "f1", "rougeL", "exact_match_ja", "f1_ja", "rougeL_ja"));
+  const auto benchmark = Benchmark::Load(*definition, {LanguageModelPath()});
+  ASSERT_TRUE(benchmark.ok()) << benchmark.status();
+  const auto result = (*benchmark)->Score(std::vector<std::string>{"Tokyo"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->metrics.at("exact_match"), 1);
+  EXPECT_EQ(result->metrics.at("exact_match_ja"), 0);
+  EXPECT_FALSE(result->samples[0].correct);
+}
+
+TEST(LogLikelihood, TargetsAreScoredByThemselves) {
+  BenchmarkSettings spec;
+  spec.name = "lambada";
+  spec.output = "loglikelihood";
+  spec.prompt = "{{text.rsplit(' ', 1)[0]}}";
+  spec.target = "{{text.rsplit(' ', 1)[1]}}";
+  spec.data = WriteTestFile("l.jsonl", "{\"text\": \"once upon a time\"}\n");
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->continuations()[0][0].context, "once upon a");
+  EXPECT_EQ(benchmark->continuations()[0][0].continuation, " time");
+  const auto result = benchmark->Score(Scores{{{-1, true}}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->metrics.at("acc"), 1);
+  EXPECT_NEAR(result->metrics.at("perplexity"), 2.718281828, 1e-9);
+}
+
+TEST(LogLikelihood, RollingTextsHaveNoPrompt) {
+  BenchmarkSettings spec;
+  spec.name = "wiki";
+  spec.output = "loglikelihood_rolling";
+  spec.target = "{{text}}";
+  spec.data = WriteTestFile("l.jsonl", "{\"text\": \"two words\"}\n");
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->continuations()[0][0].context, "");
+  const auto result = benchmark->Score(Scores{{{-9, false}}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_NEAR(result->metrics.at("byte_perplexity"), 2.718281828, 1e-9);
+  EXPECT_NEAR(result->samples[0].values.at("words"), 2, 0);
+}
+
+TEST(Average, MembersCountAlikeAndKeepTheirSamples) {
+  const std::string folder = TestFolder();
+  std::filesystem::create_directories(folder + "/xwinograd_ja");
+  WriteTestFile("xwinograd_ja/test.jsonl", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"answer\": 2}\n");
+  BenchmarkSettings colours = Colours();
+  BenchmarkSettings both;
+  both.name = "both";
+  both.average_of = {{"colours", "xwinograd_ja"}};
+  both.data = folder;
+  const auto resolved = ResolveWithParts(both, {colours, both});
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_THAT(MetricNames(*resolved), ElementsAre("average", "colours.acc", "xwinograd_ja.acc"));
+  const auto group = BenchmarkGroup::Load(*resolved);
+  ASSERT_TRUE(group.ok()) << group.status();
+  const auto a = (*group)->parts()[0]->Score(Scores{{{-3, false}, {-2, true}}, {{-4, true}, {-3, false}}});
+  const auto b = (*group)->parts()[1]->Score(Scores{{{-3, false}, {-2, true}}});
+  const BenchmarkResult result = (*group)->Combine(std::vector<BenchmarkResult>{*a, *b});
+  EXPECT_EQ(result.benchmark, "both");
+  EXPECT_EQ(result.metrics.at("colours.acc"), 0.5);
+  EXPECT_EQ(result.metrics.at("xwinograd_ja.acc"), 1);
+  EXPECT_EQ(result.metrics.at("average"), 0.75);
+  // (sqrt(0.25 / 1) and 0) over two members.
+  EXPECT_NEAR(result.metrics.at("average_stderr"), 0.25, 1e-12);
+  ASSERT_EQ(result.samples.size(), 3u);
+  EXPECT_EQ(result.samples[2].values.at("member"), 1);
+  both.average_of = {{"jp_lmeh"}};
+  ExpectError(ResolveWithParts(both), StatusCode::kInvalidArgument, HasSubstr("'jp_lmeh' is an average itself"));
+}
+
+TEST(Definitions, WhatDoesNotFitTogetherIsRefused) {
+  const auto bad = [](auto change, const std::string& message) {
+    BenchmarkSettings spec = Colours();
+    change(spec);
+    ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr(message));
+  };
+  bad([](BenchmarkSettings& s) { s.output = "multiple_choise"; }, "did you mean 'multiple_choice'");
+  bad([](BenchmarkSettings& s) { s.choices.reset(); }, "field 'choices' is missing");
+  bad([](BenchmarkSettings& s) { s.target.reset(); }, "field 'target' is missing");
+  bad([](BenchmarkSettings& s) { s.metrics = {{{"f1"}}}; }, "metrics: 'f1' is no metric of this output");
+  bad([](BenchmarkSettings& s) { s.metrics = {{{"acc"}, {"acc"}}}; }, "'acc' is given twice");
+  bad([](BenchmarkSettings& s) { s.metrics = {{{.name = "acc", .ignore_case = true}}}; }, "only metrics of completions");
+  bad([](BenchmarkSettings& s) { s.extract = "sakana"; }, "extract: only completions");
+  bad([](BenchmarkSettings& s) { s.few_shot.count = 2000; }, "few_shot.count 2000 is not in [0, 1000]");
+  bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = -1}; }, "sampling.temperature is not in [0, 100]");
+  bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = 1, .beams = 4}; }, "exclude each other");
+  bad([](BenchmarkSettings& s) { s.output = "loglikelihood"; }, "choices: only multiple_choice and generate_until");
+}
+
+TEST(Definitions, ATemplateThatAsksForWhatIsNotThereNamesIt) {
+  BenchmarkSettings spec = Colours();
+  spec.prompt = "{{qq}}";
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, AllOf(HasSubstr("colours.jsonl:1"), HasSubstr("qq")));
+  spec = Colours();
+  spec.choices = {{"{{q}}"}};
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("choices: 'grass' is no list"));
+}
+
+}  // namespace
+}  // namespace merganser

@@ -1,0 +1,42 @@
+// What is read off a completion before it is compared with the reference.
+#ifndef MERGANSER_WORKER_BENCHMARK_ANSWER_FILTER_H_
+#define MERGANSER_WORKER_BENCHMARK_ANSWER_FILTER_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "worker/benchmark/settings.h"
+#include "worker/benchmark/number_rule.h"
+#include "worker/benchmark/regex.h"
+
+namespace merganser {
+
+// The steps of a FilterSpec, in order. Immutable, thread-safe.
+class AnswerFilter {
+ public:
+  // InvalidArgument: "filter 'strict', step 1: pattern ...", an unknown number rule.
+  static absl::StatusOr<AnswerFilter> Create(const FilterSpec& spec);
+
+  const std::string& name() const { return name_; }
+
+  // A regex step takes the match that it selects: of a pattern with groups the first group that is not empty, stripped, and
+  // its fallback if there is no such match (lm-evaluation-harness's RegexFilter).
+  std::string Apply(absl::string_view completion) const;
+
+ private:
+  struct Step {
+    FilterStep spec;
+    std::vector<Regex> regex;              // kRegex: one
+    const NumberRule* number = nullptr;  // kNumber
+  };
+
+  std::string name_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_ANSWER_FILTER_H_

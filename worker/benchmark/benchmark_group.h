@@ -1,0 +1,46 @@
+// What a job calls one benchmark: a benchmark, or a macro average over several.
+#ifndef MERGANSER_WORKER_BENCHMARK_BENCHMARK_GROUP_H_
+#define MERGANSER_WORKER_BENCHMARK_BENCHMARK_GROUP_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/domain/evaluation.h"
+#include "worker/benchmark/benchmark.h"
+#include "worker/benchmark/builtin_benchmarks.h"
+
+namespace merganser {
+
+// Immutable, thread-safe.
+class BenchmarkGroup {
+ public:
+  // Errors of Benchmark::Load.
+  static absl::StatusOr<std::unique_ptr<BenchmarkGroup>> Load(ResolvedBenchmark resolved,
+                                                              const ScorerOptions& options = {});
+
+  const BenchmarkDefinition& definition() const { return definition_; }
+  // One, or an average's members in their order.
+  const std::vector<std::unique_ptr<Benchmark>>& parts() const { return parts_; }
+  const std::vector<std::string>& metric_names() const { return metric_names_; }
+
+  // `results[i]` is of parts()[i]. The result of a plain benchmark is its part's. Of an average, each member counts alike,
+  // however many samples it has: "average" is the mean of the members' main metrics, with "average_stderr" (the root of the
+  // sum of their squared standard errors, over their number), "MEMBER.METRIC" are those; the samples are all members', in
+  // order, each with values["member"]; members of which no sample was drawn do not count. REQUIRES: one result a part, at
+  // least one with samples.
+  BenchmarkResult Combine(std::vector<BenchmarkResult> results) const;
+
+ private:
+  BenchmarkGroup() = default;
+
+  // Constant after Load.
+  BenchmarkDefinition definition_;
+  std::vector<std::unique_ptr<Benchmark>> parts_;
+  std::vector<std::string> metric_names_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_BENCHMARK_GROUP_H_

@@ -1,0 +1,248 @@
+#include "worker/benchmark/lm_eval_task.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "worker/benchmark/benchmark_file.h"
+
+namespace merganser {
+namespace {
+
+constexpr int kMaxGenToks = 256;  // the harness's default
+
+// {split: file}; a single file is every split.
+struct DataFiles {
+  std::map<std::string, std::string> by_split;
+  std::string any;
+
+  std::string Of(const std::string& split) const {
+    const auto it = by_split.find(split);
+    return it != by_split.end() ? it->second : any;
+  }
+};
+
+DataFiles ReadDataFiles(YamlMap& kwargs, const std::string& file) {
+  DataFiles files;
+  const auto one = [&](YamlMap& map, const std::string& key) -> std::string {
+    const auto names = map.Texts(key);
+    if (!names) return "";
+    if (names->size() != 1) map.Fail(key, "only one file a split can be read");
+    return names->empty() ? "" : PathIn(file, names->front());
+  };
+  if (!kwargs.IsMap("data_files")) {
+    files.any = one(kwargs, "data_files");
+    return files;
+  }
+  if (auto by_split = kwargs.Map("data_files")) {
+    for (const std::string& split : by_split->Keys()) files.by_split[split] = one(*by_split, split);
+    kwargs.Merge(by_split->Done());
+  }
+  return files;
+}
+
+void ReadData(YamlMap& map, BenchmarkSettings* settings) {
+  DataFiles files;
+  if (auto kwargs = map.Map("dataset_kwargs")) {
+    files = ReadDataFiles(*kwargs, map.file());
+    for (const char* ignored : {"trust_remote_code", "metadata"}) kwargs->Ignore(ignored);  // change no row
+    map.Merge(kwargs->Done());
+  }
+  const std::string dataset = map.Text("dataset_path").value_or("");
+  const std::string name = map.Text("dataset_name").value_or("");
+  std::map<std::string, std::string> splits;
+  for (const char* key : {"test_split", "validation_split", "training_split", "fewshot_split"}) {
+    splits[key] = map.Text(key).value_or("");
+  }
+  std::string split = splits["test_split"];
+  if (split.empty()) split = splits["validation_split"];
+  if (split.empty()) split = splits["training_split"];
+  // The harness's order: what it is told, the training split, the validation split.
+  std::string shots = splits["fewshot_split"];
+  if (shots.empty()) shots = splits["training_split"];
+  if (shots.empty()) shots = splits["validation_split"];
+  if (shots.empty()) shots = split;
+  if (dataset == "json" || dataset == "csv" || dataset.empty()) {
+    settings->data = files.Of(split);
+    if (!files.Of(shots).empty()) settings->few_shot.data = files.Of(shots);
+  }
+  if (settings->data.empty()) {
+    settings->data_source = absl::StrCat("the split '", split, "' of the dataset ", dataset, name.empty() ? "" : " (", name,
+                                         name.empty() ? "" : ")", " as JSON lines");
+  }
+}
+
+void ReadFewShots(YamlMap& map, BenchmarkSettings* settings) {
+  FewShotSettings& few = settings->few_shot;
+  few.count = static_cast<int>(map.Integer("num_fewshot").value_or(0));
+  few.delimiter = map.Text("fewshot_delimiter");
+  few.python = true;
+  auto config = map.Map("fewshot_config");
+  if (!config) return;
+  if (const auto sampler = config->Text("sampler")) {
+    few.python = *sampler == "default";
+    if (*sampler != "default" && *sampler != "first_n") {
+      config->Fail("sampler", absl::StrCat("'", *sampler, "' is not default or first_n"));
+    }
+  }
+  few.samples = config->JsonTexts("samples");
+  if (!few.samples.empty()) few.data.reset();
+  if (const auto delimiter = config->Text("fewshot_delimiter")) few.delimiter = *delimiter;
+  for (const char* key : {"doc_to_text", "doc_to_target", "doc_to_choice", "process_docs", "fewshot_indices", "split",
+                          "gen_prefix", "target_delimiter"}) {
+    if (config->Has(key)) config->Fail(key, "is not supported in fewshot_config");
+  }
+  map.Merge(config->Done());
+}
+
+void ReadGeneration(YamlMap& map, BenchmarkSettings* settings) {
+  settings->max_new_tokens = kMaxGenToks;
+  settings->stop = std::vector<std::string>{settings->few_shot.delimiter.value_or("\n\n")};
+  auto kwargs = map.Map("generation_kwargs");
+  if (!kwargs) return;
+  if (kwargs->Has("until")) settings->stop = kwargs->Texts("until");
+  for (const char* key : {"max_gen_toks", "max_new_tokens"}) {
+    if (const auto tokens = kwargs->Integer(key)) settings->max_new_tokens = static_cast<int>(*tokens);
+  }
+  const bool sampled = kwargs->Bool("do_sample").value_or(false);
+  BenchmarkSampling sampling;
+  const auto temperature = kwargs->Number("temperature");
+  const auto top_p = kwargs->Number("top_p");
+  const auto top_k = kwargs->Integer("top_k");
+  if (sampled) {
+    sampling.temperature = temperature.value_or(1);
+    sampling.top_p = top_p.value_or(1);
+    sampling.top_k = static_cast<int>(top_k.value_or(0));
+  }
+  if (const auto beams = kwargs->Integer("num_beams")) sampling.beams = static_cast<int>(*beams);
+  if (sampling != BenchmarkSampling()) settings->sampling = sampling;
+  map.Merge(kwargs->Done());
+}
+
+bool ReadFilterStep(YamlMap& map, FilterStep* step) {
+  const std::string function = map.Text("function").value_or("");
+  if (function == "take_first") return false;  // there is one response to a request
+  if (function == "regex") {
+    step->kind = FilterStep::Kind::kRegex;
+    step->pattern = map.Text("regex_pattern").value_or(R"(#### (\-?[0-9\.\,]+))");
+    step->match = static_cast<int>(map.Integer("group_select").value_or(0));
+    step->fallback = map.Text("fallback").value_or(step->fallback);
+  } else if (function == "remove_whitespace") {
+    step->kind = FilterStep::Kind::kStrip;
+  } else if (function == "lowercase") {
+    step->kind = FilterStep::Kind::kLowercase;
+  } else if (function == "uppercase") {
+    step->kind = FilterStep::Kind::kUppercase;
+  } else {
+    map.Fail("function", absl::StrCat("'", function, "' is not supported: regex, take_first, remove_whitespace, lowercase and "
+                                                     "uppercase are"));
+  }
+  return true;
+}
+
+void ReadFilters(YamlMap& map, BenchmarkSettings* settings) {
+  if (!map.Has("filter_list")) return;
+  settings->filters.emplace();
+  for (YamlMap& entry : map.Maps("filter_list")) {
+    FilterSpec filter;
+    filter.name = entry.Text("name").value_or("");
+    for (YamlMap& function : entry.Maps("filter")) {
+      FilterStep step;
+      if (ReadFilterStep(function, &step)) filter.steps.push_back(std::move(step));
+      entry.Merge(function.Done());
+    }
+    map.Merge(entry.Done());
+    settings->filters->push_back(std::move(filter));
+  }
+}
+
+void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
+  if (!map.Has("metric_list")) return;
+  const std::string output = settings->output.value_or("generate_until");
+  settings->metrics.emplace();
+  for (YamlMap& entry : map.Maps("metric_list", "metric")) {
+    MetricSpec metric;
+    metric.name = entry.Text("metric").value_or("");
+    // The harness's f1 of choices is scikit-learn's for two classes, and its other completion metrics are other programs'.
+    const bool known = output != "generate_until" || metric.name == "exact_match";
+    if (!known || metric.name == "f1") {
+      entry.Fail("metric", absl::StrCat("'", metric.name, "' is not supported for ", output));
+    }
+    metric.ignore_case = entry.Bool("ignore_case").value_or(false);
+    metric.ignore_punctuation = entry.Bool("ignore_punctuation").value_or(false);
+    metric.ignore_numbers = entry.Bool("ignore_numbers").value_or(false);
+    metric.regexes_to_ignore = entry.Texts("regexes_to_ignore").value_or(std::vector<std::string>());
+    if (output != "generate_until") metric = {metric.name};
+    const std::string aggregation = entry.Text("aggregation").value_or("");
+    static const auto* const aggregations = new std::map<std::string, std::string>{{"mcc", "matthews_corrcoef"},
+                                                                                   {"perplexity", "perplexity"},
+                                                                                   {"bits_per_byte", "bits_per_byte"},
+                                                                                   {"byte_perplexity", "weighted_perplexity"},
+                                                                                   {"word_perplexity", "weighted_perplexity"}};
+    const auto usual = aggregations->find(metric.name);
+    const std::string expected = usual == aggregations->end() ? "mean" : usual->second;
+    if (!aggregation.empty() && aggregation != expected && !(metric.name == "mcc" && aggregation == "mcc")) {
+      entry.Fail("aggregation", absl::StrCat("'", aggregation, "' is not supported for ", metric.name, ", only ", expected));
+    }
+    entry.Ignore("higher_is_better");
+    map.Merge(entry.Done());
+    settings->metrics->push_back(std::move(metric));
+  }
+}
+
+void ReadChoices(YamlMap& map, BenchmarkSettings* settings) {
+  if (map.IsMap("doc_to_choice")) {
+    if (auto choices = map.Map("doc_to_choice")) {
+      settings->choices.emplace();
+      for (const std::string& key : choices->Keys()) settings->choices->push_back(choices->Text(key).value_or(""));
+      map.Merge(choices->Done());
+    }
+    return;
+  }
+  settings->choices = map.Texts("doc_to_choice");
+}
+
+}  // namespace
+
+bool IsLmEvalTask(const YamlMap& map) {
+  for (const char* key : {"doc_to_text", "doc_to_target", "doc_to_choice", "dataset_path", "include"}) {
+    if (map.Has(key)) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
+  if (map.Has("include")) {
+    map.Fail("include", "is not supported: paste the included file's keys here");
+  }
+  BenchmarkSettings settings;
+  settings.output = map.Text("output_type");
+  settings.description = map.Text("description");
+  settings.prompt = map.Text("doc_to_text").value_or("");
+  settings.target = map.Text("doc_to_target");
+  settings.target_delimiter = map.Text("target_delimiter");
+  ReadChoices(map, &settings);
+  ReadData(map, &settings);
+  ReadFewShots(map, &settings);
+  if (settings.output.value_or("generate_until") == "generate_until") {
+    ReadGeneration(map, &settings);
+    ReadFilters(map, &settings);
+  } else {
+    for (const char* key : {"generation_kwargs", "filter_list"}) map.Ignore(key);
+  }
+  ReadMetrics(map, &settings);
+  settings.extract = "";
+  if (map.Integer("repeats").value_or(1) != 1) map.Fail("repeats", "only 1 is supported");
+  // Names, notes and what guards against leaked test data; none changes a score.
+  for (const char* key : {"task", "task_alias", "tag", "group", "metadata", "version", "should_decontaminate",
+                          "doc_to_decontamination_query", "higher_is_better"}) {
+    map.Ignore(key);
+  }
+  MG_RETURN_IF_ERROR(map.Done());
+  return settings;
+}
+
+}  // namespace merganser

@@ -1,0 +1,114 @@
+#include "worker/benchmark/metric_keys.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/closest_name.h"
+#include "common/base/status_macros.h"
+#include "worker/benchmark/text_metrics.h"
+
+namespace merganser {
+namespace {
+
+const std::map<std::string, Aggregation>& Corpus() {
+  static const auto* const corpus = new std::map<std::string, Aggregation>{
+      {"mcc", Aggregation::kMcc},
+      {"macro_f1", Aggregation::kMacroF1},
+      {"balanced_acc", Aggregation::kBalancedAcc},
+      {"perplexity", Aggregation::kPerplexity},
+      {"byte_perplexity", Aggregation::kBytePerplexity},
+      {"bits_per_byte", Aggregation::kBitsPerByte},
+      {"word_perplexity", Aggregation::kWordPerplexity},
+  };
+  return *corpus;
+}
+
+Aggregation AggregationOf(const std::string& metric) {
+  const auto it = Corpus().find(metric);
+  return it == Corpus().end() ? Aggregation::kMean : it->second;
+}
+
+std::vector<std::string> KnownMetrics(BenchmarkOutput output) {
+  switch (output) {
+    case BenchmarkOutput::kGenerateUntil: return TextMetric::Names();
+    case BenchmarkOutput::kMultipleChoice:
+      return {"acc", "acc_norm", "acc_bytes", "exact_match", "balanced_acc", "mcc", "macro_f1"};
+    case BenchmarkOutput::kLogLikelihood:
+      return {"acc", "log_likelihood", "perplexity", "bits_per_byte", "byte_perplexity"};
+    case BenchmarkOutput::kRollingLogLikelihood:
+      return {"log_likelihood", "bits_per_byte", "byte_perplexity", "word_perplexity"};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter) {
+  return absl::StrCat(metric, language.empty() ? "" : "_", language, filter.empty() ? "" : "@", filter);
+}
+
+std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition) {
+  std::vector<MetricKey> keys;
+  std::vector<std::string> languages = {""};
+  if (!definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil) {
+    languages.push_back(definition.language);
+  }
+  for (const std::string& language : languages) {
+    if (!definition.extract.empty()) {
+      keys.push_back({KeyName("acc", language, "")});
+    } else if (definition.output != BenchmarkOutput::kGenerateUntil) {
+      for (const MetricSpec& metric : definition.metrics) keys.push_back({metric.name, AggregationOf(metric.name)});
+    } else {
+      for (const FilterSpec& filter : definition.filters) {
+        for (const MetricSpec& metric : definition.metrics) keys.push_back({KeyName(metric.name, language, filter.name)});
+      }
+    }
+  }
+  return keys;
+}
+
+std::string MainMetric(const BenchmarkDefinition& definition) {
+  const std::vector<MetricKey> keys = MetricKeys(definition);
+  if (keys.empty()) return "average";
+  const bool with_language = !definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil;
+  return keys[with_language ? keys.size() / 2 : 0].name;
+}
+
+bool SmallerIsBetter(absl::string_view metric) {
+  return metric == "perplexity" || metric == "byte_perplexity" || metric == "bits_per_byte" || metric == "word_perplexity";
+}
+
+absl::Status CheckMetrics(const BenchmarkDefinition& definition) {
+  const std::vector<std::string> known = KnownMetrics(definition.output);
+  std::set<std::string> seen;
+  for (const MetricSpec& metric : definition.metrics) {
+    if (std::find(known.begin(), known.end(), metric.name) == known.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("metrics: '", metric.name, "' is no metric of this output", DidYouMean(metric.name, known)));
+    }
+    if (!seen.insert(metric.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat("metrics: '", metric.name, "' is given twice"));
+    }
+    if (definition.output == BenchmarkOutput::kGenerateUntil) {
+      MG_RETURN_IF_ERROR(Annotate(TextMetric::Create(metric).status(), "metrics"));
+    } else if (MetricSpec plain{metric.name}; metric != plain) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("metrics: ", metric.name, ": only metrics of completions have settings"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<MetricSpec> DefaultMetrics(BenchmarkOutput output) {
+  switch (output) {
+    case BenchmarkOutput::kGenerateUntil: return {{"exact_match"}};
+    case BenchmarkOutput::kMultipleChoice: return {{"acc"}, {"acc_norm"}};
+    case BenchmarkOutput::kLogLikelihood: return {{"acc"}, {"perplexity"}};
+    case BenchmarkOutput::kRollingLogLikelihood: return {{"bits_per_byte"}, {"byte_perplexity"}, {"word_perplexity"}};
+  }
+  return {};
+}
+
+}  // namespace merganser

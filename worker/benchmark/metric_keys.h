@@ -1,0 +1,52 @@
+// The metrics that a benchmark yields, by the names that results, tables and objectives use.
+#ifndef MERGANSER_WORKER_BENCHMARK_METRIC_KEYS_H_
+#define MERGANSER_WORKER_BENCHMARK_METRIC_KEYS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "worker/benchmark/definition.h"
+
+namespace merganser {
+
+// How a metric of all samples comes from what each sample has in SampleOutcome::values.
+enum class Aggregation {
+  kMean,             // of values[key]
+  kMcc,              // Matthews correlation of values["gold"] and values["pred"], any number of classes
+  kMacroF1,          // mean over the classes of each one's F1
+  kBalancedAcc,      // mean over the classes that are there of each one's share found (JP-LMEH)
+  kPerplexity,       // exp(-mean of values["log_likelihood"])
+  kBytePerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["bytes"])
+  kBitsPerByte,      // the same, as -log2
+  kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
+};
+
+struct MetricKey {
+  std::string name;  // "acc", "acc_ja", "exact_match@strict", "exact_match_ja@strict"
+  Aggregation aggregation = Aggregation::kMean;
+};
+
+// METRIC, METRIC_LANGUAGE, METRIC@FILTER, METRIC_LANGUAGE@FILTER.
+std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter);
+
+// In their order; those that ask for a language come behind those that do not. Not for an average.
+std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition);
+
+// The metric that stands for the benchmark: the first of the first filter, and where a language is asked for, with it.
+std::string MainMetric(const BenchmarkDefinition& definition);
+
+// True for perplexities and bits per byte: no objective may be one of them, because fitness is maximised.
+bool SmallerIsBetter(absl::string_view metric);
+
+// OK if every metric of `definition` exists for its output. InvalidArgument names the metric and the nearest one.
+absl::Status CheckMetrics(const BenchmarkDefinition& definition);
+
+// What a benchmark without `metrics` has: exact_match; acc and acc_norm; acc and perplexity; bits_per_byte, byte_perplexity and
+// word_perplexity.
+std::vector<MetricSpec> DefaultMetrics(BenchmarkOutput output);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_METRIC_KEYS_H_

@@ -1,0 +1,334 @@
+#include "worker/benchmark/sample_builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/rng.h"
+#include "common/base/status_macros.h"
+#include "worker/benchmark/text_forms.h"
+#include "worker/benchmark/text_lines.h"
+#include "worker/benchmark/utf8.h"
+
+namespace merganser {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kHarnessSeed = 1234;  // lm-evaluation-harness's --seed
+
+std::string TextOf(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+  return value.is_null() ? "None" : value.dump();
+}
+
+bool IsWholeNumber(absl::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); });
+}
+
+}  // namespace
+
+FieldTemplate::FieldTemplate(std::string source, Template compiled)
+    : source_(std::move(source)), compiled_(std::move(compiled)) {}
+
+absl::StatusOr<FieldTemplate> FieldTemplate::Compile(const std::string& what, const std::string& source) {
+  MG_ASSIGN_OR_RETURN(Template compiled, Template::Compile(what, source));
+  return FieldTemplate(source, std::move(compiled));
+}
+
+absl::StatusOr<std::string> FieldTemplate::RenderText(const std::string& json) const { return compiled_.Render(json); }
+
+absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, const std::string& json) const {
+  Value value;
+  if (const auto field = fields.find(source_); field != fields.end()) {
+    value.is_list = field->is_array();
+    if (value.is_list) {
+      for (const Json& element : *field) value.elements.push_back(TextOf(element));
+    } else {
+      value.text = TextOf(*field);
+    }
+    return value;
+  }
+  MG_ASSIGN_OR_RETURN(value.text, compiled_.Render(json));
+  if (!value.text.empty() && value.text.front() == '[') value.is_list = ParsePythonList(value.text, &value.elements);
+  return value;
+}
+
+absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition) {
+  std::unique_ptr<SampleBuilder> builder(new SampleBuilder(definition));
+  MG_RETURN_IF_ERROR(builder->CompileTemplates());
+  MG_RETURN_IF_ERROR(builder->LoadFewShots());
+  return builder;
+}
+
+absl::Status SampleBuilder::CompileTemplates() {
+  const auto compile = [&](absl::string_view field, const std::string& source, std::optional<FieldTemplate>* out) {
+    auto compiled = FieldTemplate::Compile(absl::StrCat(field, " of benchmark '", definition_.name, "'"), source);
+    if (compiled.ok()) out->emplace(*std::move(compiled));
+    return compiled.status();
+  };
+  MG_RETURN_IF_ERROR(compile("prompt", definition_.prompt, &prompt_));
+  if (!definition_.description.empty()) MG_RETURN_IF_ERROR(compile("description", definition_.description, &description_));
+  if (!definition_.target.empty()) MG_RETURN_IF_ERROR(compile("target", definition_.target, &target_));
+  if (definition_.continuation) MG_RETURN_IF_ERROR(compile("continuation", *definition_.continuation, &continuation_));
+  for (size_t i = 0; i < definition_.choices.size(); ++i) {
+    std::optional<FieldTemplate> choice;
+    MG_RETURN_IF_ERROR(compile(absl::StrCat("choices[", i, "]"), definition_.choices[i], &choice));
+    choices_.push_back(*std::move(choice));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SampleBuilder::LoadFewShots() {
+  const FewShots& few = definition_.few_shot;
+  const std::string where = absl::StrCat("few_shot of benchmark '", definition_.name, "'");
+  if (few.count == 0) return absl::OkStatus();
+  for (const std::string& sample : few.samples) {
+    Json fields = Json::parse(sample, nullptr, /*allow_exceptions=*/false);
+    if (!fields.is_object()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, ": samples[", shots_.size(), "] is no map of a sample's fields"));
+    }
+    shots_.push_back({static_cast<int64_t>(shots_.size()), std::move(fields)});
+  }
+  if (few.samples.empty()) {
+    if (few.data.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(where, ": ", few.count, " examples, but neither data nor samples"));
+    }
+    RowOptions options;
+    options.columns = definition_.columns;
+    options.tsv_columns = {definition_.question_field, definition_.answer_field};
+    shots_are_data_ = few.data == definition_.data;
+    // One more, because a sample is not its own example.
+    if (!few.seed && !few.python && !shots_are_data_) options.limit = few.count;
+    auto rows = LoadRows(few.data, options);
+    if (!rows.ok()) {
+      std::string message(rows.status().message());
+      if (absl::IsNotFound(rows.status())) {
+        absl::StrAppend(&message, "; give few_shot: {data: FILE}, or {count: 0} for none",
+                        definition_.data_source.empty() ? "" : "; it comes from ", definition_.data_source);
+      }
+      return Annotate(absl::Status(rows.status().code(), message), where);
+    }
+    shots_ = *std::move(rows);
+  }
+  const auto available = static_cast<int>(shots_.size()) - (shots_are_data_ ? 1 : 0);
+  if (available < few.count) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": count ", few.count, ", but there are ", available, " examples"));
+  }
+  examples_.resize(shots_.size());
+  if (few.python) python_.emplace(few.seed.value_or(kHarnessSeed));
+  return absl::OkStatus();
+}
+
+Json SampleBuilder::Context(const Json& fields) const {
+  Json context = fields;
+  // The template's `question`, whatever the field is called.
+  if (!context.contains("question") && context.contains(definition_.question_field)) {
+    context["question"] = context[definition_.question_field];
+  }
+  return context;
+}
+
+absl::StatusOr<std::vector<std::string>> SampleBuilder::Choices(const Json& fields, const std::string& json) const {
+  std::vector<std::string> choices;
+  if (choices_.size() == 1) {
+    MG_ASSIGN_OR_RETURN(FieldTemplate::Value value, choices_[0].Render(fields, json));
+    if (!value.is_list) return absl::InvalidArgumentError(absl::StrCat("choices: '", Shortened(value.text), "' is no list"));
+    choices = std::move(value.elements);
+  } else {
+    for (const FieldTemplate& choice : choices_) {
+      MG_ASSIGN_OR_RETURN(std::string text, choice.RenderText(json));
+      choices.push_back(std::move(text));
+    }
+  }
+  if (choices.empty()) return absl::InvalidArgumentError("choices: there are none");
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].empty()) return absl::InvalidArgumentError(absl::StrCat("choices[", i, "] is empty"));
+  }
+  return choices;
+}
+
+absl::Status SampleBuilder::SetTarget(const Json& fields, const std::string& json, Sample* sample) const {
+  FieldTemplate::Value value;
+  if (target_) {
+    MG_ASSIGN_OR_RETURN(value, target_->Render(fields, json));
+  } else {
+    const auto answer = fields.find(definition_.answer_field);
+    if (answer == fields.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("field '", definition_.answer_field, "' is missing"));
+    }
+    value.is_list = answer->is_array();
+    if (value.is_list) {
+      for (const Json& element : *answer) value.elements.push_back(TextOf(element));
+    } else {
+      value.text = TextOf(*answer);
+    }
+  }
+  if (!value.is_list) value.elements = {value.text};
+  if (value.elements.empty()) return absl::InvalidArgumentError("target: an empty list");
+  if (sample->choices.empty()) {
+    sample->references = std::move(value.elements);
+    sample->answer = sample->references.front();
+    return absl::OkStatus();
+  }
+  for (const std::string& element : value.elements) {
+    int index = -1;
+    const auto at = std::find(sample->choices.begin(), sample->choices.end(), element);
+    if (IsWholeNumber(element) && absl::SimpleAtoi(element, &index)) {
+      // An index, even if a choice is spelt like one.
+    } else if (at != sample->choices.end()) {
+      index = static_cast<int>(at - sample->choices.begin());
+    }
+    if (index < 0 || index >= static_cast<int>(sample->choices.size())) {
+      return absl::InvalidArgumentError(absl::StrCat("target '", Shortened(element), "' is none of the ",
+                                                     sample->choices.size(), " choices, and no index of one"));
+    }
+    sample->gold.push_back(index);
+  }
+  sample->answer = sample->choices[sample->gold.front()];
+  if (definition_.output == BenchmarkOutput::kGenerateUntil) sample->references = {sample->answer};
+  return absl::OkStatus();
+}
+
+bool SampleBuilder::IsIndex(const std::string& prompt) const {
+  return definition_.output == BenchmarkOutput::kMultipleChoice && !continuation_ && IsWholeNumber(prompt);
+}
+
+absl::Status SampleBuilder::SetIndexed(const Json& fields, const std::string& json, const std::string& prompt,
+                                       Sample* sample) const {
+  int index = -1;
+  if (!absl::SimpleAtoi(prompt, &index) || index >= static_cast<int>(sample->choices.size())) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt '", Shortened(prompt), "' is an index, but there are ",
+                                                   sample->choices.size(), " choices"));
+  }
+  MG_ASSIGN_OR_RETURN(const FieldTemplate::Value target, target_->Render(fields, json));
+  sample->gold = {index};
+  sample->answer = sample->choices[index];
+  sample->references = {target.text};
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
+  if (!examples_[shot].empty()) return examples_[shot];
+  const Json fields = Context(shots_[shot].fields);
+  const std::string json = fields.dump();
+  const auto render = [&]() -> absl::StatusOr<std::string> {
+    MG_ASSIGN_OR_RETURN(const FieldTemplate::Value prompt, prompt_->Render(fields, json));
+    Sample sample;
+    if (!choices_.empty()) {
+      MG_ASSIGN_OR_RETURN(sample.choices, Choices(fields, json));
+    }
+    if (IsIndex(prompt.text)) {
+      MG_RETURN_IF_ERROR(SetIndexed(fields, json, prompt.text, &sample));
+      return absl::StrCat(sample.answer, definition_.target_delimiter, sample.references.front(),
+                          definition_.few_shot.delimiter);
+    }
+    MG_RETURN_IF_ERROR(SetTarget(fields, json, &sample));
+    if (!continuation_) {
+      return absl::StrCat(prompt.text, definition_.target_delimiter, sample.answer, definition_.few_shot.delimiter);
+    }
+    MG_ASSIGN_OR_RETURN(const std::string continuation, continuation_->RenderText(json));
+    return absl::StrCat(prompt.text, sample.answer, definition_.target_delimiter, continuation,
+                        definition_.few_shot.delimiter);
+  };
+  auto text = render();
+  if (!text.ok()) {
+    const std::string where = definition_.few_shot.samples.empty()
+                                  ? LineName(definition_.few_shot.data, shots_[shot].line)
+                                  : absl::StrCat("few_shot.samples[", shot, "]");
+    return Annotate(text.status(), where);
+  }
+  return examples_[shot] = *std::move(text);
+}
+
+absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, const std::string& json) {
+  std::string prefix;
+  if (description_) {
+    MG_ASSIGN_OR_RETURN(prefix, description_->RenderText(json));
+  }
+  const FewShots& few = definition_.few_shot;
+  if (few.count == 0) return prefix;
+  std::vector<size_t> pool(shots_.size());
+  for (size_t i = 0; i < pool.size(); ++i) pool[i] = i;
+  if (few.python) {
+    // As the harness: one more where the sample itself may come up, in case it does.
+    const auto wanted = static_cast<uint32_t>(few.count + (shots_are_data_ ? 1 : 0));
+    const std::vector<uint32_t> drawn = python_->Sample(static_cast<uint32_t>(pool.size()), wanted);
+    pool.assign(drawn.begin(), drawn.end());
+  } else if (few.seed) {
+    Rng rng(*few.seed, index);
+    for (size_t i = 0; i + 1 < pool.size() && i <= static_cast<size_t>(few.count); ++i) {
+      std::swap(pool[i], pool[i + static_cast<size_t>(rng.Uniform() * static_cast<double>(pool.size() - i))]);
+    }
+  }
+  int taken = 0;
+  for (size_t i = 0; i < pool.size() && taken < few.count; ++i) {
+    if (shots_are_data_ && shots_[pool[i]].fields == row.fields) continue;
+    MG_ASSIGN_OR_RETURN(const std::string example, Example(pool[i]));
+    absl::StrAppend(&prefix, example);
+    ++taken;
+  }
+  return prefix;
+}
+
+absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, const std::string& where,
+                                                 const Sample* numeric) {
+  const auto build = [&]() -> absl::StatusOr<BuiltSample> {
+    const Json fields = Context(row.fields);
+    const std::string json = fields.dump();
+    BuiltSample built;
+    Sample& sample = built.sample;
+    bool indexed = false;
+    MG_ASSIGN_OR_RETURN(const FieldTemplate::Value prompt, prompt_->Render(fields, json));
+    if (numeric != nullptr) {
+      sample = *numeric;
+    } else {
+      sample.line = row.line;
+      sample.fields_json = json;
+      const auto question = fields.find(definition_.question_field);
+      sample.question = question != fields.end() ? TextOf(*question) : prompt.text;
+      if (!choices_.empty()) {
+        MG_ASSIGN_OR_RETURN(sample.choices, Choices(fields, json));
+      }
+      indexed = IsIndex(prompt.text);
+      MG_RETURN_IF_ERROR(indexed ? SetIndexed(fields, json, prompt.text, &sample) : SetTarget(fields, json, &sample));
+    }
+    MG_ASSIGN_OR_RETURN(const std::string prefix, Prefix(row, index, json));
+    const std::string context = indexed ? prefix : prefix + prompt.text;
+    switch (definition_.output) {
+      case BenchmarkOutput::kGenerateUntil: built.prompt = context; break;
+      case BenchmarkOutput::kMultipleChoice: {
+        std::string continuation;
+        if (continuation_) {
+          MG_ASSIGN_OR_RETURN(continuation, continuation_->RenderText(json));
+        }
+        for (const std::string& choice : sample.choices) {
+          if (indexed) continuation = sample.references.front();
+          built.continuations.push_back(
+              continuation_ || indexed ? ScoringText{context + choice, definition_.target_delimiter + continuation}
+                            : ScoringText{context, definition_.target_delimiter + choice});
+        }
+        break;
+      }
+      case BenchmarkOutput::kLogLikelihood:
+        built.continuations.push_back({context, definition_.target_delimiter + sample.references.front()});
+        break;
+      case BenchmarkOutput::kRollingLogLikelihood:
+        built.continuations.push_back({"", sample.references.front()});
+        break;
+    }
+    for (const ScoringText& text : built.continuations) {
+      if (text.continuation.empty()) return absl::InvalidArgumentError("what is to be scored is empty");
+    }
+    return built;
+  };
+  auto built = build();
+  if (!built.ok()) return Annotate(built.status(), where);
+  return built;
+}
+
+}  // namespace merganser

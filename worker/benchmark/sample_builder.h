@@ -1,0 +1,98 @@
+// From rows of data to samples: what the model reads and what is right.
+#ifndef MERGANSER_WORKER_BENCHMARK_SAMPLE_BUILDER_H_
+#define MERGANSER_WORKER_BENCHMARK_SAMPLE_BUILDER_H_
+
+#include <cstddef>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "worker/benchmark/definition.h"
+#include "worker/benchmark/python_random.h"
+#include "worker/benchmark/rows.h"
+#include "worker/benchmark/sample.h"
+#include "worker/text/template.h"
+
+namespace merganser {
+
+// A Jinja template of a definition's field, as lm-evaluation-harness reads them: text that is just a field's name is that
+// field's value, and a result that is a Python list is a list.
+class FieldTemplate {
+ public:
+  struct Value {
+    std::string text;
+    bool is_list = false;
+    std::vector<std::string> elements;  // of a list
+  };
+
+  // `what` names it in errors: "prompt of benchmark 'b'". InvalidArgument: a syntax error.
+  static absl::StatusOr<FieldTemplate> Compile(const std::string& what, const std::string& source);
+
+  // `fields` and the same as JSON text. InvalidArgument: the template asks for what the fields lack.
+  absl::StatusOr<Value> Render(const nlohmann::ordered_json& fields, const std::string& json) const;
+  // As text, whatever it looks like and whatever fields are called.
+  absl::StatusOr<std::string> RenderText(const std::string& json) const;
+
+ private:
+  FieldTemplate(std::string source, Template compiled);
+
+  std::string source_;
+  Template compiled_;
+};
+
+// What is scored: `continuation` behind `context`. An empty context is the beginning of a text.
+struct ScoringText {
+  std::string context;
+  std::string continuation;
+};
+
+struct BuiltSample {
+  Sample sample;
+  std::string prompt;                  // generate_until; few-shots included
+  std::vector<ScoringText> continuations;  // the others: one a choice, or one
+};
+
+class SampleBuilder {
+ public:
+  // Reads the few-shots. InvalidArgument, NotFound: naming benchmark, field, and the file and line of an example.
+  static absl::StatusOr<std::unique_ptr<SampleBuilder>> Create(const BenchmarkDefinition& definition);
+
+  // The sample of `row`, the `index`-th of the data (all in order, once each, where few_shot.python draws); `where` names the row in errors. For a number rule `numeric` has the
+  // sample with its answer already. InvalidArgument: a template asks for what the row lacks, a target that is none of the
+  // choices, no choices.
+  absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where,
+                                    const Sample* numeric = nullptr);
+
+ private:
+  explicit SampleBuilder(const BenchmarkDefinition& definition) : definition_(definition) {}
+  absl::Status CompileTemplates();
+  absl::Status LoadFewShots();
+
+  nlohmann::ordered_json Context(const nlohmann::ordered_json& fields) const;
+  absl::StatusOr<std::vector<std::string>> Choices(const nlohmann::ordered_json& fields, const std::string& json) const;
+  absl::Status SetTarget(const nlohmann::ordered_json& fields, const std::string& json, Sample* sample) const;
+  // lm-evaluation-harness's other way of saying which choice is right: a prompt of digits alone is the index of the right
+  // choice, the choices are contexts, and the target is what is scored behind them.
+  bool IsIndex(const std::string& prompt) const;
+  absl::Status SetIndexed(const nlohmann::ordered_json& fields, const std::string& json, const std::string& prompt,
+                          Sample* sample) const;
+  // An example with its answer.
+  absl::StatusOr<std::string> Example(size_t shot);
+  absl::StatusOr<std::string> Prefix(const Row& row, size_t index, const std::string& json);
+
+  const BenchmarkDefinition definition_;
+  std::optional<FieldTemplate> description_, prompt_, target_, continuation_;
+  std::vector<FieldTemplate> choices_;
+  std::vector<Row> shots_;
+  std::vector<std::string> examples_;  // rendered once; "" until then
+  bool shots_are_data_ = false;        // a sample must not be its own example
+  std::optional<PythonRandom> python_;  // few_shot.python
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_SAMPLE_BUILDER_H_

@@ -1,0 +1,113 @@
+// What is said of a benchmark, in a file of its own, in a job, or in the table of built-ins: everything may be left out.
+#ifndef MERGANSER_WORKER_BENCHMARK_SETTINGS_H_
+#define MERGANSER_WORKER_BENCHMARK_SETTINGS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/domain/benchmark.h"
+
+namespace merganser {
+
+// Examples before each sample's prompt.
+struct FewShotSettings {
+  std::optional<int> count;
+  std::optional<std::string> data;       // a file of examples
+  std::optional<uint64_t> seed;          // unset: the first `count`, in order; set: drawn anew for each sample
+  std::optional<bool> python;            // drawn as lm-evaluation-harness draws them, sample by sample from one generator
+  std::optional<std::string> delimiter;  // between examples
+  std::vector<std::string> samples;      // JSON objects of a sample's fields; instead of `data`
+
+  bool operator==(const FewShotSettings&) const = default;
+};
+
+// One step of a filter.
+struct FilterStep {
+  enum class Kind { kRegex, kNumber, kStrip, kLowercase, kUppercase, kMap };
+  Kind kind = Kind::kStrip;
+  std::string pattern = {};                  // kRegex: PCRE; kNumber: the number rule
+  int match = 0;                             // kRegex: which match; -1 the last
+  std::string fallback = "[invalid]";        // kRegex: if there is none
+  std::map<std::string, std::string> map = {};  // kMap: a text that is a key becomes its value; others stay
+
+  bool operator==(const FilterStep&) const = default;
+};
+
+// What is read off a completion before it is compared.
+struct FilterSpec {
+  std::string name = {};  // metrics are called METRIC@NAME; "": METRIC
+  std::vector<FilterStep> steps = {};
+
+  bool operator==(const FilterSpec&) const = default;
+};
+
+struct MetricSpec {
+  std::string name = {};
+  bool ignore_case = false;
+  bool ignore_punctuation = false;
+  bool ignore_numbers = false;
+  std::vector<std::string> regexes_to_ignore = {};  // PCRE; matches are dropped from both sides
+  std::string unit = {};                            // f1, rouge: "words" or "" (the same), "characters"
+
+  bool operator==(const MetricSpec&) const = default;
+};
+
+// How tokens are chosen; see worker/engine/generator.h.
+struct BenchmarkSampling {
+  double temperature = 0;  // 0: greedy
+  double top_p = 1;
+  int top_k = 0;  // 0: all
+  uint64_t seed = 0;
+  double repetition_penalty = 1;
+  int beams = 1;
+
+  bool operator==(const BenchmarkSampling&) const = default;
+};
+
+// Unset fields keep the value of what is used. docs/benchmarks.md says what each means.
+struct BenchmarkSettings {
+  std::string name = {};  // names results, metrics and objectives
+  std::string use = {};   // what it extends: a built-in ("mgsm_ja"), another benchmark of the job, a file
+  std::string data = {};  // .jsonl, .json, .csv, .tsv, or the folder of a built-in's files
+  std::optional<std::string> prompt = {};
+  std::optional<int> max_new_tokens = {};
+  std::optional<std::vector<std::string>> stop = {};
+  std::optional<std::string> extract = {};  // number rule; "": filters and metrics
+  std::optional<std::string> language = {};
+  std::optional<int64_t> limit = {};
+  std::optional<std::string> question_field = {};
+  std::optional<std::string> answer_field = {};
+  std::optional<std::string> output = {};  // "generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling"
+  std::optional<std::string> description = {};
+  std::optional<std::string> target = {};
+  std::optional<std::vector<std::string>> choices = {};
+  std::optional<std::string> continuation = {};
+  std::optional<std::string> target_delimiter = {};
+  FewShotSettings few_shot = {};
+  std::optional<std::vector<FilterSpec>> filters = {};
+  std::optional<std::vector<MetricSpec>> metrics = {};
+  std::optional<std::vector<std::string>> columns = {};
+  std::optional<std::vector<std::string>> average_of = {};
+  std::optional<BenchmarkSampling> sampling = {};
+  std::optional<int> answer_tokens = {};     // completions: at most the longest reference's tokens and so many more
+  std::optional<std::string> data_source = {};  // for errors: where the data is to be had
+
+  bool operator==(const BenchmarkSettings&) const = default;
+};
+
+// What a job says, as settings.
+BenchmarkSettings SettingsOf(const BenchmarkSpec& spec);
+std::vector<BenchmarkSettings> SettingsOf(const std::vector<BenchmarkSpec>& specs);
+
+// `base` with everything that `over` sets; name and use are `over`'s.
+BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over);
+
+// True if `use` names a file rather than a benchmark: it has a '/' or ends in .yaml or .yml.
+bool IsBenchmarkFile(const std::string& use);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_BENCHMARK_SETTINGS_H_

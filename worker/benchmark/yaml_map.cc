@@ -1,0 +1,267 @@
+#include "worker/benchmark/yaml_map.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/closest_name.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "worker/benchmark/utf8.h"
+
+namespace merganser {
+namespace {
+
+constexpr int64_t kYamlBytesMax = int64_t{1} << 20;
+constexpr int kYamlDepthMax = 32;
+
+const char* KindOf(const YAML::Node& node) {
+  switch (node.Type()) {
+    case YAML::NodeType::Map: return "a map";
+    case YAML::NodeType::Sequence: return "a list";
+    case YAML::NodeType::Scalar: return "a value";
+    default: return "nothing";
+  }
+}
+
+// Depth is bounded, and no tag asks for code ("!function utils.doc_to_text").
+absl::Status CheckNode(const std::string& file, const YAML::Node& node, const std::string& path, int depth) {
+  const auto bad = [&](absl::string_view what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ":", node.Mark().line + 1, ": ", path, path.empty() ? "" : ": ", what));
+  };
+  if (depth > kYamlDepthMax) return bad(absl::StrCat("nested deeper than ", kYamlDepthMax));
+  const std::string& tag = node.Tag();
+  if (!tag.empty() && tag != "?" && tag != "!" && tag.rfind("tag:yaml.org,2002:", 0) != 0) {
+    return bad(absl::StrCat("'", tag, node.IsScalar() ? absl::StrCat(" ", Shortened(node.Scalar(), 60)) : "",
+                            "' asks for Python code, which is not run; write it as a template"));
+  }
+  if (node.IsMap()) {
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      if (!entry.first.IsScalar()) return bad("a key that is no text");
+      const std::string& key = entry.first.Scalar();
+      const std::string inner = absl::StrCat(path, path.empty() ? "" : ".", key);
+      if (!seen.insert(key).second) {
+        return absl::InvalidArgumentError(absl::StrCat(file, ":", entry.first.Mark().line + 1, ": ", inner, ": given twice"));
+      }
+      MG_RETURN_IF_ERROR(CheckNode(file, entry.second, inner, depth + 1));
+    }
+  } else if (node.IsSequence()) {
+    for (size_t i = 0; i < node.size(); ++i) {
+      MG_RETURN_IF_ERROR(CheckNode(file, node[i], absl::StrCat(path, "[", i, "]"), depth + 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+nlohmann::ordered_json ToJson(const YAML::Node& node) {
+  using Json = nlohmann::ordered_json;
+  if (node.IsSequence()) {
+    Json list = Json::array();
+    for (const auto& item : node) list.push_back(ToJson(item));
+    return list;
+  }
+  if (node.IsMap()) {
+    Json map = Json::object();
+    for (const auto& entry : node) map[entry.first.Scalar()] = ToJson(entry.second);
+    return map;
+  }
+  if (!node.IsScalar()) return nullptr;
+  const std::string& text = node.Scalar();
+  if (node.Tag() == "!") return text;  // quoted
+  if (text == "true" || text == "True") return true;
+  if (text == "false" || text == "False") return false;
+  if (text == "null" || text == "~" || text.empty()) return nullptr;
+  int64_t whole = 0;
+  double number = 0;
+  if (absl::SimpleAtoi(text, &whole)) return whole;
+  if (absl::SimpleAtod(text, &number) && std::isfinite(number)) return number;
+  return text;
+}
+
+}  // namespace
+
+YamlMap::YamlMap(std::string file, std::string path, YAML::Node node)
+    : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)) {}
+
+absl::StatusOr<YamlMap> YamlMap::Parse(absl::string_view text, const std::string& file) {
+  if (FirstInvalidUtf8(text)) return absl::InvalidArgumentError(absl::StrCat(file, ": invalid UTF-8"));
+  try {
+    const YAML::Node root = YAML::Load(std::string(text));
+    if (!root.IsMap()) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", KindOf(root)));
+    }
+    MG_RETURN_IF_ERROR(CheckNode(file, root, "", 0));
+    return YamlMap(file, "", root);
+  } catch (const YAML::Exception& e) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ":", e.mark.line + 1, ": not valid YAML: ", e.msg));
+  }
+}
+
+absl::StatusOr<YamlMap> YamlMap::ReadFile(const std::string& path) {
+  MG_ASSIGN_OR_RETURN(const std::string text, merganser::ReadFile(path, kYamlBytesMax));
+  return Parse(text, path);
+}
+
+YAML::Node YamlMap::Find(const std::string& key) const {
+  for (const auto& entry : node_) {
+    if (entry.first.Scalar() == key) return entry.second;
+  }
+  return YAML::Node(YAML::NodeType::Undefined);
+}
+
+YAML::Node YamlMap::Take(const std::string& key) {
+  asked_.insert(key);
+  return Find(key);
+}
+
+bool YamlMap::Has(const std::string& key) const { return Find(key).IsDefined(); }
+bool YamlMap::IsScalar(const std::string& key) const { return Find(key).IsScalar(); }
+bool YamlMap::IsList(const std::string& key) const { return Find(key).IsSequence(); }
+bool YamlMap::IsMap(const std::string& key) const { return Find(key).IsMap(); }
+void YamlMap::Ignore(const std::string& key) { asked_.insert(key); }
+
+std::string YamlMap::PathOf(const std::string& key) const { return absl::StrCat(path_, path_.empty() ? "" : ".", key); }
+
+absl::Status YamlMap::ErrorAt(const YAML::Node& node, const std::string& path, absl::string_view what) const {
+  return absl::InvalidArgumentError(absl::StrCat(file_, ":", node.Mark().line + 1, ": ", path, ": ", what));
+}
+
+void YamlMap::Merge(const absl::Status& status) { status_.Update(status); }
+
+void YamlMap::Fail(const std::string& key, absl::string_view what) {
+  const YAML::Node node = Find(key);
+  Merge(ErrorAt(node.IsDefined() ? node : node_, PathOf(key), what));
+}
+
+std::optional<std::string> YamlMap::Text(const std::string& key) {
+  const YAML::Node node = Take(key);
+  if (!node.IsDefined() || node.IsNull()) return std::nullopt;
+  if (!node.IsScalar()) {
+    Fail(key, absl::StrCat("must be a single value, not ", KindOf(node)));
+    return std::nullopt;
+  }
+  return node.Scalar();
+}
+
+std::optional<int64_t> YamlMap::Integer(const std::string& key) {
+  const auto text = Text(key);
+  int64_t value = 0;
+  if (!text) return std::nullopt;
+  if (!absl::SimpleAtoi(*text, &value)) {
+    Fail(key, absl::StrCat("'", Shortened(*text), "' is not a whole number"));
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::optional<double> YamlMap::Number(const std::string& key) {
+  const auto text = Text(key);
+  double value = 0;
+  if (!text) return std::nullopt;
+  if (!absl::SimpleAtod(*text, &value) || !std::isfinite(value)) {
+    Fail(key, absl::StrCat("'", Shortened(*text), "' is not a finite number"));
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::optional<bool> YamlMap::Bool(const std::string& key) {
+  const auto text = Text(key);
+  if (!text) return std::nullopt;
+  if (*text == "true" || *text == "True") return true;
+  if (*text == "false" || *text == "False") return false;
+  Fail(key, absl::StrCat("'", Shortened(*text), "' is not true or false"));
+  return std::nullopt;
+}
+
+std::optional<std::vector<std::string>> YamlMap::Texts(const std::string& key) {
+  const YAML::Node node = Take(key);
+  if (!node.IsDefined() || node.IsNull()) return std::nullopt;
+  if (node.IsScalar()) return std::vector<std::string>{node.Scalar()};
+  std::vector<std::string> texts;
+  for (size_t i = 0; node.IsSequence() && i < node.size(); ++i) {
+    if (!node[i].IsScalar()) {
+      Merge(ErrorAt(node[i], absl::StrCat(PathOf(key), "[", i, "]"), absl::StrCat("must be a single value, not ", KindOf(node[i]))));
+      return std::nullopt;
+    }
+    texts.push_back(node[i].Scalar());
+  }
+  if (!node.IsSequence()) {
+    Fail(key, absl::StrCat("must be a list, not ", KindOf(node)));
+    return std::nullopt;
+  }
+  return texts;
+}
+
+std::optional<YamlMap> YamlMap::Map(const std::string& key) {
+  const YAML::Node node = Take(key);
+  if (!node.IsDefined() || node.IsNull()) return std::nullopt;
+  if (!node.IsMap()) {
+    Fail(key, absl::StrCat("must be a map, not ", KindOf(node)));
+    return std::nullopt;
+  }
+  return YamlMap(file_, PathOf(key), node);
+}
+
+std::vector<YamlMap> YamlMap::Maps(const std::string& key, const std::string& scalar_key) {
+  const YAML::Node node = Take(key);
+  std::vector<YamlMap> maps;
+  if (!node.IsDefined() || node.IsNull()) return maps;
+  if (!node.IsSequence()) {
+    Fail(key, absl::StrCat("must be a list, not ", KindOf(node)));
+    return maps;
+  }
+  for (size_t i = 0; i < node.size(); ++i) {
+    const std::string path = absl::StrCat(PathOf(key), "[", i, "]");
+    if (node[i].IsMap()) {
+      maps.push_back(YamlMap(file_, path, node[i]));
+    } else if (node[i].IsScalar() && !scalar_key.empty()) {
+      YAML::Node wrapped(YAML::NodeType::Map);
+      wrapped[scalar_key] = node[i];
+      maps.push_back(YamlMap(file_, path, wrapped));
+    } else {
+      Merge(ErrorAt(node[i], path, absl::StrCat("must be a map, not ", KindOf(node[i]))));
+    }
+  }
+  return maps;
+}
+
+std::optional<std::string> YamlMap::JsonText(const std::string& key) {
+  const YAML::Node node = Take(key);
+  if (!node.IsDefined()) return std::nullopt;
+  return ToJson(node).dump();
+}
+
+std::vector<std::string> YamlMap::JsonTexts(const std::string& key) {
+  const YAML::Node node = Take(key);
+  std::vector<std::string> texts;
+  if (!node.IsDefined() || node.IsNull()) return texts;
+  if (!node.IsSequence()) Fail(key, absl::StrCat("must be a list, not ", KindOf(node)));
+  for (size_t i = 0; node.IsSequence() && i < node.size(); ++i) texts.push_back(ToJson(node[i]).dump());
+  return texts;
+}
+
+std::vector<std::string> YamlMap::Keys() {
+  std::vector<std::string> keys;
+  for (const auto& entry : node_) {
+    keys.push_back(entry.first.Scalar());
+    asked_.insert(keys.back());
+  }
+  return keys;
+}
+
+absl::Status YamlMap::Done() {
+  for (const auto& entry : node_) {
+    const std::string& key = entry.first.Scalar();
+    if (asked_.count(key) != 0) continue;
+    const std::vector<std::string> known(asked_.begin(), asked_.end());
+    Merge(ErrorAt(entry.first, PathOf(key), absl::StrCat("unknown field", DidYouMean(key, known))));
+  }
+  return status_;
+}
+
+}  // namespace merganser

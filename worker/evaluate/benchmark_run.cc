@@ -1,0 +1,269 @@
+#include "worker/evaluate/benchmark_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/status_macros.h"
+#include "worker/benchmark/text_forms.h"
+
+namespace merganser {
+namespace {
+
+// Adds the time from construction to destruction.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(Clock::Real().Monotonic()) {}
+  ~Stopwatch() { *seconds_ += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_); }
+
+ private:
+  double* seconds_;
+  absl::Duration start_;
+};
+
+// The completion ends before the first stop string.
+void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
+  size_t cut = text->size();
+  for (const std::string& stop : stops) cut = std::min(cut, text->find(stop));
+  if (cut < text->size()) text->resize(cut);
+}
+
+// Context and continuation as tokens, split as lm-evaluation-harness does: white space at the context's end belongs to the
+// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself.
+absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringText& text, int32_t prefix_token) {
+  ScoringRequest request;
+  if (text.context.empty()) {
+    request.prompt = {prefix_token};
+    MG_ASSIGN_OR_RETURN(request.continuation, tokenizer.Encode(text.continuation, /*add_special_tokens=*/false));
+    return request;
+  }
+  const absl::string_view context = StripTrailingWhitespace(text.context);
+  MG_ASSIGN_OR_RETURN(std::vector<int32_t> whole,
+                      tokenizer.Encode(text.context + text.continuation, /*add_special_tokens=*/true));
+  MG_ASSIGN_OR_RETURN(request.prompt, tokenizer.Encode(context, /*add_special_tokens=*/true));
+  if (whole.size() <= request.prompt.size()) {
+    return absl::InvalidArgumentError("the continuation has no tokens of its own behind the prompt");
+  }
+  request.continuation.assign(whole.begin() + static_cast<int64_t>(request.prompt.size()), whole.end());
+  whole.resize(request.prompt.size());
+  request.prompt = std::move(whole);
+  return request;
+}
+
+// A text of any length as requests that fit: each token is scored once, with as much context as there is room for.
+std::vector<ScoringRequest> Windows(const std::vector<int32_t>& tokens, int32_t prefix_token, int64_t max_context) {
+  std::vector<ScoringRequest> requests;
+  const auto count = static_cast<int64_t>(tokens.size());
+  const int64_t room = std::max<int64_t>(1, max_context - 1);  // beside one token of context
+  for (int64_t done = 0; done < count;) {
+    const int64_t end = std::min(done + room, count);
+    ScoringRequest request;
+    if (done == 0) {
+      request.prompt = {prefix_token};
+    } else {
+      request.prompt.assign(tokens.begin() + std::max<int64_t>(0, end - room - 1), tokens.begin() + done);
+    }
+    request.continuation.assign(tokens.begin() + done, tokens.begin() + end);
+    requests.push_back(std::move(request));
+    done = end;
+  }
+  return requests;
+}
+
+}  // namespace
+
+absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, Part* part) const {
+  const BenchmarkDefinition& d = part->benchmark->definition();
+  MG_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
+                      tokenizer.EncodeBatch(part->benchmark->prompts(), /*add_special_tokens=*/true));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    GenerationRequest request;
+    request.prompt = std::move(prompts[i]);
+    request.max_new_tokens = d.max_new_tokens;
+    if (d.answer_tokens) {
+      const Sample& sample = part->benchmark->samples()[i];
+      int longest = 1;
+      for (const std::string& reference : sample.references) {
+        MG_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer.Encode(reference, /*add_special_tokens=*/false));
+        longest = std::max(longest, static_cast<int>(tokens.size()));
+      }
+      request.max_new_tokens = std::min(d.max_new_tokens, longest + *d.answer_tokens);
+    }
+    request.stop = d.stop;
+    request.sampling.temperature = d.sampling.temperature;
+    request.sampling.top_k = d.sampling.top_k;
+    request.sampling.top_p = d.sampling.top_p;
+    request.sampling.repetition_penalty = d.sampling.repetition_penalty;
+    request.sampling.seed = d.sampling.seed;
+    request.sampling.sample = i;
+    request.beams.count = d.sampling.beams;
+    part->generations.push_back(std::move(request));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
+  const Benchmark& benchmark = *part->benchmark;
+  const std::optional<int32_t> prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+  for (size_t s = 0; s < benchmark.continuations().size(); ++s) {
+    for (size_t c = 0; c < benchmark.continuations()[s].size(); ++c) {
+      const ScoringText& text = benchmark.continuations()[s][c];
+      const auto where = [&](const absl::Status& status) {
+        return Annotate(status, absl::StrCat("benchmark '", benchmark.definition().name, "', sample ", s + 1));
+      };
+      if (text.context.empty() && !prefix) {
+        return where(absl::InvalidArgumentError("an empty prompt needs a tokenizer with a bos or eos token"));
+      }
+      std::vector<ScoringRequest> requests;
+      if (benchmark.definition().output == BenchmarkOutput::kRollingLogLikelihood) {
+        auto tokens = tokenizer.Encode(text.continuation, /*add_special_tokens=*/false);
+        if (!tokens.ok()) return where(tokens.status());
+        requests = Windows(*tokens, *prefix, max_context);
+      } else {
+        auto request = Split(tokenizer, text, prefix.value_or(0));
+        if (!request.ok()) return where(request.status());
+        requests.push_back(*std::move(request));
+      }
+      for (ScoringRequest& request : requests) {
+        part->owners.push_back({s, c});
+        part->scorings.push_back(std::move(request));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BenchmarkRun::Part> BenchmarkRun::Tokenized(const Benchmark& benchmark, const Tokenizer& tokenizer,
+                                                           int64_t max_context) const {
+  Part part;
+  part.benchmark = &benchmark;
+  MG_RETURN_IF_ERROR(AddGenerations(tokenizer, &part));
+  MG_RETURN_IF_ERROR(AddScorings(tokenizer, max_context, &part));
+  return part;
+}
+
+absl::StatusOr<std::unique_ptr<BenchmarkRun>> BenchmarkRun::Create(std::unique_ptr<BenchmarkGroup> group,
+                                                                   const Tokenizer& tokenizer, int64_t max_context) {
+  std::unique_ptr<BenchmarkRun> run(new BenchmarkRun(std::move(group), tokenizer));
+  run->max_context_ = max_context;
+  for (const auto& benchmark : run->group_->parts()) {
+    MG_ASSIGN_OR_RETURN(Part part, run->Tokenized(*benchmark, tokenizer, max_context));
+    const auto add = [&](size_t sample, int64_t prompt, int64_t length, absl::string_view what) {
+      run->prompt_tokens_ += prompt;
+      run->max_length_ = std::max(run->max_length_, length);
+      if (length <= max_context) return absl::OkStatus();
+      return absl::InvalidArgumentError(absl::StrCat("benchmark '", benchmark->definition().name, "', sample ", sample + 1,
+                                                     ": its prompt and ", what, " are ", length,
+                                                     " tokens; the model allows ", max_context,
+                                                     " (max_position_embeddings)"));
+    };
+    for (size_t i = 0; i < part.generations.size(); ++i) {
+      const auto prompt = static_cast<int64_t>(part.generations[i].prompt.size());
+      MG_RETURN_IF_ERROR(add(i, prompt, prompt + part.generations[i].max_new_tokens, "new tokens"));
+    }
+    for (size_t i = 0; i < part.scorings.size(); ++i) {
+      const auto length = static_cast<int64_t>(part.scorings[i].prompt.size() + part.scorings[i].continuation.size());
+      MG_RETURN_IF_ERROR(add(part.owners[i].sample, length, length, "continuation"));
+    }
+    run->samples_ += static_cast<int64_t>(benchmark->samples().size());
+    run->parts_.push_back(std::move(part));
+  }
+  return run;
+}
+
+absl::Status BenchmarkRun::CheckSameTokens(const Tokenizer& other) const {
+  for (const Part& part : parts_) {
+    MG_ASSIGN_OR_RETURN(const Part read, Tokenized(*part.benchmark, other, max_context_));
+    const auto differs = [&](size_t sample) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("sample ", sample + 1, " of benchmark '", part.benchmark->definition().name, "'"));
+    };
+    for (size_t i = 0; i < part.generations.size(); ++i) {
+      if (read.generations[i].prompt != part.generations[i].prompt) return differs(i);
+    }
+    if (read.scorings.size() != part.scorings.size()) return differs(0);
+    for (size_t i = 0; i < part.scorings.size(); ++i) {
+      if (read.scorings[i].prompt != part.scorings[i].prompt ||
+          read.scorings[i].continuation != part.scorings[i].continuation) {
+        return differs(part.owners[i].sample);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BenchmarkResult> BenchmarkRun::RunPart(const Part& part, const std::vector<int64_t>& samples,
+                                                      Generator& generator, PhaseTimings* timings,
+                                                      std::stop_token stop) const {
+  const bool all = samples.size() == part.benchmark->samples().size();
+  if (!part.scorings.empty()) {
+    std::vector<int64_t> place(part.benchmark->samples().size(), -1);  // of a sample among `samples`
+    for (size_t i = 0; i < samples.size(); ++i) place[static_cast<size_t>(samples[i])] = static_cast<int64_t>(i);
+    std::vector<ScoringRequest> requests;
+    std::vector<Owner> owners;
+    for (size_t i = 0; i < part.scorings.size(); ++i) {
+      if (place[part.owners[i].sample] < 0) continue;
+      owners.push_back(part.owners[i]);
+      if (!all) requests.push_back(part.scorings[i]);
+    }
+    MG_ASSIGN_OR_RETURN(const std::vector<Score> found,
+                        generator.LogLikelihood(all ? part.scorings : requests, stop, nullptr));
+    Stopwatch watch(&timings->score);
+    std::vector<std::vector<ContinuationScore>> scores;
+    for (const int64_t sample : samples) {
+      scores.emplace_back(part.benchmark->continuations()[static_cast<size_t>(sample)].size(), ContinuationScore{0, true});
+    }
+    for (size_t i = 0; i < found.size(); ++i) {
+      ContinuationScore& score = scores[static_cast<size_t>(place[owners[i].sample])][owners[i].continuation];
+      score.log_likelihood += found[i].log_likelihood;
+      score.is_greedy = score.is_greedy && found[i].is_greedy;
+    }
+    return part.benchmark->Score(scores, samples);
+  }
+  std::vector<GenerationRequest> some;
+  if (!all) {
+    for (const int64_t sample : samples) some.push_back(part.generations[static_cast<size_t>(sample)]);
+  }
+  MG_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
+                      generator.Generate(all ? part.generations : some, stop, nullptr));
+  std::vector<std::string> completions;
+  completions.reserve(generations.size());
+  {
+    Stopwatch watch(&timings->tokenize);
+    for (const Generation& generation : generations) {
+      MG_ASSIGN_OR_RETURN(std::string text, tokenizer_.Decode(generation.tokens, /*skip_special_tokens=*/true));
+      CutAtStop(part.benchmark->definition().stop, &text);
+      completions.push_back(std::move(text));
+    }
+  }
+  Stopwatch watch(&timings->score);
+  return part.benchmark->Score(completions, samples);
+}
+
+absl::StatusOr<BenchmarkResult> BenchmarkRun::Run(Generator& generator, const std::vector<int64_t>& samples,
+                                                  PhaseTimings* timings, std::stop_token stop) const {
+  std::vector<BenchmarkResult> results;
+  int64_t first = 0;  // of the part's samples
+  for (const Part& part : parts_) {
+    const auto count = static_cast<int64_t>(part.benchmark->samples().size());
+    std::vector<int64_t> drawn;
+    for (const int64_t sample : samples) {
+      if (sample >= first && sample < first + count) drawn.push_back(sample - first);
+    }
+    first += count;
+    if (drawn.empty()) {
+      results.emplace_back();
+      continue;
+    }
+    absl::StatusOr<BenchmarkResult> result = RunPart(part, drawn, generator, timings, stop);
+    if (!result.ok()) {
+      return Annotate(result.status(), absl::StrCat("benchmark '", part.benchmark->definition().name, "'"));
+    }
+    results.push_back(*std::move(result));
+  }
+  return group_->Combine(std::move(results));
+}
+
+}  // namespace merganser
