@@ -32,7 +32,7 @@ BenchmarkSpec Task(const std::string& name) {
   return spec;
 }
 
-BenchmarkResult Run(const std::string& task) {
+BenchmarkResult RunTask(const std::string& task) {
   JobSpec job;
   job.name = "parity";
   job.models = {{"ja", ExampleDir() + "/ja"}};
@@ -73,7 +73,7 @@ TEST(LmEvalParity, ContextsAreTheHarnessToTheLetter) {
 
 TEST(LmEvalParity, ChoicesAreScoredAndChosenAlike) {
   for (const char* task : {"xwinograd_jp", "jcommonsenseqa"}) {
-    const BenchmarkResult result = Run(task);
+    const BenchmarkResult result = RunTask(task);
     const std::vector<Json> golden = Golden(task);
     ASSERT_EQ(golden.size(), result.samples.size());
     ASSERT_EQ(golden.size(), 100u);
@@ -93,7 +93,7 @@ TEST(LmEvalParity, ChoicesAreScoredAndChosenAlike) {
 }
 
 TEST(LmEvalParity, CompletionsAreGeneratedAndExtractedAlike) {
-  const BenchmarkResult result = Run("gsm8k");
+  const BenchmarkResult result = RunTask("gsm8k");
   const std::vector<Json> golden = Golden("gsm8k");
   ASSERT_EQ(golden.size(), result.samples.size());
   for (size_t i = 0; i < golden.size(); ++i) {
