@@ -55,15 +55,11 @@ void Regex::ForEach(absl::string_view text, const Use& use) const {
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.empty() ? "" : text.data());
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match);
     size_t from = 0;
-    size_t last_end = std::string::npos;
     while (from <= text.size() &&
            pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match, context) > 0) {
       const size_t begin = range[0], end = range[1];
       if (begin > end || begin < from) break;  // \K inside a lookahead
-      // As in Python 3.7: an empty match counts, unless the match before it ended there.
-      const bool repeated = begin == end && begin == last_end;
-      if (!repeated) use(begin, end, range, pcre2_get_ovector_count(match));
-      last_end = end;
+      use(begin, end, range, pcre2_get_ovector_count(match));
       if (begin < end) {
         from = end;
         continue;
@@ -73,7 +69,7 @@ void Regex::ForEach(absl::string_view text, const Use& use) const {
                       context) > 0 &&
           range[0] == end && range[1] > end) {
         use(range[0], range[1], range, pcre2_get_ovector_count(match));
-        last_end = from = range[1];
+        from = range[1];
         continue;
       }
       from = end + std::max(1, Utf8Character(text.substr(end), nullptr));

@@ -59,7 +59,7 @@ TEST(BenchmarkFile, AJobsSettingsGoOverAFilesAndAFilesOverABuiltins) {
   EXPECT_EQ(definition->max_new_tokens, 4);
   EXPECT_TRUE(definition->stop.empty());
   EXPECT_EQ(definition->target, "{{answer}}");
-  EXPECT_EQ(definition->data, TestFolder() + "/d.jsonl");
+  EXPECT_EQ(definition->data, PathIn(spec.use, "d.jsonl"));
 }
 
 TEST(BenchmarkFile, ErrorsNameFileLineAndField) {

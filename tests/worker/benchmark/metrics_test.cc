@@ -55,7 +55,7 @@ TEST(TextMetric, TheBestReferenceCounts) {
 }
 
 TEST(TextMetric, UnknownNamesAndUnitsAreRefused) {
-  ExpectError(TextMetric::Create({"rougel"}), StatusCode::kInvalidArgument, HasSubstr("did you mean 'rougeL'"));
+  ExpectError(TextMetric::Create({"rougel"}), StatusCode::kInvalidArgument, HasSubstr("did you mean 'rouge1'"));
   ExpectError(TextMetric::Create({.name = "f1", .unit = "tokens"}), StatusCode::kInvalidArgument,
               HasSubstr("unit 'tokens' is not words or characters"));
   ExpectError(TextMetric::Create({.name = "f1", .regexes_to_ignore = {"("}}), StatusCode::kInvalidArgument,
