@@ -80,7 +80,9 @@ class NotingLink final : public CoordinatorLink {
     const absl::StatusOr<Disposition> answer = link_.Report(report);
     if (answer.ok() && !report.failure.has_value() && *answer == Disposition::kCommitted) {
       const std::string line = absl::StrCat(report.id.job_id, " ", report.id.candidate, " ", report.record_key, "\n");
-      if (write(fd_, line.data(), line.size()) < 0) MG_LOG(ERROR) << "cannot note an acknowledged result";
+      if (write(fd_, line.data(), line.size()) < 0) {
+        MG_LOG(ERROR) << "cannot note an acknowledged result";
+      }
     }
     return answer;
   }
