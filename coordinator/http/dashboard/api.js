@@ -74,7 +74,6 @@ export function follow(path, on, onConnection) {
     for (let pause = 1000; !abort.signal.aborted;) {
       try {
         const response = await request(path(), {signal: abort.signal});
-        onConnection(true);
         pause = 1000;
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
         let text = '';

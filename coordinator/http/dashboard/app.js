@@ -10,7 +10,7 @@ let leave = () => {};
 
 function onConnection(up, why) {
   connection.classList.toggle('away', !up);
-  const text = up ? 'live' : why || 'away';
+  const text = up ? why ?? 'live' : why || 'away';
   if (connection.textContent !== text) connection.textContent = text;
 }
 
