@@ -199,7 +199,7 @@ def live(b, folder):
     example = pathlib.Path("examples/ja-math").resolve()
     job = (example / "job.yaml").read_text()
     job = job.replace("{path: ", f"{{path: {example}/").replace("data: tasks/", f"data: {example}/tasks/")
-    job = job.replace("{candidates: 400}", "{candidates: 240}").replace("max_new_tokens: 36", "max_new_tokens: 36\n    limit: 40")
+    job = job.replace("{candidates: 400}", "{candidates: 4000}")   # minutes; it is cancelled below
     (folder / "job.yaml").write_text(job)
     run = subprocess.Popen([merganser, "run", folder / "job.yaml", "--out", folder / "out", "--dashboard", "0"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -219,8 +219,11 @@ def live(b, folder):
     b.wait(f"{finished} > {before} + 2", 60)   # as events: nobody asked
     b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
     b.wait(f"document.querySelectorAll('.events li').length > 5")
-    run.stderr.read()
-    assert run.wait() == 0
+    b.run("document.querySelector('button.danger').click()")
+    b.wait("document.querySelector('dialog[open]')")
+    b.run("document.querySelector('dialog button.danger').click()")
+    rest = run.stderr.read()
+    assert run.wait() == 1 and "cancelled" in rest, rest
     b.wait("document.querySelector('.connection.away')")
     b.go((folder / "out/report.html").as_uri())
     b.wait("document.querySelectorAll('svg.picture').length === 2")
