@@ -54,7 +54,7 @@ start() {  # HOST NAME COMMAND...
   PIDS+=($!)
 }
 eventually() {  # WHAT COMMAND...
-  for _ in $(seq 300); do
+  for _ in $(seq 600); do
     if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
     sleep 0.2
   done
