@@ -217,50 +217,49 @@ v1::Budget ToProto(const Budget& budget) {
   return proto;
 }
 
+// The optimizers' options are scalars under the names that coordinator/optimizer/factory.h gives them,
+// so one walk over the chosen message's fields serves all: numbers and words, unset ones left out.
 OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
   OptimizerSpec spec;
-  switch (proto.kind_case()) {
-    case v1::OptimizerSpec::kRandom:
-      spec.name = "random";
-      if (proto.random().has_population()) spec.numbers["population"] = proto.random().population();
-      break;
-    case v1::OptimizerSpec::kCmaEs: {
-      const v1::CmaEs& cma = proto.cma_es();
-      if (!cma.preset().empty()) spec.words["preset"] = cma.preset();
-      if (!cma.update().empty()) spec.words["update"] = cma.update();
-      if (!cma.bounds().empty()) spec.words["bounds"] = cma.bounds();
-      if (cma.has_population()) spec.numbers["population"] = cma.population();
-      if (cma.has_sigma0()) spec.numbers["sigma0"] = cma.sigma0();
-      if (cma.has_mean()) spec.numbers["mean"] = cma.mean();
-      break;
+  const auto* kind = proto.GetReflection()->GetOneofFieldDescriptor(
+      proto, v1::OptimizerSpec::descriptor()->FindOneofByName("kind"));
+  if (kind == nullptr) return spec;
+  spec.name = kind->name();
+  const google::protobuf::Message& options = proto.GetReflection()->GetMessage(proto, kind);
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  options.GetReflection()->ListFields(options, &fields);
+  for (const auto* field : fields) {
+    switch (field->cpp_type()) {
+      case google::protobuf::FieldDescriptor::CPPTYPE_INT32:
+        spec.numbers[field->name()] = options.GetReflection()->GetInt32(options, field);
+        break;
+      case google::protobuf::FieldDescriptor::CPPTYPE_DOUBLE:
+        spec.numbers[field->name()] = options.GetReflection()->GetDouble(options, field);
+        break;
+      default: spec.words[field->name()] = options.GetReflection()->GetString(options, field);
     }
-    case v1::OptimizerSpec::KIND_NOT_SET: break;
   }
   return spec;
 }
 
 v1::OptimizerSpec ToProto(const OptimizerSpec& spec) {
   v1::OptimizerSpec proto;
-  const auto number = [&](const char* key) {
-    const auto it = spec.numbers.find(key);
-    return it == spec.numbers.end() ? std::optional<double>() : it->second;
-  };
-  if (spec.name == "random") {
-    v1::RandomSearch* random = proto.mutable_random();
-    if (auto n = number("population")) random->set_population(static_cast<int32_t>(*n));
-    return proto;
+  const auto* kind = v1::OptimizerSpec::descriptor()->FindFieldByName(spec.name);
+  if (kind == nullptr) return proto;
+  google::protobuf::Message* options = proto.GetReflection()->MutableMessage(&proto, kind);
+  for (const auto& [name, value] : spec.numbers) {
+    const auto* field = options->GetDescriptor()->FindFieldByName(name);
+    if (field == nullptr) continue;
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_INT32) {
+      options->GetReflection()->SetInt32(options, field, static_cast<int32_t>(value));
+    } else {
+      options->GetReflection()->SetDouble(options, field, value);
+    }
   }
-  v1::CmaEs* cma = proto.mutable_cma_es();
-  const auto word = [&](const char* key) {
-    const auto it = spec.words.find(key);
-    return it == spec.words.end() ? std::string() : it->second;
-  };
-  cma->set_preset(word("preset"));
-  cma->set_update(word("update"));
-  cma->set_bounds(word("bounds"));
-  if (auto n = number("population")) cma->set_population(static_cast<int32_t>(*n));
-  if (auto n = number("sigma0")) cma->set_sigma0(*n);
-  if (auto n = number("mean")) cma->set_mean(*n);
+  for (const auto& [name, value] : spec.words) {
+    const auto* field = options->GetDescriptor()->FindFieldByName(name);
+    if (field != nullptr) options->GetReflection()->SetString(options, field, value);
+  }
   return proto;
 }
 

@@ -105,6 +105,23 @@ TEST(CodecTest, JobSpecsSurviveTheTrip) {
   EXPECT_EQ(*back, FullSpec());
 }
 
+TEST(CodecTest, OptimizersKeepTheirNamesAndOptions) {
+  const std::vector<OptimizerSpec> specs = {
+      {"cma_es", {{"restarts", 0}, {"mean", 0.25}}, {{"covariance", "separable"}, {"discrete", "margin"}, {"learning_rate", "fixed"}}},
+      {"nsga2", {{"population", 40}}, {}},
+      {"mo_cma_es", {{"population", 20}, {"sigma0", 0.125}}, {}},
+      {"gp", {}, {}},
+      {"niche", {{"sigma0", 0.05}}, {}},
+      {"random", {{"population", 3}}, {}}};
+  for (const OptimizerSpec& optimizer : specs) {
+    JobSpec spec = FullSpec();
+    spec.optimizer = optimizer;
+    const auto back = ProtoJobCodec().DecodeSpec(ProtoJobCodec().EncodeSpec(spec));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(back->optimizer, optimizer) << optimizer.name;
+  }
+}
+
 TEST(CodecTest, CandidatesSurviveTheTrip) {
   const auto back = FromProto(ToProto(FullCandidate()));
   ASSERT_TRUE(back.ok()) << back.status();
