@@ -90,6 +90,7 @@ void AddEvaluateCommand(CLI::App& app, Action* chosen) {
   verb->add_option("CONFIG.yaml", options->config, "Models and benchmarks")->required();
   AddResultsOptions(verb, &options->output, &options->format);
   AddLocalOptions(verb, &options->local);
+  AddCommandOption(verb, &options->local);
 }
 
 }  // namespace merganser

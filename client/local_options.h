@@ -7,6 +7,12 @@
 
 namespace merganser {
 
+// --allow-commands, of the verbs that run a job's benchmarks.
+inline void AddCommandOption(CLI::App* verb, LocalOptions* options) {
+  verb->add_flag("--allow-commands", options->allow_commands,
+                 "Benchmarks may be programs that the job names (use: command); they run as you");
+}
+
 // --threads, and with `with_device` --device and --compute, into `options`.
 inline void AddLocalOptions(CLI::App* verb, LocalOptions* options, bool with_device = true) {
   if (with_device) verb->add_option("--device", options->device, "auto, cpu or cuda:N")->capture_default_str();

@@ -226,6 +226,7 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
       ->type_name("PORT")
       ->check(CLI::Range(0, 65535));
   AddLocalOptions(verb, &options->local);
+  AddCommandOption(verb, &options->local);
 }
 
 }  // namespace merganser

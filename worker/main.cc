@@ -53,6 +53,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
+  app->add_flag("--allow-commands", flags->local.allow_commands,
+                "benchmarks may be programs that a job names (use: command); they run as this worker's user");
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
   app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");
   app->add_flag("--in-process", flags->in_process,

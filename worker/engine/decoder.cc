@@ -102,12 +102,15 @@ absl::Status Decoder::MakeRunner() {
     const bool own = device.is_cpu() && (Parameters(config_) <= kFp32ParametersMax || !HasBf16Instructions());
     compute = own ? ComputeType::kFp32 : ComputeType::kBf16;
   }
+  compute_ = compute;
   description_ = absl::StrCat(ComputeName(compute), " on ", device.str());
   if (compute == ComputeType::kBf16Products && !device.is_cpu()) {
     return absl::InvalidArgumentError(absl::StrCat("bf16 products are computed on the CPU only, not on ", device.str()));
   }
   if (device.is_cpu() && (compute == ComputeType::kFp32 || compute == ComputeType::kBf16Products)) {
-    MG_RETURN_IF_ERROR(FitSlots(CpuRunner::SlotBytes(config_, max_length_, max_hops_)));
+    const int64_t slot_bytes = CpuRunner::SlotBytes(config_, max_length_, max_hops_);
+    MG_RETURN_IF_ERROR(FitSlots(slot_bytes));
+    cache_bytes_ = slot_bytes * (options_.max_sequences + 1);
     const CpuKernels& kernels = BestCpuKernels();
     absl::StrAppend(&description_, " (", kernels.name, ", ", options_.threads, " threads)");
     MG_ASSIGN_OR_RETURN(runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_, max_hops_,
@@ -121,10 +124,18 @@ absl::Status Decoder::MakeRunner() {
     at::set_num_threads(options_.threads);
     absl::StrAppend(&description_, " (ATen, ", options_.threads, " threads)");
   }
-  MG_RETURN_IF_ERROR(FitSlots(AtenRunner::SlotBytes(config_, type, max_length_, max_hops_)));
+  const int64_t slot_bytes = AtenRunner::SlotBytes(config_, type, max_length_, max_hops_);
+  MG_RETURN_IF_ERROR(FitSlots(slot_bytes));
+  cache_bytes_ = slot_bytes * (options_.max_sequences + 1);
   MG_ASSIGN_OR_RETURN(runner_,
                       AtenRunner::Create(config_, device, type, options_.max_sequences + 1, max_length_, max_hops_));
   return absl::OkStatus();
+}
+
+bool Decoder::WidensWeights(absl::string_view dtype) const {
+  if (compute_ != ComputeType::kFp32) return false;
+  const bool own_kernels = options_.device == "cpu";  // which keep bf16 as it is
+  return !own_kernels || dtype != "bfloat16";
 }
 
 absl::StatusOr<std::vector<LayerHop>> Decoder::PathOf(const ModelWeights& weights) const {

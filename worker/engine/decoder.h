@@ -64,6 +64,10 @@ class Decoder : public Generator, public ServingEngine {
   int max_batch_tokens() const { return options_.max_batch_tokens; }
   // Slots, after kv_memory_bytes.
   int max_sequences() const { return options_.max_sequences; }
+  // Of the keys and values of all slots, for paths of the length that came so far.
+  int64_t cache_bytes() const { return cache_bytes_; }
+  // Whether weights stored as `dtype` ("bfloat16", ...) take four bytes each here, and not two.
+  bool WidensWeights(absl::string_view dtype) const;
   // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0": for logs and records.
   const std::string& description() const { return description_; }
 
@@ -83,6 +87,8 @@ class Decoder : public Generator, public ServingEngine {
   int max_hops_ = 0;          // that runner_ was made for
   int wanted_sequences_ = 0;  // before kv_memory_bytes
   std::string description_;
+  ComputeType compute_ = ComputeType::kAuto;  // resolved
+  int64_t cache_bytes_ = 0;
   std::unique_ptr<ModelRunner> runner_;
   bool loaded_ = false;
   GenerationTimings timings_;

@@ -27,6 +27,9 @@ class Stopwatch {
   absl::Duration start_;
 };
 
+// Positions of a sequence at a command's endpoint, unless it says how many.
+constexpr int64_t kCommandLength = 4096;
+
 // Layers of a candidate's path. The engine's cache grows with the longest path that comes.
 constexpr int kPathLengthMax = 1024;
 
@@ -37,6 +40,12 @@ absl::Status Cancelled() { return absl::CancelledError("stopped"); }
 absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, const LocalOptions& options,
                                                            std::stop_token stop) {
   std::unique_ptr<LoadedJob> job(new LoadedJob(spec, options));
+  MG_RETURN_IF_ERROR(job->LoadCommands());
+  if (job->FilesOnly()) {
+    MG_RETURN_IF_ERROR(job->LoadFiles());
+    MG_RETURN_IF_ERROR(job->CheckObjectives());
+    return job;
+  }
   MG_RETURN_IF_ERROR(job->LoadModels(stop));
   if (stop.stop_requested()) return Cancelled();
   MG_RETURN_IF_ERROR(job->LoadBenchmarks());
@@ -78,6 +87,7 @@ absl::Status LoadedJob::LoadBenchmarks() {
   all.insert(all.end(), spec_.held_out.begin(), spec_.held_out.end());
   const std::vector<BenchmarkSettings> settings = SettingsOf(all);
   for (size_t i = 0; i < all.size(); ++i) {
+    if (commands_.count(all[i].name) > 0) continue;
     const std::string field =
         absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
     absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
@@ -97,6 +107,7 @@ absl::Status LoadedJob::LoadBenchmarks() {
 absl::Status LoadedJob::CheckObjectives() const {
   for (size_t i = 0; i < spec_.objectives.size(); ++i) {
     const Objective& objective = spec_.objectives[i];
+    MG_RETURN_IF_ERROR(CheckCommandMetric(objective, absl::StrCat("objectives[", i, "].metric")));
     const auto it = benchmarks_.find(objective.benchmark);
     if (it == benchmarks_.end()) continue;  // Validate() has seen it
     const std::vector<std::string>& metrics = it->second->group().metric_names();
@@ -143,21 +154,25 @@ absl::Status LoadedJob::LoadEngine() {
     return tokenizer_->Decode(tokens, /*skip_special_tokens=*/true);
   };
   for (const auto& [name, run] : benchmarks_) options.max_length = std::max<int64_t>(options.max_length, run->max_length());
+  for (const auto& [name, command] : commands_) {
+    if (command->model() == CommandModel::kCheckpoint) continue;
+    const int64_t wanted = command->max_length() > 0 ? command->max_length() : kCommandLength;
+    options.max_length = std::max(options.max_length, std::min(wanted, donor.config().MaxContext()));
+  }
   options.max_path_length = kPathLengthMax;
   MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(donor.config(), options));
-  const ModelConfig& c = donor.config();
-  // fp32 keys and values of every slot, and the weights once in the arena and once as the engine holds them.
-  const int64_t cache = int64_t{2} * 4 * decoder_->max_sequences() * decoder_->max_length() * c.num_layers *
-                        c.num_kv_heads * c.head_dim;
-  facts_.candidate_bytes = layout_->TotalBytes() + 4 * facts_.parameters + cache;
+  // The weights once in the arena and once as the engine holds them, and the cache for a path of the usual length.
+  const bool wide = decoder_->WidensWeights(spec_.dtype);
+  facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes();
   return absl::OkStatus();
 }
 
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                                const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
   Evaluation evaluation;
+  std::unique_ptr<TemporaryCheckpoint> checkpoint;
   phase("materialize");
-  {
+  if (decoder_ != nullptr) {
     Stopwatch watch(&evaluation.timings.materialize);
     MG_ASSIGN_OR_RETURN(const ModelWeights weights, model_->Materialize(recipe, stop));
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
@@ -165,6 +180,16 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   phase("evaluate");
   for (const std::string& sampled : benchmarks) {
     const auto [name, draw] = ParseSampledBenchmark(sampled);
+    if (const auto command = commands_.find(name); command != commands_.end()) {
+      if (draw) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("samples.per_generation: benchmark '", name, "' is a command, of which no samples can be drawn"));
+      }
+      MG_ASSIGN_OR_RETURN(BenchmarkResult result,
+                          RunCommand(*command->second, recipe, &checkpoint, &evaluation.timings, stop));
+      evaluation.results.push_back(std::move(result));
+      continue;
+    }
     if (benchmarks_.count(name) == 0) {
       return absl::InvalidArgumentError(absl::StrCat("benchmarks: the job has no benchmark '", name, "'"));
     }
@@ -174,6 +199,7 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     MG_ASSIGN_OR_RETURN(BenchmarkResult result, run.Run(*decoder_, samples, &evaluation.timings, stop));
     evaluation.results.push_back(std::move(result));
   }
+  if (decoder_ == nullptr) return evaluation;
   const GenerationTimings timings = decoder_->timings();
   evaluation.timings.prefill = timings.prefill_seconds;
   evaluation.timings.decode = timings.decode_seconds;

@@ -1,5 +1,6 @@
-// Everything that a job's candidates share, made once: checkpoints mapped, statistics of the sources, arena, engine, benchmarks
-// with their prompts as tokens. A candidate then costs its merge, its generation and its scoring, and nothing else.
+// Everything that a job's candidates share, made once: checkpoints mapped, statistics of the sources, arena, engine,
+// benchmarks with their prompts as tokens. A candidate then costs its merge, its generation and its scoring, and nothing
+// else.
 #ifndef MERGANSER_WORKER_EVALUATE_LOADED_JOB_H_
 #define MERGANSER_WORKER_EVALUATE_LOADED_JOB_H_
 
@@ -16,6 +17,7 @@
 #include "worker/evaluate/benchmark_run.h"
 #include "worker/evaluate/candidate_evaluator.h"
 #include "worker/evaluate/candidate_model.h"
+#include "worker/evaluate/command_benchmark.h"
 #include "worker/evaluate/local_library.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/merge/materializer.h"
@@ -40,11 +42,21 @@ class LoadedJob {
 
  private:
   LoadedJob(const JobSpec& spec, const LocalOptions& options) : spec_(spec), options_(options) {}
+  absl::Status LoadCommands();
+  // True if no benchmark needs the engine: then the models may be of any family that merges.
+  bool FilesOnly() const;
+  absl::Status LoadFiles();
+  absl::Status CheckCommandMetric(const Objective& objective, const std::string& field) const;
   absl::Status LoadModels(std::stop_token stop);
   absl::Status LoadBenchmarks();
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
+
+  // `checkpoint` is written when the first benchmark needs it.
+  absl::StatusOr<BenchmarkResult> RunCommand(const CommandBenchmark& command, const Recipe& recipe,
+                                             std::unique_ptr<TemporaryCheckpoint>* checkpoint, PhaseTimings* timings,
+                                             std::stop_token stop);
 
   const JobSpec spec_;
   const LocalOptions options_;
@@ -52,8 +64,9 @@ class LoadedJob {
   CheckpointMap checkpoints_;
   std::string donor_;  // the model whose config and tokenizer candidates have
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;  // by name
-  std::unique_ptr<ArenaLayout> layout_;  // of a merged stack
+  std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;    // by name
+  std::map<std::string, std::unique_ptr<CommandBenchmark>> commands_;  // those that are commands
+  std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack
   std::unique_ptr<Materializer> materializer_;
   std::unique_ptr<CandidateModel> model_;  // uses the above
   std::unique_ptr<Decoder> decoder_;

@@ -29,6 +29,7 @@ struct LocalOptions {
   std::string compute = "auto";
   int threads = 0;                       // CPU threads; 0: all processors that the process may use
   int max_sequences = 0;                 // generated together; 0: the engine's default
+  bool allow_commands = false;           // benchmarks may run programs that a job names
   std::vector<std::string> model_roots;  // models must lie within one of these; empty: anywhere
 };
 
