@@ -31,7 +31,8 @@ void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
 }
 
 // Context and continuation as tokens, split as lm-evaluation-harness does: white space at the context's end belongs to the
-// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself.
+// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself; the context
+// keeps its own, even where the whole text would join a token across the seam.
 absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringText& text, int32_t prefix_token) {
   ScoringRequest request;
   if (text.context.empty()) {
@@ -40,15 +41,13 @@ absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringTe
     return request;
   }
   const absl::string_view context = StripTrailingWhitespace(text.context);
-  MG_ASSIGN_OR_RETURN(std::vector<int32_t> whole,
+  MG_ASSIGN_OR_RETURN(const std::vector<int32_t> whole,
                       tokenizer.Encode(text.context + text.continuation, /*add_special_tokens=*/true));
   MG_ASSIGN_OR_RETURN(request.prompt, tokenizer.Encode(context, /*add_special_tokens=*/true));
   if (whole.size() <= request.prompt.size()) {
     return absl::InvalidArgumentError("the continuation has no tokens of its own behind the prompt");
   }
   request.continuation.assign(whole.begin() + static_cast<int64_t>(request.prompt.size()), whole.end());
-  whole.resize(request.prompt.size());
-  request.prompt = std::move(whole);
   return request;
 }
 
