@@ -101,12 +101,16 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
   line("genome", absl::StrCat(FormatCount(static_cast<int64_t>(stage.genes.size())), " numbers", space.used() ? ", " : "", method,
                               stage.spec.data_flow ? ", a path" : ""));
   for (const auto& [parameter, bounds] : space.bounds) {
-    for (const std::string& source : space.sources) {
+    std::vector<std::string> owners = space.sources;
+    owners.emplace_back();  // the method itself
+    for (const std::string& source : owners) {
       std::vector<std::string> groups;
       for (const GeneLabel& gene : stage.genes) {
         if (gene.parameter == parameter && gene.source == source) groups.push_back(gene.group);
       }
-      line("", absl::StrCat(parameter, " of ", source, " in [", bounds.low, ", ", bounds.high, "]: ", groups.size(),
+      if (groups.empty()) continue;
+      line("", absl::StrCat(parameter, source.empty() ? "" : absl::StrCat(" of ", source), " in [", bounds.low, ", ",
+                            bounds.high, "]: ", groups.size(),
                             groups.size() == 1 ? " group: " : " groups: ", CondenseGroups(groups)));
     }
   }

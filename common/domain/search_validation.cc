@@ -86,18 +86,24 @@ absl::Status ValidateSources(const JobSpec& spec, const ParameterSpace& space, c
   return absl::OkStatus();
 }
 
-// A parameter by its name must be taken by one of the methods, with [low, high] in the range of each that takes it.
+// A parameter by its name must be taken by one of the methods (as a real number, if it is searched), with [low, high] in the
+// range of each that takes it.
 absl::Status ValidateValue(const std::vector<std::string>& methods, const std::string& name, const std::string& field,
-                           bool per_source_only, double low, double high) {
+                           bool searched, double low, double high) {
   std::vector<std::string> takes;
-  bool taken = false;
+  bool taken = false, is_switch = false;
   for (const std::string& method : methods) {
-    const MethodSignature& signature = *FindMethod(method);
-    takes.insert(takes.end(), signature.source_parameters.begin(), signature.source_parameters.end());
-    if (!per_source_only) takes.insert(takes.end(), signature.parameters.begin(), signature.parameters.end());
-    if (!Contains(signature.source_parameters, name) && (per_source_only || !Contains(signature.parameters, name))) continue;
+    const MethodSpec& spec = *FindMethodSpec(method);
+    for (const MethodParameter& parameter : spec.parameters) {
+      if (!searched || parameter.kind == MethodParameter::Kind::kNumber) takes.push_back(parameter.name);
+    }
+    if (spec.Find(name) == nullptr) continue;
+    const MethodParameter& parameter = *spec.Find(name);
+    if (searched && parameter.kind != MethodParameter::Kind::kNumber) {
+      is_switch = true;
+      continue;
+    }
     taken = true;
-    const MethodParameter& parameter = *FindMethodSpec(method)->Find(name);
     if (low >= parameter.low && high <= parameter.high) continue;
     return Bad(field, absl::StrCat(low == high ? absl::StrCat(low) : absl::StrCat("[", low, ", ", high, "]"),
                                    " is not within [", parameter.low, ", ", parameter.high, "]"));
@@ -105,8 +111,12 @@ absl::Status ValidateValue(const std::vector<std::string>& methods, const std::s
   if (taken) return absl::OkStatus();
   std::sort(takes.begin(), takes.end());
   takes.erase(std::unique(takes.begin(), takes.end()), takes.end());
-  return Bad(field, absl::StrCat(absl::StrJoin(methods, ", "), methods.size() == 1 ? " has" : " have", " no such parameter",
-                                 per_source_only ? " per source; " : "; ", Known(takes)));
+  if (is_switch) {
+    return Bad(field, absl::StrCat("is no real number and cannot be searched; fix it (fixed), or search ",
+                                   absl::StrJoin(takes, ", ")));
+  }
+  return Bad(field, absl::StrCat(absl::StrJoin(methods, ", "), methods.size() == 1 ? " has" : " have",
+                                 " no such parameter; ", Known(takes)));
 }
 
 absl::Status ValidateGranularity(const Granularity& granularity, const std::string& field) {
@@ -131,18 +141,19 @@ absl::Status ValidateParameterSpace(const JobSpec& spec, const ParameterSpace& s
     const std::string field = absl::StrCat(at, ".bounds.", name);
     if (!std::isfinite(bounds.low) || !std::isfinite(bounds.high)) return Bad(field, "bounds must be finite");
     if (bounds.low >= bounds.high) return Bad(field, absl::StrCat("low ", bounds.low, " is not below high ", bounds.high));
-    MG_DOMAIN_CHECK(ValidateValue(methods, name, field, /*per_source_only=*/true, bounds.low, bounds.high));
+    MG_DOMAIN_CHECK(ValidateValue(methods, name, field, /*searched=*/true, bounds.low, bounds.high));
   }
   for (const auto& [name, value] : space.fixed) {
     const std::string field = absl::StrCat(at, ".fixed.", name);
     if (space.bounds.count(name) != 0) return Bad(field, "is searched (bounds) and fixed at once");
     if (!std::isfinite(value)) return Bad(field, "must be finite");
-    MG_DOMAIN_CHECK(ValidateValue(methods, name, field, /*per_source_only=*/false, value, value));
+    MG_DOMAIN_CHECK(ValidateValue(methods, name, field, /*searched=*/false, value, value));
   }
   for (const std::string& method : methods) {
     for (const MethodParameter& parameter : FindMethodSpec(method)->parameters) {
       if (parameter.otherwise || space.bounds.count(parameter.name) != 0 || space.fixed.count(parameter.name) != 0) continue;
-      return Bad(absl::StrCat(at, ".fixed.", parameter.name), absl::StrCat("missing; ", method, " has no default for it"));
+      return Bad(absl::StrCat(at, ".fixed.", parameter.name),
+                 absl::StrCat("missing; ", method, " has no default for it: search it (bounds), or give it here"));
     }
   }
   if (!space.start.empty() && space.start != kWinner) {

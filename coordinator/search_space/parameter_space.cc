@@ -63,17 +63,27 @@ bool Covers(const TensorGroup& coarse, const TensorGroup& fine) {
   return coarse.first_layer <= fine.first_layer && (coarse.end_layer < 0 || fine.first_layer < coarse.end_layer);
 }
 
-// What `winner` sets for the parameter of the source in the group; nullopt if it says nothing of it.
+// True if one of the space's methods takes the parameter for each source.
+bool IsPerSource(const ParameterSpace& space, const std::string& parameter) {
+  std::vector<std::string> methods = space.methods;
+  if (methods.empty()) methods.push_back(space.method);
+  return std::any_of(methods.begin(), methods.end(), [&](const std::string& name) {
+    const MethodSignature* method = FindMethod(name);
+    return method != nullptr && Contains(method->source_parameters, parameter);
+  });
+}
+
+// What `winner` sets for the parameter of the source ("": of the method) in the group; nullopt if it says nothing of it.
 std::optional<double> ValueIn(const Recipe& winner, const std::string& source, const std::string& parameter,
                               const TensorGroup& group) {
   for (const Stack& stack : winner.stacks) {
     const auto at = std::find(stack.sources.begin(), stack.sources.end(), source);
-    if (stack.method.empty() || at == stack.sources.end()) continue;
+    if (stack.method.empty() || (!source.empty() && at == stack.sources.end())) continue;
     for (const GroupSettings& settings : stack.settings) {
       if (!Covers(settings.group, group)) continue;
       const size_t index = static_cast<size_t>(at - stack.sources.begin());
-      if (index >= settings.source_parameters.size()) return std::nullopt;
-      const auto& values = settings.source_parameters[index];
+      if (!source.empty() && index >= settings.source_parameters.size()) return std::nullopt;
+      const auto& values = source.empty() ? settings.parameters : settings.source_parameters[index];
       const auto value = values.find(parameter);
       return value == values.end() ? std::nullopt : std::optional<double>(value->second);
     }
@@ -108,20 +118,26 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
   decoder.spec_ = spec;
   decoder.space_ = space;
   decoder.groups_ = MakeGroups(space.granularity, num_layers);
-  const size_t dimension = space.sources.size() * space.bounds.size() * decoder.groups_.size() + !space.methods.empty();
+  size_t own = 0;  // searched parameters that each source has for itself; the others are the method's
+  for (const auto& [parameter, bounds] : space.bounds) own += IsPerSource(space, parameter) ? 1 : 0;
+  const size_t whole = space.bounds.size() - own;
+  const size_t dimension = (space.sources.size() * own + whole) * decoder.groups_.size() + !space.methods.empty();
   if (dimension > limits::kGenomeDimensionMax) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        at, ": the genome would have ", dimension, " coordinates (", space.sources.size(),
-        " sources x ", space.bounds.size(), " parameters x ", decoder.groups_.size(),
-        " groups); at most ", limits::kGenomeDimensionMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat(at, ": the genome would have ", dimension, " coordinates (", whole > 0 ? "(" : "", space.sources.size(),
+                     " sources x ", own, " parameters", whole > 0 ? absl::StrCat(" + ", whole, " of the method)") : "",
+                     " x ", decoder.groups_.size(), " groups); at most ", limits::kGenomeDimensionMax));
   }
   if (space.methods.size() > 1) {
     const int levels = static_cast<int>(space.methods.size());
     decoder.labels_.push_back({"model", "", "method", {0, levels - 1.0}});
     decoder.genome_.genes.push_back({.kind = Gene::Kind::kCategorical, .levels = levels});
   }
-  for (const std::string& source : space.sources) {
+  std::vector<std::string> owners = space.sources;
+  owners.emplace_back();  // the method as a whole: its parameters come last, their labels name no source
+  for (const std::string& source : owners) {
     for (const auto& [parameter, bounds] : space.bounds) {
+      if (IsPerSource(space, parameter) == source.empty()) continue;
       for (const TensorGroup& group : decoder.groups_) {
         decoder.labels_.push_back({group.name, source, parameter, bounds});
         Gene gene;
@@ -158,15 +174,17 @@ absl::StatusOr<Recipe> ParameterSpaceDecoder::Decode(absl::Span<const double> ge
     }
     stack.settings.push_back(std::move(settings));
   }
-  size_t gene = space_.methods.size() > 1 ? 1 : 0;
-  for (size_t source = 0; source < space_.sources.size(); ++source) {
-    for (const auto& [parameter, bounds] : space_.bounds) {
-      const bool taken = Contains(method->source_parameters, parameter);
-      for (GroupSettings& settings : stack.settings) {
-        // Rounding may step over `high`.
-        const double value = bounds.low + genome[gene++] * (bounds.high - bounds.low);
-        if (taken) settings.source_parameters[source][parameter] = std::clamp(value, bounds.low, bounds.high);
-      }
+  const size_t first = space_.methods.size() > 1 ? 1 : 0;
+  for (size_t i = first; i < labels_.size(); ++i) {
+    const auto& [group, source, parameter, bounds] = labels_[i];
+    GroupSettings& settings = stack.settings[(i - first) % groups_.size()];  // groups change fastest
+    // Rounding may step over `high`.
+    const double value = std::clamp(bounds.low + genome[i] * (bounds.high - bounds.low), bounds.low, bounds.high);
+    if (source.empty()) {
+      if (Contains(method->parameters, parameter)) settings.parameters[parameter] = value;
+    } else if (Contains(method->source_parameters, parameter)) {
+      const auto at = std::find(space_.sources.begin(), space_.sources.end(), source);
+      settings.source_parameters[static_cast<size_t>(at - space_.sources.begin())][parameter] = value;
     }
   }
   Recipe recipe;

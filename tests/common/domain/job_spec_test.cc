@@ -84,17 +84,34 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"UnknownMethod", [](JobSpec& s) { s.parameter.method = "tie"; },
              "space.parameter.method: unknown method 'tie'; known: linear, task_arithmetic, ties"},
         Case{"NoBase", [](JobSpec& s) { s.parameter.base = ""; }, "space.parameter.base: missing"},
-        Case{"BaseNotTaken", [](JobSpec& s) { s.parameter.method = "linear"; }, "space.parameter.base: linear takes no base"},
+        Case{"BaseNotTaken", [](JobSpec& s) { s.parameter.method = "linear"; },
+             "space.parameter.base: linear takes no base"},
         Case{"UnknownBase", [](JobSpec& s) { s.parameter.base = "bas"; }, "space.parameter.base: no model 'bas'"},
         Case{"UnknownSource", [](JobSpec& s) { s.parameter.sources[0] = "jp"; },
              "space.parameter.sources[0]: no model 'jp'; known: base, ja, math"},
-        Case{"SourceTwice", [](JobSpec& s) { s.parameter.sources[1] = "ja"; }, "space.parameter.sources[1]: 'ja' is named twice"},
-        Case{"BoundsInverted", [](JobSpec& s) { s.parameter.bounds["weight"] = {2, 0}; },
+        Case{"SourceTwice", [](JobSpec& s) { s.parameter.sources[1] = "ja"; },
+             "space.parameter.sources[1]: 'ja' is named twice"},
+        Case{"BoundsInverted",
+             [](JobSpec& s) {
+               s.parameter.bounds["weight"] = {2, 0};
+             },
              "space.parameter.bounds.weight: low 2 is not below high 0"},
-        Case{"BoundsNotFinite", [](JobSpec& s) { s.parameter.bounds["weight"] = {0, INFINITY}; },
+        Case{"BoundsNotFinite",
+             [](JobSpec& s) {
+               s.parameter.bounds["weight"] = {0, INFINITY};
+             },
              "space.parameter.bounds.weight: bounds must be finite"},
-        Case{"UnknownParameter", [](JobSpec& s) { s.parameter.bounds["density"] = {0, 1}; },
-             "space.parameter.bounds.density: task_arithmetic has no such parameter per source; known: weight"},
+        Case{"UnknownParameter",
+             [](JobSpec& s) {
+               s.parameter.bounds["density"] = {0, 1};
+             },
+             "space.parameter.bounds.density: task_arithmetic has no such parameter; known: lambda, weight"},
+        Case{"SwitchSearched",
+             [](JobSpec& s) {
+               s.parameter.bounds["normalize"] = {0, 1};
+             },
+             "space.parameter.bounds.normalize: is no real number and cannot be searched; fix it (fixed), or search lambda, "
+             "weight"},
         Case{"DensityAboveOne",
              [](JobSpec& s) {
                s.parameter.method = "ties";
@@ -116,7 +133,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"TooManyCandidates", [](JobSpec& s) { s.budget.candidates = limits::kCandidatesMax + 1; },
              "budget.candidates: 1000001 is not in [1, 1000000]"},
         Case{"WinnerInTheFirstStage",
-             [](JobSpec& s) { s.data_flow = DataFlowSpace{.sources = {"winner", "ja"}}; },
+             [](JobSpec& s) {
+               s.data_flow = DataFlowSpace{.sources = {"winner", "ja"}};
+             },
              "space.data_flow.sources[0]: the first stage has no winner"},
         Case{"MergedOfNothing",
              [](JobSpec& s) {
@@ -124,7 +143,10 @@ INSTANTIATE_TEST_SUITE_P(
                s.then[0].data_flow->sources[0] = "merged";
              },
              "then[0].space.data_flow.sources[0]: is what the stage's space.parameter makes, and there is none"},
-        Case{"MergedIsNotUsed", [](JobSpec& s) { s.data_flow = DataFlowSpace{.sources = {"ja", "math"}}; },
+        Case{"MergedIsNotUsed",
+             [](JobSpec& s) {
+               s.data_flow = DataFlowSpace{.sources = {"ja", "math"}};
+             },
              "space.data_flow.sources: name 'merged' too"},
         Case{"TooManyRepeats",
              [](JobSpec& s) {
@@ -152,16 +174,27 @@ INSTANTIATE_TEST_SUITE_P(
                s.parameter.methods = {"ties", "ties"};
              },
              "space.parameter.methods[1]: 'ties' is named twice"},
-        Case{"CostUnknown", [](JobSpec& s) { s.objectives = {{"cost", "hop"}}; },
+        Case{"CostUnknown",
+             [](JobSpec& s) {
+               s.objectives = {{"cost", "hop"}};
+             },
              "objectives[0].metric: no cost 'hop'; known: hops, tokens"},
         Case{"NegativeWeight", [](JobSpec& s) { s.objectives[0].weight = -1; }, "objectives[0].weight: -1 is not"},
-        Case{"ConstraintWithTwoBounds", [](JobSpec& s) { s.constraints = {{"ja_math", "acc", 0.1, 0.2, ""}}; },
+        Case{"ConstraintWithTwoBounds",
+             [](JobSpec& s) {
+               s.constraints = {{"ja_math", "acc", 0.1, 0.2, ""}};
+             },
              "constraints[0]: give exactly one of"},
         Case{"ConstraintOnNoModel",
-             [](JobSpec& s) { s.constraints = {{"ja_math", "acc", std::nullopt, std::nullopt, "jp"}}; },
+             [](JobSpec& s) {
+               s.constraints = {{"ja_math", "acc", std::nullopt, std::nullopt, "jp"}};
+             },
              "constraints[0].at_least_model: no model 'jp'"},
         Case{"FreshSamplesWithoutFinalists", [](JobSpec& s) { s.samples.per_generation = 50; }, "finalists: missing;"},
-        Case{"FinalistsOnTheOnlyBenchmark", [](JobSpec& s) { s.finalists = {4, "ja_math", ""}; },
+        Case{"FinalistsOnTheOnlyBenchmark",
+             [](JobSpec& s) {
+               s.finalists = {4, "ja_math", ""};
+             },
              "finalists.benchmark: is the only benchmark"},
         Case{"NoAttempts", [](JobSpec& s) { s.max_attempts = 0; }, "max_attempts: 0 is not in [1, 20]"}),
     [](const auto& info) { return info.param.name; });

@@ -75,6 +75,36 @@ TEST(ParameterSpaceTest, GenesGoBySourceThenParameterThenGroup) {
                                  "math weight rest"));
 }
 
+TEST(ParameterSpaceTest, ParametersOfTheMethodComeLastAndOnceAGroup) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"mlp"}};
+  spec.parameter.bounds = {{"lambda", {0.5, 1.5}}, {"weight", {0, 1}}};
+  spec.parameter.fixed.clear();
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  std::vector<std::string> order;
+  for (const GeneLabel& label : decoder.labels()) order.push_back(label.source + " " + label.parameter + " " + label.group);
+  EXPECT_THAT(order, ElementsAre("ja weight mlp", "ja weight rest", "math weight mlp", "math weight rest", " lambda mlp",
+                                 " lambda rest"));
+  const Recipe recipe = *decoder.Decode(std::vector<double>{0, 0.25, 0.5, 1, 0.5, 1});
+  const std::vector<GroupSettings>& settings = recipe.stacks[0].settings;
+  EXPECT_DOUBLE_EQ(settings[0].parameters.at("lambda"), 1);
+  EXPECT_DOUBLE_EQ(settings[1].parameters.at("lambda"), 1.5);
+  EXPECT_DOUBLE_EQ(settings[1].source_parameters[0].at("weight"), 0.25);
+  EXPECT_DOUBLE_EQ(settings[1].source_parameters[1].at("weight"), 1);
+}
+
+TEST(ParameterSpaceTest, SlerpIsSearchedByItsT) {
+  JobSpec spec = Spec();
+  spec.parameter.method = "slerp";
+  spec.parameter.sources = {"ja"};
+  spec.parameter.bounds = {{"t", {0, 1}}};
+  spec.parameter.fixed.clear();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
+  ASSERT_EQ(decoder.dimension(), 1);
+  EXPECT_DOUBLE_EQ(decoder.Decode(std::vector<double>{0.75})->stacks[0].settings[0].parameters.at("t"), 0.75);
+}
+
 TEST(ParameterSpaceTest, GenomesMapLinearlyToTheBounds) {
   JobSpec spec = Spec();
   spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
