@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "coordinator/optimizer/factory.h"
+
 namespace merganser {
 namespace {
 
@@ -75,8 +77,7 @@ std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidat
 }
 
 int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer) {
-  const bool each = optimizer.name == "nsga2" || optimizer.name == "mo_cma_es" || optimizer.name == "niche";
-  return each ? static_cast<int>(spec.objectives.size()) : 1;
+  return LearnsEachObjective(optimizer.name) ? static_cast<int>(spec.objectives.size()) : 1;
 }
 
 std::vector<double> ToldFitness(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate,

@@ -194,6 +194,8 @@ const std::vector<std::string>& KnownOptimizers() {
   return *names;
 }
 
+bool LearnsEachObjective(absl::string_view name) { return name == "nsga2" || name == "mo_cma_es" || name == "niche"; }
+
 absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec, const GenomeSpec& genome,
                                                            int objectives, uint64_t seed) {
   MG_RETURN_IF_ERROR(Annotate(genome.Validate(), absl::StrCat("optimizer.", spec.name)));

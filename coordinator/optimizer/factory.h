@@ -18,6 +18,9 @@ namespace merganser {
 // Names for OptimizerSpec::name, in the order of the table below.
 const std::vector<std::string>& KnownOptimizers();
 
+// Whether an optimizer of that name ranks by all objectives; the others rank by one number.
+bool LearnsEachObjective(absl::string_view name);
+
 // A new search over the genome's box [0, 1]^n, for outcomes of `objectives` numbers. Options, by
 // optimizer:
 //   cma_es     preset         hansen (default): the constants of Hansen's tutorial; update rolling,

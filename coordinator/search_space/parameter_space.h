@@ -24,8 +24,8 @@ class ParameterSpaceDecoder {
   static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers, int stage = 0,
                                                       const Recipe* winner = nullptr);
 
-  // Coordinates in genome order: the method if it is searched; then for each source, for each searched parameter, for each
-  // group.
+  // Coordinates in genome order: the method if it is searched; for each source, for each searched parameter of a model, for
+  // each group; then the searched parameters of the method as a whole (t, lambda), for each group.
   const std::vector<GeneLabel>& labels() const { return labels_; }
   const GenomeSpec& genome() const { return genome_; }
   int dimension() const { return genome_.dimension(); }

@@ -4,24 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
-#include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_forms.h"
+#include "worker/evaluate/stopwatch.h"
 
 namespace merganser {
 namespace {
-
-// Adds the time from construction to destruction.
-class Stopwatch {
- public:
-  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(Clock::Real().Monotonic()) {}
-  ~Stopwatch() { *seconds_ += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_); }
-
- private:
-  double* seconds_;
-  absl::Duration start_;
-};
 
 // The completion ends before the first stop string.
 void CutAtStop(const std::vector<std::string>& stops, std::string* text) {

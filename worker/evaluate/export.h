@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/evaluate/local_library.h"
+#include "worker/merge/recipe_export_plan.h"
 
 namespace merganser {
 
@@ -14,7 +15,7 @@ namespace merganser {
 // mergekit can say the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
 absl::StatusOr<ExportFacts> ExportRecipe(const ExportRequest& request, const LocalOptions& options, std::stop_token stop);
 
-// What ExportRecipe would do. Reads no weights.
+// What ExportRecipe would do: everything resolved and checked against the files' headers. Reads no weights, writes nothing.
 absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, const LocalOptions& options);
 
 // The recipe in a file of mergekit's. Relative paths start at the file's folder, else (as for mergekit) at the working

@@ -7,25 +7,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/closest_name.h"
-#include "common/base/clock.h"
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/metric_keys.h"
 #include "worker/evaluate/devices.h"
+#include "worker/evaluate/stopwatch.h"
 
 namespace merganser {
 namespace {
-
-// Adds the time from construction to destruction.
-class Stopwatch {
- public:
-  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(Clock::Real().Monotonic()) {}
-  ~Stopwatch() { *seconds_ += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_); }
-
- private:
-  double* seconds_;
-  absl::Duration start_;
-};
 
 // Positions of a sequence at a command's endpoint, unless it says how many.
 constexpr int64_t kCommandLength = 4096;

@@ -31,14 +31,6 @@ class Library : public LocalLibrary {
     return ExportRecipe(request, options, stop);
   }
 
-  absl::StatusOr<RecipeExportPlan> PlanExport(const ExportRequest& request, const LocalOptions& options) override {
-    return PlanExportOf(request, options);
-  }
-
-  absl::StatusOr<Recipe> ReadMergekit(const std::string& path, const LocalOptions& options) override {
-    return ReadMergekitFile(path, options);
-  }
-
   absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                           std::stop_token stop) override {
     return GenerateOnce(request, options, stop);

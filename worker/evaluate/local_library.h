@@ -19,7 +19,6 @@
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
 #include "worker/evaluate/candidate_evaluator.h"
-#include "worker/merge/recipe_export_plan.h"
 
 namespace merganser {
 
@@ -128,10 +127,6 @@ class LocalLibrary {
   // Merges and writes a Hugging Face directory (all of it, or nothing). Errors name file, tensor or parameter.
   virtual absl::StatusOr<ExportFacts> Export(const ExportRequest& request, const LocalOptions& options,
                                              std::stop_token stop) = 0;
-  // What Export would do: everything resolved and checked against the files' headers; no weights are read, nothing is written.
-  virtual absl::StatusOr<RecipeExportPlan> PlanExport(const ExportRequest& request, const LocalOptions& options) = 0;
-  // The recipe that a mergekit YAML file describes; its models as directories or Hub ids. Errors name file and line.
-  virtual absl::StatusOr<Recipe> ReadMergekit(const std::string& path, const LocalOptions& options) = 0;
   virtual absl::StatusOr<GenerateResult> Generate(const GenerateRequest& request, const LocalOptions& options,
                                                   std::stop_token stop) = 0;
   // An OpenAI-compatible endpoint of a checkpoint, until `stop` is requested. InvalidArgument, NotFound: the model or an

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_replace.h"
 #include "coordinator/optimizer/cma_es.h"
@@ -16,6 +18,14 @@ using testing::HasSubstr;
 
 TEST(OptimizerFactory, KnowsItsOptimizers) {
   EXPECT_THAT(KnownOptimizers(), ElementsAre("cma_es", "nsga2", "mo_cma_es", "gp", "niche", "random"));
+}
+
+TEST(OptimizerFactory, KnowsWhichRankByAllObjectives) {
+  std::vector<std::string> each;
+  for (const std::string& name : KnownOptimizers()) {
+    if (LearnsEachObjective(name)) each.push_back(name);
+  }
+  EXPECT_THAT(each, ElementsAre("nsga2", "mo_cma_es", "niche"));
 }
 
 TEST(OptimizerFactory, DefaultsAreHansensConstantsWithRollingUpdateAndTransformedBounds) {
