@@ -33,8 +33,9 @@ class SourceMap {
   std::map<std::string, int> lines_;  // 1-based
 };
 
-// True if the file is mergekit's rather than a recipe of ours: a map with a key `merge_method`. The errors of reading it; false
-// for what is no YAML.
+// True if the file is mergekit's rather than a recipe of ours: a map without `stacks`, with one of the keys that only
+// mergekit has (merge_method, slices, modules, base_model, out_dtype, tokenizer_source, parameters) or with `models` as a
+// list. The errors of reading it; false for what is no YAML.
 absl::StatusOr<bool> IsMergekitFile(const std::string& path);
 
 // Parses `text` into `message`, which is cleared first. `file` is only named in errors.

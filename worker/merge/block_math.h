@@ -24,8 +24,7 @@ inline constexpr MagnitudeCut kNoOutliers{0x7fffffffu, -1};
 // acc += weight * x.
 void AddScaled(const float* x, float weight, int64_t count, float* acc);
 // acc += weight * (x - base).
-void AddScaledDifference(const float* x, const float* base, float weight, int64_t count,
-                         float* acc);
+void AddScaledDifference(const float* x, const float* base, float weight, int64_t count, float* acc);
 // x -= base.
 void Subtract(const float* base, int64_t count, float* x);
 // x *= factor.
@@ -50,6 +49,11 @@ void MaskedDifference(const float* base, const uint8_t* bits, float scale, float
 // Sets the bits of what `mask` keeps; ranks[i] is the rank of element i in its row. `bits` may begin
 // where `words` do.
 void FillRankedBits(const uint32_t* words, const uint32_t* ranks, const RankedMask& mask, int64_t count, uint8_t* bits);
+// The same for ranks that are known within bounds: bounds[bins[i]] is the least rank that element i may have, and 65536
+// times the greatest. Sets the bits of what stays with the least (it stays for sure) in `low`, with the greatest (all others
+// go) in `high`.
+void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds, const RankedMask& mask,
+                     int64_t count, uint8_t* low, uint8_t* high);
 // Zeroes x[i] where mask[i] is 0.
 void KeepWhereNonzero(const float* mask, int64_t count, float* x);
 // x[i] /= its probability in `mask`.
@@ -58,8 +62,7 @@ void DivideByProbability(const uint32_t* ranks, const RankedMask& mask, int64_t 
 // Elects a sign for each element, + where the sum of the `sources` blocks of x is not negative, and
 // sums what agrees with it: sum[i] of the agreeing x[s][i], weight_sum[i] of their weights (1 where
 // that is 0). Zeros agree with nothing.
-void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count, float* sum,
-                 float* weight_sum);
+void SumAgreeing(float* const* x, const float* weights, int sources, int64_t count, float* sum, float* weight_sum);
 
 // sce: elects signs as above over task vectors x, and averages what agrees with its weights:
 // out[i] = sum_s w_s x[s][i] / max(sum_s w_s, 1e-6) over the agreeing sources. `weight_sum` is scratch.

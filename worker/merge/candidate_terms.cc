@@ -100,8 +100,8 @@ void CandidateTerms::SetTerms(const MergePlan& plan, const SourceFacts& facts) {
                                       settings.rescale_by_density);
       } else if (statistic == Statistic::kOverlapCounts) {
         const OverlapCounts& counts = facts.overlaps(plan, t);
-        const double share = static_cast<double>(counts.shared[s]) /
-                             std::max(static_cast<double>(counts.own[s]), settings.Get("epsilon"));
+        const double share =
+            static_cast<double>(counts.shared[s]) / std::max(static_cast<double>(counts.own[s]), settings.Get("epsilon"));
         term.weight = static_cast<float>(1 + settings.Get("r") * std::clamp(share, 0.0, settings.Get("alpha")));
       } else if (statistic == Statistic::kFusion) {
         const FusionScores& fusion = facts.fusion(plan.base(), model, t);
@@ -194,8 +194,8 @@ void CandidateTerms::FindCuts(const MergePlan& plan, const SourceFacts& facts, T
 bool CandidateTerms::Rescaled(const MergePlan& plan, int tensor, int slot) const {
   const MergeSettings& settings = plan.settings(tensor);
   // What none of the words keeps has no norm to rescale.
-  return settings.rescale && !settings.rescale_by_density && settings.densities[slot] < 1 &&
-         settings.densities[slot] > 0 && term(tensor, slot).mask_rule.kind != MaskRule::Kind::kNone;
+  return settings.rescale && !settings.rescale_by_density && settings.densities[slot] < 1 && settings.densities[slot] > 0 &&
+         term(tensor, slot).mask_rule.kind != MaskRule::Kind::kNone;
 }
 
 void CandidateTerms::MakeRoomForMasks(const MergePlan& plan) {
@@ -225,29 +225,28 @@ void CandidateTerms::SumRun(const MergePlan& plan, const SourceFacts& facts, siz
   if (slots.empty()) return;
   std::vector<L1Lanes> kept(used_), whole(used_);
   const bool ranked = plan.method()->statistic() == Statistic::kRankedMask;
-  if (ranked) w.MakeRoomForRanks(used_);
+  if (ranked) w.MakeRoomForRanked(used_);
   for (const int s : slots) {
     if (!ranked) break;
-    facts.ranks(plan.base(), plan.models()[s], run.tensor)
-        .Fill(run.first, run.count, w.rank_scratch, w.rank_values.data() + s * kRunElements);
+    w.FillRanked(facts.ranks(plan.base(), plan.models()[s], run.tensor), term(run.tensor, s), run.first, run.count, s);
   }
   for (int64_t at = 0; at < run.count; at += block_elements) {
     const int64_t first = run.first + at, n = std::min(block_elements, run.count - at);
     LoadBlock(sources_->tensor(plan.base(), run.tensor), first, n, w.base);
+    if (ranked) w.PointToBlock(at);
     for (const int s : slots) {
       const SourceTerm& term = this->term(run.tensor, s);
       LoadBlock(sources_->tensor(plan.models()[s], run.tensor), first, n, w.merged);
-      const uint32_t* ranks = ranked ? w.rank_values.data() + s * kRunElements + at : nullptr;
       if (facts.one_shot()) {
         std::copy(w.merged, w.merged + n, w.scratch);
         Subtract(w.base, n, w.scratch);
         AddL1(w.scratch, n, whole[s]);
       }
-      Thin(term, w.base, ranks, first, n, w.words.data(), w.merged);
+      const uint8_t* bits = Thin(term, w.base, ranked ? w.kept[s] : nullptr, first, n, w.words.data(), w.merged);
       AddL1(w.merged, n, kept[s]);
       const int64_t mask_at = mask_at_[run.tensor * used_ + s];
-      // Thin has left the bits in front of the words.
-      if (mask_at >= 0) std::memcpy(mask_bits_.data() + mask_at + first / 8, w.words.data(), static_cast<size_t>(n + 7) / 8);
+      if (mask_at >= 0 && bits != nullptr)
+        std::memcpy(mask_bits_.data() + mask_at + first / 8, bits, static_cast<size_t>(n + 7) / 8);
     }
   }
   for (const int s : slots) {

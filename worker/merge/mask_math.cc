@@ -53,6 +53,22 @@ MG_TARGET_AVX2 int64_t FillRankedBitsAvx2(const uint32_t* words, const uint32_t*
   }
   return i;
 }
+
+MG_TARGET_AVX2 int64_t FillBoundedBitsAvx2(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds,
+                                           const RankedMask& mask, int64_t count, uint8_t* low_bits, uint8_t* high_bits) {
+  const __m256 low = _mm256_set1_ps(mask.low), step = _mm256_set1_ps(mask.step), unit = _mm256_set1_ps(0x1p-24f);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256i both = _mm256_i32gather_epi32(reinterpret_cast<const int*>(bounds), LoadEight(bins + i), 4);
+    const __m256i least = _mm256_and_si256(both, _mm256_set1_epi32(0xffff)), most = _mm256_srli_epi32(both, 16);
+    const __m256 uniform = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(LoadEight(words + i), 8)), unit);
+    const __m256 from = _mm256_add_ps(low, _mm256_mul_ps(_mm256_cvtepi32_ps(least), step));
+    const __m256 to = _mm256_add_ps(low, _mm256_mul_ps(_mm256_cvtepi32_ps(most), step));
+    low_bits[i / 8] = static_cast<uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(uniform, from, _CMP_LT_OQ)));
+    high_bits[i / 8] = static_cast<uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(uniform, to, _CMP_LT_OQ)));
+  }
+  return i;
+}
 #endif
 
 }  // namespace
@@ -82,11 +98,27 @@ void FillRankedBits(const uint32_t* words, const uint32_t* ranks, const RankedMa
 #endif
   for (; i < count; i += 8) {
     uint32_t byte = 0;
-    for (int64_t j = i; j < std::min(i + 8, count); ++j) {
-      const float uniform = static_cast<float>(static_cast<int32_t>(words[j] >> 8)) * 0x1p-24f;
-      byte |= static_cast<uint32_t>(uniform < mask.Probability(ranks[j])) << (j - i);
-    }
+    for (int64_t j = i; j < std::min(i + 8, count); ++j)
+      byte |= static_cast<uint32_t>(mask.Keeps(words[j], ranks[j])) << (j - i);
     bits[i / 8] = static_cast<uint8_t>(byte);
+  }
+}
+
+void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds, const RankedMask& mask,
+                     int64_t count, uint8_t* low, uint8_t* high) {
+  int64_t i = 0;
+#ifdef MG_AVX2
+  if (HasAvx2()) i = FillBoundedBitsAvx2(words, bins, bounds, mask, count, low, high);
+#endif
+  for (; i < count; i += 8) {
+    uint32_t low_byte = 0, high_byte = 0;
+    for (int64_t j = i; j < std::min(i + 8, count); ++j) {
+      const uint32_t both = bounds[bins[j]];
+      low_byte |= static_cast<uint32_t>(mask.Keeps(words[j], both & 0xffffu)) << (j - i);
+      high_byte |= static_cast<uint32_t>(mask.Keeps(words[j], both >> 16)) << (j - i);
+    }
+    low[i / 8] = static_cast<uint8_t>(low_byte);
+    high[i / 8] = static_cast<uint8_t>(high_byte);
   }
 }
 

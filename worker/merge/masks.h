@@ -49,7 +49,11 @@ struct RankedMask {
 
   // Probabilities from density - epsilon to density + epsilon (density for a row of one). All at density 1, none at 0.
   static RankedMask For(double density, double epsilon, int64_t row, bool rescale);
+  // Never falls with the rank.
   float Probability(uint32_t rank) const { return low + static_cast<float>(rank) * step; }
+  bool Keeps(uint32_t word, uint32_t rank) const {
+    return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f < Probability(rank);
+  }
 };
 
 }  // namespace merganser

@@ -28,21 +28,18 @@ void AtomicMin(std::atomic<int64_t>& value, int64_t other) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Materializer>> Materializer::Create(
-    std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options) {
+absl::StatusOr<std::unique_ptr<Materializer>> Materializer::Create(std::shared_ptr<const MergeSources> sources,
+                                                                   const MaterializerOptions& options) {
   if (options.threads < 1 || options.threads > 1024) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("materializer: threads ", options.threads, " is not in [1, 1024]"));
+    return absl::InvalidArgumentError(absl::StrCat("materializer: threads ", options.threads, " is not in [1, 1024]"));
   }
-  if (options.block_elements < 64 || options.block_elements % 64 != 0 ||
-      kRunElements % options.block_elements != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("materializer: block_elements ", options.block_elements,
-                     " is not a multiple of 64 that divides ", kRunElements));
+  if (options.block_elements < 64 || options.block_elements % 64 != 0 || kRunElements % options.block_elements != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("materializer: block_elements ", options.block_elements,
+                                                   " is not a multiple of 64 that divides ", kRunElements));
   }
   if (sources->names().size() > limits::kModelsMax) {
-    return absl::InvalidArgumentError(absl::StrCat("materializer: ", sources->names().size(),
-                                                   " models; at most ", limits::kModelsMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("materializer: ", sources->names().size(), " models; at most ", limits::kModelsMax));
   }
   std::unique_ptr<Materializer> materializer(new Materializer(std::move(sources), options));
   if (!options.one_shot) MG_RETURN_IF_ERROR(materializer->CheckSourcesFinite());
@@ -77,25 +74,22 @@ absl::Status Materializer::CheckSourcesFinite() {
   const int64_t index = FirstNonFinite(tensor, run.first, run.count);
   float value;
   LoadBlock(tensor, index, 1, &value);
-  return absl::InvalidArgumentError(
-      absl::StrCat("tensor '", sources_->layout().tensors()[run.tensor].name, "' of ",
-                   sources_->Describe(model), " holds ", value, " at index ", index));
+  return absl::InvalidArgumentError(absl::StrCat("tensor '", sources_->layout().tensors()[run.tensor].name, "' of ",
+                                                 sources_->Describe(model), " holds ", value, " at index ", index));
 }
 
 void Materializer::Prepare(const MergePlan& plan) { facts_.Prepare(plan); }
 
-bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& w,
-                              Arena& arena) const {
+bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& w, Arena& arena) const {
   const size_t slots = plan.models().size();
   const TensorTerms terms = terms_.Of(run.tensor);
   const bool ranked = plan.method()->statistic() == MergeMethod::Statistic::kRankedMask;
   if (ranked) {
-    w.MakeRoomForRanks(slots);
+    w.MakeRoomForRanked(slots);
     for (size_t s = 0; s < slots; ++s) {
       const SourceTerm& term = terms.sources[s];
-      if (term.ranked.kind != MaskRule::Kind::kSome || (term.mask_bits != nullptr && !term.ranked.rescale)) continue;
-      facts_.ranks(plan.base(), plan.models()[s], run.tensor)
-          .Fill(run.first, run.count, w.rank_scratch, w.rank_values.data() + s * kRunElements);
+      if (term.ranked.kind != MaskRule::Kind::kSome || term.mask_bits != nullptr) continue;
+      w.FillRanked(facts_.ranks(plan.base(), plan.models()[s], run.tensor), term, run.first, run.count, s);
     }
   }
   const DType dtype = arena.layout().tensors()[run.tensor].dtype;
@@ -111,11 +105,14 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
     const int64_t n = std::min(options_.block_elements, run.count - at);
     if (plan.base() >= 0) load(plan.base(), at, n, w.base);
     for (size_t s = 0; s < slots; ++s) load(plan.models()[s], at, n, w.sources[s]);
-    if (ranked) {
-      for (size_t s = 0; s < slots; ++s) w.ranks[s] = w.rank_values.data() + s * kRunElements + at;
-    }
-    const MergeBlock block{run.first + at,   n,         plan.base() >= 0 ? w.base : nullptr,
-                           w.sources.data(), w.scratch, w.words.data(),
+    if (ranked) w.PointToBlock(at);
+    const MergeBlock block{run.first + at,
+                           n,
+                           plan.base() >= 0 ? w.base : nullptr,
+                           w.sources.data(),
+                           w.scratch,
+                           w.words.data(),
+                           ranked ? w.kept.data() : nullptr,
                            ranked ? w.ranks.data() : nullptr};
     plan.method()->Merge(terms, block, w.merged);
     finite &= StoreBlock(dtype, w.merged, n, out + at * SizeOf(dtype));
@@ -123,8 +120,7 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
   return finite;
 }
 
-bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& w,
-                             Arena& arena) const {
+bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& w, Arena& arena) const {
   const FloatTensor& tensor = sources_->tensor(plan.models()[0], run.tensor);
   const DType dtype = arena.layout().tensors()[run.tensor].dtype;
   const int64_t size = SizeOf(dtype);
@@ -160,17 +156,13 @@ absl::Status Materializer::RunChecked(const MergePlan& plan, Arena& arena, const
     if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
     return RunLikeMergekit(plan, arena, stop);
   }
-  if (plan.method() != nullptr) {
-    facts_.Prepare(plan);
-    MG_RETURN_IF_ERROR(
-        terms_.Resolve(plan, facts_, options_.block_elements, pool_, workspaces_, stop));
-  }
+  if (plan.method() != nullptr) MG_RETURN_IF_ERROR(Resolve(plan, stop).status());
   std::atomic<int64_t> first_bad = INT64_MAX;
   pool_.For(static_cast<int64_t>(runs_.size()), [&](int thread, int64_t r) {
     if (stop.stop_requested()) return;
     Workspace& workspace = workspaces_[thread];
-    const bool finite = plan.method() != nullptr ? MergeRun(plan, runs_[r], workspace, arena)
-                                                 : CopyRun(plan, runs_[r], workspace, arena);
+    const bool finite =
+        plan.method() != nullptr ? MergeRun(plan, runs_[r], workspace, arena) : CopyRun(plan, runs_[r], workspace, arena);
     if (!finite) AtomicMin(first_bad, r);
   });
   if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
@@ -179,13 +171,17 @@ absl::Status Materializer::RunChecked(const MergePlan& plan, Arena& arena, const
   return DescribeNonFinite(plan, runs_[first_bad], arena);
 }
 
-absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena,
-                                           const std::stop_token& stop) {
+absl::StatusOr<const CandidateTerms*> Materializer::Resolve(const MergePlan& plan, std::stop_token stop) {
+  facts_.Prepare(plan);
+  MG_RETURN_IF_ERROR(terms_.Resolve(plan, facts_, options_.block_elements, pool_, workspaces_, stop));
+  return &terms_;
+}
+
+absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena, const std::stop_token& stop) {
   const std::vector<ArenaTensor>& tensors = sources_->layout().tensors();
   std::vector<int> by_name(tensors.size());
   std::iota(by_name.begin(), by_name.end(), 0);
-  std::sort(by_name.begin(), by_name.end(),
-            [&](int a, int b) { return tensors[a].name < tensors[b].name; });
+  std::sort(by_name.begin(), by_name.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
   // The one stream of random numbers, cut where each tensor's begin, so that tensors can be merged side by side.
   std::vector<TorchRandom> streams;
   TorchRandom random(plan.mask_seed());
@@ -221,15 +217,14 @@ absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena,
   return absl::OkStatus();
 }
 
-absl::Status Materializer::DescribeNonFinite(const MergePlan& plan, const TensorRun& run,
-                                             const Arena& arena) const {
+absl::Status Materializer::DescribeNonFinite(const MergePlan& plan, const TensorRun& run, const Arena& arena) const {
   const FloatTensor merged = InArena(arena, run.tensor);
   const int64_t index = FirstNonFinite(merged, run.first, run.count);
   const ArenaTensor& spec = arena.layout().tensors()[run.tensor];
   float value;
   LoadBlock(merged, index, 1, &value);
-  std::string message = absl::StrCat("tensor '", spec.name, "': the merged value at index ", index,
-                                     " is ", value, " in ", Name(spec.dtype), "; the models hold");
+  std::string message = absl::StrCat("tensor '", spec.name, "': the merged value at index ", index, " is ", value, " in ",
+                                     Name(spec.dtype), "; the models hold");
   const auto add = [&](int model) {
     LoadBlock(sources_->tensor(model, run.tensor), index, 1, &value);
     absl::StrAppend(&message, " ", value, " (", sources_->names()[model], ")");

@@ -47,8 +47,8 @@ class Materializer {
  public:
   // Reads all weights once to check them, unless one_shot. InvalidArgument: options out of range, or a NaN or
   // infinity in a source (names tensor, model and index).
-  static absl::StatusOr<std::unique_ptr<Materializer>> Create(
-      std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options);
+  static absl::StatusOr<std::unique_ptr<Materializer>> Create(std::shared_ptr<const MergeSources> sources,
+                                                              const MaterializerOptions& options);
 
   const std::shared_ptr<const MergeSources>& sources() const { return sources_; }
 
@@ -67,6 +67,11 @@ class Materializer {
   // tensor, the index, the value and the sources' values); with one_shot also what Create finds otherwise. Cancelled: `stop`
   // was requested; the arena then holds parts of two candidates.
   absl::Status Run(const MergePlan& plan, Arena& arena, std::stop_token stop = {});
+
+  // What Run computes before the values are merged, for whoever merges them elsewhere; valid until the next
+  // call. REQUIRES: the plan was built for sources(), has a method and Arithmetic::kFp32. InvalidArgument, naming the
+  // tensor: the sources have no such combination. Cancelled: `stop` was requested.
+  absl::StatusOr<const CandidateTerms*> Resolve(const MergePlan& plan, std::stop_token stop = {});
 
  private:
   Materializer(std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options);

@@ -19,15 +19,15 @@ namespace merganser {
 
 // What the kernel needs of one source for one tensor of one candidate.
 struct SourceTerm {
-  float weight = 1;         // the parameter; Statistic::kProducts: the coefficient
-  MagnitudeCut cut;         // kMagnitudeCut, kMagnitudeBand: which elements of the task vector stay ...
+  float weight = 1;                     // the parameter; Statistic::kProducts: the coefficient
+  MagnitudeCut cut;                     // kMagnitudeCut, kMagnitudeBand: which elements of the task vector stay ...
   MagnitudeCut outliers = kNoOutliers;  // ... kMagnitudeBand: but for these, the largest
-  MaskRule mask_rule;       // kRandomMask: which elements stay ...
-  MaskStream mask;          // ... by which random words
-  RankedMask ranked;        // kRankedMask: with which probability; `mask` as above
+  MaskRule mask_rule;                   // kRandomMask: which elements stay ...
+  MaskStream mask;                      // ... by which random words
+  RankedMask ranked;                    // kRankedMask: with which probability; `mask` as above
   const uint8_t* mask_bits =
-      nullptr;              // kRandomMask, kRankedMask: of the whole tensor (block_math.h), where a pass left them
-  float kept_scale = 1;     // what multiplies the elements that stay
+      nullptr;           // kRandomMask, kRankedMask: of the whole tensor (block_math.h), where a pass left them
+  float kept_scale = 1;  // what multiplies the elements that stay
   const float* vector_coefficients = nullptr;  // kProducts, several vectors: coefficient of each
   const float* row_factors = nullptr;          // kFusion: the divergence of each row
 };
@@ -38,21 +38,22 @@ struct TensorTerms {
   const MergeSettings* settings = nullptr;
   float lambda = 1;
   bool normalize = false;
-  float base_weight = 0;    // kProducts over models: the base's coefficient
-  VectorShape vectors;      // kProducts: what vector_coefficients belong to; kFusion: the rows
-  MagnitudeCut cut;         // kVarianceCut: which elements stay
-  float threshold = 0;      // kFusion: which scores are taken
+  float base_weight = 0;  // kProducts over models: the base's coefficient
+  VectorShape vectors;    // kProducts: what vector_coefficients belong to; kFusion: the rows
+  MagnitudeCut cut;       // kVarianceCut: which elements stay
+  float threshold = 0;    // kFusion: which scores are taken
 };
 
 // A run of elements of one tensor, converted to fp32. `sources` and `scratch` may be overwritten.
 struct MergeBlock {
-  int64_t first = 0;                // row-major index of the first element; a multiple of 64
-  int64_t count = 0;                // elements
-  const float* base = nullptr;      // null for merges without a base
-  float* const* sources = nullptr;  // one block per source
-  float* scratch = nullptr;         // `count` values
-  uint32_t* words = nullptr;  // `count` rounded up to a multiple of MaskStream::kFillWords; for random masks
-  const uint32_t* const* ranks = nullptr;  // kRankedMask: one block of ranks per source
+  int64_t first = 0;                       // row-major index of the first element; a multiple of 64
+  int64_t count = 0;                       // elements
+  const float* base = nullptr;             // null for merges without a base
+  float* const* sources = nullptr;         // one block per source
+  float* scratch = nullptr;                // `count` values
+  uint32_t* words = nullptr;               // `count` rounded up to a multiple of MaskStream::kFillWords; for random masks
+  const uint8_t* const* kept = nullptr;    // kRankedMask: the bits of what stays, per source (block_math.h)
+  const uint32_t* const* ranks = nullptr;  // kRankedMask: ranks, per source; only where its mask rescales
 };
 
 // Stateless; any thread.

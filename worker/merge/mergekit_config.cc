@@ -13,6 +13,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/domain/job_spec.h"
+#include "common/domain/merge_method_spec.h"
 #include "worker/merge/mergekit_words.h"
 #include "yaml-cpp/yaml.h"
 
@@ -92,10 +93,8 @@ class Parser {
     if (!IsSet(node)) return Error(root, "merge_method is missing");
     MG_ASSIGN_OR_RETURN(config_.method, Text(node, "merge_method"));
     config_.method_line = Line(node);
-    std::vector<std::string> known = {"passthrough"};
-    for (const MethodSignature& method : KnownMethods()) {
-      if (method.name != "passthrough") known.emplace_back(method.name);
-    }
+    std::vector<std::string> known;
+    for (const MethodSpec& method : AllMethodSpecs()) known.push_back(method.name);
     if (!Contains(known, config_.method)) {
       return Error(node, absl::StrCat("unknown merge_method '", config_.method, "'", DidYouMean(config_.method, known)));
     }
@@ -143,15 +142,16 @@ class Parser {
       model.path = text.substr(0, plus);
       if (plus != std::string::npos) {
         model.lora = text.substr(plus + 1);
-        if (absl::StrContains(model.lora, "+")) return Error(node, absl::StrCat(what, " '", text, "' has more than one '+'"));
+        if (absl::StrContains(model.lora, "+"))
+          return Error(node, absl::StrCat(what, " '", text, "' has more than one '+'"));
         MG_RETURN_IF_ERROR(CheckReference(node, model.lora, what));
       }
     } else {
       MG_RETURN_IF_ERROR(CheckKeys(node, what, {"model", "lora", "override_architecture"}));
       if (IsSet(node["override_architecture"])) {
-        return absl::UnimplementedError(absl::StrCat(
-            config_.file, ":", Line(node["override_architecture"]),
-            ": override_architecture: architectures are read off the checkpoints here; leave it out"));
+        return absl::UnimplementedError(
+            absl::StrCat(config_.file, ":", Line(node["override_architecture"]),
+                         ": override_architecture: architectures are read off the checkpoints here; leave it out"));
       }
       if (!IsSet(node["model"])) return Error(node, absl::StrCat(what, " has no model"));
       MG_ASSIGN_OR_RETURN(model.path, ParsePath(node["model"], "model"));
@@ -164,7 +164,7 @@ class Parser {
     return model;
   }
 
-  // One number; booleans are 0 and 1.
+  // One number within the parameter's bounds; booleans are 0 and 1.
   absl::StatusOr<double> Number(const YAML::Node& node, absl::string_view parameter, bool& is_boolean) const {
     is_boolean = false;
     if (!node.IsScalar()) return Error(node, absl::StrCat(parameter, ": expected a number, not ", Kind(node)));
@@ -172,7 +172,9 @@ class Parser {
     bool boolean = false;
     if (absl::SimpleAtod(node.Scalar(), &value)) {
       if (!std::isfinite(value)) return Error(node, absl::StrCat(parameter, ": ", node.Scalar(), " is not finite"));
-      return value;
+      const MethodParameter* known = FindMethodSpec(config_.method)->Find(parameter);
+      const absl::Status checked = known == nullptr ? absl::OkStatus() : CheckValue(*known, value);
+      return checked.ok() ? absl::StatusOr<double>(value) : Error(node, checked.message());
     }
     if (YAML::convert<bool>::decode(node, boolean)) {
       is_boolean = true;
@@ -272,7 +274,8 @@ class Parser {
     MG_ASSIGN_OR_RETURN(source.first_layer, Int(node[0], "layer_range", 0, kLayersMax));
     MG_ASSIGN_OR_RETURN(source.end_layer, Int(node[1], "layer_range", 0, kLayersMax));
     if (source.end_layer < source.first_layer) {
-      return Error(node, absl::StrCat("layer_range [", source.first_layer, ", ", source.end_layer, ") ends before it begins"));
+      return Error(node,
+                   absl::StrCat("layer_range [", source.first_layer, ", ", source.end_layer, ") ends before it begins"));
     }
     return absl::OkStatus();
   }
@@ -303,7 +306,8 @@ class Parser {
       MG_ASSIGN_OR_RETURN(MergekitSource source, ParseSource(item, with_range));
       for (const MergekitSource& other : sources) {
         if (other.model.SameAs(source.model)) {
-          return Error(item, absl::StrCat("model '", source.model.path, "' is listed twice, first in line ", other.model.line));
+          return Error(item,
+                       absl::StrCat("model '", source.model.path, "' is listed twice, first in line ", other.model.line));
         }
       }
       sources.push_back(std::move(source));
@@ -343,8 +347,8 @@ class Parser {
   absl::Status ParseInputs(const YAML::Node& node) {
     const bool models = IsSet(node["models"]), slices = IsSet(node["slices"]), modules = IsSet(node["modules"]);
     if (models + slices + modules != 1) {
-      return Error(node, absl::StrCat("exactly one of models, slices and modules is needed; given are ",
-                                      models + slices + modules));
+      return Error(
+          node, absl::StrCat("exactly one of models, slices and modules is needed; given are ", models + slices + modules));
     }
     if (modules) return ParseModules(node["modules"]);
     if (models) {
@@ -399,8 +403,7 @@ class Parser {
     config_.tokenizer_source = "union";
     if (IsSet(block["source"])) MG_RETURN_IF_ERROR(ParseTokenizerSource(block["source"]));
     if (IsSet(block["pad_to_multiple_of"])) {
-      MG_ASSIGN_OR_RETURN(config_.pad_to_multiple_of,
-                          Int(block["pad_to_multiple_of"], "pad_to_multiple_of", 1, kRowsMax));
+      MG_ASSIGN_OR_RETURN(config_.pad_to_multiple_of, Int(block["pad_to_multiple_of"], "pad_to_multiple_of", 1, kRowsMax));
     }
     const YAML::Node tokens = block["tokens"];
     if (!IsSet(tokens)) return absl::OkStatus();
@@ -469,9 +472,9 @@ class Parser {
     // mergekit's own bound between a template's name and its text.
     const bool is_text = config_.chat_template.size() >= 20 && absl::StrContains(config_.chat_template, "{");
     if (config_.chat_template == "auto" || is_text) return absl::OkStatus();
-    return absl::UnimplementedError(absl::StrCat(
-        config_.file, ":", Line(node), ": chat_template '", config_.chat_template,
-        "': named templates are not built in; write 'auto' or the Jinja text of the template"));
+    return absl::UnimplementedError(
+        absl::StrCat(config_.file, ":", Line(node), ": chat_template '", config_.chat_template,
+                     "': named templates are not built in; write 'auto' or the Jinja text of the template"));
   }
 
   MergekitConfig& config_;

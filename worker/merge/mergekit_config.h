@@ -82,10 +82,10 @@ struct MergekitConfig {
 };
 
 // Reads the file's text. `file` is named in messages. InvalidArgument "FILE:LINE: what", with the nearest valid name: not
-// YAML, a key that mergekit does not have or that stands twice, a method that does not exist, a parameter that the method does
-// not take in that place, a value of the wrong type or not finite, layer ranges that are empty or of different lengths.
-// Unimplemented "FILE:LINE: what": keys of mergekit that have no meaning here (`modules` other than `default`,
-// `override_architecture`).
+// YAML, a key that mergekit does not have or that stands twice, a method that does not exist, a parameter that the method
+// does not take in that place, a value of the wrong type, out of the parameter's bounds or not finite, layer ranges that are
+// empty or of different lengths. Unimplemented "FILE:LINE: what": keys of mergekit that have no meaning here (`modules`
+// other than `default`, `override_architecture`).
 absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const std::string& file);
 
 }  // namespace merganser

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/domain/job_spec.h"
+#include "common/domain/merge_method_spec.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/mergekit_config.h"
@@ -51,9 +52,9 @@ class RecipeBuilder {
     std::vector<int> models;        // in the order of the file, the base included where it is one of them
     std::vector<int> first_layers;  // of each
     int layers = 0;
-    int base = -1;                  // number of the model that the method takes as its base
-    std::vector<int> sources;       // positions in `models` of what is merged
-    int reference = 0;              // position in `models`: layer numbers of the stack are this model's
+    int base = -1;             // number of the model that the method takes as its base
+    std::vector<int> sources;  // positions in `models` of what is merged
+    int reference = 0;         // position in `models`: layer numbers of the stack are this model's
   };
 
   absl::Status FindNeeds() {
@@ -126,8 +127,8 @@ class RecipeBuilder {
         const int end = config_.whole_models ? layers_[model] : source.end_layer;
         if (end > layers_[model]) {
           return config_.Error(source.model.line,
-                               absl::StrCat("layer_range [", source.first_layer, ", ", end, ") of model '", source.model.path,
-                                            "', which has ", layers_[model], " layers"));
+                               absl::StrCat("layer_range [", source.first_layer, ", ", end, ") of model '",
+                                            source.model.path, "', which has ", layers_[model], " layers"));
         }
         if (!slice.models.empty() && end - source.first_layer != slice.layers) {
           return config_.Error(source.model.line, absl::StrCat("model '", source.model.path, "' has ", end, " layers, and '",
@@ -144,8 +145,7 @@ class RecipeBuilder {
   }
 
   absl::Status SetBase(Slice& slice) {
-    const std::optional<MergekitModel>& written =
-        slice.from->base_model ? slice.from->base_model : config_.base_model;
+    const std::optional<MergekitModel>& written = slice.from->base_model ? slice.from->base_model : config_.base_model;
     if (needs_.base && !written) {
       return config_.Error(config_.method_line, absl::StrCat(config_.method, " needs a base_model"));
     }
@@ -154,7 +154,8 @@ class RecipeBuilder {
       int at = static_cast<int>(std::find(slice.models.begin(), slice.models.end(), base) - slice.models.begin());
       if (at == static_cast<int>(slice.models.size()) && (config_.whole_models || needs_.base)) {
         if (!config_.whole_models) {
-          return config_.Error(slice.from->line, absl::StrCat("base_model '", written->path, "' is not among the sources of this slice"));
+          return config_.Error(slice.from->line,
+                               absl::StrCat("base_model '", written->path, "' is not among the sources of this slice"));
         }
         if (layers_[base] != slice.layers) {
           return config_.Error(written->line, absl::StrCat("base_model '", written->path, "' has ", layers_[base],
@@ -181,7 +182,12 @@ class RecipeBuilder {
       return config_.Error(slice.from->line, absl::StrCat(config_.method, " has nothing to merge into its base"));
     }
     if (config_.method == "passthrough" && slice.sources.size() != 1) {
-      return config_.Error(slice.from->line, absl::StrCat("passthrough takes one model for each layer; here are ", slice.sources.size()));
+      return config_.Error(slice.from->line,
+                           absl::StrCat("passthrough takes one model for each layer; here are ", slice.sources.size()));
+    }
+    if (const MethodSpec* method = FindMethodSpec(config_.method); method != nullptr) {
+      const absl::Status counted = method->CheckSourceCount(static_cast<int>(slice.sources.size()));
+      if (!counted.ok()) return config_.Error(slice.from->line, counted.message());
     }
     return absl::OkStatus();
   }
@@ -213,8 +219,8 @@ class RecipeBuilder {
     return std::nullopt;
   }
 
-  // Settings of the tensor called `name` in the reference model's layer `role.layer`, at `t` of the slice; `out` is the layer
-  // in the result, whose names parameters of the whole method are matched with.
+  // Settings of the tensor called `name` in the reference model's layer `role.layer`, at `t` of the slice; `out` is the
+  // layer in the result, whose names parameters of the whole method are matched with.
   absl::StatusOr<TensorSettings> SettingsOf(const Slice& slice, const std::string& name, const TensorRole& role, int out,
                                             double t) const {
     TensorSettings settings;
@@ -246,11 +252,12 @@ class RecipeBuilder {
     const int line = listed ? slice.from->sources[position].model.line : slice.from->line;
     const std::string of = position < 0 ? "" : absl::StrCat(" of model '", written_[slice.models[position]].path, "'");
     const bool base = config_.base_model && position >= 0 && written_[slice.models[position]].SameAs(*config_.base_model);
-    return config_.Error(line, absl::StrCat("parameter '", parameter, "'", of, " is missing for tensor '", tensor, "'",
-                                            base && !listed ? absl::StrCat("; ", config_.method,
-                                                                           " merges its base_model like the others: list it with a ",
-                                                                           parameter, ", or leave base_model out")
-                                                            : ""));
+    return config_.Error(
+        line, absl::StrCat("parameter '", parameter, "'", of, " is missing for tensor '", tensor, "'",
+                           base && !listed ? absl::StrCat("; ", config_.method,
+                                                          " merges its base_model like the others: list it with a ",
+                                                          parameter, ", or leave base_model out")
+                                           : ""));
   }
 
   // The tensors that the slice's models have, once each, by the reference model's names.
@@ -357,7 +364,8 @@ class RecipeBuilder {
         SettingsByTensor settings;
         MG_RETURN_IF_ERROR(AddLayerSettings(slice, out, settings));
         MG_RETURN_IF_ERROR(AddOtherSettings(slice, i == 0, i + 1 == slices_.size(), settings));
-        Finish(NewStack(slice, needs_.copies ? recipe_.models[slice.models[0]].name : absl::StrCat("slice-", i + 1)), settings);
+        Finish(NewStack(slice, needs_.copies ? recipe_.models[slice.models[0]].name : absl::StrCat("slice-", i + 1)),
+               settings);
         if (needs_.copies) copy_of[slice.models[0]] = stack;
       }
       if (i == 0) recipe_.embedding_from = recipe_.stacks[stack].name;
@@ -408,7 +416,8 @@ class RecipeBuilder {
     if (config_.tokenizer_source == "union") {
       recipe_.tokenizer.source = "union";
     } else if (config_.tokenizer_source == "base") {
-      if (!config_.base_model) return config_.Error(config_.tokenizer_line, "the tokenizer of the base: there is no base_model");
+      if (!config_.base_model)
+        return config_.Error(config_.tokenizer_line, "the tokenizer of the base: there is no base_model");
       recipe_.tokenizer.source = recipe_.tokenizer_from;
     } else {
       MG_ASSIGN_OR_RETURN(const int model, AddModel(*config_.tokenizer_model));

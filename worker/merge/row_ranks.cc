@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <utility>
 
 #include "worker/merge/block_math.h"
+#include "worker/merge/multiversion.h"
 
 namespace merganser {
 namespace {
@@ -30,7 +32,47 @@ void RadixSort(int64_t count, std::vector<uint64_t>& from, std::vector<uint64_t>
   }
 }
 
+constexpr uint32_t kExponent = 0x7f800000u;
+// Exact ranks that FillKeptOfRow may look up by reading the row again: more than that, and sorting it is quicker.
+constexpr double kLookUpsMax = 128;
+
+// magnitudes = bits of |x|; the largest of them.
+MG_MULTIVERSION uint32_t Magnitudes(const float* __restrict x, int64_t count, uint32_t* __restrict magnitudes) {
+  uint32_t most = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    magnitudes[i] = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
+    most = std::max(most, magnitudes[i]);
+  }
+  return most;
+}
+
+// bins = |x| * scale rounded down, at most `last`: never falls with the magnitude.
+MG_MULTIVERSION void Bins(const uint32_t* __restrict magnitudes, float scale, int32_t last, int64_t count,
+                          uint32_t* __restrict bins) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto bin = static_cast<int32_t>(std::bit_cast<float>(magnitudes[i]) * scale);
+    bins[i] = static_cast<uint32_t>(std::min(bin, last));
+  }
+}
+
+// How many of [begin, end) are below `value`, or (`or_equal`) at most `value`.
+MG_MULTIVERSION uint32_t CountBelow(const uint32_t* magnitudes, int64_t begin, int64_t end, uint32_t value, bool or_equal) {
+  const auto bound = static_cast<int32_t>(value + (or_equal ? 1 : 0));
+  uint32_t below = 0;
+  for (int64_t i = begin; i < end; ++i) below += static_cast<int32_t>(magnitudes[i]) < bound ? 1 : 0;
+  return below;
+}
+
 }  // namespace
+
+void FillKeptByRank(const RankedMask& mask, const MaskStream& stream, const uint32_t* ranks, int64_t first, int64_t count,
+                    uint32_t* words, uint8_t* bits) {
+  for (int64_t at = 0; at < count; at += kKeptPiece) {
+    const int64_t n = std::min(kKeptPiece, count - at);
+    stream.Fill(first + at, n, words);
+    FillRankedBits(words, ranks + at, mask, n, bits + at / 8);
+  }
+}
 
 RowRanks::RowRanks(const FloatTensor& base, const FloatTensor& source, absl::Span<const int64_t> shape)
     : base_(base), source_(source) {
@@ -48,15 +90,19 @@ void RowRanks::MakeRoom() {
   }
 }
 
+void RowRanks::LoadDifferences(int64_t first, int64_t count, Scratch& s) const {
+  s.base.resize(count);
+  s.source.resize(count);
+  LoadBlock(base_, first, count, s.base.data());
+  LoadBlock(source_, first, count, s.source.data());
+  Subtract(s.base.data(), count, s.source.data());
+}
+
 void RowRanks::Rank(int64_t slab, Scratch& s) const {
-  s.base.resize(slab_);
-  s.source.resize(slab_);
   s.ranks.resize(slab_);
   s.from.resize(row_);
   s.to.resize(row_);
-  LoadBlock(base_, slab * slab_, slab_, s.base.data());
-  LoadBlock(source_, slab * slab_, slab_, s.source.data());
-  Subtract(s.base.data(), slab_, s.source.data());
+  LoadDifferences(slab * slab_, slab_, s);
   const int64_t rows = slab_ / row_;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < row_; ++i) {
@@ -98,6 +144,71 @@ void RowRanks::Fill(int64_t first, int64_t count, Scratch& scratch, uint32_t* ra
       at = end;
     }
   }
+}
+
+void RowRanks::FillKept(const RankedMask& mask, const MaskStream& stream, int64_t first, int64_t count, Scratch& s,
+                        uint8_t* bits) const {
+  s.words.resize(kKeptPiece);
+  const bool kept = !short_.empty() || !long_.empty();
+  // Bounds are 16 bits each, and a row's bits begin with a byte.
+  if (kept || slab_ != row_ || row_ > 65536 || row_ % 8 != 0) {
+    s.counts.resize(count);
+    Fill(first, count, s, s.counts.data());
+    FillKeptByRank(mask, stream, s.counts.data(), first, count, s.words.data(), bits);
+    return;
+  }
+  for (int64_t at = first; at < first + count;) {
+    const int64_t row = at / row_, end = std::min(first + count, (row + 1) * row_);
+    uint8_t* own = bits + (at - first) / 8;
+    if (!FillKeptOfRow(mask, stream, at, end - at, s, own)) {
+      Rank(row, s);
+      FillKeptByRank(mask, stream, s.ranks.data() + (at - row * row_), at, end - at, s.words.data(), own);
+    }
+    at = end;
+  }
+}
+
+bool RowRanks::FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, int64_t first, int64_t count, Scratch& s,
+                             uint8_t* bits) const {
+  const int64_t begin = first / row_ * row_;
+  LoadDifferences(begin, row_, s);
+  s.magnitudes.resize(row_);
+  const uint32_t most = Magnitudes(s.source.data(), row_, s.magnitudes.data());
+  const auto last = static_cast<int32_t>(std::bit_floor(static_cast<uint64_t>(row_))) - 1;
+  const float scale = static_cast<float>(last) / std::bit_cast<float>(most);
+  if (most >= kExponent || !std::isfinite(scale)) return false;
+  s.bins.resize(row_);
+  Bins(s.magnitudes.data(), scale, last, row_, s.bins.data());
+  s.counts.assign(last + 1, 0);
+  for (int64_t i = 0; i < row_; ++i) ++s.counts[s.bins[i]];
+  // An element is looked up if its word falls between the probabilities of its bin's first and last rank.
+  double look_ups = 0;
+  uint32_t rank = 0;
+  for (uint32_t& bin : s.counts) {
+    const uint32_t own = bin;
+    look_ups += static_cast<double>(own) * own;
+    bin = own == 0 ? 0 : rank | (rank + own - 1) << 16;
+    rank += own;
+  }
+  if (look_ups * static_cast<double>(mask.step) > kLookUpsMax) return false;
+  s.high.resize(kKeptPiece / 8);
+  for (int64_t at = 0; at < count; at += kKeptPiece) {
+    const int64_t n = std::min(kKeptPiece, count - at);
+    uint8_t* low = bits + at / 8;
+    stream.Fill(first + at, n, s.words.data());
+    FillBoundedBits(s.words.data(), s.bins.data() + (first + at - begin), s.counts.data(), mask, n, low, s.high.data());
+    for (int64_t byte = 0; byte * 8 < n; ++byte) {
+      for (uint32_t open = s.high[byte] & ~static_cast<uint32_t>(low[byte]); open != 0; open &= open - 1) {
+        const int64_t bit = std::countr_zero(open), own = first + at + byte * 8 + bit - begin;
+        if (byte * 8 + bit >= n) break;
+        const uint32_t value = s.magnitudes[own];
+        const uint32_t exact = CountBelow(s.magnitudes.data(), 0, own, value, true) +
+                               CountBelow(s.magnitudes.data(), own + 1, row_, value, false);
+        if (mask.Keeps(s.words[byte * 8 + bit], exact)) low[byte] |= static_cast<uint8_t>(1u << bit);
+      }
+    }
+  }
+  return true;
 }
 
 }  // namespace merganser

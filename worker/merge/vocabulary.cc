@@ -13,10 +13,9 @@
 
 namespace merganser {
 
-absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
-    const TokenizerSpec& spec, const std::string& base,
-    const std::map<std::string, TokenizerVocabulary>& vocabularies,
-    const std::map<std::string, int64_t>& rows) {
+absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& spec, const std::string& base,
+                                                          const std::map<std::string, TokenizerVocabulary>& vocabularies,
+                                                          const std::map<std::string, int64_t>& rows) {
   MergedVocabulary merged;
   for (const auto& [name, vocabulary] : vocabularies) merged.models_.push_back(name);
   const auto number = [&](const std::string& name) {
@@ -26,8 +25,8 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
   const std::string& first = spec.source == "union" ? base : spec.source;
   merged.base_ = number(base);
   if (number(first) < 0 || merged.base_ < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer.source: no model '", first, "'",
-                                                   DidYouMean(first, merged.models_)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokenizer.source: no model '", first, "'", DidYouMean(first, merged.models_)));
   }
   const TokenizerVocabulary& own = vocabularies.at(first);
   std::vector<std::string> tokens = own.tokens, added, entries;
@@ -48,6 +47,11 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
   if (spec.pad_to_multiple_of > 0) {
     const int64_t unit = spec.pad_to_multiple_of;
     merged.rows_ = (merged.rows_ + unit - 1) / unit * unit;
+  } else {
+    merged.rows_ = std::max(merged.rows_, rows.at(first));
+  }
+  for (const std::string& name : merged.models_) {
+    merged.padding_.push_back({static_cast<int64_t>(vocabularies.at(name).tokens.size()), rows.at(name)});
   }
   merged.owners_.resize(tokens.size());
   for (size_t id = 0; id < tokens.size(); ++id) {
@@ -55,9 +59,7 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
       const TokenizerVocabulary& vocabulary = vocabularies.at(merged.models_[m]);
       const auto row = vocabulary.ids.find(tokens[id]);
       // Some tokenizers have more tokens than their model has rows.
-      if (tokens[id].empty() || row == vocabulary.ids.end() ||
-          row->second >= rows.at(merged.models_[m]))
-        continue;
+      if (tokens[id].empty() || row == vocabulary.ids.end() || row->second >= rows.at(merged.models_[m])) continue;
       merged.owners_[id].push_back({static_cast<int>(m), row->second});
     }
   }
@@ -66,16 +68,15 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
     const std::string field = absl::StrCat("tokenizer.tokens[", i, "]");
     const auto id = ids.find(rule.token);
     if (id == ids.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, ": the merged tokenizer has no token '", rule.token, "'"));
+      return absl::InvalidArgumentError(absl::StrCat(field, ": the merged tokenizer has no token '", rule.token, "'"));
     }
     Rule& resolved = merged.rules_[id->second];
     resolved.force = rule.force;
     if (rule.zero) continue;
     const int model = number(rule.model);
     if (model < 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, ".model: no model '", rule.model, "'", DidYouMean(rule.model, merged.models_)));
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".model: no model '", rule.model, "'", DidYouMean(rule.model, merged.models_)));
     }
     int row = rule.token_id;
     if (row < 0) {
@@ -83,15 +84,13 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
       const auto& theirs = vocabularies.at(rule.model).ids;
       const auto found = theirs.find(token);
       if (found == theirs.end()) {
-        return absl::InvalidArgumentError(absl::StrCat(field, ": model '", rule.model,
-                                                       "' has no token '", token, "'"));
+        return absl::InvalidArgumentError(absl::StrCat(field, ": model '", rule.model, "' has no token '", token, "'"));
       }
       row = found->second;
     }
     if (row >= rows.at(rule.model)) {
-      return absl::InvalidArgumentError(absl::StrCat(field, ": row ", row, " of model '",
-                                                     rule.model, "', which has ",
-                                                     rows.at(rule.model), " rows"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ": row ", row, " of model '", rule.model, "', which has ", rows.at(rule.model), " rows"));
     }
     resolved.origin = {RowOrigin::Kind::kRow, model, row};
   }
@@ -100,11 +99,13 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(
 
 std::vector<RowOrigin> MergedVocabulary::OriginsOf(int model) const {
   std::vector<RowOrigin> origins(static_cast<size_t>(rows_), {RowOrigin::Kind::kMeanOfOwn});
+  for (int64_t id = std::max(tokens(), padding_[model].first); id < std::min(rows_, padding_[model].end); ++id) {
+    origins[static_cast<size_t>(id)] = {RowOrigin::Kind::kRow, model, static_cast<int>(id)};
+  }
   for (size_t id = 0; id < owners_.size(); ++id) {
     const std::vector<Owner>& owners = owners_[id];
     const auto of = [&](int wanted) {
-      return std::find_if(owners.begin(), owners.end(),
-                          [&](const Owner& owner) { return owner.model == wanted; });
+      return std::find_if(owners.begin(), owners.end(), [&](const Owner& owner) { return owner.model == wanted; });
     };
     const auto rule = rules_.find(static_cast<int>(id));
     const auto own = of(model), bases = of(base_);
@@ -173,15 +174,15 @@ class Gatherer {
       }
       StoreBlock(header.dtype, sum.data(), width, out);
     }
-    return LoadedTensor{
-        {header.name, header.dtype, header.shape, {buffer.get(), static_cast<size_t>(header.NumBytes())}},
-        buffer};
+    return LoadedTensor{{header.name, header.dtype, header.shape, {buffer.get(), static_cast<size_t>(header.NumBytes())}},
+                        buffer};
   }
 
  private:
   template <typename Read>
   std::vector<float> MeanOfTokens(int model, int64_t width, const Read& read) const {
-    const std::vector<RowOrigin> origins = vocabulary_->OriginsOf(model);
+    std::vector<RowOrigin> origins = vocabulary_->OriginsOf(model);
+    origins.resize(static_cast<size_t>(vocabulary_->tokens()));
     std::vector<double> sum(width);
     std::vector<float> row(width);
     int64_t count = 0;
@@ -191,8 +192,7 @@ class Gatherer {
       for (int64_t j = 0; j < width; ++j) sum[j] += row[j];
       ++count;
     }
-    for (int64_t j = 0; j < width; ++j)
-      row[j] = count > 0 ? static_cast<float>(sum[j] / static_cast<double>(count)) : 0;
+    for (int64_t j = 0; j < width; ++j) row[j] = count > 0 ? static_cast<float>(sum[j] / static_cast<double>(count)) : 0;
     return row;
   }
 
@@ -208,8 +208,7 @@ std::map<std::string, std::shared_ptr<const TensorSource>> WithVocabulary(
     std::shared_ptr<const MergedVocabulary> vocabulary, const std::vector<std::string>& tensors) {
   std::map<std::string, std::shared_ptr<const TensorSource>> result;
   std::vector<std::shared_ptr<const Gatherer>> gatherers;
-  for (const std::string& tensor : tensors)
-    gatherers.push_back(std::make_shared<Gatherer>(models, vocabulary, tensor));
+  for (const std::string& tensor : tensors) gatherers.push_back(std::make_shared<Gatherer>(models, vocabulary, tensor));
   for (size_t m = 0; m < vocabulary->models().size(); ++m) {
     const std::string& name = vocabulary->models()[m];
     const auto& model = models.at(name);
@@ -217,9 +216,9 @@ std::map<std::string, std::shared_ptr<const TensorSource>> WithVocabulary(
     for (size_t i = 0; i < tensors.size(); ++i) {
       TensorHeader header = *model->Find(tensors[i]);
       header.shape[0] = vocabulary->rows();
-      derived->Replace(header, [gatherer = gatherers[i], m, header] {
-        return gatherer->Load(static_cast<int>(m), header);
-      }, header.NumBytes());
+      derived->Replace(
+          header, [gatherer = gatherers[i], m, header] { return gatherer->Load(static_cast<int>(m), header); },
+          header.NumBytes());
     }
     result[name] = std::move(derived);
   }

@@ -30,13 +30,16 @@ class MergedVocabulary {
   // first and whose row stands in where several models know a token. InvalidArgument: a source that is
   // neither "union" nor a model, a rule for a token that the vocabulary lacks, or with a model or token
   // that does not exist (with the nearest name).
-  static absl::StatusOr<MergedVocabulary> Create(
-      const TokenizerSpec& spec, const std::string& base,
-      const std::map<std::string, TokenizerVocabulary>& vocabularies,
-      const std::map<std::string, int64_t>& rows);
+  static absl::StatusOr<MergedVocabulary> Create(const TokenizerSpec& spec, const std::string& base,
+                                                 const std::map<std::string, TokenizerVocabulary>& vocabularies,
+                                                 const std::map<std::string, int64_t>& rows);
 
-  // Rows of the merged matrices: tokens, rounded up to pad_to_multiple_of.
+  // Rows of the merged matrices: tokens, rounded up to pad_to_multiple_of; without that as many as the model that gave the
+  // tokenizer has, if those are more. What lies behind the tokens is padding: the model's own row of that number where it
+  // is padding there too, else the mean of its tokens' rows.
   int64_t rows() const { return rows_; }
+  // Those of them that stand for tokens.
+  int64_t tokens() const { return static_cast<int64_t>(owners_.size()); }
   // The merged tokenizer.json.
   const std::string& tokenizer_json() const { return tokenizer_json_; }
   // Row by row, what model number `model` has there.
@@ -56,6 +59,11 @@ class MergedVocabulary {
   std::vector<std::string> models_;
   int base_ = 0;
   int64_t rows_ = 0;
+  struct Padding {  // rows [first, end) of a model's own matrix
+    int64_t first;
+    int64_t end;
+  };
+  std::vector<Padding> padding_;  // by model
   std::string tokenizer_json_;
   std::vector<std::vector<Owner>> owners_;  // by merged id
   struct Rule {

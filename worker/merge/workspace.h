@@ -17,8 +17,13 @@ struct Workspace {
   // Room for blocks of `block` elements of `sources` sources.
   Workspace(size_t sources, int64_t block);
 
-  // Room for the ranks of a whole run of `sources` sources, which must be known before its blocks are merged.
-  void MakeRoomForRanks(size_t sources);
+  // Room for the bits of ranked masks of a whole run of `sources` sources, which must be known before its blocks are merged.
+  void MakeRoomForRanked(size_t sources);
+  // Fills in source s's bits for elements [first, first + count), at most kRunElements, and if the mask rescales its ranks.
+  // REQUIRES: MakeRoomForRanked(); term.ranked keeps some.
+  void FillRanked(const RowRanks& ranks, const SourceTerm& term, int64_t first, int64_t count, size_t s);
+  // Points kept and ranks to the block that begins `at` elements behind that `first`; at % 8 == 0.
+  void PointToBlock(int64_t at);
 
   std::vector<float> floats;
   std::vector<float*> sources;
@@ -27,7 +32,9 @@ struct Workspace {
   float* scratch;
   std::vector<uint32_t> words;
   std::vector<uint32_t> rank_values;
-  std::vector<const uint32_t*> ranks;  // of the current block, per source
+  std::vector<uint8_t> kept_bits;
+  std::vector<const uint8_t*> kept;    // of the current block, per source
+  std::vector<const uint32_t*> ranks;  // likewise
   RowRanks::Scratch rank_scratch;
   MagnitudeIndex::Scratch magnitude_scratch;
 };

@@ -68,7 +68,8 @@ base_model: org/base
 parameters: {normalize: false, int8_mask: true, density: 0.75}
 dtype: float16
 )");
-  EXPECT_THAT(recipe.models, ElementsAre(ModelRef{"ja", "org/ja@main"}, ModelRef{"en", "./zoo/en/"}, ModelRef{"base", "org/base"}));
+  EXPECT_THAT(recipe.models,
+              ElementsAre(ModelRef{"ja", "org/ja@main"}, ModelRef{"en", "./zoo/en/"}, ModelRef{"base", "org/base"}));
   ASSERT_THAT(recipe.stacks, SizeIs(1));
   const Stack& stack = recipe.stacks[0];
   EXPECT_EQ(stack.method, "ties");
@@ -236,7 +237,8 @@ models:
   - {model: {model: {path: a, revision: v3}, lora: l}, parameters: {weight: 1}}
 merge_method: linear
 )");
-  EXPECT_THAT(recipe.models, ElementsAre(ModelRef{"a", "a@v1", "org/lora@v2"}, ModelRef{"a-2", "a@v1"}, ModelRef{"a-3", "a@v3", "l"}));
+  EXPECT_THAT(recipe.models,
+              ElementsAre(ModelRef{"a", "a@v1", "org/lora@v2"}, ModelRef{"a-2", "a@v1"}, ModelRef{"a-3", "a@v3", "l"}));
 }
 
 TEST(MergekitReaderTest, TheTokenizerBlockIsRead) {
@@ -261,10 +263,13 @@ chat_template: auto
                           TokenRule{"<|y|>", "a", "", 7}, TokenRule{"<|z|>", "", "", -1, true}));
   EXPECT_EQ(recipe.tokenizer.pad_to_multiple_of, 8);
   EXPECT_EQ(recipe.chat_template, "auto");
-  EXPECT_EQ(ReadOk("models: [{model: a, parameters: {weight: 1}}]\nmerge_method: linear\ntokenizer_source: a\n").tokenizer.source, "a");
-  EXPECT_EQ(ReadOk("models: [{model: a, parameters: {weight: 1}}]\nmerge_method: linear\nbase_model: a\ntokenizer_source: base\n")
-                .tokenizer.source,
-            "a");
+  EXPECT_EQ(
+      ReadOk("models: [{model: a, parameters: {weight: 1}}]\nmerge_method: linear\ntokenizer_source: a\n").tokenizer.source,
+      "a");
+  EXPECT_EQ(
+      ReadOk("models: [{model: a, parameters: {weight: 1}}]\nmerge_method: linear\nbase_model: a\ntokenizer_source: base\n")
+          .tokenizer.source,
+      "a");
 }
 
 TEST(MergekitReaderTest, TheTypeIsTheOutTypeThenTheTypeThenTheModels) {
@@ -323,7 +328,8 @@ parameters: {normalize: false, lambda: 1.5}
   ASSERT_TRUE(written.ok() && written->yaml.has_value()) << written.status();
   const Recipe back = ReadOk(*written->yaml);
   for (const std::string& name : Names(4)) {
-    for (int s : {0, 1}) EXPECT_EQ(ValueOf(back.stacks[0], name, s, "weight"), ValueOf(recipe.stacks[0], name, s, "weight")) << name;
+    for (int s : {0, 1})
+      EXPECT_EQ(ValueOf(back.stacks[0], name, s, "weight"), ValueOf(recipe.stacks[0], name, s, "weight")) << name;
     EXPECT_EQ(ValueOf(back.stacks[0], name, 0, "density"), ValueOf(recipe.stacks[0], name, 0, "density")) << name;
     EXPECT_EQ(ValueOf(back.stacks[0], name, -1, "lambda"), 1.5);
     EXPECT_EQ(ValueOf(back.stacks[0], name, -1, "normalize"), 0);
@@ -354,68 +360,117 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"NotAMap", "- a\n", "m.yml:1: the file must hold a map, not a list"},
         BadCase{"MisspeltKey", std::string(kOne) + "tokeniser_source: union\n",
                 "m.yml:3: unknown key 'tokeniser_source' of the configuration; did you mean 'tokenizer_source'?"},
-        BadCase{"KeyTwice", std::string(kOne) + "merge_method: linear\n", "m.yml:3: key 'merge_method' of the configuration is given twice"},
+        BadCase{"KeyTwice", std::string(kOne) + "merge_method: linear\n",
+                "m.yml:3: key 'merge_method' of the configuration is given twice"},
         BadCase{"NoMethod", "models: [{model: a}]\n", "m.yml:1: merge_method is missing"},
-        BadCase{"MisspeltMethod", "merge_method: tise\nmodels: [{model: a}]\n", "m.yml:1: unknown merge_method 'tise'; did you mean 'ties'?"},
+        BadCase{"MisspeltMethod", "merge_method: tise\nmodels: [{model: a}]\n",
+                "m.yml:1: unknown merge_method 'tise'; did you mean 'ties'?"},
         BadCase{"MisspeltParameter", "models:\n  - model: a\n    parameters:\n      wieght: 1\nmerge_method: linear\n",
                 "m.yml:4: linear takes no parameter 'wieght'; did you mean 'weight'?"},
         BadCase{"ParameterOfAnotherMethod", std::string(kOne) + "parameters: {density: 0.5}\n",
                 "m.yml:3: linear takes no parameter 'density'"},
-        BadCase{"ParameterInTheWrongPlace", "models:\n  - {model: a, parameters: {weight: 1, normalize: true}}\nmerge_method: linear\n",
+        BadCase{"ParameterInTheWrongPlace",
+                "models:\n  - {model: a, parameters: {weight: 1, normalize: true}}\nmerge_method: linear\n",
                 "m.yml:2: parameter 'normalize' of linear is one of the merge, not of a model"},
         BadCase{"MissingWeight", "models:\n  - {model: a, parameters: {weight: 1}}\n  - model: b\nmerge_method: linear\n",
                 "m.yml:3: parameter 'weight' of model 'b' is missing for tensor '"},
         BadCase{"UnlistedBaseOfLinear", std::string(kOne) + "base_model: base\n",
-                "m.yml:1: parameter 'weight' of model 'base' is missing for tensor 'model.layers.0.input_layernorm.weight'; linear merges its base_model"},
-        BadCase{"NoBase", "models: [{model: a, parameters: {weight: 1}}]\nmerge_method: ties\n", "m.yml:2: ties needs a base_model"},
+                "m.yml:1: parameter 'weight' of model 'base' is missing for tensor 'model.layers.0.input_layernorm.weight'; "
+                "linear merges its base_model"},
+        BadCase{"NoBase", "models: [{model: a, parameters: {weight: 1}}]\nmerge_method: ties\n",
+                "m.yml:2: ties needs a base_model"},
         BadCase{"ParametersOfTheBase",
-                "models:\n  - {model: base, parameters: {weight: 1}}\n  - {model: a, parameters: {weight: 1}}\nmerge_method: ties\nbase_model: base\n",
+                "models:\n  - {model: base, parameters: {weight: 1}}\n  - {model: a, parameters: {weight: "
+                "1}}\nmerge_method: ties\nbase_model: base\n",
                 "m.yml:2: parameter 'weight' of the base model: ties takes none of its base"},
-        BadCase{"NothingButTheBase", "models: [{model: a}]\nmerge_method: ties\nbase_model: a\n", "m.yml:1: ties has nothing to merge"},
+        BadCase{"NothingButTheBase", "models: [{model: a}]\nmerge_method: ties\nbase_model: a\n",
+                "m.yml:1: ties has nothing to merge"},
         BadCase{"AbsentModel", "merge_method: linear\nmodels:\n  - model: absent\n", "m.yml:3: no directory 'absent'"},
         BadCase{"ModelTwice", "merge_method: linear\nmodels:\n  - model: a\n  - model: a\n",
                 "m.yml:4: model 'a' is listed twice, first in line 3"},
-        BadCase{"OtherNumberOfLayers", "merge_method: linear\nparameters: {weight: 1}\nmodels:\n  - model: a\n  - model: short\n",
+        BadCase{"OtherNumberOfLayers",
+                "merge_method: linear\nparameters: {weight: 1}\nmodels:\n  - model: a\n  - model: short\n",
                 "m.yml:5: model 'short' has 2 layers, and 'a' 4"},
         BadCase{"BaseWithOtherNumberOfLayers",
                 "merge_method: ties\nparameters: {weight: 1}\nmodels:\n  - model: a\nbase_model: short\n",
                 "m.yml:5: base_model 'short' has 2 layers, and the models have 4"},
-        BadCase{"LayerRangeBeyondTheModel", "merge_method: passthrough\nslices:\n  - sources:\n      - {model: a, layer_range: [2, 5]}\n",
+        BadCase{"LayerRangeBeyondTheModel",
+                "merge_method: passthrough\nslices:\n  - sources:\n      - {model: a, layer_range: [2, 5]}\n",
                 "m.yml:4: layer_range [2, 5) of model 'a', which has 4 layers"},
-        BadCase{"LayerRangeBackwards", "merge_method: passthrough\nslices:\n  - sources:\n      - {model: a, layer_range: [2, 1]}\n",
+        BadCase{"LayerRangeBackwards",
+                "merge_method: passthrough\nslices:\n  - sources:\n      - {model: a, layer_range: [2, 1]}\n",
                 "m.yml:4: layer_range [2, 1) ends before it begins"},
         BadCase{"UnequalLayerRanges",
-                "merge_method: linear\nslices:\n  - sources:\n      - {model: a, layer_range: [0, 2]}\n      - {model: b, layer_range: [0, 3]}\n",
+                "merge_method: linear\nslices:\n  - sources:\n      - {model: a, layer_range: [0, 2]}\n      - {model: b, "
+                "layer_range: [0, 3]}\n",
                 "m.yml:5: layer_range [0, 3) has 3 layers; the slice's first source has 2"},
-        BadCase{"PassthroughOfTwo", "merge_method: passthrough\nmodels: [{model: a}, {model: b}]\n", "m.yml:2: passthrough takes one model"},
-        BadCase{"UnusedModel", std::string(kOne) + "tokenizer_source: other\n", "m.yml:3: model 'other' is named but never merged"},
+        BadCase{"PassthroughOfTwo", "merge_method: passthrough\nmodels: [{model: a}, {model: b}]\n",
+                "m.yml:2: passthrough takes one model"},
+        BadCase{"UnusedModel", std::string(kOne) + "tokenizer_source: other\n",
+                "m.yml:3: model 'other' is named but never merged"},
         BadCase{"ModelsAndSlices", std::string(kOne) + "slices: [{sources: [{model: a, layer_range: [0, 1]}]}]\n",
                 "m.yml:1: exactly one of models, slices and modules is needed; given are 2"},
-        BadCase{"ResidualWeight",
-                "merge_method: passthrough\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n    residual_weight: 1\n",
-                "m.yml:4: residual_weight has no effect"},
+        BadCase{
+            "ResidualWeight",
+            "merge_method: passthrough\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n    residual_weight: 1\n",
+            "m.yml:4: residual_weight has no effect"},
+        BadCase{"OutOfBounds",
+                "merge_method: ties\nbase_model: base\nmodels:\n  - model: a\n    parameters:\n      weight: 1\n      "
+                "density: 1.25\n",
+                "m.yml:7: density 1.25 is not in [0, 1]"},
+        BadCase{
+            "GradientOutOfBounds",
+            "merge_method: ties\nbase_model: base\nmodels:\n  - {model: a, parameters: {weight: 1, density: [0.5, -1]}}\n",
+            "m.yml:4: density -1 is not in [0, 1]"},
+        BadCase{"HalfASwitch", std::string(kOne) + "parameters: {normalize: 0.5}\n",
+                "m.yml:3: normalize 0.5 is neither 0 nor 1"},
+        BadCase{"FilterWithoutTheRest",
+                "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: [{filter: mlp, value: 1}]}}\n",
+                "m.yml:3: parameter 'weight' of model 'a' is missing for tensor 'model.layers.0.input_layernorm.weight'"},
+        BadCase{"SlerpOfThree",
+                "merge_method: slerp\nmodels: [{model: a}, {model: b}]\nbase_model: base\nparameters: {t: 0.5}\n",
+                "m.yml:2: slerp merges its base with exactly 1 source; the stack has 2"},
+        BadCase{"NuslerpOfOne", "merge_method: nuslerp\nmodels: [{model: a, parameters: {weight: 1}}]\n",
+                "m.yml:2: nuslerp merges exactly 2 sources; the stack has 1"},
+        BadCase{"ModelStockOfOne", "merge_method: model_stock\nmodels: [{model: a}]\nbase_model: base\n",
+                "m.yml:2: model_stock merges its base with at least 2 sources; the stack has 1"},
+        BadCase{"BaseOutsideOfTheSlice",
+                "merge_method: ties\nbase_model: base\nparameters: {weight: 1}\nslices:\n  - sources: [{model: a, "
+                "layer_range: [0, 4]}]\n",
+                "m.yml:5: base_model 'base' is not among the sources of this slice"},
+        BadCase{"TwoRevisionsOfALora", "merge_method: linear\nmodels:\n  - model: a+b@c@d\n",
+                "m.yml:3: model 'b@c@d' has more than one '@'"},
         BadCase{"NotANumber", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: heavy}}\n",
                 "m.yml:3: weight: 'heavy' is neither a number nor true or false"},
-        BadCase{"NotFinite", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: inf}}\n", "m.yml:3: weight: inf is not finite"},
-        BadCase{"EmptyGradient", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: []}}\n", "m.yml:3: weight: an empty list"},
-        BadCase{"MisspeltFilter", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: [{fliter: x, value: 1}]}}\n",
+        BadCase{"NotFinite", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: inf}}\n",
+                "m.yml:3: weight: inf is not finite"},
+        BadCase{"EmptyGradient", "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: []}}\n",
+                "m.yml:3: weight: an empty list"},
+        BadCase{"MisspeltFilter",
+                "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: [{fliter: x, value: 1}]}}\n",
                 "m.yml:3: unknown key 'fliter' of weight; did you mean 'filter'?"},
-        BadCase{"FilterThatIsNeverTried",
-                "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: [{value: 1}, {filter: mlp, value: 2}]}}\n",
-                "m.yml:3: weight: no tensor gets here"},
-        BadCase{"TwoRevisions", "merge_method: linear\nmodels:\n  - model: a@b@c\n", "m.yml:3: model 'a@b@c' has more than one '@'"},
-        BadCase{"TwoLoras", "merge_method: linear\nmodels:\n  - model: a+b+c\n", "m.yml:3: model 'a+b+c' has more than one '+'"},
-        BadCase{"UnknownDtype", std::string(kOne) + "dtype: bfloat61\n", "m.yml:3: dtype: weights cannot be merged as 'bfloat61'; did you mean 'bfloat16'?"},
-        BadCase{"TokenWithoutSource", std::string(kOne) + "tokenizer: {tokens: {x: {force: true}}}\n", "m.yml:3: token 'x' has no source"},
+        BadCase{
+            "FilterThatIsNeverTried",
+            "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: [{value: 1}, {filter: mlp, value: 2}]}}\n",
+            "m.yml:3: weight: no tensor gets here"},
+        BadCase{"TwoRevisions", "merge_method: linear\nmodels:\n  - model: a@b@c\n",
+                "m.yml:3: model 'a@b@c' has more than one '@'"},
+        BadCase{"TwoLoras", "merge_method: linear\nmodels:\n  - model: a+b+c\n",
+                "m.yml:3: model 'a+b+c' has more than one '+'"},
+        BadCase{"UnknownDtype", std::string(kOne) + "dtype: bfloat61\n",
+                "m.yml:3: dtype: weights cannot be merged as 'bfloat61'; did you mean 'bfloat16'?"},
+        BadCase{"TokenWithoutSource", std::string(kOne) + "tokenizer: {tokens: {x: {force: true}}}\n",
+                "m.yml:3: token 'x' has no source"},
         BadCase{"UnknownKind", std::string(kOne) + "tokenizer: {tokens: {x: {source: {kind: zeros}}}}\n",
                 "m.yml:3: unknown kind 'zeros'; did you mean 'zero'?"},
         BadCase{"BothTokenizers", std::string(kOne) + "tokenizer: {source: union}\ntokenizer_source: union\n",
                 "m.yml:3: tokenizer_source and tokenizer exclude each other"},
-        BadCase{"NamedChatTemplate", std::string(kOne) + "chat_template: chatmlx\n", "m.yml:3: chat_template 'chatmlx': named templates"},
+        BadCase{"NamedChatTemplate", std::string(kOne) + "chat_template: chatmlx\n",
+                "m.yml:3: chat_template 'chatmlx': named templates"},
         BadCase{"ForeignModule", "merge_method: linear\nmodules:\n  vision_tower: {models: [{model: a}]}\n",
                 "m.yml:3: module 'vision_tower': modules of their own are not read"},
-        BadCase{"OverrideArchitecture",
-                "merge_method: linear\nmodels:\n  - model: {model: a, override_architecture: X}\n", "m.yml:3: override_architecture: "}),
+        BadCase{"OverrideArchitecture", "merge_method: linear\nmodels:\n  - model: {model: a, override_architecture: X}\n",
+                "m.yml:3: override_architecture: "}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

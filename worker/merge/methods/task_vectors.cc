@@ -25,33 +25,27 @@ SourceWeights::SourceWeights(const TensorTerms& terms) : size_(static_cast<int>(
   for (int s = 0; s < size_; ++s) weights_[s] = terms.sources[s].weight;
 }
 
-const uint8_t* MaskBits(const SourceTerm& term, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words) {
+const uint8_t* MaskBits(const SourceTerm& term, const uint8_t* kept, int64_t first, int64_t count, uint32_t* words) {
   if (term.mask_bits != nullptr) return term.mask_bits + first / 8;
-  // The bits of ranked elements overwrite their words from the front: each eight words are read before their byte is
-  // written.
+  if (term.ranked.kind == MaskRule::Kind::kSome) return kept;
+  if (term.mask_rule.kind != MaskRule::Kind::kSome) return nullptr;
   auto* bits = reinterpret_cast<uint8_t*>(words);
-  if (term.mask_rule.kind == MaskRule::Kind::kSome) {
-    term.mask.FillBits(first, count, term.mask_rule.limit, bits);
-    return bits;
-  }
-  if (term.ranked.kind == MaskRule::Kind::kSome) {
-    term.mask.Fill(first, count, words);
-    FillRankedBits(words, ranks, term.ranked, count, bits);
-    return bits;
-  }
-  return nullptr;
+  term.mask.FillBits(first, count, term.mask_rule.limit, bits);
+  return bits;
 }
 
-void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
-          float* x) {
+const uint8_t* Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count,
+                    uint32_t* words, float* x) {
   if (term.mask_rule.kind == MaskRule::Kind::kNone || term.ranked.kind == MaskRule::Kind::kNone) {
     std::fill(x, x + count, 0.0f);
-    return;
+    return nullptr;
   }
   Subtract(base, count, x);
   if (term.cut != MagnitudeCut{}) Trim(term.cut, first, count, x);
   if (term.outliers != kNoOutliers) Drop(term.outliers, first, count, x);
-  if (const uint8_t* bits = MaskBits(term, ranks, first, count, words); bits != nullptr) KeepBits(bits, count, x);
+  const uint8_t* bits = MaskBits(term, kept, first, count, words);
+  if (bits != nullptr) KeepBits(bits, count, x);
+  return bits;
 }
 
 void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source) {
@@ -66,15 +60,15 @@ void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t s
                       x + equal_end);
     return;
   }
-  const uint32_t* ranks = block.ranks != nullptr ? block.ranks[source] : nullptr;
+  const uint8_t* kept = block.kept != nullptr ? block.kept[source] : nullptr;
   if (term.mask_rule.kind == Kind::kSome || (term.ranked.kind == Kind::kSome && !term.ranked.rescale)) {
-    const uint8_t* bits = MaskBits(term, ranks, block.first, block.count, block.words);
+    const uint8_t* bits = MaskBits(term, kept, block.first, block.count, block.words);
     MaskedDifference(block.base, bits, term.kept_scale, term.weight, block.count, x);
     return;
   }
-  Thin(term, block.base, ranks, block.first, block.count, block.words, x);
+  Thin(term, block.base, kept, block.first, block.count, block.words, x);
   if (term.ranked.kind == MaskRule::Kind::kSome && term.ranked.rescale) {
-    DivideByProbability(ranks, term.ranked, block.count, x);
+    DivideByProbability(block.ranks[source], term.ranked, block.count, x);
   }
   if (term.kept_scale != 1) Scale(term.kept_scale, block.count, x);
   Scale(term.weight, block.count, x);

@@ -25,28 +25,29 @@ class SourceWeights {
 void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source);
 
 // The bits of what the term's mask keeps (block_math.h), of elements [first, first + count): those that are known already,
-// or in `words`, which is scratch as in MergeBlock; null if it has no mask. `ranks`: of the elements, if the mask is by
+// or in `words`, which is scratch as in MergeBlock; null if it has no mask. `kept`: those of the elements, if the mask is by
 // rank. REQUIRES: first % 8 == 0.
-const uint8_t* MaskBits(const SourceTerm& term, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words);
+const uint8_t* MaskBits(const SourceTerm& term, const uint8_t* kept, int64_t first, int64_t count, uint32_t* words);
 
-// x = thinned(x - base): by magnitude, at random, or at random by rank, whichever the term says. `x` holds the source, `ranks`
-// its ranks if the term wants them, and `words` is scratch as in MergeBlock.
-void Thin(const SourceTerm& term, const float* base, const uint32_t* ranks, int64_t first, int64_t count, uint32_t* words,
-          float* x);
+// x = thinned(x - base): by magnitude, at random, or at random by rank, whichever the term says. `x` holds the source;
+// `kept` and `words` as above. Returns the bits of the mask, null if it has none.
+const uint8_t* Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count,
+                    uint32_t* words, float* x);
 
-// Zeroes the elements of all `sources` blocks x of task vectors whose variance across them `cut` does not keep. `variance` is
-// scratch.
+// Zeroes the elements of all `sources` blocks x of task vectors whose variance across them `cut` does not keep. `variance`
+// is scratch.
 void MaskByVariance(const MagnitudeCut& cut, float* const* x, int sources, int64_t first, int64_t count, float* variance);
 
 // out = the sum of block.sources.
 void AddUp(const TensorTerms& terms, const MergeBlock& block, float* out);
 
-// out = base + lambda * D / Z. D, the sum of the weighted task vectors, is in `out` already; Z, if `normalize`, is the sum of
-// the weights (1 where that is within 1e-8 of 0), else 1.
+// out = base + lambda * D / Z. D, the sum of the weighted task vectors, is in `out` already; Z, if `normalize`, is the sum
+// of the weights (1 where that is within 1e-8 of 0), else 1.
 void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out);
 
-// out = base + lambda * D / Z with TIES' election of signs over the weighted task vectors in block.sources: D sums, element by
-// element, those that agree with the sign of their total (+ for a total of 0), and Z, if `normalize`, their weights (1 for 0).
+// out = base + lambda * D / Z with TIES' election of signs over the weighted task vectors in block.sources: D sums, element
+// by element, those that agree with the sign of their total (+ for a total of 0), and Z, if `normalize`, their weights (1
+// for 0).
 void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out);
 
 }  // namespace merganser
