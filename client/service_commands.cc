@@ -28,7 +28,7 @@ struct SubmitOptions {
 };
 
 absl::StatusOr<int> Submit(const SubmitOptions& options) {
-  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file));
+  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file, PathsAre::kOnWorkers));
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
   ServerJobs server(std::move(channel), options.connection.server);
   v1::CreateJobRequest request;
@@ -107,7 +107,8 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
   CLI::App* verb = AddVerb(app, "submit", "Gives a job to a coordinator and prints its id",
                            "  merganser submit job.yaml --watch\n  merganser submit job.yaml --server coordinator:50051",
                            submit, &Submit, chosen);
-  verb->add_option("JOB.yaml", submit->job_file, "The job; its paths must be the same on the workers")->required();
+  verb->add_option("JOB.yaml", submit->job_file, "The job; an absolute path in it may be one that only the workers have")
+      ->required();
   verb->add_flag("--watch", submit->watch, "Show progress until the job ends; exit 1 if it does not succeed");
   verb->add_flag("--wait", submit->wait, "The same, silently");
   verb->add_flag("--dry-run", submit->dry_run, "Only have the coordinator check it");

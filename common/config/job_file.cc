@@ -38,20 +38,26 @@ fs::path FolderOf(const std::string& file) {
   return fs::absolute(fs::path(file), error).parent_path();
 }
 
+bool MayBeElsewhere(const std::string& path, PathsAre paths) {
+  return paths == PathsAre::kOnWorkers && fs::path(path).is_absolute();
+}
+
 }  // namespace
 
-absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks) {
+absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks,
+                              PathsAre paths) {
   for (BenchmarkSpec& b : *benchmarks) {
     std::error_code error;
     if (LooksLikeFile(b.use)) {
+      const bool elsewhere = MayBeElsewhere(b.use, paths);
       b.use = Absolute(FolderOf(file), b.use);
-      if (!fs::is_regular_file(b.use, error)) {
+      if (!fs::is_regular_file(b.use, error) && !elsewhere) {
         return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".use: no file '", b.use, "'"));
       }
     }
     if (b.data.empty()) continue;  // what it uses brings the data, or is an average of others
     const std::string path = Absolute(FolderOf(file), b.data);
-    if (!fs::exists(path, error)) {
+    if (!fs::exists(path, error) && !MayBeElsewhere(b.data, paths)) {
       return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "', nor a folder"));
     }
     b.data = path;
@@ -59,7 +65,7 @@ absl::Status ResolveDataPaths(const std::string& file, absl::string_view section
   return absl::OkStatus();
 }
 
-absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models) {
+absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models, PathsAre paths) {
   for (ModelRef& model : *models) {
     const std::string path = Absolute(FolderOf(file), model.path);
     std::error_code error;
@@ -67,15 +73,15 @@ absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* m
     if (!model.lora.empty() && fs::is_directory(lora, error)) model.lora = lora;
     if (fs::is_directory(path, error)) {
       model.path = path;
-    } else if (!LooksLikeHubId(model.path)) {
-      return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path,
-                                              "', and '", model.path, "' is no Hub id (org/name)"));
+    } else if (!LooksLikeHubId(model.path) && !MayBeElsewhere(model.path, paths)) {
+      return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path, "', and '", model.path,
+                                              "' is no Hub id (org/name)"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
+absl::StatusOr<JobFile> ReadJobFile(const std::string& path, PathsAre paths) {
   v1::JobSpec proto;
   JobFile file;
   MG_ASSIGN_OR_RETURN(file.source, ReadYamlFile(path, &proto));
@@ -83,9 +89,9 @@ absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
   if (!spec.ok()) return file.source.Locate(spec.status());
   file.spec = *std::move(spec);
   MG_RETURN_IF_ERROR(file.source.Locate(Validate(file.spec)));
-  MG_RETURN_IF_ERROR(file.source.Locate(ResolveModelPaths(path, &file.spec.models)));
-  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "benchmarks", &file.spec.benchmarks)));
-  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "held_out", &file.spec.held_out)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveModelPaths(path, &file.spec.models, paths)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "benchmarks", &file.spec.benchmarks, paths)));
+  MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "held_out", &file.spec.held_out, paths)));
   return file;
 }
 

@@ -18,16 +18,23 @@ struct JobFile {
   SourceMap source;  // to locate errors found later (a checkpoint that does not fit, say)
 };
 
+// Where the models and data of a job are read.
+enum class PathsAre {
+  kHere,       // by this process or one beside it: what is not there is an error
+  kOnWorkers,  // perhaps on other machines only: an absolute path that is not here stays, and a worker says if it lacks it
+};
+
 // Model and data paths are taken relative to the file's folder and made absolute. A model path that is no directory there
 // but has the form "org/name[@revision]" stays: it is looked up in the Hugging Face cache where it is used. Errors:
 // InvalidArgument "FILE:LINE: field: ..." for what Validate() or the schema refuses, NotFound likewise for a data file or
 // model that is not there.
-absl::StatusOr<JobFile> ReadJobFile(const std::string& path);
+absl::StatusOr<JobFile> ReadJobFile(const std::string& path, PathsAre paths = PathsAre::kHere);
 
 // The same for the models and data of another file that people write (a recipe, an evaluation): paths are taken relative to
 // the folder of `file`. `section` names the benchmarks in errors.
-absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models);
-absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks);
+absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models, PathsAre paths = PathsAre::kHere);
+absl::Status ResolveDataPaths(const std::string& file, absl::string_view section, std::vector<BenchmarkSpec>* benchmarks,
+                              PathsAre paths = PathsAre::kHere);
 
 }  // namespace merganser
 

@@ -67,33 +67,49 @@ function askForToken(error) {
 }
 
 // Server-sent events through fetch, which unlike EventSource can carry a token. `on` gets each update; comes back after a
-// break. Returns a function that ends it.
+// break. Only while the page is looked at: a browser opens six connections to a server for all of its tabs, and the seventh
+// tab would wait for ever. Returns a function that ends it.
 export function follow(path, on, onConnection) {
-  const abort = new AbortController();
-  (async () => {
-    for (let pause = 1000; !abort.signal.aborted;) {
-      try {
-        const response = await request(path(), {signal: abort.signal});
-        pause = 1000;
-        const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-        let text = '';
-        for (;;) {
-          const {value, done} = await reader.read();
-          if (done) break;
-          text += value;
-          for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) handle(text.slice(0, end), on, onConnection);
-        }
-      } catch (error) {
-        if (abort.signal.aborted) return;
-        if (error.status === 404 || error.status === 403) return onConnection(false, error.message);
-      }
-      if (abort.signal.aborted) return;
-      onConnection(false, 'the coordinator is away; trying again');
-      await new Promise((resolve) => setTimeout(resolve, pause));
-      pause = Math.min(15000, pause * 2);
+  let abort = null;
+  const look = () => {
+    if (document.visibilityState === 'visible') {
+      if (abort === null) listen(path, on, onConnection, (abort = new AbortController()).signal);
+    } else {
+      rest();
     }
-  })();
-  return () => abort.abort();
+  };
+  const rest = () => { abort?.abort(); abort = null; };
+  const events = [[document, 'visibilitychange', look], [window, 'pageshow', look], [window, 'pagehide', rest]];
+  for (const [target, name, listener] of events) target.addEventListener(name, listener);
+  look();
+  return () => {
+    for (const [target, name, listener] of events) target.removeEventListener(name, listener);
+    rest();
+  };
+}
+
+async function listen(path, on, onConnection, signal) {
+  for (let pause = 1000; !signal.aborted;) {
+    try {
+      const response = await request(path(), {signal});
+      pause = 1000;
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = '';
+      for (;;) {
+        const {value, done} = await reader.read();
+        if (done) break;
+        text += value;
+        for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) handle(text.slice(0, end), on, onConnection);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === 404 || error.status === 403) return onConnection(false, error.message);
+    }
+    if (signal.aborted) return;
+    onConnection(false, 'the coordinator is away; trying again');
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(15000, pause * 2);
+  }
 }
 
 function handle(block, on, onConnection) {

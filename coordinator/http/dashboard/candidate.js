@@ -72,28 +72,29 @@ const question = (s) => [el('div', {class: 'dim'}, `sample ${s.index}`), el('div
 
 function sampleList(part, id, n, benchmark) {
   const asked = {benchmark, offset: 0, limit: kSamples};
+  const ask = () => load().catch((error) => replace(part, el('p', {class: 'error', role: 'alert'}, error.message)));
   async function load() {
     const page = await get(`jobs/${encodeURIComponent(id)}/candidates/${n}/samples?` + query(asked));
-    const picker = benchmarkPicker(page.benchmarks, page.benchmark, (b) => { Object.assign(asked, {benchmark: b, offset: 0}); load(); });
+    const picker = benchmarkPicker(page.benchmarks, page.benchmark, (b) => { Object.assign(asked, {benchmark: b, offset: 0}); ask(); });
     replace(part, picker ? el('div', {class: 'tools'}, picker) : null,
       page.samples.map((s) => el('article', {class: 'pair'}, question(s), el('div', {class: 'outcome'}, outcome('', s)))),
-      pager(asked.offset, kSamples, page.total, (offset) => { asked.offset = offset; load(); part.scrollIntoView(); }));
+      pager(asked.offset, kSamples, page.total, (offset) => { asked.offset = offset; ask(); part.scrollIntoView(); }));
   }
-  load().catch((error) => replace(part, el('p', {class: 'error', role: 'alert'}, error.message)));
+  ask();
 }
 
 export function comparePage(view, [id, a, b], onConnection) {
   onConnection(true, '');
   const asked = {a, b, benchmark: '', show: 'differ', offset: 0, limit: kSamples};
-  const counts = el('div'), pairs = el('div');
+  const counts = el('div'), pairs = el('div'), none = (error) => replace(pairs, el('p', {class: 'error', role: 'alert'}, error.message));
   const kShows = [['differ', 'where one is right'], ['a', `where only ${a} is right`], ['b', `where only ${b} is right`], ['wrong', 'where both are wrong'], ['right', 'where both are right'], ['all', 'all']];
-  const show = el('select', {onchange: () => { Object.assign(asked, {show: show.value, offset: 0}); load(); }}, kShows.map(([v, t]) => el('option', {value: v}, t)));
+  const show = el('select', {onchange: () => { Object.assign(asked, {show: show.value, offset: 0}); load().catch(none); }}, kShows.map(([v, t]) => el('option', {value: v}, t)));
   const tools = el('div', {class: 'tools'}, el('label', {}, 'Samples', show));
 
   async function load() {
     const page = await get(`jobs/${encodeURIComponent(id)}/compare?` + query(asked));
     if (tools.children.length === 1) {
-      const picker = benchmarkPicker(page.benchmarks, page.benchmark, (benchmark) => { Object.assign(asked, {benchmark, offset: 0}); load(); });
+      const picker = benchmarkPicker(page.benchmarks, page.benchmark, (benchmark) => { Object.assign(asked, {benchmark, offset: 0}); load().catch(none); });
       if (picker) tools.append(picker);
     }
     const all = page.both + page.only_a + page.only_b + page.neither;
@@ -102,7 +103,7 @@ export function comparePage(view, [id, a, b], onConnection) {
       el('tbody', {}, row('both', page.both), row(`only ${a}`, page.only_a), row(`only ${b}`, page.only_b), row('neither', page.neither))));
     replace(pairs, page.pairs.map((p) => el('article', {class: 'pair'}, question(p), el('div', {class: 'outcome'}, outcome(`${a}: `, p.a), outcome(`${b}: `, p.b)))),
       page.pairs.length ? null : el('p', {class: 'dim'}, 'No such sample.'),
-      pager(asked.offset, kSamples, page.total, (offset) => { asked.offset = offset; load(); counts.scrollIntoView(); }));
+      pager(asked.offset, kSamples, page.total, (offset) => { asked.offset = offset; load().catch(none); tools.scrollIntoView(); }));
   }
 
   (async () => {
@@ -116,6 +117,6 @@ export function comparePage(view, [id, a, b], onConnection) {
     replace(view, crumbs(job, `${a} and ${b}`), el('h1', {}, `Candidates ${a} and ${b}`), counts,
       el('h2', {}, 'Recipes'), el('div', {class: 'columns'}, side(left), side(right)),
       el('h2', {}, 'Samples'), tools, pairs);
-    await load();
+    await load().catch(none);  // without samples the recipes are still worth a look
   })().catch((error) => fail(view, `Candidates ${a} and ${b}`, error));
 }

@@ -5,6 +5,7 @@ import {announce, drawn, duration, el, fitness, number, pager, percent, replace,
 const kRefresh = 2000;  // ms between redraws of what is costly, while the job runs
 const kRows = 25;
 const kEvents = 50;
+const kNarrow = 600;    // px: a chart below that has its labels inside
 
 const section = (title, ...content) => {
   const id = title.toLowerCase().replaceAll(' ', '-');
@@ -16,6 +17,7 @@ export function jobPage(view, [id], onConnection) {
     ['head', 'chart', 'recipe', 'heldOut', 'front', 'table', 'events', 'settings', 'failures'].map((name) => [name, el('div')]));
   replace(view, parts.head, parts.failures, section('Fitness', parts.chart), section('Best recipe', parts.recipe), parts.heldOut, parts.front,
     section('Candidates', parts.table), section('Events', parts.events), section('Settings', parts.settings));
+  replace(parts.head, el('p', {class: 'dim'}, 'Loading …'));
   const path = 'jobs/' + encodeURIComponent(id);
   const chart = fitnessChart(parts.chart, id);
   const table = candidateTable(parts.table, id);
@@ -37,10 +39,10 @@ export function jobPage(view, [id], onConnection) {
         replace(parts.settings, settings(details));
       }
       replace(parts.heldOut, heldOut(details.held_out));
-      replace(parts.failures, failures(details.failures));
+      replace(parts.failures, await nobodyWorks(job), failures(details.failures));
       await Promise.all([chart.draw(path, details), table.start(job), bestRecipe(), paretoFront(details)]);
     } catch (error) {
-      if (!ended && job === null) replace(view, el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message));
+      if (!ended && job === null) replace(view, el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
     }
   }
 
@@ -63,7 +65,7 @@ export function jobPage(view, [id], onConnection) {
     const open = parts.front.querySelector('details')?.open;
     replace(parts.front, section('Pareto front',
       el('p', {class: 'dim'}, `${number(details.front_size)} candidates that no other beats in every objective.`),
-      drawn(svg), el('details', {open}, el('summary', {}, 'The front as a table'), el('div', {class: 'scroll'}, rows))));
+      drawn(svg, 'div', {class: 'scroll'}), el('details', {open}, el('summary', {}, 'The front as a table'), el('div', {class: 'scroll'}, rows))));
   }
 
   // Redraws soon, unless what is drawn is the newest; what comes meanwhile is drawn after it.
@@ -112,7 +114,7 @@ function head(part, job, id, bestBy) {
       tile('Best ' + (bestBy ? `of the finalists, ${bestBy}` : job.objectives.join(', ')), job.best_fitness.map(fitness).join(', ') || '–', ' ',
         job.best_candidate === null ? null : el('small', {}, candidateLink(id, job.best_candidate, 'candidate ' + job.best_candidate))),
       tile('Search', number(job.search_finished), ' ', job.search_total ? el('small', {}, 'of ' + number(job.search_total)) : null),
-      tile('Generation', number(job.generation + 1), ' ', el('small', {}, job.population ? `${job.population} candidates each` : '')),
+      tile('Generation', job.population ? number(job.generation + 1) : '–', ' ', el('small', {}, job.population ? `${job.population} candidates each` : '')),
       tile('Now', `${number(job.running)} `, el('small', {}, `running, ${number(job.queued)} queued`)),
       tile('Failed', number(job.failed)),
       job.over ? tile('Took', duration(took))
@@ -120,6 +122,14 @@ function head(part, job, id, bestBy) {
       tile('Time per candidate', timePerCandidate(job))),
     cancel);
   if (hadFocus) part.querySelector('button')?.focus({preventScroll: true});
+}
+
+// Why a job stands still, if it is for want of workers.
+async function nobodyWorks(job) {
+  if (job.over || job.running > 0 || job.queued === 0) return null;
+  const {workers} = await get('workers');
+  if (workers.some((w) => w.state !== 'lost')) return null;
+  return el('p', {class: 'error'}, 'It waits: no worker is connected. ', el('code', {}, 'merganser-worker --coordinator HOST:PORT'), ' adds one.');
 }
 
 function timePerCandidate(job) {
@@ -155,7 +165,11 @@ function fitnessChart(part, id) {
   const empty = el('p', {class: 'dim'}, 'No candidate of the search has a fitness yet.');
   const scheme = matchMedia('(prefers-color-scheme: dark)');
   const rebuild = () => { plot?.destroy(); plot = null; if (last) render(); };
-  const resize = new ResizeObserver(() => plot?.setSize({width: box.clientWidth, height: 320}));
+  let narrow = false;
+  const resize = new ResizeObserver(() => {
+    if (plot && box.clientWidth < kNarrow !== narrow) rebuild();
+    else plot?.setSize({width: box.clientWidth, height: 320});
+  });
 
   function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim(); }
 
@@ -164,8 +178,9 @@ function fitnessChart(part, id) {
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = colour('base');
     ctx.setLineDash([6, 6]);
-    ctx.textAlign = 'left';
+    ctx.textAlign = narrow ? 'right' : 'left';
     ctx.textBaseline = 'alphabetic';
+    ctx.lineJoin = 'round';
     ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
     let below = -Infinity;
     for (const b of [...last.baselines].sort((x, y) => (y.fitness[objective] ?? 0) - (x.fitness[objective] ?? 0))) {
@@ -177,7 +192,16 @@ function fitnessChart(part, id) {
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
       below = Math.max(y + 4 * devicePixelRatio, below + 13 * devicePixelRatio);  // labels of near lines go below each other
-      ctx.fillText(`${b.label} ${value.toFixed(3)}`, bbox.left + bbox.width + 6 * devicePixelRatio, below);
+      const label = `${b.label} ${value.toFixed(3)}`, x = bbox.left + bbox.width + (narrow ? -4 : 6) * devicePixelRatio;
+      if (narrow) {  // over the points, so with a rim
+        ctx.save();
+        ctx.setLineDash([]);
+        ctx.strokeStyle = colour('bg');
+        ctx.lineWidth = 4 * devicePixelRatio;
+        ctx.strokeText(label, x, below);
+        ctx.restore();
+      }
+      ctx.fillText(label, x, below);
     }
     ctx.restore();
   }
@@ -199,12 +223,13 @@ function fitnessChart(part, id) {
       last.baselines.map((b) => `${b.label} ${fitness(b.fitness[objective])}`).join(', ') + '. Arrow keys step through candidates, Enter opens one.');
     plotRange = [low - pad, high + pad];
     if (plot === null) {
+      narrow = box.clientWidth < kNarrow;
       const line = colour('line'), dim = colour('dim');
       const axis = {stroke: dim, grid: {stroke: line, width: 1}, ticks: {stroke: line, width: 1}};
       plot = new uPlot({
-        width: box.clientWidth || 900, height: 320, padding: [12, 120, 0, 0],
+        width: box.clientWidth || 900, height: 320, padding: [12, narrow ? 12 : 120, 0, 0],
         scales: {x: {time: false}, y: {range: () => [...plotRange]}},
-        axes: [{...axis, label: 'candidate', labelSize: 20}, {...axis, size: 60}],
+        axes: [{...axis, label: 'candidate', labelSize: 20}, {...axis, size: 50, label: job.objectives[objective], labelSize: 20}],
         legend: {live: true},
         cursor: {drag: {x: true, y: false}},
         series: [{label: 'candidate'},
@@ -367,7 +392,7 @@ function candidateTable(part, id) {
         job.objectives.map((o, i) => (i === 0 ? column(o, 'fitness') : el('th', {scope: 'col', class: 'n'}, o))), column('Time', 'seconds'),
         el('th', {scope: 'col', class: 'n'}, 'Attempts'), el('th', {scope: 'col'}, 'Worker'), el('th', {scope: 'col'}, 'Message'))),
       el('tbody', {}, page.rows.map(row)))),
-      page.rows.length === 0 ? el('p', {class: 'dim'}, 'No such candidate among ', number(page.all), '.') : pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
+      page.rows.length === 0 ? el('p', {class: 'dim'}, 'No such candidate; the job has ', number(page.all), ' of all kinds.') : pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
     if (again) rows.querySelector(again)?.focus({preventScroll: true});
   }
 
@@ -417,6 +442,7 @@ function eventList(part, path, id) {
         list.lastChild.remove();
         oldest = Number(list.lastChild.value);
       }
+      more.hidden = oldest <= 1;
     },
   };
 }

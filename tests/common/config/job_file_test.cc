@@ -28,7 +28,7 @@ TEST(JobFileTest, TheExampleIsValidAndItsPathsAreAbsolute) {
 class JobFileErrorTest : public testing::Test {
  protected:
   // The example's job file with `from` replaced by `to`, in a folder of its own beside the example's models.
-  absl::Status ReadWith(const std::string& from, const std::string& to) {
+  absl::Status ReadWith(const std::string& from, const std::string& to, PathsAre paths = PathsAre::kHere) {
     const std::string example = fs::canonical(MG_SOURCE_DIR "/examples/ja-math").string();
     const std::string dir = testing::TempDir() + "/mg_job_file_" + std::to_string(getpid());
     fs::remove_all(dir);
@@ -43,7 +43,7 @@ class JobFileErrorTest : public testing::Test {
     if (at == std::string::npos) return absl::InternalError("the example lacks " + from);
     yaml.replace(at, from.size(), to);
     std::ofstream(dir + "/job.yaml") << yaml;
-    return ReadJobFile(dir + "/job.yaml").status();
+    return ReadJobFile(dir + "/job.yaml", paths).status();
   }
 };
 
@@ -63,7 +63,8 @@ TEST_F(JobFileErrorTest, MissingDataNamesTheFile) {
 TEST_F(JobFileErrorTest, InvertedBoundsNameTheLine) {
   const absl::Status status = ReadWith("{weight: [0, 2]}", "{weight: [2, 0]}");
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("job.yaml:17: space.parameter.bounds.weight: low 2 is not below high 0"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("job.yaml:17: space.parameter.bounds.weight: low 2 is not below high 0"));
 }
 
 TEST_F(JobFileErrorTest, UnknownMethodListsTheKnownOnes) {
@@ -75,13 +76,20 @@ TEST_F(JobFileErrorTest, ZeroCandidatesAreRefused) {
   EXPECT_THAT(std::string(ReadWith("candidates: 400", "candidates: 0").message()), HasSubstr("budget.candidates: "));
 }
 
-TEST_F(JobFileErrorTest, HubIdsWaitForTheWorker) {
-  EXPECT_TRUE(ReadWith("{path: ja}", "{path: org/name@main}").ok());
+TEST_F(JobFileErrorTest, HubIdsWaitForTheWorker) { EXPECT_TRUE(ReadWith("{path: ja}", "{path: org/name@main}").ok()); }
+
+TEST_F(JobFileErrorTest, AbsolutePathsMayBeOnTheWorkersOnly) {
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"{path: ja}", "{path: /models/ja}"},
+                                 {"tasks/ja_math.train.jsonl", "/models/ja_math.train.jsonl"},
+                                 {"use: mgsm_ja", "use: /models/mgsm.yaml"}}) {
+    EXPECT_EQ(ReadWith(from, to).code(), absl::StatusCode::kNotFound) << to;
+    EXPECT_EQ(ReadWith(from, to, PathsAre::kOnWorkers), absl::OkStatus()) << to;
+  }
+  // A relative path is one beside the file.
+  EXPECT_EQ(ReadWith("{path: ja}", "{path: jaa}", PathsAre::kOnWorkers).code(), absl::StatusCode::kNotFound);
 }
 
-TEST(JobFileTest, NoSuchFile) {
-  EXPECT_EQ(ReadJobFile("/nowhere/job.yaml").status().code(), absl::StatusCode::kNotFound);
-}
+TEST(JobFileTest, NoSuchFile) { EXPECT_EQ(ReadJobFile("/nowhere/job.yaml").status().code(), absl::StatusCode::kNotFound); }
 
 }  // namespace
 }  // namespace merganser

@@ -40,7 +40,8 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "Accessibility"):
             self.call(domain + ".enable")
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._size = width, height
+        self.size()
 
     def close(self):
         self._process.kill()
@@ -84,6 +85,11 @@ class Browser:
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
         return message
+
+    def size(self, width=None, height=None):
+        """Of the window; without numbers the one that it began with."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width or self._size[0], height=height or self._size[1],
+                  deviceScaleFactor=1, mobile=False)
 
     def go(self, url):
         self.call("Page.navigate", url=url)

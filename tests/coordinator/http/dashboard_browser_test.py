@@ -94,6 +94,31 @@ def large_job(b, url):
     b.scheme("light")
 
 
+def many_tabs(b, url):
+    """A page that nobody looks at holds none of the six connections that a browser opens to one server."""
+    for _ in range(9):
+        b.go("about:blank")
+        b.wait("location.href === 'about:blank'")
+        b.go(url + "/#/jobs/job-4")   # never over: it is followed
+        b.wait("document.querySelector('h1 .state')?.innerText === 'preparing'")
+        b.wait(text("#connection") + " === 'live'")
+    assert b.wait(f"{text('main')}.includes('It waits: no worker is connected')")
+    assert b.run("document.querySelector('section[aria-labelledby=events] button').hidden"), "no event is older than the first"
+
+
+def narrow(b, url):
+    """On a telephone nothing but pictures and tables goes beyond the screen, and these scroll by themselves."""
+    b.size(390, 844)
+    for page in ("", "#/workers", "#/jobs/job-1", "#/jobs/job-2", "#/jobs/job-3", "#/jobs/job-3/candidates/20", "#/jobs/job-1/compare/205/206"):
+        b.go("about:blank")
+        b.go(f"{url}/{page}")
+        b.wait(f"document.querySelector('main table, main .tiles, main code') && !{text('main')}.includes('Loading')")
+        time.sleep(0.3)
+        assert b.run("document.documentElement.scrollWidth") == 390, page
+        shot(b, "narrow-" + (page.strip("#/").replace("/", "-") or "jobs"))
+    b.size()
+
+
 def table(b):
     assert not b.nameless(), b.nameless()
     b.run("document.querySelector('input[type=search]').focus()")
@@ -244,6 +269,8 @@ def main():
         b = browser.Browser()
         try:
             jobs_page(b, coordinator.url)
+            many_tabs(b, coordinator.url)
+            narrow(b, coordinator.url)
             large_job(b, coordinator.url)
             table(b)
             comparison(b)
