@@ -4,6 +4,7 @@
 #   merganser  yes      bin/, lib/libmerganser-local.so, manual pages, completions, share/merganser (deploy/, examples/)
 #   torch_link yes      lib/torch, a link to the libtorch of the build
 #   torch      no       lib/torch (and lib/nvidia), a copy of that libtorch, instead of the link: for containers
+#   torch_cpu  no       lib/torch (and lib/nvidia), only what the CPU half of it loads: 0.5 GB of a CUDA wheel's 4.6
 #   libraries  no       lib/merganser, every other shared library outside the C and C++ runtime: for tarballs and wheels
 #
 # Nothing installed names a folder of the build machine but that link: the programs look for lib/merganser beside bin/, the
@@ -35,11 +36,32 @@ if(MERGANSER_WITH_TORCH)
     endif()" COMPONENT torch EXCLUDE_FROM_ALL)
   install(DIRECTORY ${MERGANSER_TORCH_DIR}/lib/ DESTINATION lib/torch/lib COMPONENT torch EXCLUDE_FROM_ALL
           FILES_MATCHING PATTERN "lib*.so*" PATTERN "libtorch_python.so" EXCLUDE PATTERN "libshm*" EXCLUDE)
-  get_filename_component(MG_SITE_PACKAGES ${MERGANSER_TORCH_DIR} DIRECTORY)
+  get_filename_component(MG_TORCH_REAL ${MERGANSER_TORCH_DIR} REALPATH)
+  get_filename_component(MG_SITE_PACKAGES ${MG_TORCH_REAL} DIRECTORY)
   if(EXISTS ${MG_SITE_PACKAGES}/nvidia)  # libtorch_cuda.so looks for CUDA's libraries at ../../nvidia
     install(DIRECTORY ${MG_SITE_PACKAGES}/nvidia/ DESTINATION lib/nvidia COMPONENT torch EXCLUDE_FROM_ALL
             FILES_MATCHING PATTERN "*.so*")
   endif()
+  # Beside each other as in site-packages, because the libraries find each other by relative paths.
+  install(CODE "
+    set(prefix \"\${CMAKE_INSTALL_PREFIX}/lib\")
+    if(IS_SYMLINK \"\$ENV{DESTDIR}\${prefix}/torch\")
+      file(REMOVE \"\$ENV{DESTDIR}\${prefix}/torch\")
+    endif()
+    set(cpu \"${MG_TORCH_REAL}/lib/libtorch_cpu.so\")
+    file(GET_RUNTIME_DEPENDENCIES RESOLVED_DEPENDENCIES_VAR found UNRESOLVED_DEPENDENCIES_VAR missing LIBRARIES \"\${cpu}\"
+         PRE_EXCLUDE_REGEXES \"^ld-linux\")
+    if(missing)
+      message(FATAL_ERROR \"\${cpu} needs \${missing}, not found\")
+    endif()
+    foreach(file \"\${cpu}\" \${found})
+      string(REPLACE \"${MG_TORCH_REAL}/\" \"torch/\" to \"\${file}\")
+      string(REPLACE \"${MG_SITE_PACKAGES}/nvidia/\" \"nvidia/\" to \"\${to}\")
+      if(NOT IS_ABSOLUTE \"\${to}\")
+        get_filename_component(folder \"\${to}\" DIRECTORY)
+        file(INSTALL DESTINATION \"\${prefix}/\${folder}\" TYPE SHARED_LIBRARY FILES \"\${file}\")
+      endif()
+    endforeach()" COMPONENT torch_cpu EXCLUDE_FROM_ALL)
 endif()
 
 install(RUNTIME_DEPENDENCY_SET mg_libraries

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# container_test.sh BUILD_DIR: the images that deploy/container/debian-images.sh makes, and a coordinator and a worker run from them,
+# which work on a job whose models the worker alone sees.
+set -euo pipefail
+BUILD="$(cd "$1" && pwd)"
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+ok() { echo "ok: $1"; }
+fail() { echo "FAILED: $1" >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || { echo "skipped: mmdebstrap and buildah need root"; exit 77; }
+for program in mmdebstrap buildah redis-server python3; do
+  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
+done
+export BUILDAH_ISOLATION=chroot
+DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-container-test.XXXXXX")"
+NAME="merganser-test-$$"
+PIDS=() GROUPS_STARTED=()
+finish() {
+  local code=$?
+  trap - EXIT
+  [ $code -eq 0 ] || tail -n 20 "$DIR"/*.log >&2 2>/dev/null || true
+  # buildah, its chroot and the program are one process group; the worker goes first.
+  for ((i = ${#GROUPS_STARTED[@]} - 1; i >= 0; i--)); do kill -TERM -- "-${GROUPS_STARTED[$i]}" 2>/dev/null || true; done
+  [ ${#PIDS[@]} -eq 0 ] || kill "${PIDS[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  for container in "$NAME-coordinator" "$NAME-worker"; do buildah rm "$container" >/dev/null 2>&1 || true; done
+  buildah rmi "$NAME:cpu" "$NAME:coordinator" >/dev/null 2>&1 || true
+  rm -rf "$DIR"
+  exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+eventually() {  # WHAT COMMAND...
+  for _ in $(seq 300); do
+    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
+    sleep 0.2
+  done
+  fail "$1"
+}
+run_in() {  # CONTAINER FLAGS... -- COMMAND...: in the background, a process group of its own
+  setsid buildah run "${@:2:$#-1}" >"$DIR/$1.log" 2>&1 &
+  GROUPS_STARTED+=($!)
+}
+
+deploy/container/debian-images.sh "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 || {
+  if grep -qE 'Could not resolve|Failed to fetch|Unable to fetch|unable to download' "$DIR/images.log"; then
+    echo "skipped: Debian's packages cannot be loaded"
+    exit 77
+  fi
+  fail "the images are built"
+}
+ok "images of Debian's packages and this build: $(grep '^localhost/' "$DIR/images.log" | sed 's|^localhost/[^:]*:||' | paste -sd, | tr -s ' ')"
+buildah from --pull-never --name "$NAME-coordinator" "$NAME:coordinator" >/dev/null
+buildah from --pull-never --name "$NAME-worker" "$NAME:cpu" >/dev/null
+for container in "$NAME-coordinator" "$NAME-worker"; do
+  [ "$(buildah run "$container" -- id -u)" = 10001 ] || fail "$container is not root"
+  buildah run "$container" -- touch /var/lib/merganser/spooled || fail "$container writes to its home"
+  if buildah run "$container" -- touch /opt/merganser/bin/merganser 2>/dev/null; then fail "$container cannot change its programs"; fi
+done
+buildah run "$NAME-coordinator" -- sh -c 'test ! -e /opt/merganser/lib' || fail "the coordinator's image has no libtorch"
+buildah run "$NAME-worker" -- sh -c '! ls /opt/merganser/lib/torch/lib | grep -q cuda' || fail "the worker's image has no CUDA"
+ok "neither runs as root, and each holds no more than it needs"
+
+REDIS=127.0.0.1:$(free_port) USERS=127.0.0.1:$(free_port) WORKERS=127.0.0.1:$(free_port)
+redis-server --bind 127.0.0.1 --port "${REDIS#*:}" --dir "$DIR" --save "" >"$DIR/redis.log" 2>&1 &
+PIDS+=($!)
+eventually "redis answers" redis-cli -p "${REDIS#*:}" ping
+run_in coordinator "$NAME-coordinator" -- merganser-coordinator --store "redis://$REDIS" --listen "$USERS" --worker-listen "$WORKERS" \
+  --http "127.0.0.1:$(free_port)"
+run_in worker -v "$PWD/examples:/models:ro" "$NAME-worker" -- merganser-worker --device cpu --threads 1 --coordinator "$WORKERS" \
+  --store "redis://$REDIS" --http "127.0.0.1:$(free_port)" --spool-dir /var/lib/merganser/spool --model-root /models
+export MERGANSER_SERVER="$USERS"
+connected() { "$BUILD/bin/merganser" workers -o json | grep -q '"idle"'; }
+eventually "the worker's container is connected to the coordinator's" connected
+sed "s|path: \([a-z]\)|path: /models/ja-math/\1|; s|candidates: 400|candidates: 8|; s|^    data: tasks|    limit: 20\n&|; s|, data: tasks|, limit: 20, data: tasks|" \
+  examples/ja-math/job.yaml | sed "s|data: tasks|data: /models/ja-math/tasks|" >"$DIR/job.yaml"
+[ ! -e /models/ja-math ] || fail "/models is the worker's alone"
+timeout 200 "$BUILD/bin/merganser" submit "$DIR/job.yaml" --wait >"$DIR/submit.log" 2>&1 || fail "the job succeeds"
+ok "a job succeeds whose models only the worker's container sees"
