@@ -3,7 +3,7 @@
 #
 # A fleet on this machine: redis-server, a coordinator and two workers as separate processes on free loopback ports, and the
 # example's job over them. Ends with the table of scores, or with Ctrl-C; everything it started ends with it. --observe adds
-# Prometheus with deploy/prometheus, and stays until Ctrl-C.
+# Prometheus with deploy/prometheus, and stays until Ctrl-C. MERGANSER_BIN names the programs' folder, build/bin unless set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 OBSERVE=no
@@ -11,7 +11,7 @@ if [ "${1:-}" = --observe ]; then
   OBSERVE=yes
   shift
 fi
-BIN="$PWD/build/bin"
+BIN="${MERGANSER_BIN:-$PWD/build/bin}"
 JOB="${1:-examples/ja-math/job.yaml}"
 OUT="${2:-out/cluster}"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-cluster.XXXXXX")"
