@@ -10,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "worker/text/rust_abi.h"
 #include "worker/text/rust_call.h"
+#include "worker/text/sentencepiece_tokenizer.h"
 #include "worker/text/tokenizer_config.h"
 
 namespace merganser {
@@ -25,7 +26,13 @@ using text_internal::ToStatus;
 constexpr int64_t kTokenizerBytesMax = int64_t{256} << 20;
 
 // Vocabularies that transformers can turn into a tokenizer.json.
-constexpr const char* kConvertible[] = {"tokenizer.model", "vocab.json", "tekken.json"};
+constexpr const char* kConvertible[] = {"vocab.json", "tekken.json"};
+
+std::string HowToConvert(const std::string& dir) {
+  return absl::StrCat(
+      "convert it once with: python -c \"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained('", dir,
+      "', use_fast=True).save_pretrained('", dir, "')\"");
+}
 
 // Why there is no tokenizer.json in `dir`, and what to do about it.
 absl::Status MissingTokenizer(const std::string& dir) {
@@ -36,13 +43,25 @@ absl::Status MissingTokenizer(const std::string& dir) {
   for (const char* name : kConvertible) {
     if (!std::filesystem::exists(absl::StrCat(dir, "/", name), error)) continue;
     return absl::FailedPreconditionError(
-        absl::StrCat("'", dir, "' has ", name,
-                     " but no tokenizer.json; convert it once with: python -c \"from transformers ",
-                     "import AutoTokenizer; AutoTokenizer.from_pretrained('", dir,
-                     "', use_fast=True).save_pretrained('", dir, "')\""));
+        absl::StrCat("'", dir, "' has ", name, " but no tokenizer.json; ", HowToConvert(dir)));
   }
   return absl::NotFoundError(
       absl::StrCat("no tokenizer in '", dir, "': tokenizer.json is missing"));
+}
+
+// What stands for tokenizer.json where there is only tokenizer.model.
+absl::StatusOr<std::string> FromSentencePiece(const std::string& dir, TokenizerConfig* config) {
+  const std::string path = absl::StrCat(dir, "/tokenizer.model");
+  const absl::StatusOr<std::string> model = ReadFile(path, kTokenizerBytesMax);
+  if (absl::IsNotFound(model.status())) return MissingTokenizer(dir);
+  MG_RETURN_IF_ERROR(model.status());
+  absl::StatusOr<std::string> json = TokenizerJsonOfSentencePiece(*model, config);
+  config->added_tokens_decoder = "{}";  // is in it
+  if (absl::IsFailedPrecondition(json.status())) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": ", json.status().message(), "; ", HowToConvert(dir)));
+  }
+  MG_RETURN_IF_ERROR(Annotate(json.status(), path));
+  return json;
 }
 
 }  // namespace
@@ -55,11 +74,16 @@ Tokenizer::Tokenizer(MgTextTokenizer* handle, std::string fingerprint)
 Tokenizer::~Tokenizer() { mg_text_tokenizer_free(handle_); }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& checkpoint_dir) {
-  const std::string path = absl::StrCat(checkpoint_dir, "/tokenizer.json");
+  std::string path = absl::StrCat(checkpoint_dir, "/tokenizer.json");
   absl::StatusOr<std::string> json = ReadFile(path, kTokenizerBytesMax);
-  if (absl::IsNotFound(json.status())) return MissingTokenizer(checkpoint_dir);
-  MG_RETURN_IF_ERROR(json.status());
+  if (!absl::IsNotFound(json.status())) {
+    MG_RETURN_IF_ERROR(json.status());
+  }
   MG_ASSIGN_OR_RETURN(TokenizerConfig config, TokenizerConfig::Load(checkpoint_dir));
+  if (!json.ok()) {
+    MG_ASSIGN_OR_RETURN(json, FromSentencePiece(checkpoint_dir, &config));
+    path = absl::StrCat(checkpoint_dir, "/tokenizer.model");
+  }
 
   MgTextTokenizer* handle = nullptr;
   RustBuffer error;

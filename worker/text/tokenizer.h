@@ -26,14 +26,16 @@ class Tokenizer {
   // the memory.
   static constexpr int64_t kTextBytesMax = int64_t{64} << 20;
 
-  // Reads tokenizer.json and tokenizer_config.json of `checkpoint_dir`. Truncation and padding
-  // stored in tokenizer.json are ignored. Tokens that only tokenizer_config.json declares join the
-  // vocabulary. Where its add_bos_token or add_eos_token is true and tokenizer.json's
-  // post-processor does not add that token, it is added; a false does not remove what the
+  // Reads tokenizer.json and tokenizer_config.json of `checkpoint_dir`; where there is only SentencePiece's tokenizer.model,
+  // what transformers makes of it (sentencepiece_tokenizer.h). Truncation and padding stored in tokenizer.json are ignored.
+  // Tokens that only tokenizer_config.json declares join the vocabulary. Where its add_bos_token or add_eos_token is true
+  // and tokenizer.json's post-processor does not add that token, it is added; a false does not remove what the
   // post-processor adds (the rule of transformers since version 5).
   //   NotFound            no such directory, or no tokenizer files in it
-  //   FailedPrecondition  only tokenizer.model (or vocab.json, tekken.json); the message has the
-  //   command that converts it InvalidArgument     a broken file; the message names it
+  //   FailedPrecondition  only vocab.json or tekken.json, or a tokenizer.model of a class that is converted in a way of its
+  //   own;
+  //                       the message has the command that converts it
+  //   InvalidArgument     a broken file; the message names it
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& checkpoint_dir);
 
   ~Tokenizer();
@@ -65,7 +67,7 @@ class Tokenizer {
   std::optional<int32_t> bos_id() const { return bos_id_; }
   std::optional<int32_t> eos_id() const { return eos_id_; }
 
-  // SHA-256 of tokenizer.json: equal for checkpoints that share it byte for byte. Re-saving may
+  // SHA-256 of tokenizer.json (or of what stands for it): equal for checkpoints that share it byte for byte. Re-saving may
   // change it without changing any encoding, so a difference is a reason to look, not a proof.
   const std::string& Fingerprint() const { return fingerprint_; }
 

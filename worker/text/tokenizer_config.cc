@@ -49,9 +49,14 @@ absl::StatusOr<bool> BoolField(const Json& json, const char* field, const std::s
   return it->get<bool>();
 }
 
+// "" if there is none, or it is no text.
+std::string TextField(const Json& json, const char* field) {
+  const auto it = json.find(field);
+  return it != json.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
 // A special token is spelt "<s>" or {"content": "<s>", ...}.
-absl::Status ReadSpecialTokens(const Json& json, const std::string& path,
-                               std::map<std::string, std::string>* tokens) {
+absl::Status ReadSpecialTokens(const Json& json, const std::string& path, TokenizerConfig* config) {
   for (const char* field : kSpecialTokens) {
     auto it = json.find(field);
     if (it == json.end() || it->is_null()) continue;
@@ -60,7 +65,8 @@ absl::Status ReadSpecialTokens(const Json& json, const std::string& path,
       return absl::InvalidArgumentError(absl::StrCat(
           path, ": ", field, " is neither a string nor an object with the string 'content'"));
     }
-    tokens->emplace(field, value.get<std::string>());
+    const bool is_new = config->special_tokens.emplace(field, value.get<std::string>()).second;
+    if (is_new && it->is_object()) config->special_token_objects[field] = it->dump();
   }
   return absl::OkStatus();
 }
@@ -95,14 +101,24 @@ absl::StatusOr<TokenizerConfig> TokenizerConfig::Load(const std::string& checkpo
   MG_ASSIGN_OR_RETURN(Json json, ReadObject(path));
   MG_ASSIGN_OR_RETURN(config.add_bos_token, BoolField(json, "add_bos_token", path));
   MG_ASSIGN_OR_RETURN(config.add_eos_token, BoolField(json, "add_eos_token", path));
-  MG_RETURN_IF_ERROR(ReadSpecialTokens(json, path, &config.special_tokens));
+  MG_RETURN_IF_ERROR(ReadSpecialTokens(json, path, &config));
+  if (json.contains("legacy")) {
+    MG_ASSIGN_OR_RETURN(config.legacy, BoolField(json, "legacy", path));
+  }
+  if (json.contains("add_prefix_space") && !json["add_prefix_space"].is_null()) {
+    MG_ASSIGN_OR_RETURN(config.add_prefix_space, BoolField(json, "add_prefix_space", path));
+  }
+  config.tokenizer_class = TextField(json, "tokenizer_class");
   if (auto it = json.find("added_tokens_decoder"); it != json.end() && !it->is_null()) {
     config.added_tokens_decoder = it->dump();
   }
 
   const std::string map_path = absl::StrCat(checkpoint_dir, "/special_tokens_map.json");
   MG_ASSIGN_OR_RETURN(Json map, ReadObject(map_path));
-  MG_RETURN_IF_ERROR(ReadSpecialTokens(map, map_path, &config.special_tokens));
+  MG_RETURN_IF_ERROR(ReadSpecialTokens(map, map_path, &config));
+  MG_ASSIGN_OR_RETURN(const Json model, ReadObject(absl::StrCat(checkpoint_dir, "/config.json")));
+  config.model_type = TextField(model, "model_type");
+  if (config.tokenizer_class.empty()) config.tokenizer_class = TextField(model, "tokenizer_class");
 
   MG_ASSIGN_OR_RETURN(std::optional<std::string> source,
                       ReadIfPresent(absl::StrCat(checkpoint_dir, "/chat_template.jinja")));

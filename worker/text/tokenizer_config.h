@@ -4,6 +4,7 @@
 #define MERGANSER_WORKER_TEXT_TOKENIZER_CONFIG_H_
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,15 @@ struct TokenizerConfig {
   std::map<std::string, std::string> special_tokens;
   // The JSON object added_tokens_decoder, "{}" if absent.
   std::string added_tokens_decoder = "{}";
+  // What decides how a directory without tokenizer.json is read (sentencepiece_tokenizer.h): tokenizer_class ("" if neither
+  // tokenizer_config.json nor config.json has it), config.json's model_type, and legacy and add_prefix_space if they are
+  // there (a null `legacy` is false).
+  std::string tokenizer_class;
+  std::string model_type;
+  std::optional<bool> legacy;
+  std::optional<bool> add_prefix_space;
+  // Of special_tokens, those that tokenizer_config.json (or special_tokens_map.json) spells as objects: their JSON.
+  std::map<std::string, std::string> special_token_objects;
   // Chat templates by name ("default" is the one without a name): chat_template.jinja, else
   // chat_template.json, else the field chat_template of tokenizer_config.json (a string, or a list
   // of {name, template}).

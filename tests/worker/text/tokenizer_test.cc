@@ -185,9 +185,9 @@ TEST(TokenizerTest, DeclaredTokenThatCannotHaveItsIdIsAnError) {
                                        HasSubstr("2000 '<image>'"), HasSubstr("1024")));
 }
 
-TEST(TokenizerTest, SentencePieceModelAloneNamesTheConversion) {
+TEST(TokenizerTest, AVocabularyAloneNamesTheConversion) {
   TempCheckpoint dir;
-  dir.Write("tokenizer.model", "x");
+  dir.Write("vocab.json", "{}");
   const absl::Status status = Tokenizer::Load(dir.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(

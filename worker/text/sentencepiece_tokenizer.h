@@ -1,0 +1,27 @@
+// Checkpoints that hold only SentencePiece's tokenizer.model: the tokenizer.json that transformers 5 makes of them.
+#ifndef MERGANSER_WORKER_TEXT_SENTENCEPIECE_TOKENIZER_H_
+#define MERGANSER_WORKER_TEXT_SENTENCEPIECE_TOKENIZER_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "worker/text/tokenizer_config.h"
+
+namespace merganser {
+
+// `model`: the bytes of tokenizer.model. Which of transformers' ways is taken follows its AutoTokenizer:
+// - LlamaTokenizer: merges in the pieces' order; a space before the text (`legacy`: before each part between added tokens)
+// - GemmaTokenizer: the same merges, no space before the text
+// - no class, a general one (PreTrainedTokenizerFast), or a model type whose class transformers passes over (mistral, llava
+// ...):
+//   the model's own normalizer; merges by score, or unigrams: as SentencePiece itself encodes
+// Control and user-defined pieces, the special tokens and added_tokens_decoder become added tokens; what has no piece gets
+// the ids behind the pieces. What `config->special_tokens` leaves open is set to the class's or the model's own.
+// InvalidArgument: errors of SentencePieceModel::Parse, a token of added_tokens_decoder whose id would be another.
+// FailedPrecondition: a class that is converted in a way of its own (T5Tokenizer, say).
+absl::StatusOr<std::string> TokenizerJsonOfSentencePiece(absl::string_view model, TokenizerConfig* config);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_TEXT_SENTENCEPIECE_TOKENIZER_H_
