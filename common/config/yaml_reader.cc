@@ -12,6 +12,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 #include "common/config/yaml_message.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/struct.pb.h"
@@ -277,6 +278,7 @@ absl::StatusOr<bool> IsMergekitFile(const std::string& path) {
 absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& file, Message* message) {
   message->Clear();
   SourceMap map(file);
+  MG_RETURN_IF_ERROR(CheckUtf8(text, file));
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/base/log.h"
+#include "worker/merge/bf16_rounding.h"
 #include "worker/merge/multiversion.h"
 
 namespace merganser {
@@ -50,10 +51,7 @@ MG_MULTIVERSION bool StoreF32(const float* in, int64_t count, std::byte* out) {
 MG_MULTIVERSION bool StoreBF16(const float* in, int64_t count, std::byte* out) {
   uint32_t bad = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(in[i]);
-    const bool nan = (bits & 0x7fffffffu) > kExponent;
-    const uint32_t rounded =
-        nan ? (bits >> 16 | 0x40u) : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    const uint32_t rounded = RoundedToBF16(std::bit_cast<uint32_t>(in[i]));
     bad |= (rounded & 0x7f80u) == 0x7f80u ? 1u : 0u;
     const uint16_t stored = static_cast<uint16_t>(rounded);
     std::memcpy(out + 2 * i, &stored, 2);

@@ -80,7 +80,33 @@ absl::Status Materializer::CheckSourcesFinite() {
 
 void Materializer::Prepare(const MergePlan& plan) { facts_.Prepare(plan); }
 
+std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const TensorRun& run, Arena& arena) const {
+  constexpr int64_t kPiece = 4096;  // checked while it is in the cache
+  if (arena.layout().tensors()[run.tensor].dtype != DType::kBF16) return std::nullopt;
+  std::vector<const FloatTensor*> tensors;  // the sources, then the base
+  for (const int model : plan.models()) tensors.push_back(&sources_->tensor(model, run.tensor));
+  if (plan.base() >= 0) tensors.push_back(&sources_->tensor(plan.base(), run.tensor));
+  for (const FloatTensor* tensor : tensors) {
+    if (tensor->dtype != DType::kBF16) return std::nullopt;
+  }
+  const TensorTerms terms = terms_.Of(run.tensor);
+  std::vector<const std::byte*> from(tensors.size());
+  bool finite = true;
+  for (int64_t first = run.first, end = run.first + run.count; first < end; first += kPiece) {
+    const int64_t n = std::min(kPiece, end - first);
+    for (size_t i = 0; i < tensors.size(); ++i) from[i] = tensors[i]->data + 2 * first;
+    const BF16Block block{first, n, plan.base() >= 0 ? from.back() : nullptr, from.data(),
+                          arena.data(run.tensor) + 2 * first};
+    const std::optional<bool> merged = plan.method()->MergeBF16(terms, block);
+    if (!merged) return std::nullopt;
+    finite &= *merged;
+    for (size_t i = 0; options_.one_shot && i < tensors.size(); ++i) finite &= FirstNonFinite(*tensors[i], first, n) < 0;
+  }
+  return finite;
+}
+
 bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& w, Arena& arena) const {
+  if (const std::optional<bool> merged = MergeStoredRun(plan, run, arena)) return *merged;
   const size_t slots = plan.models().size();
   const TensorTerms terms = terms_.Of(run.tensor);
   const bool ranked = plan.method()->statistic() == MergeMethod::Statistic::kRankedMask;

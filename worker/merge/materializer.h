@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -79,6 +80,8 @@ class Materializer {
   absl::Status CheckSourcesFinite();
   absl::Status RunChecked(const MergePlan& plan, Arena& arena, const std::stop_token& stop);
   // These return false if a result (or, with one_shot, a source) is not finite.
+  // MergeRun in one pass over stored values, if the run's tensors and the method allow it; else nullopt.
+  std::optional<bool> MergeStoredRun(const MergePlan& plan, const TensorRun& run, Arena& arena) const;
   bool MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
   bool CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
   absl::Status RunLikeMergekit(const MergePlan& plan, Arena& arena, const std::stop_token& stop);

@@ -3,7 +3,9 @@
 #ifndef MERGANSER_WORKER_MERGE_MERGE_METHOD_H_
 #define MERGANSER_WORKER_MERGE_MERGE_METHOD_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -56,6 +58,15 @@ struct MergeBlock {
   const uint32_t* const* ranks = nullptr;  // kRankedMask: ranks, per source; only where its mask rescales
 };
 
+// A run of elements that are bf16 in the base, in every source and in the result, as they are stored.
+struct BF16Block {
+  int64_t first = 0;                // row-major index of the first element
+  int64_t count = 0;                // elements
+  const std::byte* base = nullptr;  // null for merges without a base
+  const std::byte* const* sources = nullptr;
+  std::byte* out = nullptr;
+};
+
 // Stateless; any thread.
 class MergeMethod {
  public:
@@ -90,6 +101,10 @@ class MergeMethod {
   // the base. InvalidArgument: these sources have no such combination.
   virtual absl::Status Combine(const MergeSettings& settings, const Products& products, bool has_base,
                                absl::Span<double> coefficients) const;
+
+  // Merge() and StoreBlock() in one pass over stored values, with the same bits: whether all results are finite. nullopt,
+  // and nothing done: not with these terms.
+  virtual std::optional<bool> MergeBF16(const TensorTerms&, const BF16Block&) const { return std::nullopt; }
 
   // Writes the `block.count` merged values to `out`, which overlaps nothing. Each value depends only on the same position of
   // base and sources, and on the terms.

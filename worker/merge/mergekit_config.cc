@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 #include "common/domain/job_spec.h"
 #include "common/domain/merge_method_spec.h"
 #include "worker/merge/mergekit_words.h"
@@ -485,6 +486,7 @@ class Parser {
 absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const std::string& file) {
   MergekitConfig config;
   config.file = file;
+  MG_RETURN_IF_ERROR(CheckUtf8(text, file));
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) return config.Error(1, absl::StrCat("the file must hold a map, not ", Kind(root)));

@@ -27,17 +27,16 @@ NamedTensor Norm(Values values) {
 std::shared_ptr<const MergeSources> TwoModels(Values base, Values ja, DType dtype = DType::kF32,
                                               DType stored = DType::kF32) {
   const NamedTensor norm = Norm(base);
-  return *MergeSources::Create({{"base", MakeModel({norm}, stored, "m/base")},
-                                {"ja", MakeModel({Norm(ja)}, stored, "m/ja")}},
-                               MakeLayout({norm}, dtype));
+  return *MergeSources::Create(
+      {{"base", MakeModel({norm}, stored, "m/base")}, {"ja", MakeModel({Norm(ja)}, stored, "m/ja")}},
+      MakeLayout({norm}, dtype));
 }
 
 TEST(MaterializerTest, NonFiniteSourcesAreNamedBeforeAnyMerge) {
   Values bad = {1, 2, std::numeric_limits<float>::infinity()};
   const auto materializer = Materializer::Create(TwoModels({1, 2, 3}, bad), {});
   EXPECT_EQ(materializer.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(materializer.status().message(),
-            "tensor 'model.norm.weight' of 'ja' (m/ja) holds inf at index 2");
+  EXPECT_EQ(materializer.status().message(), "tensor 'model.norm.weight' of 'ja' (m/ja) holds inf at index 2");
 }
 
 TEST(MaterializerTest, InOneShotNonFiniteSourcesAreNamedByTheMergeEvenWhereAMaskDropsThem) {
@@ -92,9 +91,64 @@ TEST(MaterializerTest, OneShotGivesTheBitsOfACandidate) {
   }
 }
 
+// Where everything is bf16, some methods merge in one pass over stored values. Sources that hold the same numbers as fp32 go
+// the other way.
+TEST(MaterializerTest, OnePassOverStoredValuesGivesTheSameBits) {
+  const std::map<std::string, std::map<std::string, double>> methods = {
+      {"linear", {}},      {"task_arithmetic", {{"lambda", 1.3}, {"normalize", 1}}},
+      {"ties", {}},        {"slerp", {{"t", 0.3}}},
+      {"multislerp", {}},  {"karcher", {}},
+      {"model_stock", {}}, {"dare_ties", {}}};
+  const auto rounded = [](const Values& values) {
+    std::vector<uint16_t> stored(values.size());
+    StoreBlock(DType::kBF16, values.data(), static_cast<int64_t>(values.size()),
+               reinterpret_cast<std::byte*>(stored.data()));
+    Values back(values.size());
+    LoadBlock({DType::kBF16, reinterpret_cast<const std::byte*>(stored.data()), static_cast<int64_t>(values.size())}, 0,
+              static_cast<int64_t>(values.size()), back.data());
+    return back;
+  };
+  constexpr int64_t kCount = 70'001;
+  const NamedTensor base = Norm(rounded(Gaussian(kCount, 1)));
+  std::map<std::string, MergeSources::Model> as_bf16 = {{"base", MakeModel({base}, DType::kBF16)}};
+  std::map<std::string, MergeSources::Model> as_f32 = {{"base", MakeModel({base}, DType::kF32)}};
+  std::vector<std::string> names;
+  for (int s = 0; s < 5; ++s) {
+    names.push_back(std::string(1, static_cast<char>('a' + s)));
+    Values values = rounded(Gaussian(kCount, 10 + s, 0.1f, base.values));
+    for (int64_t i = s; i < kCount; i += 7) values[i] = base.values[i];  // task vectors of 0
+    as_bf16[names.back()] = MakeModel({Norm(values)}, DType::kBF16);
+    as_f32[names.back()] = MakeModel({Norm(values)}, DType::kF32);
+  }
+  const ArenaLayout layout = MakeLayout({base}, DType::kBF16);
+  const auto stored = *MergeSources::Create(as_bf16, layout), converted = *MergeSources::Create(as_f32, layout);
+  for (const auto& [method, whole] : methods) {
+    const MethodSpec& spec = *FindMethodSpec(method);
+    for (int sources = spec.sources_min; sources <= std::min(spec.sources_max, 5); ++sources) {
+      for (const double normalize : {0.0, 1.0}) {
+        std::map<std::string, double> parameters = whole, own;
+        if (spec.Find("normalize") != nullptr) parameters["normalize"] = normalize;
+        std::vector<std::map<std::string, double>> each;
+        for (int s = 0; s < sources; ++s) {
+          if (spec.Find("weight") != nullptr) own["weight"] = s == 1 ? -0.2 : 0.7;
+          if (spec.Find("density") != nullptr) own["density"] = 0.3 + 0.1 * s;
+          each.push_back(own);
+        }
+        const Recipe recipe = OneGroup(method, spec.base == MethodSpec::Base::kRequired ? "base" : "",
+                                       {names.begin(), names.begin() + sources}, each, parameters, "bfloat16");
+        for (const bool one_shot : {false, true}) {
+          const auto have = MergeAll(recipe, stored, {.threads = 2, .one_shot = one_shot}),
+                     want = MergeAll(recipe, converted);
+          ASSERT_TRUE(have.ok() && want.ok()) << have.status() << want.status();
+          EXPECT_EQ(*have, *want) << method << " of " << sources << ", normalize " << normalize << ", one shot " << one_shot;
+        }
+      }
+    }
+  }
+}
+
 TEST(MaterializerTest, ResultsBeyondTheStorageTypeAreNamed) {
-  const Recipe recipe =
-      OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");
+  const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");
   const auto merged = MergeAll(recipe, TwoModels({1, 0}, {1, 2000}, DType::kF16));
   EXPECT_EQ(merged.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(merged.status().message(),
@@ -109,8 +163,7 @@ TEST(MaterializerTest, TheArenaIsReusedAndKeepsNothingOfTheLastCandidate) {
   const std::byte* place = arena->data(0);
   for (const double weight : {0.0, 1.0, 0.5, 1.0}) {
     const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", weight}}});
-    ASSERT_TRUE(
-        materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena).ok());
+    ASSERT_TRUE(materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena).ok());
     const float w = static_cast<float>(weight);
     EXPECT_EQ(ArenaValues(*arena, 0), (Values{1 + w, 2 + 2 * w, 3 + 3 * w}));
   }
@@ -124,9 +177,8 @@ TEST(MaterializerTest, OneMaterializerServesPlansOfEveryMethodInAnyOrder) {
   auto shared = *Materializer::Create(sources, {.threads = 3});
   auto arena = *Arena::Create(sources->layout());
   for (int round = 0; round < 2; ++round) {
-    for (const std::string method :
-         {"dare_ties", "ties", "task_arithmetic", "della", "slerp", "breadcrumbs", "ramplus_tl", "dare_linear",
-          "arcee_fusion", "sce", "ties"}) {
+    for (const std::string method : {"dare_ties", "ties", "task_arithmetic", "della", "slerp", "breadcrumbs", "ramplus_tl",
+                                     "dare_linear", "arcee_fusion", "sce", "ties"}) {
       const MethodSpec& spec = FindMergeMethod(method)->spec();
       std::map<std::string, double> own, whole;
       if (spec.Find("weight") != nullptr) own["weight"] = 0.7;
@@ -158,8 +210,7 @@ TEST(MaterializerTest, DareRescalesToTheL1NormOfTheWholeTaskVector) {
   const int64_t n = 150'000;
   const Values base(n, 0.0f);
   const auto sources = TwoModels(base, Gaussian(n, 2));
-  const Recipe recipe =
-      OneGroup("dare_linear", "base", {"ja"}, {{{"weight", 1}, {"density", 0.2}}});
+  const Recipe recipe = OneGroup("dare_linear", "base", {"ja"}, {{{"weight", 1}, {"density", 0.2}}});
   const Values merged = (*MergeAll(recipe, sources))[0];
   Values source(n);
   LoadBlock(sources->tensor(1, 0), 0, n, source.data());
@@ -178,10 +229,8 @@ TEST(MaterializerTest, DareByDensityDividesWhatItKeeps) {
   const int64_t n = 9'000;
   const auto sources = TwoModels(Values(n, 0.0f), Gaussian(n, 2));
   const std::map<std::string, double> own = {{"weight", 1}, {"density", 0.25}};
-  const Values plain =
-      (*MergeAll(OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale", 0}}), sources))[0];
-  const Values merged = (*MergeAll(
-      OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
+  const Values plain = (*MergeAll(OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale", 0}}), sources))[0];
+  const Values merged = (*MergeAll(OneGroup("dare_ties", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
   for (int64_t i = 0; i < n; ++i) ASSERT_EQ(merged[i], 4 * plain[i]) << i;
 }
 
@@ -191,8 +240,8 @@ TEST(MaterializerTest, DellaByDensityDividesEachElementByItsOwnProbability) {
   for (int64_t i = 0; i < n; ++i) source[i] = static_cast<float>(i + 1);  // its own rank
   const auto sources = TwoModels(Values(n, 0.0f), source);
   const std::map<std::string, double> own = {{"weight", 1}, {"density", 0.5}, {"epsilon", 0.2}};
-  const Values merged = (*MergeAll(
-      OneGroup("della_linear", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
+  const Values merged =
+      (*MergeAll(OneGroup("della_linear", "base", {"ja"}, {own}, {{"rescale_by_density", 1}}), sources))[0];
   int kept = 0;
   for (int64_t i = 0; i < n; ++i) {
     if (merged[i] == 0) continue;
@@ -219,14 +268,11 @@ TEST(MaterializerTest, DellaKeepsLargeElementsMoreOften) {
 }
 
 TEST(MaterializerTest, SourcesWithoutAMiddleOnTheSphereAreAnError) {
-  const std::vector<NamedTensor> a = {Norm({1, 0})}, b = {Norm({-0.5f, 0.8660254f})},
-                                 c = {Norm({-0.5f, -0.8660254f})};
-  const auto sources = *MergeSources::Create({{"a", MakeModel(a, DType::kF32)},
-                                              {"b", MakeModel(b, DType::kF32)},
-                                              {"c", MakeModel(c, DType::kF32)}},
-                                             MakeLayout(a, DType::kF32));
-  const auto merged =
-      MergeAll(OneGroup("multislerp", "", {"a", "b", "c"}, {{}, {}, {}}, {{"eps", 1e-6}}), sources);
+  const std::vector<NamedTensor> a = {Norm({1, 0})}, b = {Norm({-0.5f, 0.8660254f})}, c = {Norm({-0.5f, -0.8660254f})};
+  const auto sources = *MergeSources::Create(
+      {{"a", MakeModel(a, DType::kF32)}, {"b", MakeModel(b, DType::kF32)}, {"c", MakeModel(c, DType::kF32)}},
+      MakeLayout(a, DType::kF32));
+  const auto merged = MergeAll(OneGroup("multislerp", "", {"a", "b", "c"}, {{}, {}, {}}, {{"eps", 1e-6}}), sources);
   EXPECT_EQ(merged.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(merged.status().message(),
             "tensor 'model.norm.weight': the weighted directions of the sources cancel out, so "
@@ -249,13 +295,10 @@ TEST(MaterializerTest, MergekitsArithmeticRefusesWhatMergekitRefuses) {
 }
 
 TEST(MaterializerTest, EmptyTensorsAndScalarsMerge) {
-  const std::vector<NamedTensor> tensors = {{"model.norm.weight", {0}, {}},
-                                            {"lm_head.weight", {}, {4}}};
-  const std::vector<NamedTensor> other = {{"model.norm.weight", {0}, {}},
-                                          {"lm_head.weight", {}, {8}}};
+  const std::vector<NamedTensor> tensors = {{"model.norm.weight", {0}, {}}, {"lm_head.weight", {}, {4}}};
+  const std::vector<NamedTensor> other = {{"model.norm.weight", {0}, {}}, {"lm_head.weight", {}, {8}}};
   const auto sources = *MergeSources::Create(
-      {{"base", MakeModel(tensors, DType::kF32)}, {"ja", MakeModel(other, DType::kF32)}},
-      MakeLayout(tensors, DType::kF32));
+      {{"base", MakeModel(tensors, DType::kF32)}, {"ja", MakeModel(other, DType::kF32)}}, MakeLayout(tensors, DType::kF32));
   for (const int64_t order_bytes : {0, 1000}) {
     const Recipe recipe = OneGroup("ties", "base", {"ja"}, {{{"density", 0.5}}});
     const auto merged = MergeAll(recipe, sources, {.order_bytes_max = order_bytes});
@@ -266,10 +309,9 @@ TEST(MaterializerTest, EmptyTensorsAndScalarsMerge) {
 
 TEST(MaterializerTest, SourcesOfOtherTypesAreConvertedExactly) {
   const NamedTensor norm = Norm({1.5f, -2.0f, 0.25f});
-  const auto sources = *MergeSources::Create({{"a", MakeModel({norm}, DType::kF16)},
-                                              {"b", MakeModel({norm}, DType::kBF16)},
-                                              {"c", MakeModel({norm}, DType::kF32)}},
-                                             MakeLayout({norm}, DType::kBF16));
+  const auto sources = *MergeSources::Create(
+      {{"a", MakeModel({norm}, DType::kF16)}, {"b", MakeModel({norm}, DType::kBF16)}, {"c", MakeModel({norm}, DType::kF32)}},
+      MakeLayout({norm}, DType::kBF16));
   for (const std::string name : {"a", "b", "c"}) {
     Recipe recipe = OneGroup("", "", {name}, {{}}, {}, "bfloat16");
     EXPECT_EQ((*MergeAll(recipe, sources))[0], norm.values) << name;
@@ -286,8 +328,8 @@ TEST(MaterializerTest, StopRequestEndsTheRun) {
   stop.request_stop();
   for (const std::string method : {"task_arithmetic", "ties", "dare_ties"}) {
     const Recipe recipe = OneGroup(method, "base", {"ja"}, {{}});
-    const absl::Status status = materializer->Run(
-        *MergePlan::Build(recipe, recipe.stacks[0], sources), *arena, stop.get_token());
+    const absl::Status status =
+        materializer->Run(*MergePlan::Build(recipe, recipe.stacks[0], sources), *arena, stop.get_token());
     EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   }
 }
@@ -301,19 +343,15 @@ TEST(MaterializerTest, PlansAndArenasOfOtherSourcesAreRefused) {
   const Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
   const MergePlan plan = *MergePlan::Build(recipe, recipe.stacks[0], sources);
   const MergePlan other_plan = *MergePlan::Build(recipe, recipe.stacks[0], others);
-  EXPECT_THAT(std::string(materializer->Run(other_plan, *arena).message()),
-              HasSubstr("another materializer"));
-  EXPECT_THAT(std::string(materializer->Run(plan, *other_arena).message()),
-              HasSubstr("layout is not that of the sources"));
+  EXPECT_THAT(std::string(materializer->Run(other_plan, *arena).message()), HasSubstr("another materializer"));
+  EXPECT_THAT(std::string(materializer->Run(plan, *other_arena).message()), HasSubstr("layout is not that of the sources"));
 }
 
 TEST(MaterializerTest, OptionsOutOfRangeAreRefused) {
   const auto sources = TwoModels({1}, {2});
-  EXPECT_EQ(Materializer::Create(sources, {.threads = 0}).status().message(),
-            "materializer: threads 0 is not in [1, 1024]");
-  EXPECT_THAT(
-      std::string(Materializer::Create(sources, {.block_elements = 100}).status().message()),
-      HasSubstr("block_elements 100 is not a multiple of 64 that divides 65536"));
+  EXPECT_EQ(Materializer::Create(sources, {.threads = 0}).status().message(), "materializer: threads 0 is not in [1, 1024]");
+  EXPECT_THAT(std::string(Materializer::Create(sources, {.block_elements = 100}).status().message()),
+              HasSubstr("block_elements 100 is not a multiple of 64 that divides 65536"));
 }
 
 }  // namespace

@@ -357,6 +357,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadMergekitYamlTest,
     testing::Values(
         BadCase{"NotYaml", "a: [", "m.yml:1: not valid YAML: "},
+        BadCase{"NotText", "merge_method: linear\nmodels:\n  - model: a\xff\n", "m.yml:3: not UTF-8 text"},
         BadCase{"NotAMap", "- a\n", "m.yml:1: the file must hold a map, not a list"},
         BadCase{"MisspeltKey", std::string(kOne) + "tokeniser_source: union\n",
                 "m.yml:3: unknown key 'tokeniser_source' of the configuration; did you mean 'tokenizer_source'?"},

@@ -3,6 +3,7 @@
 // Takes no base. Weights may be negative; with normalize their sum must not be 0.
 #include <algorithm>
 
+#include "worker/merge/bf16_kernels.h"
 #include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"
 #include "worker/merge/multiversion.h"
@@ -37,6 +38,13 @@ class Linear final : public MergeMethod {
     float total = 0;
     for (const SourceTerm& term : terms.sources) total += term.weight;
     WeightedMean(block.sources, weights.data(), weights.size(), terms.normalize, total, block.count, out);
+  }
+  std::optional<bool> MergeBF16(const TensorTerms& terms, const BF16Block& block) const override {
+    const SourceWeights weights(terms);
+    if (weights.size() > kBF16SourcesMax) return std::nullopt;
+    float total = 0;
+    for (const SourceTerm& term : terms.sources) total += term.weight;
+    return WeightedSumBF16(block.sources, weights.data(), weights.size(), terms.normalize, total, block.count, block.out);
   }
 };
 

@@ -1,8 +1,10 @@
 // task_arithmetic: the base plus weighted task vectors (Ilharco et al., "Editing models with task arithmetic", 2023,
 // arXiv:2212.04089).
-//   y = base + lambda sum_i w_i (x_i - base) / Z,   Z = sum_i w_i if normalize (default off) and |sum_i w_i| >= 1e-8, else 1.
+//   y = base + lambda sum_i w_i (x_i - base) / Z,   Z = sum_i w_i if normalize (default off) and |sum_i w_i| >= 1e-8,
+//   else 1.
 #include <algorithm>
 
+#include "worker/merge/bf16_kernels.h"
 #include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"
 
@@ -18,6 +20,13 @@ class TaskArithmetic final : public MergeMethod {
       AddScaledDifference(block.sources[s], block.base, terms.sources[s].weight, block.count, out);
     }
     AddPlainSum(terms, block, out);
+  }
+  std::optional<bool> MergeBF16(const TensorTerms& terms, const BF16Block& block) const override {
+    const SourceWeights weights(terms);
+    if (weights.size() > kBF16SourcesMax) return std::nullopt;
+    const std::optional<float> divisor = PlainDivisor(terms);
+    return AddTaskVectorsBF16(block.base, block.sources, weights.data(), weights.size(), divisor.has_value(),
+                              divisor.value_or(1), terms.lambda, block.count, block.out);
   }
 };
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "worker/merge/bf16_kernels.h"
 #include "worker/merge/multiversion.h"
 
 namespace merganser {
@@ -87,11 +88,16 @@ void AddUp(const TensorTerms& terms, const MergeBlock& block, float* out) {
   for (size_t s = 0; s < terms.sources.size(); ++s) AddScaled(block.sources[s], 1.0f, block.count, out);
 }
 
-void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out) {
+std::optional<float> PlainDivisor(const TensorTerms& terms) {
   constexpr float kWeightSumMin = 1e-8f;  // mergekit's bound; below it nothing is divided
   float total = 0;
   for (const SourceTerm& term : terms.sources) total += term.weight;
-  if (terms.normalize && std::fabs(total) >= kWeightSumMin) Divide(total, block.count, out);
+  if (!terms.normalize || std::fabs(total) < kWeightSumMin) return std::nullopt;
+  return total;
+}
+
+void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out) {
+  if (const std::optional<float> divisor = PlainDivisor(terms)) Divide(*divisor, block.count, out);
   AddToBase(block.base, out, terms.lambda, block.count, out);
 }
 
@@ -100,6 +106,35 @@ void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out) 
   SumAgreeing(block.sources, weights.data(), weights.size(), block.count, out, block.scratch);
   if (terms.normalize) DivideEach(block.scratch, block.count, out);
   AddToBase(block.base, out, terms.lambda, block.count, out);
+}
+
+std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& block) {
+  const int sources = static_cast<int>(terms.sources.size());
+  if (sources > kBF16SourcesMax) return std::nullopt;
+  TrimmedSource trimmed[kBF16SourcesMax];
+  int64_t equal_end[kBF16SourcesMax];  // elements before it stay where they equal the threshold
+  for (int s = 0; s < sources; ++s) {
+    const SourceTerm& term = terms.sources[s];
+    if (term.mask_rule.kind != MaskRule::Kind::kAll || term.ranked.kind != MaskRule::Kind::kAll ||
+        term.outliers != kNoOutliers) {
+      return std::nullopt;
+    }
+    const int64_t last = term.cut.last_index;
+    equal_end[s] = last == INT64_MAX ? block.count : std::clamp<int64_t>(last + 1 - block.first, 0, block.count);
+    trimmed[s] = {block.sources[s], term.cut.threshold, term.kept_scale, term.weight};
+  }
+  bool finite = true;
+  for (int64_t at = 0, end; at < block.count; at = end) {
+    end = block.count;
+    for (int s = 0; s < sources; ++s) {
+      if (equal_end[s] > at) end = std::min(end, equal_end[s]);
+      trimmed[s].x = block.sources[s] + 2 * at;
+      trimmed[s].threshold = terms.sources[s].cut.threshold + (at >= equal_end[s] ? 1 : 0);
+    }
+    finite &=
+        MergeBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at, block.out + 2 * at);
+  }
+  return finite;
 }
 
 }  // namespace merganser

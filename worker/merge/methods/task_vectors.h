@@ -3,6 +3,7 @@
 #define MERGANSER_WORKER_MERGE_METHODS_TASK_VECTORS_H_
 
 #include <cstddef>
+#include <optional>
 
 #include "worker/merge/merge_method.h"
 
@@ -43,12 +44,17 @@ void AddUp(const TensorTerms& terms, const MergeBlock& block, float* out);
 
 // out = base + lambda * D / Z. D, the sum of the weighted task vectors, is in `out` already; Z, if `normalize`, is the sum
 // of the weights (1 where that is within 1e-8 of 0), else 1.
+// PlainDivisor is that Z, where anything is to be divided by it.
+std::optional<float> PlainDivisor(const TensorTerms& terms);
 void AddPlainSum(const TensorTerms& terms, const MergeBlock& block, float* out);
 
 // out = base + lambda * D / Z with TIES' election of signs over the weighted task vectors in block.sources: D sums, element
 // by element, those that agree with the sign of their total (+ for a total of 0), and Z, if `normalize`, their weights (1
 // for 0).
 void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out);
+
+// TIES with thresholds that are known, as MergeMethod::MergeBF16; nullopt with masks, outliers or too many sources.
+std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& block);
 
 }  // namespace merganser
 
