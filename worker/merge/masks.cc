@@ -115,6 +115,61 @@ MG_TARGET_AVX2 void FillAvx2(const MaskStream& stream, uint64_t counter, uint32_
     }
   }
 }
+
+// The same with eight counters to a register.
+struct WideCounters {
+  __m512i c0, c1, c2, c3;
+};
+
+MG_TARGET_AVX512 inline WideCounters WideCountersFrom(uint64_t counter, uint64_t counter_high) {
+  const __m512i low =
+      _mm512_add_epi64(_mm512_set1_epi64(static_cast<int64_t>(counter)), _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7));
+  return {low, _mm512_srli_epi64(low, 32), _mm512_set1_epi64(static_cast<int64_t>(counter_high)),
+          _mm512_set1_epi64(static_cast<int64_t>(counter_high >> 32))};
+}
+
+MG_TARGET_AVX512 inline void WideRound(__m512i k0, __m512i k1, WideCounters& c) {
+  const __m512i p0 = _mm512_mul_epu32(c.c0, _mm512_set1_epi64(kMultiplier0));
+  const __m512i p1 = _mm512_mul_epu32(c.c2, _mm512_set1_epi64(kMultiplier1));
+  c.c0 = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), c.c1, k0, 0x96);  // a ^ b ^ c
+  c.c2 = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), c.c3, k1, 0x96);
+  c.c1 = p1;
+  c.c3 = p0;
+}
+
+// Words 0 to 15 and 16 to 31 of the eight counters. In each 128 bits there are the words of counter i, and of i + 4.
+MG_TARGET_AVX512 inline void WideUnpack(const WideCounters& c, __m512i& first, __m512i& second) {
+  const __m512i c01 = _mm512_mask_blend_epi32(0xaaaa, c.c0, _mm512_slli_epi64(c.c1, 32));
+  const __m512i c23 = _mm512_mask_blend_epi32(0xaaaa, c.c2, _mm512_slli_epi64(c.c3, 32));
+  first = _mm512_unpacklo_epi64(c01, c23);   // counters 0, 1, 2, 3
+  second = _mm512_unpackhi_epi64(c01, c23);  // counters 4, 5, 6, 7
+}
+
+template <bool kBits>
+MG_TARGET_AVX512 void FillAvx512(const MaskStream& stream, uint64_t counter, uint32_t limit, void* out) {
+  constexpr int kWords = 64;
+  const __m512i limits = _mm512_set1_epi32(static_cast<int>(limit));
+  for (int at = 0; at < MaskStream::kFillWords; at += kWords, counter += kWords / 4) {
+    WideCounters a = WideCountersFrom(counter, stream.counter_high), b = WideCountersFrom(counter + 8, stream.counter_high);
+    uint32_t k0 = static_cast<uint32_t>(stream.key), k1 = static_cast<uint32_t>(stream.key >> 32);
+    for (int round = 0; round < 10; ++round, k0 += kBump0, k1 += kBump1) {
+      const __m512i key0 = _mm512_set1_epi32(static_cast<int>(k0)), key1 = _mm512_set1_epi32(static_cast<int>(k1));
+      WideRound(key0, key1, a);
+      WideRound(key0, key1, b);
+    }
+    __m512i words[4];
+    WideUnpack(a, words[0], words[1]);
+    WideUnpack(b, words[2], words[3]);
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (kBits) {
+        const auto bits = static_cast<uint16_t>(_mm512_cmple_epu32_mask(words[i], limits));
+        std::memcpy(static_cast<uint8_t*>(out) + (at + 16 * i) / 8, &bits, sizeof bits);
+      } else {
+        _mm512_storeu_si512(static_cast<uint32_t*>(out) + at + 16 * i, words[i]);
+      }
+    }
+  }
+}
 #endif
 
 }  // namespace
@@ -127,6 +182,10 @@ void MaskStream::Fill(int64_t first, int64_t count, uint32_t* words) const {
   for (int64_t i = 0; i < count; i += kFillWords) {
     const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
 #ifdef MG_AVX2
+    if (HasAvx512()) {
+      FillAvx512<false>(*this, counter, 0, words + i);
+      continue;
+    }
     if (HasAvx2()) {
       FillAvx2<false>(*this, counter, 0, words + i);
       continue;
@@ -140,6 +199,10 @@ void MaskStream::FillBits(int64_t first, int64_t count, uint32_t limit, uint8_t*
   for (int64_t i = 0; i < count; i += kFillWords) {
     const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
 #ifdef MG_AVX2
+    if (HasAvx512()) {
+      FillAvx512<true>(*this, counter, limit, bits + i / 8);
+      continue;
+    }
     if (HasAvx2()) {
       FillAvx2<true>(*this, counter, limit, bits + i / 8);
       continue;

@@ -181,16 +181,17 @@ bool RowRanks::FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, i
   Bins(s.magnitudes.data(), scale, last, row_, s.bins.data());
   s.counts.assign(last + 1, 0);
   for (int64_t i = 0; i < row_; ++i) ++s.counts[s.bins[i]];
-  // An element is looked up if its word falls between the probabilities of its bin's first and last rank.
-  double look_ups = 0;
+  // An element is looked up if its word falls between the probabilities of its bin's first and last rank. (What empty bins
+  // get means nothing.)
+  uint64_t pairs = 0;
   uint32_t rank = 0;
   for (uint32_t& bin : s.counts) {
     const uint32_t own = bin;
-    look_ups += static_cast<double>(own) * own;
-    bin = own == 0 ? 0 : rank | (rank + own - 1) << 16;
+    pairs += uint64_t{own} * own;
+    bin = rank | (rank + own - 1) << 16;
     rank += own;
   }
-  if (look_ups * static_cast<double>(mask.step) > kLookUpsMax) return false;
+  if (static_cast<double>(pairs) * static_cast<double>(mask.step) > kLookUpsMax) return false;
   s.high.resize(kKeptPiece / 8);
   for (int64_t at = 0; at < count; at += kKeptPiece) {
     const int64_t n = std::min(kKeptPiece, count - at);
