@@ -1,6 +1,5 @@
 #include "coordinator/optimizer/cma_state.h"
 
-#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
@@ -8,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "coordinator/optimizer/dense_kernels.h"
 #include "coordinator/optimizer/normal_distribution.h"
 
 namespace merganser {
@@ -31,34 +31,6 @@ Eigen::VectorXd ToVector(const std::vector<double>& values) {
 }
 
 absl::Span<const double> ToSpan(const Eigen::VectorXd& v) { return {v.data(), static_cast<size_t>(v.size())}; }
-
-// a z, [n, m]. Every number is summed in the same order whatever m, unlike Eigen's products, so that
-// drawing many at once equals drawing each. Blocks of rows stay in the first cache.
-Eigen::MatrixXd MultiplyInOrder(const Eigen::MatrixXd& a, const Eigen::MatrixXd& z, bool lower_triangular) {
-  constexpr Eigen::Index kRows = 128;
-  const Eigen::Index n = a.rows(), m = z.cols();
-  Eigen::MatrixXd out = Eigen::MatrixXd::Zero(n, m);
-  for (Eigen::Index low = 0; low < n; low += kRows) {
-    const Eigen::Index rows = std::min(kRows, n - low);
-    const Eigen::Index columns = lower_triangular ? low + rows : n;  // zeros behind
-    Eigen::Index j = 0;
-    for (; j + 4 <= columns; j += 4) {
-      const double* __restrict a0 = &a(low, j);
-      const double* __restrict a1 = &a(low, j + 1);
-      const double* __restrict a2 = &a(low, j + 2);
-      const double* __restrict a3 = &a(low, j + 3);
-      for (Eigen::Index k = 0; k < m; ++k) {
-        const double z0 = z(j, k), z1 = z(j + 1, k), z2 = z(j + 2, k), z3 = z(j + 3, k);
-        double* __restrict to = &out(low, k);
-        for (Eigen::Index r = 0; r < rows; ++r) to[r] += a0[r] * z0 + a1[r] * z1 + a2[r] * z2 + a3[r] * z3;
-      }
-    }
-    for (; j < columns; ++j) {
-      for (Eigen::Index k = 0; k < m; ++k) out.col(k).segment(low, rows) += z(j, k) * a.col(j).segment(low, rows);
-    }
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -134,10 +106,7 @@ absl::Status CmaState::MakeCholeskyRoot(std::shared_ptr<const Eigen::MatrixXd> s
   root->source = source;
   covariance_ = source;
   root->basis = *source;
-  const auto factorize = [&] {
-    Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> in_place(root->basis);
-    return in_place.info() == Eigen::Success;
-  };
+  const auto factorize = [&] { return Kernels().cholesky(root->basis.rows(), root->basis.data()); };
   if (!factorize()) {  // rounding has made an eigenvalue negative: the repair of the eigenvalue form
     const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(*source);
     const Eigen::VectorXd eigenvalues =
@@ -150,7 +119,6 @@ absl::Status CmaState::MakeCholeskyRoot(std::shared_ptr<const Eigen::MatrixXd> s
                                               " has no Cholesky factor (dimension ", constants_.dimension, ")"));
     }
   }
-  root->basis.triangularView<Eigen::StrictlyUpper>().setZero();
   root->scales = root->basis.diagonal();
   root_ = std::move(root);
   return absl::OkStatus();
@@ -164,10 +132,11 @@ Eigen::MatrixXd CmaState::DrawMany(absl::Span<Rng> rngs) const {
   }
   if (constants_.separable) {
     z = diagonal_.cwiseSqrt().asDiagonal() * z;
-  } else if (cholesky()) {
-    z = MultiplyInOrder(root_->basis, z, /*lower_triangular=*/true);
   } else {
-    z = MultiplyInOrder(root_->basis, root_->scales.asDiagonal() * z, /*lower_triangular=*/false);
+    if (!cholesky()) z = root_->scales.asDiagonal() * z;
+    Eigen::MatrixXd product(n, count);
+    Kernels().multiply_in_order(n, count, cholesky(), root_->basis.data(), z.data(), product.data());
+    z = std::move(product);
   }
   return (sigma_ * (widening_.asDiagonal() * z)).colwise() + mean_;
 }
@@ -185,7 +154,11 @@ Eigen::VectorXd CmaState::DrawInBox(Rng& rng, int tries) const {
 
 Eigen::MatrixXd CmaState::Whiten(const Eigen::MatrixXd& y) const {
   if (constants_.separable) return diagonal_.cwiseSqrt().cwiseInverse().asDiagonal() * y;
-  if (cholesky()) return root_->basis.triangularView<Eigen::Lower>().solve(y);
+  if (cholesky()) {
+    Eigen::MatrixXd white = y;
+    Kernels().solve_lower(y.rows(), y.cols(), /*transposed=*/false, root_->basis.data(), white.data());
+    return white;
+  }
   return root_->basis * (root_->scales.cwiseInverse().asDiagonal() * (root_->basis.transpose() * y));
 }
 
@@ -199,14 +172,13 @@ void CmaState::UpdateCovariance(const Eigen::MatrixXd& y, const Eigen::VectorXd&
     next.diagonal_ = next.diagonal_.cwiseMax(std::max(kEigenvalueMin, next.diagonal_.maxCoeff() / kConditionMax));
     return;
   }
-  auto c = std::make_shared<Eigen::MatrixXd>(keep * *covariance_);
-  auto lower = c->selfadjointView<Eigen::Lower>();
-  lower.rankUpdate(next.p_c_, k.c_1);
-  const Eigen::VectorXd roots = weights.cwiseAbs().cwiseSqrt();
-  const Eigen::MatrixXd scaled = y * roots.asDiagonal();
-  lower.rankUpdate(scaled.leftCols(k.parents), k.c_mu);
-  lower.rankUpdate(scaled.rightCols(k.population - k.parents), -k.c_mu);
-  c->triangularView<Eigen::StrictlyUpper>() = c->transpose();
+  Eigen::MatrixXd points(y.rows(), y.cols() + 1);
+  points << y, next.p_c_;
+  Eigen::VectorXd shares(y.cols() + 1);
+  shares << k.c_mu * weights, k.c_1;
+  auto c = std::make_shared<Eigen::MatrixXd>(y.rows(), y.rows());
+  Kernels().update_symmetric(points.rows(), points.cols(), keep, covariance_->data(), points.data(), shares.data(),
+                             c->data());
   next.covariance_ = std::move(c);
 }
 

@@ -1,9 +1,11 @@
 #include "coordinator/optimizer/gaussian_process.h"
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
+
+#include "coordinator/optimizer/dense_kernels.h"
 
 namespace merganser {
 namespace {
@@ -23,6 +25,12 @@ Eigen::MatrixXd Squares(const Eigen::MatrixXd& a, const Eigen::MatrixXd& b) {
   squares.colwise() += a.rowwise().squaredNorm();
   squares.rowwise() += b.rowwise().squaredNorm().transpose();
   return squares;
+}
+
+// root^-1 b, or root^-T b where `transposed`.
+Eigen::MatrixXd Solve(const Eigen::MatrixXd& root, Eigen::MatrixXd b, bool transposed = false) {
+  Kernels().solve_lower(b.rows(), b.cols(), transposed, root.data(), b.data());
+  return b;
 }
 
 }  // namespace
@@ -63,22 +71,21 @@ GaussianProcess::GaussianProcess(const GenomeSpec& spec, const std::vector<std::
   for (const double share : kLengths) {
     const Eigen::MatrixXd kernel = Matern(squares, share * diagonal);
     for (const double noise : kNoises) {
-      Eigen::MatrixXd with_noise = kernel;
-      with_noise.diagonal().array() += noise;
-      const Eigen::LLT<Eigen::MatrixXd> llt(with_noise);
-      if (llt.info() != Eigen::Success) continue;
-      const Eigen::VectorXd white = llt.matrixL().solve(y);
+      Eigen::MatrixXd root = kernel;
+      root.diagonal().array() += noise;
+      if (!Kernels().cholesky(n, root.data())) continue;
+      Eigen::VectorXd white = Solve(root, y);
       // Eq. 2.30 with the prior variance at its maximum, white^2 / n.
       const double variance = std::max(1e-300, white.squaredNorm() / static_cast<double>(n));
-      const double log_determinant = 2 * Eigen::MatrixXd(llt.matrixL()).diagonal().array().log().sum();
+      const double log_determinant = 2 * root.diagonal().array().log().sum();
       const double likelihood = -0.5 * (static_cast<double>(n) * std::log(variance) + log_determinant);
       if (likelihood <= best) continue;
       best = likelihood;
       length_ = share * diagonal;
       noise_ = noise;
       variance_ = variance;
-      root_ = llt.matrixL();
-      white_ = white;
+      root_ = std::move(root);
+      white_ = std::move(white);
     }
   }
 }
@@ -86,7 +93,7 @@ GaussianProcess::GaussianProcess(const GenomeSpec& spec, const std::vector<std::
 void GaussianProcess::Believe(const std::vector<double>& genome) {
   const Eigen::MatrixXd features = Features({genome});
   const Eigen::Index n = x_.rows();
-  const Eigen::VectorXd row = root_.triangularView<Eigen::Lower>().solve(Kernel(x_, features)).col(0);
+  const Eigen::VectorXd row = Solve(root_, Kernel(x_, features)).col(0);
   Eigen::MatrixXd root = Eigen::MatrixXd::Zero(n + 1, n + 1);
   root.topLeftCorner(n, n) = root_;
   root.row(n).head(n) = row.transpose();
@@ -99,16 +106,19 @@ void GaussianProcess::Believe(const std::vector<double>& genome) {
 }
 
 GaussianProcess::Prediction GaussianProcess::Predict(const std::vector<std::vector<double>>& genomes) const {
-  const Eigen::MatrixXd v = root_.triangularView<Eigen::Lower>().solve(Kernel(x_, Features(genomes)));  // [n, m]
+  const Eigen::MatrixXd v = Solve(root_, Kernel(x_, Features(genomes)));  // [n, m]
   const Eigen::VectorXd mean = (v.transpose() * white_).array() + offset_;
   const Eigen::ArrayXd left = (1 - v.colwise().squaredNorm().transpose().array()).max(0.0);
   return {mean, (variance_ * left).sqrt().matrix()};
 }
 
-Eigen::MatrixXd GaussianProcess::Weights(const std::vector<std::vector<double>>& genomes) const {
-  // k^T (K + noise I)^-1 = (root^-T root^-1 k)^T.
-  const Eigen::MatrixXd v = root_.triangularView<Eigen::Lower>().solve(Kernel(x_, Features(genomes)));
-  return root_.triangularView<Eigen::Lower>().transpose().solve(v).transpose();
+Eigen::MatrixXd GaussianProcess::Coefficients(const Eigen::MatrixXd& values) const {
+  return Solve(root_, Solve(root_, values), /*transposed=*/true);  // (K + noise I)^-1 values
+}
+
+Eigen::MatrixXd GaussianProcess::Means(const std::vector<std::vector<double>>& genomes,
+                                       const Eigen::MatrixXd& coefficients) const {
+  return Kernel(Features(genomes), x_) * coefficients;
 }
 
 }  // namespace merganser

@@ -30,10 +30,11 @@ class GaussianProcess {
 
   Prediction Predict(const std::vector<std::vector<double>>& genomes) const;
 
-  // The means as weighted sums: for values y observed at the constructor's genomes, in place of its
-  // own, the predicted mean is mean(y) + Weights(genomes) (y - mean(y)). [m, observed]. REQUIRES:
-  // nothing was believed.
-  Eigen::MatrixXd Weights(const std::vector<std::vector<double>>& genomes) const;
+  // The same kernel for many values at once. For values [observed, k] at the constructor's genomes, in place of its own and
+  // each column's mean taken off, Coefficients gives what Means needs for their predicted means at any genomes, [m, k].
+  // REQUIRES: nothing was believed.
+  Eigen::MatrixXd Coefficients(const Eigen::MatrixXd& values) const;
+  Eigen::MatrixXd Means(const std::vector<std::vector<double>>& genomes, const Eigen::MatrixXd& coefficients) const;
 
   double length() const { return length_; }  // of the kernel
   double noise() const { return noise_; }    // variance, as a share of the prior variance

@@ -56,12 +56,13 @@ class SurrogateModel final : public ResponseModel {
       : dimension_(static_cast<int>(responses[0].genome.size())), process_(FitMean(responses)) {
     const Eigen::Index recipes = static_cast<Eigen::Index>(responses.size());
     const Eigen::Index samples = static_cast<Eigen::Index>(responses[0].correct.size());
-    outcomes_.resize(recipes, samples);
+    Eigen::MatrixXd outcomes(recipes, samples);
     for (Eigen::Index r = 0; r < recipes; ++r) {
-      for (Eigen::Index s = 0; s < samples; ++s) outcomes_(r, s) = responses[r].correct[s] ? 1 : 0;
+      for (Eigen::Index s = 0; s < samples; ++s) outcomes(r, s) = responses[r].correct[s] ? 1 : 0;
     }
-    shares_ = outcomes_.colwise().mean();
-    outcomes_.rowwise() -= shares_;
+    shares_ = outcomes.colwise().mean();
+    outcomes.rowwise() -= shares_;
+    if (process_.has_value()) coefficients_ = process_->Coefficients(outcomes);
     thresholds_.resize(samples);
     Rng rng(StableHash64("replay/thresholds"), 0);
     for (double& threshold : thresholds_) threshold = rng.Uniform();
@@ -70,7 +71,7 @@ class SurrogateModel final : public ResponseModel {
   int samples() const override { return static_cast<int>(shares_.size()); }
   std::vector<bool> Correct(const std::vector<double>& genome) const override {
     Eigen::RowVectorXd probabilities = shares_;
-    if (process_.has_value()) probabilities += process_->Weights({genome}).row(0) * outcomes_;
+    if (process_.has_value()) probabilities += process_->Means({genome}, coefficients_).row(0);
     std::vector<bool> correct(samples());
     for (int s = 0; s < samples(); ++s) correct[s] = probabilities[s] > thresholds_[s];
     return correct;
@@ -79,9 +80,9 @@ class SurrogateModel final : public ResponseModel {
  private:
   int dimension_;
   std::optional<GaussianProcess> process_;
-  Eigen::MatrixXd outcomes_;    // [recipes, samples], each sample's share taken off
-  Eigen::RowVectorXd shares_;   // [samples], mean over recipes
-  Eigen::VectorXd thresholds_;  // [samples]
+  Eigen::MatrixXd coefficients_;  // [recipes, samples]
+  Eigen::RowVectorXd shares_;     // [samples], mean over recipes
+  Eigen::VectorXd thresholds_;    // [samples]
 };
 
 }  // namespace

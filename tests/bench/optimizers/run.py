@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Optimizers beside their peers, in one run: prints the tables of docs/optimizers.md.
 
-    python3 tests/bench/optimizers/run.py --peer-python PYTHON [functions|zdt|time|rolling ...]
+    python3 tests/bench/optimizers/run.py --peer-python PYTHON [functions|zdt|time|separable|rolling ...]
 
 PYTHON is a python with cma, cmaes, pymoo and numpy (pip install cma cmaes pymoo); without it only our own numbers are
-printed. Everything runs on one thread; counts of evaluations do not depend on the machine, times do. The peers run in
-a second process of this same file (`--peer PART`).
+printed. Everything runs on one thread; counts of evaluations do not depend on the machine, times do. Times are of the processor,
+so that other work on the machine counts as little as can be. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which would choose other
+kernels for numpy than the processor's own, are not handed on. The peers run in a second process of this same file
+(`--peer PART`).
 """
 import argparse
 import json
@@ -109,41 +111,41 @@ def peer_zdt(seeds):
         print(json.dumps({"problem": f"ZDT{which}", "pymoo": median(volumes), "pymoo_lowest": min(volumes)}), flush=True)
 
 
-def peer_time(n):
+def peer_time(n, separable=False):
     import resource
 
     import cma
     import numpy as np
     row = {"n": n}
-    search = cma.CMAEvolutionStrategy(n * [0.5], 1 / 6, {"seed": 1, "verbose": -9})
+    search = cma.CMAEvolutionStrategy(n * [0.5], 1 / 6, {"seed": 1, "verbose": -9, "CMA_diagonal": separable})
     size = search.popsize
     interval = 1
-    if n >= 100:  # generations between two decompositions
+    if n >= 100 and not separable:  # generations between two decompositions
         interval = max(1, int(search.sm.lazy_update_gap if hasattr(search.sm, "lazy_update_gap") else 1))
     seconds, generations = 0.0, 0
     while seconds < (4 if n <= 1000 else 1) or generations % interval or generations < 2 * interval:
-        begin = time.perf_counter()
+        begin = time.process_time()
         points = search.ask()
-        asked = time.perf_counter()
+        asked = time.process_time()
         values = [float(np.sum((p - 0.4) ** 2)) for p in points]
-        evaluated = time.perf_counter()
+        evaluated = time.process_time()
         search.tell(points, values)
-        seconds += asked - begin + time.perf_counter() - evaluated
+        seconds += asked - begin + time.process_time() - evaluated
         generations += 1
     row["pycma"] = generations * size / seconds
     row["pycma_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if n <= 200:
         import cmaes
-        search = cmaes.CMA(mean=np.full(n, 0.5), sigma=1 / 6, seed=1)
+        search = (cmaes.SepCMA if separable else cmaes.CMA)(mean=np.full(n, 0.5), sigma=1 / 6, seed=1)
         seconds, count = 0.0, 0
         while seconds < 4:
-            begin = time.perf_counter()
+            begin = time.process_time()
             points = [search.ask() for _ in range(search.population_size)]
-            asked = time.perf_counter()
+            asked = time.process_time()
             told = [(p, float(np.sum((p - 0.4) ** 2))) for p in points]
-            evaluated = time.perf_counter()
+            evaluated = time.process_time()
             search.tell(told)
-            seconds += asked - begin + time.perf_counter() - evaluated
+            seconds += asked - begin + time.process_time() - evaluated
             count += len(points)
         row["cmaes"] = count / seconds
     print(json.dumps(row), flush=True)
@@ -153,7 +155,8 @@ def peer_time(n):
 
 
 def lines_of(command):
-    environment = dict(os.environ, **ONE_THREAD)
+    environment = {key: value for key, value in os.environ.items() if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    environment.update(ONE_THREAD)
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
@@ -174,10 +177,10 @@ def number(value, digits=0):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="functions, zdt, time, rolling; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="functions, zdt, time, separable, rolling; default: all")
     parser.add_argument("--peer-python", default="", help="a python with cma, cmaes and pymoo")
     parser.add_argument("--seeds", type=int, default=21)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 192, 1000], help="dimensions of `time`")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 192, 1000], help="dimensions of `time` and `separable`")
     parser.add_argument("--bench", default=BENCH)
     parser.add_argument("--peer", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -186,13 +189,15 @@ def main():
             peer_functions(arguments.seeds)
         elif arguments.peer == "zdt":
             peer_zdt(arguments.seeds)
+        elif arguments.peer.startswith("separable"):
+            peer_time(int(arguments.peer[len("separable"):]), separable=True)
         else:
             peer_time(int(arguments.peer))
         return
-    parts = arguments.parts or ["functions", "zdt", "time", "rolling"]
-    unknown = set(parts) - {"functions", "zdt", "time", "rolling"}
+    parts = arguments.parts or ["functions", "zdt", "time", "separable", "rolling"]
+    unknown = set(parts) - {"functions", "zdt", "time", "separable", "rolling"}
     if unknown:
-        parser.error(f"unknown part {sorted(unknown)[0]!r}; known: functions, zdt, time, rolling")
+        parser.error(f"unknown part {sorted(unknown)[0]!r}; known: functions, zdt, time, separable, rolling")
 
     def peers(part):
         if not arguments.peer_python:
@@ -219,12 +224,14 @@ def main():
               [(row["problem"], f"{row['median']:.4f} ({row['lowest']:.4f})",
                 f"{theirs[row['problem']]['pymoo']:.4f} ({theirs[row['problem']]['pymoo_lowest']:.4f})"
                 if row["problem"] in theirs else "-") for row in ours("zdt", seeds)])
-    if "time" in parts:
-        print("Candidates per second of ask + tell, one thread:\n")
+    for part in ("time", "separable"):
+        if part not in parts:
+            continue
+        print(f"Candidates per second of ask + tell, one thread, {'separable' if part == 'separable' else 'full'} covariance:\n")
         rows = []
         for n in arguments.sizes:
-            own = ours("time", str(n))[0]
-            peer = (peers(str(n)) or [{}])[0]
+            own = ours(part, str(n))[0]
+            peer = (peers(f"separable{n}" if part == "separable" else str(n)) or [{}])[0]
             rows.append((n, own["population"], number(own["candidates_per_second"]), number(peer.get("pycma")),
                          number(peer.get("cmaes")),
                          f"{own['candidates_per_second'] / peer['pycma']:.1f}" if peer else "-",
