@@ -26,8 +26,10 @@ namespace {
 struct ReplayCommandOptions {
   std::string job, store, responses, save, by = "surrogate", samples = "fixed", format = "table";
   std::vector<std::string> optimizers;
-  int64_t budget = 20000;
-  int each = 0, seeds = 11;
+  std::vector<int64_t> budgets = {20000};
+  double held_out = 0.4;
+  int each = 0, seeds = 11, finalists = 0;
+  bool skip_error = false;
 };
 
 // "cma_es" or "cma_es: {population: 12, preset: published}": a name, and options as YAML's flow form has them.
@@ -57,10 +59,18 @@ absl::StatusOr<OptimizerSpec> ParseOptimizer(const std::string& text) {
   return spec;
 }
 
+ReplayOptions::Samples ToSamples(const std::string& word) {
+  if (word == "fresh") return ReplayOptions::Samples::kFresh;
+  if (word == "race") return ReplayOptions::Samples::kRace;
+  if (word == "fisher") return ReplayOptions::Samples::kFisher;
+  return ReplayOptions::Samples::kFixed;
+}
+
+// What the searches of one optimizer have at one budget.
 struct Line {
   std::string optimizer;
-  std::vector<double> best, mean, flattery;
-  int64_t candidates = 0;
+  int64_t budget = 0;
+  std::vector<double> best, mean, answer, flattery, candidates, spent;  // a number per seed
 };
 
 double Quantile(std::vector<double> values, double q) {
@@ -95,47 +105,65 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
   const auto model = options.by == "surrogate" ? MakeSurrogateModel(responses) : MakeNearestModel(responses);
   std::cerr << responses.size() << " recipes of " << model->dimension() << " genes, " << model->samples() << " samples"
             << std::endl;
-  const SurrogateError error = options.by == "surrogate" ? LeftOutError(responses) : SurrogateError();
+  const bool with_error = options.by == "surrogate" && !options.skip_error;
+  const SurrogateError error = with_error ? LeftOutError(responses) : SurrogateError();
 
   std::vector<Line> lines;
   for (size_t i = 0; i < specs.size(); ++i) {
-    Line line{options.optimizers[i], {}, {}, {}, 0};
+    const size_t first = lines.size();
+    for (const int64_t budget : options.budgets) lines.push_back({options.optimizers[i], budget, {}, {}, {}, {}, {}, {}});
     for (int seed = 1; seed <= options.seeds; ++seed) {
       ReplayOptions run;
-      run.sample_evaluations = options.budget;
+      run.sample_evaluations = options.budgets;
       run.samples_per_candidate = options.each;
-      run.fresh_samples = options.samples == "fresh";
+      run.samples = ToSamples(options.samples);
+      run.held_out = options.held_out;
+      run.finalists = options.finalists;
       run.seed = static_cast<uint64_t>(seed);
-      MG_ASSIGN_OR_RETURN(const ReplayResult result, Replay(specs[i], *model, run));
-      line.best.push_back(result.best_held_out);
-      line.mean.push_back(result.mean_held_out);
-      line.flattery.push_back(result.best_measured - result.best_held_out);
-      line.candidates = result.candidates;
+      MG_ASSIGN_OR_RETURN(const std::vector<ReplayResult> results, Replay(specs[i], *model, run));
+      for (size_t j = 0; j < results.size(); ++j) {
+        const ReplayResult& result = results[j];
+        Line& line = lines[first + j];
+        line.best.push_back(result.best_held_out);
+        line.mean.push_back(result.mean_held_out);
+        line.answer.push_back(result.answer_held_out);
+        line.flattery.push_back(result.best_measured - result.best_held_out);
+        line.candidates.push_back(static_cast<double>(result.candidates));
+        line.spent.push_back(static_cast<double>(result.sample_evaluations));
+      }
     }
-    lines.push_back(std::move(line));
   }
   if (options.format == "json") {
     Json all = {{"recipes", responses.size()}, {"samples", model->samples()}, {"by", options.by}, {"lines", Json::array()}};
-    if (options.by == "surrogate") {
+    if (with_error) {
       all["left_out_error"] = {{"rmse", error.rmse}, {"spread", error.spread}, {"correlation", error.correlation}};
     }
     for (const Line& line : lines) {
       all["lines"].push_back({{"optimizer", line.optimizer},
+                              {"budget", line.budget},
                               {"candidates", line.candidates},
+                              {"sample_evaluations", line.spent},
                               {"best_held_out", line.best},
                               {"mean_held_out", line.mean},
+                              {"answer_held_out", line.answer},
                               {"measured_minus_held_out", line.flattery}});
     }
     Print(DumpJson(all));
     return exit_code::kOk;
   }
-  Table table({"optimizer", ">candidates", ">held out: best measured", ">held out: mean", ">measured too high by"});
+  std::vector<std::string> headers = {
+      "optimizer", ">budget", ">candidates", ">held out: best measured", ">held out: mean", ">measured too high by"};
+  if (options.finalists > 0) headers.insert(headers.end() - 1, ">held out: best finalist");
+  Table table(headers);
   for (const Line& line : lines) {
-    table.Add({line.optimizer, FormatCount(line.candidates), Spread(line.best), Spread(line.mean),
-               FormatPercent(Quantile(line.flattery, 0.5))});
+    std::vector<std::string> row = {
+        line.optimizer,    FormatCount(line.budget), FormatCount(static_cast<int64_t>(Quantile(line.candidates, 0.5))),
+        Spread(line.best), Spread(line.mean),        FormatPercent(Quantile(line.flattery, 0.5))};
+    if (options.finalists > 0) row.insert(row.end() - 1, Spread(line.answer));
+    table.Add(row);
   }
   Print(table.Render());
-  if (options.by == "surrogate") {
+  if (with_error) {
     Print(absl::StrCat("\nsurrogate on recipes that it has not seen: off by ", FormatPercent(error.rmse),
                        " (root mean square; a constant: ", FormatPercent(error.spread), "), correlation ",
                        FormatFitness(error.correlation), "\n"));
@@ -154,8 +182,8 @@ void AddReplayCommand(CLI::App& app, Action* chosen) {
               "  merganser replay ja-math --store sqlite:out/ja-math/run.db --optimizer 'cma_es: {population: 20}' \\\n"
               "      --optimizer gp --budget 5000 --each 50 --samples fresh --save responses.jsonl\n"
               "  merganser replay --responses responses.jsonl --by nearest\n\n"
-              "Two fifths of the samples are held out: the table tells how the best measured candidate and the\n"
-              "distribution's mean score there, median (10 % to 90 %) over seeds.",
+              "Two fifths of the samples are held out: the table tells how the best measured candidate, the\n"
+              "distribution's mean and the best finalist score there, median (10 % to 90 %) over seeds.",
               options, &ReplayJob, chosen);
   verb->add_option("JOB", options->job, "Id or name");
   verb->add_option("--store", options->store, "Where the job's records are: sqlite:FILE or redis://HOST:PORT");
@@ -167,12 +195,21 @@ void AddReplayCommand(CLI::App& app, Action* chosen) {
                    "surrogate: a Gaussian process fitted to the records; nearest: the nearest recorded recipe")
       ->check(CLI::IsMember({"surrogate", "nearest"}))
       ->capture_default_str();
-  verb->add_option("--budget", options->budget, "Sample evaluations: candidates times samples")->capture_default_str();
-  verb->add_option("--each", options->each, "Samples per candidate; 0: all that are not held out")->capture_default_str();
-  verb->add_option("--samples", options->samples,
-                   "fixed: the same for all candidates; fresh: drawn anew for each generation")
-      ->check(CLI::IsMember({"fixed", "fresh"}))
+  verb->add_option("--budget", options->budgets,
+                   "Sample evaluations: candidates times samples; again, ascending, for more stops of the same searches")
       ->capture_default_str();
+  verb->add_option("--each", options->each, "Samples per candidate; 0: all that are not held out")->capture_default_str();
+  verb->add_option(
+          "--samples", options->samples,
+          "fixed: the same for all candidates; fresh: drawn anew for each generation; race: fresh, in blocks of 16, "
+          "losers are stopped; fisher: fresh, most of them those that tell most about such candidates")
+      ->check(CLI::IsMember({"fixed", "fresh", "race", "fisher"}))
+      ->capture_default_str();
+  verb->add_option("--finalists", options->finalists,
+                   "So many of the best, and the mean, are scored once more on all samples that are not held out")
+      ->capture_default_str();
+  verb->add_option("--held-out", options->held_out, "Share of the samples that no search sees")->capture_default_str();
+  verb->add_flag("--skip-error", options->skip_error, "Leave out how far the surrogate is off, which takes ten fits");
   verb->add_option("--seeds", options->seeds, "Searches per optimizer")->capture_default_str();
   verb->add_option("-o,--format", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))

@@ -102,10 +102,26 @@ class Replay(WithFolder):
                              "--save", os.path.join(self.folder.name, "again.jsonl"))
         self.assertEqual(code, 0, err)
         line = json.loads(out)["lines"][0]
-        self.assertEqual(line["candidates"], 200)
+        self.assertEqual(line["candidates"], [200, 200])
         self.assertEqual(len(line["best_held_out"]), 2)
         with open(os.path.join(self.folder.name, "again.jsonl"), encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file], [json.loads(line) for line in self.responses()])
+
+    def test_stops_at_several_budgets_and_pays_for_finalists(self):
+        path = self.write("responses.jsonl", "\n".join(self.responses()) + "\n")
+        for samples in ("fresh", "race", "fisher"):
+            code, out, err = run("replay", "--responses", path, "--budget", "2000", "--budget", "5000", "--each", "20", "--seeds", "2",
+                                 "--samples", samples, "--finalists", "4", "--held-out", "0.5", "--optimizer",
+                                 "cma_es: {population: 8}", "-o", "json")
+            self.assertEqual(code, 0, err)
+            lines = json.loads(out)["lines"]
+            self.assertEqual([line["budget"] for line in lines], [2000, 5000])
+            for line in lines:
+                for spent, candidates in zip(line["sample_evaluations"], line["candidates"]):
+                    self.assertLessEqual(spent, line["budget"])
+                    # The finalists' 5 times 50 samples, and at most 20 for each candidate.
+                    self.assertLessEqual(spent, 250 + 20 * candidates)
+                self.assertEqual(len(line["answer_held_out"]), 2)
 
     def test_names_what_is_wrong(self):
         path = self.write("responses.jsonl", "\n".join(self.responses()) + "\n")
@@ -120,6 +136,7 @@ class Replay(WithFolder):
             (["replay", "--responses", few], "few.jsonl: 5 recipes are not in [20, 2000]"),
             (["replay", "--responses", path, "--optimizer", "cma_es: population"], "options are not in braces"),
             (["replay", "--responses", path, "--optimizer", "cmaes"], "did you mean 'cma_es'?"),
+            (["replay", "--responses", path, "--budget", "200", "--budget", "100"], "100 is not above the budget before, 200"),
             (["replay", "--responses", path, "--each", "61"], "samples_per_candidate 61 is not in [1, 60]"),
         ]
         for arguments, message in cases:

@@ -78,32 +78,99 @@ TEST(Responses, RefusesRecipesThatDoNotFitTogether) {
   EXPECT_THAT(message(responses), HasSubstr("recipe 5: gene 1.5 is not in [0, 1]"));
 }
 
+ReplayOptions Budget(int64_t sample_evaluations, int each = 0) {
+  ReplayOptions options;
+  options.sample_evaluations = {sample_evaluations};
+  options.samples_per_candidate = each;
+  return options;
+}
+
+const OptimizerSpec kCmaEs = {"cma_es", {{"population", 10}}, {}};
+
 TEST(Replay, SpendsTheBudgetAndScoresWhatItReturnsOnSamplesThatItNeverSaw) {
   const auto model = MakeSurrogateModel(Recorded(150));
-  ReplayOptions options;
-  options.sample_evaluations = 6000;
-  options.samples_per_candidate = 60;
-  const auto run = Replay({"cma_es", {{"population", 10}}, {}}, *model, options);
+  ReplayOptions options = Budget(6000, 60);
+  const auto run = Replay(kCmaEs, *model, options);
   ASSERT_TRUE(run.ok()) << run.status();
-  EXPECT_EQ(run->candidates, 100);
-  EXPECT_GT(run->best_held_out, 0.8);
-  EXPECT_GT(run->mean_held_out, 0.8);
+  const ReplayResult& result = run->at(0);
+  EXPECT_EQ(result.candidates, 100);
+  EXPECT_EQ(result.sample_evaluations, 6000);
+  EXPECT_GT(result.best_held_out, 0.8);
+  EXPECT_GT(result.mean_held_out, 0.8);
+  EXPECT_EQ(result.answer_held_out, result.best_held_out);
   // The same again, and another seed's.
-  EXPECT_EQ(Replay({"cma_es", {{"population", 10}}, {}}, *model, options)->best_genome, run->best_genome);
+  EXPECT_EQ(Replay(kCmaEs, *model, options)->at(0).best_genome, result.best_genome);
   options.seed = 1;
-  EXPECT_NE(Replay({"cma_es", {{"population", 10}}, {}}, *model, options)->best_genome, run->best_genome);
+  EXPECT_NE(Replay(kCmaEs, *model, options)->at(0).best_genome, result.best_genome);
+}
+
+TEST(Replay, SeveralBudgetsAreStopsOfOneSearch) {
+  const auto model = MakeSurrogateModel(Recorded(150));
+  ReplayOptions options = Budget(1200, 60);
+  options.sample_evaluations = {1200, 2500, 6000};
+  const auto run = Replay(kCmaEs, *model, options);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->size(), 3);
+  EXPECT_EQ(run->at(0).candidates, 20);
+  EXPECT_EQ(run->at(1).candidates, 40);  // whole generations
+  EXPECT_EQ(run->at(2).candidates, 100);
+  EXPECT_EQ(run->at(2).best_genome, Replay(kCmaEs, *model, Budget(6000, 60))->at(0).best_genome);
+}
+
+TEST(Replay, FinalistsArePaidForAndTheAnswerIsTheirBest) {
+  const auto model = MakeSurrogateModel(Recorded(150));
+  ReplayOptions options = Budget(6000, 20);
+  options.samples = ReplayOptions::Samples::kFresh;
+  double finalist = 0, best = 0;
+  for (options.seed = 1; options.seed <= 10; ++options.seed) {
+    options.finalists = 0;
+    best += Replay({"random"}, *model, options)->at(0).answer_held_out / 10;
+    options.finalists = 8;
+    const auto run = Replay({"random"}, *model, options);
+    // 9 finalists on the 120 samples that are not held out; 16 candidates a generation on 20 each.
+    EXPECT_EQ(run->at(0).sample_evaluations, 9 * 120 + run->at(0).candidates * 20);
+    EXPECT_LE(run->at(0).sample_evaluations, 6000);
+    finalist += run->at(0).answer_held_out / 10;
+  }
+  EXPECT_GT(finalist, best);  // the best of many on 20 samples each has been lucky
+}
+
+TEST(Replay, ARaceSpendsLessOnLosersAndNeverStopsHalfOfAGeneration) {
+  const auto model = MakeSurrogateModel(Recorded(150));
+  ReplayOptions options = Budget(6000, 96);
+  options.samples = ReplayOptions::Samples::kRace;
+  const auto race = Replay(kCmaEs, *model, options);
+  ASSERT_TRUE(race.ok()) << race.status();
+  options.samples = ReplayOptions::Samples::kFresh;
+  EXPECT_GT(race->at(0).candidates, Replay(kCmaEs, *model, options)->at(0).candidates);
+  EXPECT_LE(race->at(0).sample_evaluations, 6000);
+  EXPECT_GE(race->at(0).sample_evaluations, race->at(0).candidates / 2 * 96 + race->at(0).candidates / 2 * 16);
+  EXPECT_GT(race->at(0).mean_held_out, 0.75);
+}
+
+TEST(Replay, InformativeSamplesAreChosenOnceCandidatesAreKnown) {
+  const auto model = MakeSurrogateModel(Recorded(150));
+  ReplayOptions options = Budget(400, 10);
+  options.sample_evaluations = {400, 2000};
+  options.samples = ReplayOptions::Samples::kFisher;
+  const auto fisher = Replay(kCmaEs, *model, options);
+  ASSERT_TRUE(fisher.ok()) << fisher.status();
+  options.samples = ReplayOptions::Samples::kFresh;
+  const auto fresh = Replay(kCmaEs, *model, options);
+  EXPECT_EQ(fisher->at(0).best_genome, fresh->at(0).best_genome);  // 40 candidates: nothing to learn from before
+  EXPECT_EQ(fisher->at(0).mean_held_out, fresh->at(0).mean_held_out);
+  EXPECT_NE(fisher->at(1).mean_held_out, fresh->at(1).mean_held_out);
+  EXPECT_GT(fisher->at(1).mean_held_out, 0.7);
 }
 
 TEST(Replay, FewFixedSamplesAreLearnedByHeart) {
   // The best measured fitness flatters; more so on few samples that never change.
   const auto model = MakeNearestModel(Recorded(300));
-  ReplayOptions options;
-  options.sample_evaluations = 4000;
-  options.samples_per_candidate = 8;
+  ReplayOptions options = Budget(4000, 8);
   double flattery = 0;
   for (options.seed = 1; options.seed <= 10; ++options.seed) {
     const auto run = Replay({"random", {{"population", 10}}, {}}, *model, options);
-    flattery += (run->best_measured - run->best_held_out) / 10;
+    flattery += (run->at(0).best_measured - run->at(0).best_held_out) / 10;
   }
   EXPECT_GT(flattery, 0.01);
 }
@@ -115,10 +182,20 @@ TEST(Replay, RefusesOptionsOutOfTheirRanges) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(status.message());
   };
-  EXPECT_THAT(message({}), HasSubstr("sample_evaluations 0 is below 1"));
-  EXPECT_THAT(message({100, 121}), HasSubstr("samples_per_candidate 121 is not in [1, 120]"));
-  EXPECT_THAT(message({100, 0, false, 1.0}), HasSubstr("held_out 1 is not in (0, 1)"));
-  EXPECT_EQ(Replay({"cma_es", {{"population", 2}}, {}}, *model, {100}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(message({}), HasSubstr("sample_evaluations has no budget"));
+  EXPECT_THAT(message(Budget(0)), HasSubstr("sample_evaluations 0 is below 1"));
+  ReplayOptions options = Budget(100);
+  options.sample_evaluations = {100, 100};
+  EXPECT_THAT(message(options), HasSubstr("sample_evaluations 100 is not above the budget before, 100"));
+  EXPECT_THAT(message(Budget(100, 121)), HasSubstr("samples_per_candidate 121 is not in [1, 120]"));
+  options = Budget(100);
+  options.held_out = 1;
+  EXPECT_THAT(message(options), HasSubstr("held_out 1 is not in (0, 1)"));
+  options = Budget(100);
+  options.finalists = -1;
+  EXPECT_THAT(message(options), HasSubstr("finalists -1 is below 0"));
+  EXPECT_EQ(Replay({"cma_es", {{"population", 2}}, {}}, *model, Budget(100)).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace
