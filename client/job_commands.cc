@@ -34,6 +34,8 @@ std::string Fitness(const google::protobuf::RepeatedField<double>& fitness) {
   return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
 }
 
+std::string StateText(const v1::Job& job) { return job.paused() ? absl::StrCat(job.state(), " (paused)") : job.state(); }
+
 std::string Done(const v1::Job& job) {
   return absl::StrCat(job.search_finished(), job.search_total() > 0 ? absl::StrCat("/", job.search_total()) : "");
 }
@@ -52,8 +54,8 @@ absl::StatusOr<int> Jobs(const ReadOptions& options) {
   for (const v1::Job& job : jobs) {
     const absl::Time create = FromProto(job.create_time());
     const absl::Time end = job.has_end_time() ? FromProto(job.end_time()) : absl::Now();
-    table.Add({job.id(), job.spec().name(), job.state(), Done(job), absl::StrCat(job.running()), absl::StrCat(job.failed()),
-               Fitness(job.best_fitness()), TimeText(create), DurationText(end - create)});
+    table.Add({job.id(), job.spec().name(), StateText(job), Done(job), absl::StrCat(job.running()),
+               absl::StrCat(job.failed()), Fitness(job.best_fitness()), TimeText(create), DurationText(end - create)});
   }
   Print(table.Render());
   return exit_code::kOk;
@@ -67,12 +69,13 @@ absl::StatusOr<int> Describe(const ReadOptions& options) {
     if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
   };
   line("job", absl::StrCat(job.id(), " ", job.spec().name()));
-  line("state", job.state());
+  line("state", StateText(job));
   line("message", job.message());
   line("candidates", absl::StrCat(job.queued(), " queued, ", job.running(), " running, ", job.succeeded(), " succeeded, ",
                                   job.failed(), " failed, ", job.cancelled(), " cancelled"));
   line("search", absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
                               " candidates each, ", job.dimension(), " numbers per genome"));
+  line("waiting", job.waiting());
   if (job.has_best_candidate()) {
     line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
   }
@@ -124,7 +127,8 @@ std::string Details(const v1::JobEvent& event) {
     }
     case v1::JobEvent::kAttemptStarted: {
       const auto& e = event.attempt_started();
-      return absl::StrCat("candidate ", e.candidate(), " attempt ", e.attempt(), " on ", e.worker());
+      return absl::StrCat("candidate ", e.candidate(), " attempt ", e.attempt(), " on ", e.worker(),
+                          e.speculative() ? ", beside a slow one" : "");
     }
     case v1::JobEvent::kAttemptEnded: {
       const auto& e = event.attempt_ended();
@@ -140,6 +144,11 @@ std::string Details(const v1::JobEvent& event) {
     case v1::JobEvent::kPhaseStarted:
       return absl::StrCat(event.phase_started().phase(), event.phase_started().message().empty() ? "" : ": ",
                           event.phase_started().message());
+    case v1::JobEvent::kActionTaken: {
+      const auto& e = event.action_taken();
+      return absl::StrCat(e.kind(), e.by().empty() ? "" : " by ", e.by(), e.message().empty() ? "" : ": ",
+                          Shorten(e.message(), 200));
+    }
     default:
       return "";
   }
@@ -157,6 +166,8 @@ const char* EventName(const v1::JobEvent& event) {
       return "finished";
     case v1::JobEvent::kPhaseStarted:
       return "phase";
+    case v1::JobEvent::kActionTaken:
+      return "action";
     default:
       return "unknown";
   }

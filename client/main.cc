@@ -63,7 +63,7 @@ int Main(int argc, char** argv) {
       "best on your benchmark, and writes it as a checkpoint.\n\n"
       "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
       "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
-      "cancel, workers, drain\n"
+      "cancel, pause, resume, update, workers, drain, quarantine, release\n"
       "Stores:          store verify, store backup, store restore, store migrate",
       "merganser");
   app.require_subcommand(1);
@@ -86,6 +86,7 @@ int Main(int argc, char** argv) {
   AddPoolCommand(app, &action);
   AddReplayCommand(app, &action);
   AddServiceCommands(app, &action);
+  AddWorkerCommands(app, &action);
   AddJobCommands(app, &action);
   AddWatchCommands(app, &action);
   AddExportCommand(app, &action);

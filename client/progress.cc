@@ -154,6 +154,33 @@ void Progress::On(const PhaseStarted& e, absl::Time, const JobSummary& job) {
   }
 }
 
+void Progress::On(const ActionTaken& e, absl::Time, const JobSummary&) {
+  const std::string who = e.by.empty() ? "" : absl::StrCat(" by ", e.by);
+  switch (e.kind) {
+    case ActionKind::kSubmitted:
+    case ActionKind::kCancelled:  // the phase says so
+      break;
+    case ActionKind::kPaused:
+      Line(absl::StrCat("paused", who, "; `merganser resume` lets it go on"));
+      break;
+    case ActionKind::kResumed:
+      Line(absl::StrCat("resumed", who));
+      break;
+    case ActionKind::kUpdated:
+      Line(absl::StrCat("updated", who, ": ", e.message, e.reopens ? "; the search goes on" : ""));
+      break;
+    case ActionKind::kWorkerDrained:
+      Line(absl::StrCat("worker drained", who, ": ", e.message));
+      break;
+    case ActionKind::kWorkerQuarantined:
+      Line(absl::StrCat("worker quarantined", who, ": ", e.message));
+      break;
+    case ActionKind::kWorkerReleased:
+      Line(absl::StrCat("worker released", who, ": ", e.message));
+      break;
+  }
+}
+
 void Progress::Estimate(const JobSummary& job) {
   if (slots_ == 0 || baselines_ == 0 || job.search_total == 0) return;
   const double each = baseline_seconds_ / static_cast<double>(baselines_);

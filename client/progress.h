@@ -58,6 +58,7 @@ class Progress {
   void On(const AttemptEnded& e, absl::Time time, const JobSummary& job);
   void On(const CandidateFinished& e, absl::Time time, const JobSummary& job);
   void On(const PhaseStarted& e, absl::Time time, const JobSummary& job);
+  void On(const ActionTaken& e, absl::Time time, const JobSummary& job);
   void Line(const std::string& line);  // Note, unless the event is old
   void Estimate(const JobSummary& job);
   std::optional<absl::Duration> Remaining(const JobSummary& job, absl::Time now) const;

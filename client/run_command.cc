@@ -75,12 +75,33 @@ absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, cons
                                                       " holds a run already; add --resume to go on with it, or give "
                                                       "another --out"));
   }
-  MG_ASSIGN_OR_RETURN(const JobSpec spec, ProtoJobCodec().DecodeSpec(stored.spec));
+  MG_ASSIGN_OR_RETURN(JobSpec spec, ProtoJobCodec().DecodeSpec(stored.spec));
+  // These may change while a job runs, and take effect below.
+  if (NumStages(spec) == NumStages(file.spec)) ApplySettings(SettingsOf(file.spec), &spec);
   if (const auto difference = SpecDifference(spec, file.spec)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--resume: ", options.job_file, " is not the job of ", uri, ": ", *difference));
   }
   return stored.id;
+}
+
+// Brings a job that goes on to the budget and the limits that its file has now.
+absl::StatusOr<JobSummary> TakeSettings(JobManager& jobs, JobSummary job, const JobSpec& wanted) {
+  if (job.paused) {
+    MG_ASSIGN_OR_RETURN(job, jobs.ResumeJob(job.id, ""));
+  }
+  for (int stage = 0; stage < NumStages(wanted); ++stage) {
+    const Budget budget = StageOf(wanted, stage).budget;
+    const bool others = stage == 0 && SettingsOf(job.spec) != SettingsOf(wanted);
+    if (!others && budget == StageOf(job.spec, stage).budget) continue;
+    JobUpdate update{.stage = stage};
+    if (others) update.fields = {"max_attempts", "attempt_timeout", "priority", "share"};
+    if (budget != StageOf(job.spec, stage).budget) update.fields.push_back("budget");
+    update.values = wanted;
+    update.values.budget = budget;
+    MG_ASSIGN_OR_RETURN(job, jobs.UpdateJob(job.id, update, ""));
+  }
+  return job;
 }
 
 // Follows the job until it is over. Cancelled after a stop request.
@@ -131,9 +152,10 @@ class Run {
     if (!stored) std::cerr << JobPlanText(prepared.plan) << std::endl;
     MG_ASSIGN_OR_RETURN(const auto fleet,
                         EmbeddedFleet::Start(store_.get(), prepared.evaluator.get(), options_.local.device));
-    MG_ASSIGN_OR_RETURN(const JobSummary start,
-                        stored ? fleet->jobs().GetJob(*stored) : fleet->jobs().CreateJob("", file.spec));
+    MG_ASSIGN_OR_RETURN(JobSummary start,
+                        stored ? fleet->jobs().GetJob(*stored) : fleet->jobs().CreateJob("", file.spec, ""));
     if (stored) {
+      MG_ASSIGN_OR_RETURN(start, TakeSettings(fleet->jobs(), std::move(start), file.spec));
       progress_.Note(absl::StrCat("going on with ", start.spec.name, " at ", start.search_finished,
                                   start.search_total > 0 ? absl::StrCat(" of ", start.search_total) : "", " candidates"));
     }

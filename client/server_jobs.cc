@@ -81,6 +81,25 @@ absl::StatusOr<v1::Job> ServerJobs::CancelJob(const std::string& job) {
   return std::move(*response.mutable_job());
 }
 
+absl::StatusOr<v1::Job> ServerJobs::PauseJob(const std::string& job) {
+  v1::PauseJobRequest request;
+  request.set_job(job);
+  MG_ASSIGN_OR_RETURN(v1::PauseJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::PauseJob, request));
+  return std::move(*response.mutable_job());
+}
+
+absl::StatusOr<v1::Job> ServerJobs::ResumeJob(const std::string& job) {
+  v1::ResumeJobRequest request;
+  request.set_job(job);
+  MG_ASSIGN_OR_RETURN(v1::ResumeJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::ResumeJob, request));
+  return std::move(*response.mutable_job());
+}
+
+absl::StatusOr<v1::Job> ServerJobs::UpdateJob(const v1::UpdateJobRequest& request) {
+  MG_ASSIGN_OR_RETURN(v1::UpdateJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::UpdateJob, request));
+  return std::move(*response.mutable_job());
+}
+
 absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
                                 const UpdateFunction& on_update) {
   absl::Notification stopped;

@@ -1,7 +1,8 @@
-// submit, cancel, workers, drain: what only a coordinator can do.
-#include <cstdio>
+// submit, cancel, pause, resume, update: what only a coordinator can do to jobs.
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/connection.h"
@@ -16,10 +17,15 @@
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/time_codec.h"
 #include "common/config/job_file.h"
-#include "merganser/v1/fleet_service.grpc.pb.h"
 
 namespace merganser {
 namespace {
+
+absl::StatusOr<absl::Duration> ParseTime(const char* option, const std::string& text) {
+  absl::Duration time;
+  if (absl::ParseDuration(text, &time) && time > absl::ZeroDuration()) return time;
+  return absl::InvalidArgumentError(absl::StrCat(option, ": '", text, "' is not a time such as 90s, 30m or 2h"));
+}
 
 struct SubmitOptions {
   ConnectionOptions connection;
@@ -65,38 +71,69 @@ absl::StatusOr<int> Cancel(const CancelOptions& options) {
   return exit_code::kOk;
 }
 
-struct WorkerOptions {
-  ConnectionOptions connection;
-  std::string worker, format = "table";
-};
-
-absl::StatusOr<int> Workers(const WorkerOptions& options) {
-  MG_ASSIGN_OR_RETURN(const ClientChannel channel, Connect(options.connection));
-  const auto stub = v1::FleetService::NewStub(channel.channel);
-  MG_ASSIGN_OR_RETURN(
-      const v1::ListWorkersResponse response,
-      CallServer<v1::FleetService::StubInterface>(channel, options.connection.server, stub.get(),
-                                                  &v1::FleetService::StubInterface::ListWorkers, v1::ListWorkersRequest()));
-  if (PrintMessage(options.format, response)) return exit_code::kOk;
-  Table table({"worker", "name", "device", "state", ">running", ">finished", ">failed", "connected", "version"});
-  for (const v1::Worker& w : response.workers()) {
-    table.Add({w.id(), w.name(), w.device(), w.state(), absl::StrCat(w.running_size(), "/", w.slots()),
-               absl::StrCat(w.finished()), absl::StrCat(w.failed()), TimeText(FromProto(w.connect_time())), w.version()});
+absl::StatusOr<int> Pause(const CancelOptions& options) {
+  MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
+  ServerJobs server(std::move(channel), options.connection.server);
+  MG_ASSIGN_OR_RETURN(const v1::Job job, server.PauseJob(options.job));
+  if (!PrintMessage(options.format, job)) {
+    Print(absl::StrCat(job.id(), " ", job.spec().name(), " is paused; ", job.running(), " candidates run to their end\n"));
   }
-  Print(table.Render());
-  if (table.empty()) std::fputs("no worker is connected\n", stderr);
   return exit_code::kOk;
 }
 
-absl::StatusOr<int> Drain(const WorkerOptions& options) {
-  MG_ASSIGN_OR_RETURN(const ClientChannel channel, Connect(options.connection));
-  const auto stub = v1::FleetService::NewStub(channel.channel);
-  v1::DrainWorkerRequest request;
-  request.set_worker(options.worker);
-  MG_RETURN_IF_ERROR(CallServer<v1::FleetService::StubInterface>(channel, options.connection.server, stub.get(),
-                                                                 &v1::FleetService::StubInterface::DrainWorker, request)
-                         .status());
-  Print(absl::StrCat(options.worker, " finishes what it runs and gets no more\n"));
+absl::StatusOr<int> Resume(const CancelOptions& options) {
+  MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
+  ServerJobs server(std::move(channel), options.connection.server);
+  MG_ASSIGN_OR_RETURN(const v1::Job job, server.ResumeJob(options.job));
+  if (!PrintMessage(options.format, job)) Print(absl::StrCat(job.id(), " ", job.spec().name(), " goes on\n"));
+  return exit_code::kOk;
+}
+
+struct UpdateOptions {
+  ConnectionOptions connection;
+  std::string job, format = "table";
+  std::optional<int64_t> candidates, generations, samples;
+  std::optional<double> target, share;
+  std::optional<int> max_attempts, priority, stage;
+  std::string wall_time, attempt_timeout;
+};
+
+absl::StatusOr<int> Update(const UpdateOptions& options) {
+  v1::UpdateJobRequest request;
+  request.set_job(options.job);
+  if (options.stage) request.set_stage(*options.stage - 1);
+  v1::JobSpec* spec = request.mutable_spec();
+  const auto change = [&](const char* field, bool named) {
+    if (named) request.mutable_update_mask()->add_paths(field);
+    return named;
+  };
+  if (change("budget.candidates", options.candidates.has_value()))
+    spec->mutable_budget()->set_candidates(*options.candidates);
+  if (change("budget.generations", options.generations.has_value())) {
+    spec->mutable_budget()->set_generations(*options.generations);
+  }
+  if (change("budget.samples", options.samples.has_value())) spec->mutable_budget()->set_samples(*options.samples);
+  if (change("budget.target", options.target.has_value())) spec->mutable_budget()->set_target(*options.target);
+  if (change("max_attempts", options.max_attempts.has_value())) spec->set_max_attempts(*options.max_attempts);
+  if (change("priority", options.priority.has_value())) spec->set_priority(*options.priority);
+  if (change("share", options.share.has_value())) spec->set_share(*options.share);
+  if (change("budget.wall_time", !options.wall_time.empty())) {
+    MG_ASSIGN_OR_RETURN(const absl::Duration time, ParseTime("--wall-time", options.wall_time));
+    *spec->mutable_budget()->mutable_wall_time() = ToProto(time);
+  }
+  if (change("attempt_timeout", !options.attempt_timeout.empty())) {
+    MG_ASSIGN_OR_RETURN(const absl::Duration time, ParseTime("--attempt-timeout", options.attempt_timeout));
+    *spec->mutable_attempt_timeout() = ToProto(time);
+  }
+  if (request.update_mask().paths().empty()) {
+    return absl::InvalidArgumentError("nothing to change is named; `merganser update --help` lists what can be");
+  }
+  MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
+  ServerJobs server(std::move(channel), options.connection.server);
+  MG_ASSIGN_OR_RETURN(const v1::Job job, server.UpdateJob(request));
+  if (PrintMessage(options.format, job)) return exit_code::kOk;
+  Print(absl::StrCat(job.id(), " ", job.spec().name(), " is in ", job.state(), ", ", job.search_finished(),
+                     job.search_total() > 0 ? absl::StrCat(" of ", job.search_total()) : "", " candidates done\n"));
   return exit_code::kOk;
 }
 
@@ -122,17 +159,39 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
   AddFormatOption(verb, &cancel->format);
   AddConnectionOptions(verb, &cancel->connection, false);
 
-  auto workers = std::make_shared<WorkerOptions>();
-  verb = AddVerb(app, "workers", "Lists the workers of a coordinator", "  merganser workers -o json", workers, &Workers,
+  auto pause = std::make_shared<CancelOptions>();
+  verb = AddVerb(app, "pause", "Lets what runs finish and dispatches nothing new", "  merganser pause job-7", pause, &Pause,
                  chosen);
-  AddFormatOption(verb, &workers->format);
-  AddConnectionOptions(verb, &workers->connection, false);
+  verb->add_option("JOB", pause->job, "Id or name")->required();
+  AddFormatOption(verb, &pause->format);
+  AddConnectionOptions(verb, &pause->connection, false);
 
-  auto drain = std::make_shared<WorkerOptions>();
-  verb = AddVerb(app, "drain", "Lets a worker finish and gives it no more work", "  merganser drain WORKER", drain, &Drain,
+  auto resume = std::make_shared<CancelOptions>();
+  verb = AddVerb(app, "resume", "Lets a paused job go on", "  merganser resume job-7", resume, &Resume, chosen);
+  verb->add_option("JOB", resume->job, "Id or name")->required();
+  AddFormatOption(verb, &resume->format);
+  AddConnectionOptions(verb, &resume->connection, false);
+
+  auto update = std::make_shared<UpdateOptions>();
+  verb = AddVerb(app, "update", "Changes a job's budget, limits or priority; a larger budget lets a finished one go on",
+                 "  merganser update job-7 --candidates 800\n  merganser update ja-math --priority 10", update, &Update,
                  chosen);
-  verb->add_option("WORKER", drain->worker, "Its id, as `merganser workers` lists it")->required();
-  AddConnectionOptions(verb, &drain->connection, false);
+  verb->add_option("JOB", update->job, "Id or name")->required();
+  verb->add_option("--candidates", update->candidates, "As budget.candidates of the job file, all of them")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--generations", update->generations, "As budget.generations")->check(CLI::PositiveNumber);
+  verb->add_option("--samples", update->samples, "As budget.samples")->check(CLI::PositiveNumber);
+  verb->add_option("--wall-time", update->wall_time, "As budget.wall_time: 90m, 12h");
+  verb->add_option("--target", update->target, "As budget.target");
+  verb->add_option("--stage", update->stage, "Whose budget, 1 for the first; default: the last stage's")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--max-attempts", update->max_attempts, "Per candidate")->check(CLI::PositiveNumber);
+  verb->add_option("--attempt-timeout", update->attempt_timeout, "An attempt that evaluates longer is stopped");
+  verb->add_option("--priority", update->priority, "Higher goes first; in [-100, 100]");
+  verb->add_option("--share", update->share, "Of the workers, relative to other jobs of its priority")
+      ->check(CLI::PositiveNumber);
+  AddFormatOption(verb, &update->format);
+  AddConnectionOptions(verb, &update->connection, false);
 }
 
 }  // namespace merganser

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
+#include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
 #include "common/codec/job_codec.h"
@@ -92,8 +93,11 @@ absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobMana
   if (!authorizer.ok()) return authorizer.status();
   DashboardOptions options;
   options.store_uri = store->uri();
-  options.authorize = [authorizer = *std::move(authorizer)](absl::string_view token, bool change) {
-    return authorizer.Check(token, {}, change ? Role::kSubmitter : Role::kViewer);
+  options.authorize = [authorizer = *std::move(authorizer)](absl::string_view token,
+                                                            bool change) -> absl::StatusOr<std::string> {
+    std::string who;
+    MG_RETURN_IF_ERROR(authorizer.Check(token, {}, change ? Role::kSubmitter : Role::kViewer, &who));
+    return who;
   };
   if (open && !security.insecure) {
     options.host_allowed = [](absl::string_view host) { return IsLoopback(absl::StrCat(host, ":0")) || IsLoopback(host); };

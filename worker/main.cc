@@ -3,11 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -17,6 +20,7 @@
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
 #include "worker/agent/child_evaluator.h"
+#include "worker/agent/device_info.h"
 #include "worker/agent/worker_process.h"
 #include "worker/evaluate/local_library.h"
 
@@ -34,6 +38,7 @@ struct Flags {
   bool in_process = false;
   int evaluator_fd = -1;               // this is the process that evaluates
   std::vector<std::string> arguments;  // argv
+  std::vector<std::string> labels;     // NAME=VALUE
 };
 
 std::string DefaultSpoolDir() {
@@ -57,8 +62,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
                 "benchmarks may be programs that a job names (use: command); they run as this worker's user");
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
   app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");
-  app->add_flag("--in-process", flags->in_process,
-                "evaluate in this process; otherwise in one of its own, so that a device's fault costs an attempt, not the worker");
+  app->add_option("--label", flags->labels, "NAME=VALUE that a job may ask for under workers.labels (repeatable)");
+  app->add_flag(
+      "--in-process", flags->in_process,
+      "evaluate in this process; otherwise in one of its own, so that a device's fault costs an attempt, not the worker");
   app->add_option("--evaluator-fd", flags->evaluator_fd)->group("");
   app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none");
   app->add_option("--spool-dir", flags->process.spool_dir, "where results wait while the store is away; \"\" for memory")
@@ -130,7 +137,17 @@ int Main(int argc, char** argv) {
   }
   flags.process.info.id = NewWorkerId();
   flags.process.info.version = kVersion;
-  flags.process.info.device = flags.local.device;
+  const DeviceInfo device = DescribeDevice(flags.local.device);
+  flags.process.info.device = device.device;
+  flags.process.info.memory_bytes = device.memory_bytes;
+  for (const std::string& label : flags.labels) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
+    if (parts.first.empty() || parts.second.empty()) {
+      std::cerr << "--label: '" << label << "' is not NAME=VALUE\n";
+      return kExitUsage;
+    }
+    flags.process.info.labels[parts.first] = parts.second;
+  }
   SetLogLevel(LogLevel::kInfo);
   ShutdownSignal signal;
   return Run(flags, &signal);

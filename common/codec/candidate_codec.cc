@@ -52,7 +52,15 @@ absl::StatusOr<CandidateState> ParseCandidateState(absl::string_view word) {
 }
 absl::StatusOr<FailureClass> ParseFailureClass(absl::string_view word) {
   using F = FailureClass;
-  return ParseWord<F>(word, "failure", {F::kWorkerLost, F::kReleased, F::kTransient, F::kInfeasible});
+  return ParseWord<F>(word, "failure",
+                      {F::kWorkerLost, F::kReleased, F::kTransient, F::kInfeasible, F::kCrashed, F::kTimedOut,
+                       F::kOutOfMemory, F::kUnavailable});
+}
+absl::StatusOr<ActionKind> ParseActionKind(absl::string_view word) {
+  using A = ActionKind;
+  return ParseWord<A>(word, "action",
+                      {A::kSubmitted, A::kPaused, A::kResumed, A::kUpdated, A::kCancelled, A::kWorkerDrained,
+                       A::kWorkerQuarantined, A::kWorkerReleased});
 }
 absl::StatusOr<JobPhase> ParseJobPhase(absl::string_view word) {
   using P = JobPhase;
@@ -120,6 +128,7 @@ v1::Candidate ToProto(const Candidate& c) {
     attempt->set_ended(a.ended);
     if (a.failure) attempt->set_failure(std::string(ToString(*a.failure)));
     attempt->set_message(a.message);
+    attempt->set_speculative(a.speculative);
   }
   for (double f : c.fitness) proto.add_fitness(f);
   SetMetrics(c.metrics, proto.mutable_metrics());
@@ -147,7 +156,8 @@ absl::StatusOr<Candidate> FromProto(const v1::Candidate& p) {
   c.benchmarks = {p.benchmarks().begin(), p.benchmarks().end()};
   MG_ASSIGN_OR_RETURN(c.state, ParseCandidateState(p.state()));
   for (const v1::Attempt& a : p.attempts()) {
-    Attempt attempt{a.number(), a.token(), a.worker(), FromProto(a.start_time()), a.ended(), std::nullopt, a.message()};
+    Attempt attempt{a.number(), a.token(),    a.worker(),  FromProto(a.start_time()),
+                    a.ended(),  std::nullopt, a.message(), a.speculative()};
     if (!a.failure().empty()) {
       MG_ASSIGN_OR_RETURN(attempt.failure, ParseFailureClass(a.failure()));
     }
@@ -187,6 +197,8 @@ v1::Job ToProto(const JobSummary& job) {
   if (job.end_time != absl::InfiniteFuture()) *proto.mutable_end_time() = ToProto(job.end_time);
   proto.set_seq(job.seq);
   *proto.mutable_timings() = ToProto(job.timings);
+  proto.set_paused(job.paused);
+  proto.set_waiting(job.waiting);
   return proto;
 }
 
@@ -213,6 +225,8 @@ absl::StatusOr<JobSummary> FromProto(const v1::Job& p) {
   if (p.has_end_time()) job.end_time = FromProto(p.end_time());
   job.seq = p.seq();
   job.timings = FromProto(p.timings());
+  job.paused = p.paused();
+  job.waiting = p.waiting();
   return job;
 }
 
@@ -235,6 +249,7 @@ v1::Evaluation ToProto(const Evaluation& e) {
   *proto.mutable_timings() = ToProto(e.timings);
   proto.set_prompt_tokens(e.prompt_tokens);
   proto.set_generated_tokens(e.generated_tokens);
+  proto.set_merged_bytes(e.merged_bytes);
   proto.set_weights_sha256(e.weights_sha256);
   return proto;
 }
@@ -252,6 +267,7 @@ Evaluation FromProto(const v1::Evaluation& p) {
   e.timings = FromProto(p.timings());
   e.prompt_tokens = p.prompt_tokens();
   e.generated_tokens = p.generated_tokens();
+  e.merged_bytes = p.merged_bytes();
   e.weights_sha256 = p.weights_sha256();
   return e;
 }

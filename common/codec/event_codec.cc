@@ -7,8 +7,21 @@
 namespace merganser {
 namespace {
 
-struct EventWriter {
-  v1::JobEvent* proto;
+v1::JobSettings SettingsToProto(const JobSettings& settings) {
+  v1::JobSettings p;
+  for (const Budget& budget : settings.budgets) *p.add_budgets() = ToProto(budget);
+  p.set_max_attempts(settings.max_attempts);
+  if (settings.attempt_timeout != absl::InfiniteDuration()) {
+    *p.mutable_attempt_timeout() = ToProto(settings.attempt_timeout);
+  }
+  p.set_priority(settings.priority);
+  p.set_share(settings.share);
+  return p;
+}
+
+class EventWriter {
+ public:
+  explicit EventWriter(v1::JobEvent* event) : proto(event) {}
 
   void operator()(const CandidatesProposed& e) const {
     proto->mutable_candidates_proposed();
@@ -20,6 +33,7 @@ struct EventWriter {
     p->set_attempt(e.attempt);
     p->set_token(e.token);
     p->set_worker(e.worker);
+    p->set_speculative(e.speculative);
   }
   void operator()(const AttemptEnded& e) const {
     v1::AttemptEnded* p = proto->mutable_attempt_ended();
@@ -48,7 +62,30 @@ struct EventWriter {
     proto->mutable_phase_started()->set_phase(std::string(ToString(e.phase)));
     proto->mutable_phase_started()->set_message(e.message);
   }
+  void operator()(const ActionTaken& e) const {
+    v1::ActionTaken* p = proto->mutable_action_taken();
+    p->set_kind(std::string(ToString(e.kind)));
+    p->set_by(e.by);
+    p->set_message(e.message);
+    if (e.settings) *p->mutable_settings() = SettingsToProto(*e.settings);
+    p->set_reopens(e.reopens);
+  }
+
+ private:
+  v1::JobEvent* const proto;
 };
+
+absl::StatusOr<JobSettings> SettingsFromProto(const v1::JobSettings& p) {
+  JobSettings settings;
+  for (const v1::Budget& budget : p.budgets()) {
+    MG_ASSIGN_OR_RETURN(settings.budgets.emplace_back(), FromProto(budget));
+  }
+  settings.max_attempts = p.max_attempts();
+  if (p.has_attempt_timeout()) settings.attempt_timeout = FromProto(p.attempt_timeout());
+  settings.priority = p.priority();
+  settings.share = p.share();
+  return settings;
+}
 
 class Codec : public JobCodec {
  public:
@@ -102,7 +139,7 @@ class Codec : public JobCodec {
 v1::JobEvent ToProto(const JobEvent& event) {
   v1::JobEvent proto;
   *proto.mutable_time() = ToProto(event.time);
-  std::visit(EventWriter{&proto}, event.body);
+  std::visit(EventWriter(&proto), event.body);
   return proto;
 }
 
@@ -121,7 +158,7 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
     }
     case v1::JobEvent::kAttemptStarted: {
       const v1::AttemptStarted& p = proto.attempt_started();
-      event.body = AttemptStarted{p.candidate(), p.attempt(), p.token(), p.worker()};
+      event.body = AttemptStarted{p.candidate(), p.attempt(), p.token(), p.worker(), p.speculative()};
       break;
     }
     case v1::JobEvent::kAttemptEnded: {
@@ -151,6 +188,16 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
     case v1::JobEvent::kPhaseStarted: {
       MG_ASSIGN_OR_RETURN(const JobPhase phase, ParseJobPhase(proto.phase_started().phase()));
       event.body = PhaseStarted{phase, proto.phase_started().message()};
+      break;
+    }
+    case v1::JobEvent::kActionTaken: {
+      const v1::ActionTaken& p = proto.action_taken();
+      ActionTaken e{.by = p.by(), .message = p.message(), .reopens = p.reopens()};
+      MG_ASSIGN_OR_RETURN(e.kind, ParseActionKind(p.kind()));
+      if (p.has_settings()) {
+        MG_ASSIGN_OR_RETURN(e.settings, SettingsFromProto(p.settings()));
+      }
+      event.body = std::move(e);
       break;
     }
     case v1::JobEvent::EVENT_NOT_SET:

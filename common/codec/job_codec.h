@@ -30,6 +30,7 @@ absl::StatusOr<CandidateKind> ParseCandidateKind(absl::string_view word);
 absl::StatusOr<CandidateState> ParseCandidateState(absl::string_view word);
 absl::StatusOr<FailureClass> ParseFailureClass(absl::string_view word);
 absl::StatusOr<JobPhase> ParseJobPhase(absl::string_view word);
+absl::StatusOr<ActionKind> ParseActionKind(absl::string_view word);
 
 // Sums the metrics of an evaluation: {benchmark: {metric: value}}.
 MetricTable Metrics(const Evaluation& evaluation);

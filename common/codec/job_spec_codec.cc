@@ -13,6 +13,9 @@
 namespace merganser {
 namespace {
 
+constexpr double kGiB = 1 << 30;
+constexpr double kMemoryGibMax = 1 << 20;
+
 using google::protobuf::ListValue;
 using google::protobuf::Value;
 
@@ -207,16 +210,6 @@ absl::StatusOr<Budget> ParseBudget(const v1::Budget& proto, const std::string& a
   return budget;
 }
 
-v1::Budget ToProto(const Budget& budget) {
-  v1::Budget proto;
-  if (budget.candidates > 0) proto.set_candidates(budget.candidates);
-  if (budget.generations > 0) proto.set_generations(budget.generations);
-  if (budget.samples > 0) proto.set_samples(budget.samples);
-  if (budget.wall_time != absl::InfiniteDuration()) *proto.mutable_wall_time() = merganser::ToProto(budget.wall_time);
-  if (budget.target) proto.set_target(*budget.target);
-  return proto;
-}
-
 // The optimizers' options are scalars under the names that coordinator/optimizer/factory.h gives them,
 // so one walk over the chosen message's fields serves all: numbers and words, unset ones left out.
 OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
@@ -264,6 +257,18 @@ v1::OptimizerSpec ToProto(const OptimizerSpec& spec) {
 }
 
 }  // namespace
+
+v1::Budget ToProto(const Budget& budget) {
+  v1::Budget proto;
+  if (budget.candidates > 0) proto.set_candidates(budget.candidates);
+  if (budget.generations > 0) proto.set_generations(budget.generations);
+  if (budget.samples > 0) proto.set_samples(budget.samples);
+  if (budget.wall_time != absl::InfiniteDuration()) *proto.mutable_wall_time() = merganser::ToProto(budget.wall_time);
+  if (budget.target) proto.set_target(*budget.target);
+  return proto;
+}
+
+absl::StatusOr<Budget> FromProto(const v1::Budget& proto) { return ParseBudget(proto, ""); }
 
 v1::Benchmark ToProto(const BenchmarkSpec& spec) {
   v1::Benchmark proto;
@@ -343,6 +348,15 @@ v1::JobSpec ToProto(const JobSpec& spec) {
     proto.mutable_finalists()->set_benchmark(spec.finalists.benchmark);
     proto.mutable_finalists()->set_metric(spec.finalists.metric);
   }
+  if (spec.attempt_timeout != absl::InfiniteDuration()) *proto.mutable_attempt_timeout() = ToProto(spec.attempt_timeout);
+  proto.set_priority(spec.priority);
+  if (spec.share != 1) proto.set_share(spec.share);
+  if (spec.workers != WorkerRequirements{}) {
+    v1::WorkerRequirements* workers = proto.mutable_workers();
+    workers->set_memory_gib(static_cast<double>(spec.workers.memory_bytes) / kGiB);
+    workers->set_device(spec.workers.device);
+    workers->mutable_labels()->insert(spec.workers.labels.begin(), spec.workers.labels.end());
+  }
   return proto;
 }
 
@@ -382,6 +396,16 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   spec.finalists = {proto.finalists().count(), proto.finalists().benchmark(), proto.finalists().metric()};
   if (!proto.dtype().empty()) spec.dtype = proto.dtype();
   if (proto.has_max_attempts()) spec.max_attempts = proto.max_attempts();
+  if (proto.has_attempt_timeout()) spec.attempt_timeout = FromProto(proto.attempt_timeout());
+  spec.priority = proto.priority();
+  if (proto.has_share()) spec.share = proto.share();
+  const v1::WorkerRequirements& workers = proto.workers();
+  if (!(workers.memory_gib() >= 0 && workers.memory_gib() <= kMemoryGibMax)) {
+    return Bad("workers.memory_gib", absl::StrCat(workers.memory_gib(), " is not in [0, ", kMemoryGibMax, "]"));
+  }
+  spec.workers.memory_bytes = std::llround(workers.memory_gib() * kGiB);
+  spec.workers.device = workers.device();
+  spec.workers.labels = {workers.labels().begin(), workers.labels().end()};
   return spec;
 }
 

@@ -12,6 +12,9 @@ namespace merganser {
 v1::JobSpec ToProto(const JobSpec& spec);
 absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto);
 
+v1::Budget ToProto(const Budget& budget);
+absl::StatusOr<Budget> FromProto(const v1::Budget& proto);
+
 v1::Benchmark ToProto(const BenchmarkSpec& spec);
 // `name`: its key in the job.
 BenchmarkSpec FromProto(const v1::Benchmark& proto, const std::string& name);

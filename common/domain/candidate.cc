@@ -1,5 +1,7 @@
 #include "common/domain/candidate.h"
 
+#include "common/domain/events.h"
+
 namespace merganser {
 
 absl::string_view ToString(CandidateKind kind) {
@@ -27,10 +29,22 @@ absl::string_view ToString(CandidateState state) {
 
 absl::string_view ToString(FailureClass failure) {
   switch (failure) {
-    case FailureClass::kWorkerLost: return "worker_lost";
-    case FailureClass::kReleased: return "released";
-    case FailureClass::kTransient: return "transient";
-    case FailureClass::kInfeasible: return "infeasible";
+    case FailureClass::kWorkerLost:
+      return "worker_lost";
+    case FailureClass::kReleased:
+      return "released";
+    case FailureClass::kTransient:
+      return "transient";
+    case FailureClass::kInfeasible:
+      return "infeasible";
+    case FailureClass::kCrashed:
+      return "crashed";
+    case FailureClass::kTimedOut:
+      return "timed_out";
+    case FailureClass::kOutOfMemory:
+      return "out_of_memory";
+    case FailureClass::kUnavailable:
+      return "unavailable";
   }
   return "unknown";
 }
@@ -45,6 +59,28 @@ absl::string_view ToString(JobPhase phase) {
     case JobPhase::kSucceeded: return "succeeded";
     case JobPhase::kFailed: return "failed";
     case JobPhase::kCancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+absl::string_view ToString(ActionKind kind) {
+  switch (kind) {
+    case ActionKind::kSubmitted:
+      return "submitted";
+    case ActionKind::kPaused:
+      return "paused";
+    case ActionKind::kResumed:
+      return "resumed";
+    case ActionKind::kUpdated:
+      return "updated";
+    case ActionKind::kCancelled:
+      return "cancelled";
+    case ActionKind::kWorkerDrained:
+      return "worker_drained";
+    case ActionKind::kWorkerQuarantined:
+      return "worker_quarantined";
+    case ActionKind::kWorkerReleased:
+      return "worker_released";
   }
   return "unknown";
 }

@@ -32,10 +32,14 @@ inline bool IsTerminal(CandidateState s) { return s != CandidateState::kQueued &
 
 // Why an attempt ended without a result, by what follows from it.
 enum class FailureClass {
-  kWorkerLost,    // lease ran out or the worker vanished: another attempt, counts
-  kReleased,      // drained or declined: another attempt, does not count
-  kTransient,     // out of memory, store away: another attempt, counts
-  kInfeasible,    // bad recipe, NaN weights: the same anywhere, no further attempt
+  kWorkerLost,   // lease ran out or the worker vanished: another attempt, counts
+  kReleased,     // drained or declined: another attempt, does not count
+  kTransient,    // an error that may not come again: another attempt, counts
+  kInfeasible,   // bad recipe, NaN weights: the same anywhere, no further attempt
+  kCrashed,      // the evaluator's process died: another attempt, counts; a second worker's makes the candidate poison
+  kTimedOut,     // ran beyond its time: another attempt, counts
+  kOutOfMemory,  // another attempt, where there is more memory if such a worker is there; counts
+  kUnavailable,  // checkpoints or data could not be fetched: another attempt after a while; the first five are free
 };
 
 // {benchmark: {metric: value}}
@@ -49,6 +53,7 @@ struct Attempt {
   bool ended = false;
   std::optional<FailureClass> failure;  // set when it ended without a result
   std::string message;                  // of the failure
+  bool speculative = false;             // beside one that takes long; does not count
   bool operator==(const Attempt&) const = default;
 };
 
@@ -84,6 +89,9 @@ struct JobSummary {
   JobSpec spec;
   JobPhase phase = JobPhase::kPreparing;
   std::string message;  // why it failed or was cancelled
+  bool paused = false;  // nothing new is dispatched
+  std::string waiting;  // why its queued candidates wait, for people; "" if none does or nobody knows (a job of a store)
+  std::string unschedulable;  // "memory", "device" or "labels": what no known worker has for them; not stored or sent
   std::optional<JobFacts> facts;
   int dimension = 0;    // of the genome
   int population = 0;

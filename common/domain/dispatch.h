@@ -4,6 +4,7 @@
 #define MERGANSER_COMMON_DOMAIN_DISPATCH_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,7 +51,9 @@ struct WorkerInfo {
   std::string name;  // for people: "host/pid"
   std::string version;
   std::string device;
-  int slots = 1;  // candidates evaluated at once
+  int slots = 1;                              // candidates evaluated at once
+  int64_t memory_bytes = 0;                   // of the device; the host's for a CPU; 0: not known
+  std::map<std::string, std::string> labels;  // given by its operator
 };
 
 // What a worker tells of one attempt. Exactly one of `record_key` (its record is in the store) and `failure` is set.
@@ -87,7 +90,9 @@ class WorkerLink {
 
 struct WorkerStatus {
   WorkerInfo info;
-  std::string state;  // "idle", "busy", "draining", "lost"
+  std::string state;       // "idle", "busy", "draining", "quarantined", "lost"
+  std::string quarantine;  // why it gets no work; "" unless it is quarantined
+  absl::Time quarantine_end_time = absl::InfinitePast();
   std::vector<RunningAttempt> running;
   absl::Time connect_time;
   absl::Time last_heartbeat_time;

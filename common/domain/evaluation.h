@@ -37,6 +37,7 @@ struct Evaluation {
   PhaseTimings timings;
   int64_t prompt_tokens = 0;
   int64_t generated_tokens = 0;
+  int64_t merged_bytes = 0;    // of weights made for it; 0 where it took those of the candidate before, or a source's own
   std::string weights_sha256;  // of the merged weights as stored, tensor by tensor in name order; "" if not asked for
   bool operator==(const Evaluation&) const = default;
 };

@@ -23,16 +23,18 @@ struct CandidatesProposed {
   bool operator==(const CandidatesProposed&) const = default;
 };
 
-// An attempt got a lease. Logged before the worker is told.
+// An attempt got a lease. Logged before the worker is told. The candidate is queued, or (speculative) has one live attempt.
 struct AttemptStarted {
   int64_t candidate = 0;
   int attempt = 0;
   std::string token;
   std::string worker;
+  bool speculative = false;
   bool operator==(const AttemptStarted&) const = default;
 };
 
-// An attempt ended without a result. The candidate is queued again unless a CandidateFinished follows in the same append.
+// An attempt ended without a result. The candidate is queued again unless it has another live attempt, or a
+// CandidateFinished follows in the same append.
 struct AttemptEnded {
   int64_t candidate = 0;
   int attempt = 0;
@@ -56,16 +58,48 @@ struct CandidateFinished {
   bool operator==(const CandidateFinished&) const = default;
 };
 
-// The job enters a phase; the last event of a job is one with a terminal phase.
+// The job enters a phase; the last event of a job is one with a terminal phase (unless a larger budget reopens it).
 struct PhaseStarted {
   JobPhase phase = JobPhase::kPreparing;
   std::string message;
   bool operator==(const PhaseStarted&) const = default;
 };
 
+// What somebody did to the job, or to a worker while the job ran.
+enum class ActionKind {
+  kSubmitted,
+  kPaused,  // nothing new is dispatched
+  kResumed,
+  kUpdated,  // with the job's settings from now on
+  kCancelled,
+  kWorkerDrained,
+  kWorkerQuarantined,
+  kWorkerReleased,  // from quarantine
+};
+absl::string_view ToString(ActionKind kind);  // "submitted", "worker_drained"
+
+// What may change while a job runs.
+struct JobSettings {
+  std::vector<Budget> budgets;  // of each stage
+  int max_attempts = 3;
+  absl::Duration attempt_timeout = absl::InfiniteDuration();
+  int priority = 0;
+  double share = 1;
+  bool operator==(const JobSettings&) const = default;
+};
+
+struct ActionTaken {
+  ActionKind kind = ActionKind::kSubmitted;
+  std::string by;       // "admin/alice"; "coordinator" for what it did itself; "" where nobody is known by name
+  std::string message;  // what changed, or which worker and why
+  std::optional<JobSettings> settings;  // kUpdated
+  bool reopens = false;  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success
+  bool operator==(const ActionTaken&) const = default;
+};
+
 struct JobEvent {
   absl::Time time;
-  std::variant<CandidatesProposed, AttemptStarted, AttemptEnded, CandidateFinished, PhaseStarted> body;
+  std::variant<CandidatesProposed, AttemptStarted, AttemptEnded, CandidateFinished, PhaseStarted, ActionTaken> body;
   bool operator==(const JobEvent&) const = default;
 };
 

@@ -80,6 +80,22 @@ absl::Status ValidateBenchmarks(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateScheduling(const JobSpec& spec) {
+  if (spec.attempt_timeout < absl::Seconds(1)) {
+    return Bad("attempt_timeout", absl::StrCat(absl::FormatDuration(spec.attempt_timeout), " is below 1s"));
+  }
+  if (spec.priority < -kPriorityMax || spec.priority > kPriorityMax) {
+    return Bad("priority", absl::StrCat(spec.priority, " is not in [", -kPriorityMax, ", ", kPriorityMax, "]"));
+  }
+  if (!(spec.share > 0 && spec.share <= kShareMax)) {
+    return Bad("share", absl::StrCat(spec.share, " is not in (0, ", kShareMax, "]"));
+  }
+  if (!spec.workers.device.empty() && spec.workers.device != "cpu" && spec.workers.device != "cuda") {
+    return Bad("workers.device", absl::StrCat("unknown '", spec.workers.device, "'; known: cpu, cuda"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const JobSpec& spec) {
@@ -92,6 +108,7 @@ absl::Status Validate(const JobSpec& spec) {
   if (spec.max_attempts < 1 || spec.max_attempts > limits::kAttemptsMax) {
     return Bad("max_attempts", absl::StrCat(spec.max_attempts, " is not in [1, ", limits::kAttemptsMax, "]"));
   }
+  MG_DOMAIN_CHECK(ValidateScheduling(spec));
   MG_DOMAIN_CHECK(ValidateModels(spec));
   MG_DOMAIN_CHECK(ValidateStages(spec));
   MG_DOMAIN_CHECK(ValidateBenchmarks(spec));

@@ -122,6 +122,14 @@ struct Finalists {
   bool operator==(const Finalists&) const = default;
 };
 
+// What a worker must be to get a candidate of the job; nothing set: any worker will do.
+struct WorkerRequirements {
+  int64_t memory_bytes = 0;                   // of its device (the host for "cpu"), at least
+  std::string device;                         // "cpu" or "cuda"
+  std::map<std::string, std::string> labels;  // given to the worker by its operator
+  bool operator==(const WorkerRequirements&) const = default;
+};
+
 // When the optimizer learns. kSynchronous: when a whole generation is finished, so that a search can be repeated exactly.
 // kRolling: one generation's worth of candidates is always in flight, and each is told as it comes in.
 enum class SearchMode { kSynchronous, kRolling };
@@ -165,8 +173,17 @@ struct JobSpec {
   SamplePolicy samples;
   std::vector<Constraint> constraints;
   Finalists finalists;
+  // An attempt that evaluates longer is stopped and counts. Infinite: five times the longest one that succeeded, but at
+  // least ten minutes.
+  absl::Duration attempt_timeout = absl::InfiniteDuration();
+  int priority = 0;  // among jobs; in [-100, 100]. A job that waits gains 1 a minute
+  double share = 1;  // of the workers, relative to other jobs of its priority; > 0
+  WorkerRequirements workers;
   bool operator==(const JobSpec&) const = default;
 };
+
+inline constexpr int kPriorityMax = 100;
+inline constexpr double kShareMax = 1000;
 
 // Stages are 0, 1, ... NumStages - 1.
 inline int NumStages(const JobSpec& spec) { return 1 + static_cast<int>(spec.then.size()); }

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kTokenFileBytesMax = 1 << 20;
 constexpr size_t kTokenLengthMin = 16;  // below, it can be guessed over the network
+constexpr size_t kNameLengthMax = 64;
 
 std::optional<Role> ParseRole(absl::string_view word) {
   for (Role role : {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}) {
@@ -60,7 +61,9 @@ absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security) {
     const std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     if (words.empty() || words[0][0] == '#') continue;
     const std::string where = absl::StrCat(security.token_file, ":", number, ": ");
-    if (words.size() != 2) return absl::InvalidArgumentError(absl::StrCat(where, "a line is \"role token\""));
+    if (words.size() != 2 && words.size() != 3) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "a line is \"role token\" or \"role token name\""));
+    }
     const std::optional<Role> role = ParseRole(words[0]);
     if (!role) {
       return absl::InvalidArgumentError(absl::StrCat(where, "no role '", words[0], "'",
@@ -70,7 +73,13 @@ absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security) {
       return absl::InvalidArgumentError(absl::StrCat(where, "the token has ", words[1].size(), " characters, fewer than ",
                                                      kTokenLengthMin));
     }
-    authorizer.tokens_.emplace_back(*role, std::string(words[1]));
+    if (words.size() == 3 && words[2].size() > kNameLengthMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "the name has ", words[2].size(), " characters, more than ", kNameLengthMax));
+    }
+    std::string who(words[0]);
+    if (words.size() == 3) absl::StrAppend(&who, "/", words[2]);
+    authorizer.tokens_.push_back({*role, std::string(words[1]), std::move(who)});
   }
   if (authorizer.tokens_.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(security.token_file, ": holds no token"));
@@ -78,32 +87,42 @@ absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security) {
   return authorizer;
 }
 
-absl::Status Authorizer::Check(absl::string_view bearer_token, const std::vector<std::string>& common_names,
-                               Role needed) const {
+absl::Status Authorizer::Check(absl::string_view bearer_token, const std::vector<std::string>& common_names, Role needed,
+                               std::string* who) const {
+  if (who != nullptr) who->clear();
   if (open_) return absl::OkStatus();
   std::optional<Role> held;
+  std::string holder;
   if (!bearer_token.empty()) {
-    for (const auto& [role, token] : tokens_) {  // no early exit: every token is compared
-      if (SameSecret(bearer_token, token)) held = role;
+    for (const Token& token : tokens_) {  // no early exit: every token is compared
+      if (!SameSecret(bearer_token, token.secret)) continue;
+      held = token.role;
+      holder = token.who;
     }
     if (!held) return absl::UnauthenticatedError("the token is not known here");
   } else {
     for (const std::string& name : common_names) {
       const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(name, absl::MaxSplits('/', 1));
-      if (const auto role = ParseRole(parts.first)) held = role;
+      if (const auto role = ParseRole(parts.first)) {
+        held = role;
+        holder = name;
+      }
     }
     if (!held) {
       return absl::UnauthenticatedError(
           "this call needs a token (authorization: Bearer ...) or a client certificate whose common name is a role");
     }
   }
-  if (Includes(*held, needed)) return absl::OkStatus();
+  if (Includes(*held, needed)) {
+    if (who != nullptr) *who = std::move(holder);
+    return absl::OkStatus();
+  }
   return absl::PermissionDeniedError(
       absl::StrCat("role ", ToString(*held), " may not do this; it needs ", ToString(needed)));
 }
 
-absl::Status Authorizer::Authorize(const grpc::ServerContextBase& context, Role needed) const {
-  if (open_) return absl::OkStatus();
+absl::Status Authorizer::Authorize(const grpc::ServerContextBase& context, Role needed, std::string* who) const {
+  if (open_) return Check("", {}, needed, who);
   std::string bearer;
   const auto& metadata = context.client_metadata();
   if (const auto it = metadata.find("authorization"); it != metadata.end()) {
@@ -116,7 +135,7 @@ absl::Status Authorizer::Authorize(const grpc::ServerContextBase& context, Role 
   if (auth != nullptr && auth->IsPeerAuthenticated()) {
     for (const auto& name : auth->FindPropertyValues("x509_common_name")) names.emplace_back(name.data(), name.size());
   }
-  return Check(bearer, names, needed);
+  return Check(bearer, names, needed, who);
 }
 
 absl::StatusOr<std::string> ReadClientToken(const std::string& path) {
@@ -124,7 +143,7 @@ absl::StatusOr<std::string> ReadClientToken(const std::string& path) {
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     const std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     if (words.empty() || words[0][0] == '#') continue;
-    return std::string(words.back());
+    return std::string(words.size() == 1 ? words[0] : words[1]);
   }
   return absl::InvalidArgumentError(absl::StrCat(path, ": holds no token"));
 }

@@ -23,21 +23,29 @@ absl::string_view ToString(Role role);
 // Immutable; any thread.
 class Authorizer {
  public:
-  // Reads security.token_file: a line per token, "role token", role one of viewer, submitter, admin, worker; blank lines
-  // and lines from '#' are skipped. InvalidArgument names file and line. Without a token file and without tls_ca anybody
-  // may do anything (MakeServerCredentials allows that on loopback and with --insecure only).
+  // Reads security.token_file: a line per token, "role token" or "role token name", role one of viewer, submitter, admin,
+  // worker; blank lines and lines from '#' are skipped. InvalidArgument names file and line. Without a token file and
+  // without tls_ca anybody may do anything (MakeServerCredentials allows that on loopback and with --insecure only).
   static absl::StatusOr<Authorizer> Create(const ServerSecurity& security);
 
   // By the call's "authorization: Bearer TOKEN", else by its client certificate. Unauthenticated: neither is known;
   // PermissionDenied: its role may not.
-  absl::Status Authorize(const grpc::ServerContextBase& context, Role needed) const;
+  // `who`, if not null, is set where the call may go on: "role/name", or "role" for a token without a name; "" where anybody
+  // may.
+  absl::Status Authorize(const grpc::ServerContextBase& context, Role needed, std::string* who = nullptr) const;
 
   // The rule itself. `common_names`: of the verified client certificate: "ROLE" or "ROLE/anything".
-  absl::Status Check(absl::string_view bearer_token, const std::vector<std::string>& common_names, Role needed) const;
+  absl::Status Check(absl::string_view bearer_token, const std::vector<std::string>& common_names, Role needed,
+                     std::string* who = nullptr) const;
 
  private:
+  struct Token {
+    Role role;
+    std::string secret;
+    std::string who;
+  };
   bool open_ = true;
-  std::vector<std::pair<Role, std::string>> tokens_;
+  std::vector<Token> tokens_;
 };
 
 // The token of a client's token file.

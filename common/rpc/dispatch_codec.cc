@@ -1,5 +1,6 @@
 #include "common/rpc/dispatch_codec.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@ namespace merganser {
 namespace {
 
 constexpr int kSlotsMax = 64;
+constexpr int kLabelsMax = 32;
 
 }  // namespace
 
@@ -45,6 +47,8 @@ v1::Hello ToProto(const WorkerInfo& info, const std::vector<RunningAttempt>& run
   proto.set_version(info.version);
   proto.set_device(info.device);
   proto.set_slots(info.slots);
+  proto.set_memory_bytes(info.memory_bytes);
+  proto.mutable_labels()->insert(info.labels.begin(), info.labels.end());
   for (const auto& attempt : running) *proto.add_running() = ToProto(attempt);
   return proto;
 }
@@ -54,7 +58,16 @@ absl::StatusOr<WorkerInfo> FromProto(const v1::Hello& proto) {
   if (proto.slots() < 1 || proto.slots() > kSlotsMax) {
     return absl::InvalidArgumentError(absl::StrCat("hello.slots: ", proto.slots(), " is not in [1, ", kSlotsMax, "]"));
   }
-  return WorkerInfo{proto.worker_id(), proto.name(), proto.version(), proto.device(), proto.slots()};
+  if (proto.labels_size() > kLabelsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("hello.labels: ", proto.labels_size(), ", more than ", kLabelsMax));
+  }
+  return WorkerInfo{proto.worker_id(),
+                    proto.name(),
+                    proto.version(),
+                    proto.device(),
+                    proto.slots(),
+                    std::max<int64_t>(0, proto.memory_bytes()),
+                    {proto.labels().begin(), proto.labels().end()}};
 }
 
 v1::Assign ToProto(const Assignment& assignment, bool with_spec) {
@@ -150,18 +163,36 @@ v1::Worker ToProto(const WorkerStatus& status) {
   *proto.mutable_last_heartbeat_time() = ToProto(status.last_heartbeat_time);
   proto.set_finished(status.finished);
   proto.set_failed(status.failed);
+  proto.set_memory_bytes(status.info.memory_bytes);
+  proto.mutable_labels()->insert(status.info.labels.begin(), status.info.labels.end());
+  proto.set_quarantine(status.quarantine);
+  if (status.quarantine_end_time > absl::UnixEpoch() && status.quarantine_end_time != absl::InfiniteFuture()) {
+    *proto.mutable_quarantine_end_time() = ToProto(status.quarantine_end_time);
+  }
   return proto;
 }
 
 WorkerStatus FromProto(const v1::Worker& proto) {
   WorkerStatus status;
-  status.info = {proto.id(), proto.name(), proto.version(), proto.device(), proto.slots()};
+  status.info = {proto.id(),
+                 proto.name(),
+                 proto.version(),
+                 proto.device(),
+                 proto.slots(),
+                 proto.memory_bytes(),
+                 {proto.labels().begin(), proto.labels().end()}};
   status.state = proto.state();
   status.running = FromProto(proto.running());
   status.connect_time = FromProto(proto.connect_time());
   status.last_heartbeat_time = FromProto(proto.last_heartbeat_time());
   status.finished = proto.finished();
   status.failed = proto.failed();
+  status.quarantine = proto.quarantine();
+  if (proto.has_quarantine_end_time()) {
+    status.quarantine_end_time = FromProto(proto.quarantine_end_time());
+  } else if (!proto.quarantine().empty()) {
+    status.quarantine_end_time = absl::InfiniteFuture();  // until it is released
+  }
   return status;
 }
 

@@ -30,14 +30,34 @@ void Fleet::ForgetLost(absl::Duration monotonic) {
   }
 }
 
-std::vector<DispatchWorker> Fleet::Accepting(const LeaseTable& leases, absl::Duration monotonic,
-                                             absl::Duration silence_max, int prefetch) const {
+void Fleet::Quarantine(Worker& worker, const std::string& why, absl::Time now) {
+  const absl::Duration time = std::min(kQuarantineMax, kQuarantine * (1 << std::min(worker.strikes, 10)));
+  ++worker.strikes;
+  worker.quarantine = why;
+  worker.quarantine_end = now + time;
+}
+
+std::vector<std::string> Fleet::EndQuarantines(absl::Time now) {
+  std::vector<std::string> released;
+  for (auto& [id, worker] : workers_) {
+    if (worker.quarantine.empty() || now < worker.quarantine_end) continue;
+    worker.quarantine.clear();
+    worker.quarantine_end = absl::InfinitePast();
+    released.push_back(id);
+  }
+  return released;
+}
+
+std::vector<DispatchWorker> Fleet::Accepting(const LeaseTable& leases, absl::Duration monotonic, absl::Duration silence_max,
+                                             int prefetch) const {
   std::vector<DispatchWorker> accepting;
   for (const auto& [id, worker] : workers_) {
-    if (worker.link == nullptr || worker.leaving() || worker.declined) continue;
+    if (worker.link == nullptr || worker.leaving() || worker.declined || !worker.quarantine.empty()) continue;
     if (monotonic - worker.last_heard >= silence_max) continue;
     const int slots = std::max(1, worker.info.slots);
-    accepting.push_back({id, slots, slots + prefetch, leases.CountOfWorker(id)});
+    const int held = leases.CountOfWorker(id) + static_cast<int>(worker.stopping.size());
+    accepting.push_back(
+        {id, slots, slots + (worker.stopping.empty() ? prefetch : 0), held, worker.loaded_job, worker.info.memory_bytes});
   }
   return accepting;
 }
@@ -47,10 +67,13 @@ std::vector<WorkerStatus> Fleet::Statuses(const LeaseTable& leases) const {
   for (const auto& [id, worker] : workers_) {
     WorkerStatus status;
     status.info = worker.info;
-    status.state = worker.link == nullptr        ? "lost"
-                   : worker.leaving()            ? "draining"
+    status.state = worker.link == nullptr         ? "lost"
+                   : worker.leaving()             ? "draining"
+                   : !worker.quarantine.empty()   ? "quarantined"
                    : leases.CountOfWorker(id) > 0 ? "busy"
-                                                 : "idle";
+                                                  : "idle";
+    status.quarantine = worker.quarantine;
+    status.quarantine_end_time = worker.quarantine_end;
     status.running = worker.running;
     status.connect_time = worker.connect_time;
     status.last_heartbeat_time = worker.last_heartbeat_time;

@@ -27,6 +27,12 @@ class Fleet {
     // the log.
     bool declined = false;
     std::vector<RunningAttempt> running;  // as last told
+    // Attempts that it was told to stop and still lists as being evaluated: token -> since when (monotonic).
+    std::map<std::string, absl::Duration> stopping;
+    std::string loaded_job;  // of its last assignment: whose checkpoints it holds
+    std::string quarantine;  // why it gets no work; "" unless quarantined
+    absl::Time quarantine_end = absl::InfinitePast();
+    int strikes = 0;  // quarantines since its last success
     absl::Time connect_time;
     absl::Time last_heartbeat_time;
     absl::Duration last_heard;  // monotonic
@@ -36,6 +42,9 @@ class Fleet {
     bool leaving() const { return drained || draining; }
   };
 
+  // Its first quarantine lasts so long; each further one without a success between twice as long, up to the longest.
+  static constexpr absl::Duration kQuarantine = absl::Minutes(10);
+  static constexpr absl::Duration kQuarantineMax = absl::Hours(2);
   // Workers whose session ended are listed as "lost" this long.
   static constexpr absl::Duration kKeepLost = absl::Minutes(10);
 
@@ -48,10 +57,17 @@ class Fleet {
   void ForgetLost(absl::Duration monotonic);
   void Clear() { workers_.clear(); }
   std::map<std::string, Worker>& workers() { return workers_; }
+  const std::map<std::string, Worker>& workers() const { return workers_; }
 
-  // Workers that take assignments: connected, heard of within `silence_max`, not leaving.
-  std::vector<DispatchWorker> Accepting(const LeaseTable& leases, absl::Duration monotonic,
-                                        absl::Duration silence_max, int prefetch) const;
+  // By the coordinator's own judgement.
+  void Quarantine(Worker& worker, const std::string& why, absl::Time now);
+  // Ends quarantines whose time has come; the names of those workers.
+  std::vector<std::string> EndQuarantines(absl::Time now);
+
+  // Workers that take assignments: connected, heard of within `silence_max`, not leaving, not quarantined. A place that an
+  // attempt takes which is being stopped is not free.
+  std::vector<DispatchWorker> Accepting(const LeaseTable& leases, absl::Duration monotonic, absl::Duration silence_max,
+                                        int prefetch) const;
   // In order of id.
   std::vector<WorkerStatus> Statuses(const LeaseTable& leases) const;
 

@@ -1,5 +1,7 @@
 #include "coordinator/dispatch/lease_table.h"
 
+#include <algorithm>
+
 namespace merganser {
 
 void LeaseTable::Grant(Lease lease) {
@@ -21,13 +23,18 @@ void LeaseTable::SetDeadline(Lease& lease, absl::Duration deadline) {
   by_deadline_.insert({deadline, lease.id});
 }
 
-bool LeaseTable::Extend(const AttemptId& id, const std::string& token, const std::string& worker,
-                        absl::Duration now, absl::Duration deadline) {
+bool LeaseTable::Extend(const AttemptId& id, const std::string& token, const std::string& worker, absl::Duration now,
+                        absl::Duration deadline, absl::string_view phase) {
   const auto it = leases_.find(id);
   if (it == leases_.end() || it->second.token != token || it->second.worker != worker) return false;
   it->second.last_listed = now;
   it->second.on_expiry = FailureClass::kWorkerLost;
   it->second.message.clear();
+  if (phase == "record") {
+    it->second.evaluating_since = absl::InfiniteDuration();
+  } else if (!phase.empty() && phase != "queued") {
+    it->second.evaluating_since = std::min(it->second.evaluating_since, now);
+  }
   SetDeadline(it->second, deadline);
   return true;
 }

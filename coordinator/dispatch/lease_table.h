@@ -20,10 +20,11 @@ struct Lease {
   AttemptId id;
   std::string token;
   std::string worker;
-  absl::Duration deadline;     // monotonic; expired from then on
-  absl::Duration last_listed;  // monotonic; when granted, or when the worker last named it
-  FailureClass on_expiry = FailureClass::kWorkerLost;  // how the attempt ends if the lease does
-  std::string message;                                 // why; "" when the worker was just silent
+  absl::Duration deadline;                                     // monotonic; expired from then on
+  absl::Duration last_listed;                                  // monotonic; when granted, or when the worker last named it
+  FailureClass on_expiry = FailureClass::kWorkerLost;          // how the attempt ends if the lease does
+  std::string message;                                         // why; "" when the worker was just silent
+  absl::Duration evaluating_since = absl::InfiniteDuration();  // monotonic; when it was first listed as being evaluated
 };
 
 // Keeps leases; decides nothing. At most one lease per attempt. Not thread-safe; only the job loop uses it. Times are
@@ -35,9 +36,10 @@ class LeaseTable {
   // nullptr if there is none. Valid until the next change.
   const Lease* Find(const AttemptId& id) const;
   // The worker named the attempt at `now`: a lease that was about to end for another reason goes on. False if there is no
-  // such lease, or the token or the worker is another.
-  bool Extend(const AttemptId& id, const std::string& token, const std::string& worker,
-              absl::Duration now, absl::Duration deadline);
+  // such lease, or the token or the worker is another. `phase`: as the worker names it; "queued" and "record" are before
+  // and after the evaluation.
+  bool Extend(const AttemptId& id, const std::string& token, const std::string& worker, absl::Duration now,
+              absl::Duration deadline, absl::string_view phase = "");
   // Ends the lease at `now`: it is among the Expired from then on, until it is removed, extended or postponed.
   void Expire(const AttemptId& id, absl::Duration now, FailureClass on_expiry, std::string message);
   // Only moves the deadline, keeping why it ends.
@@ -46,6 +48,8 @@ class LeaseTable {
   bool Remove(const AttemptId& id);
   void Clear();
 
+  // Every lease, in no order; valid until the next change.
+  const absl::flat_hash_map<AttemptId, Lease>& all() const { return leases_; }
   // Leases whose deadline is at or before `now`, earliest first.
   std::vector<Lease> Expired(absl::Duration now) const;
   // In order of job, candidate, attempt.

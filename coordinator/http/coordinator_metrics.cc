@@ -30,6 +30,8 @@ prometheus::Family<prometheus::Histogram>& Histogram(prometheus::Registry& regis
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
 }
 
+constexpr const char* kUnfit[] = {"memory", "device", "labels"};  // JobSummary::unschedulable
+
 std::string Text(absl::string_view text) { return std::string(text); }
 
 std::string ObjectiveLabel(const Objective& objective) { return absl::StrCat(objective.benchmark, ".", objective.metric); }
@@ -46,11 +48,19 @@ CoordinatorMetrics::CoordinatorMetrics()
       result_records_(Counter(registry_, "merganser_result_records_total", "Reports of workers, by disposition.")),
       store_errors_(Counter(registry_, "merganser_store_errors_total", "Failed operations of the store.")),
       rpc_requests_(Counter(registry_, "merganser_rpc_requests_total", "Calls that ended, by method and code.")),
+      late_results_(Counter(registry_, "merganser_late_results_total",
+                            "Results of attempts that had ended already, by disposition: committed ones are used.")),
+      session_disconnects_(Counter(registry_, "merganser_session_disconnects_total",
+                                   "Sessions of workers that ended: goodbye, lost, replaced by the worker's next one.")),
+      speculative_attempts_(Counter(registry_, "merganser_speculative_attempts_total",
+                                    "Second attempts beside slow ones that ended: won, lost, failed.")),
       queue_depth_(Gauge(registry_, "merganser_queue_depth", "Candidates that wait for a worker.")),
+      unschedulable_(Gauge(registry_, "merganser_unschedulable_candidates",
+                           "Candidates that wait though no known worker fits, by what the workers lack.")),
       attempts_running_(Gauge(registry_, "merganser_attempts_running", "Candidates that a worker holds.")),
       workers_(Gauge(registry_, "merganser_workers", "Workers by state.")),
       slots_(Gauge(registry_, "merganser_slots", "Candidates that connected workers evaluate at once: used and free.")),
-      job_active_(Gauge(registry_, "merganser_job_active", "1 while the job is not over.")),
+      job_active_(Gauge(registry_, "merganser_job_active", "1 while the job is not over; 0 while it is paused.")),
       job_best_fitness_(Gauge(registry_, "merganser_job_best_fitness", "Of the best candidate so far.")),
       job_generation_(Gauge(registry_, "merganser_job_generation", "Current generation.")),
       job_generation_best_(Gauge(registry_, "merganser_job_generation_best_fitness",
@@ -72,11 +82,16 @@ CoordinatorMetrics::CoordinatorMetrics()
       replay_seconds_(Gauge(registry_, "merganser_replay_seconds",
                             "Time to read every job's log when this coordinator began to lead.").Add({})),
       queue_oldest_(Gauge(registry_, "merganser_queue_oldest_timestamp_seconds",
-                          "Since when the candidate waits that waits longest, as Unix time; 0 if none waits.").Add({})),
-      heartbeat_lag_(Gauge(registry_, "merganser_heartbeat_lag_seconds",
-                           "Longest time since the last heartbeat of a connected worker.").Add({})),
-      dispatch_wait_(Histogram(registry_, "merganser_dispatch_wait_seconds", "From queued to assigned.")
-                         .Add({}, DispatchBuckets())),
+                          "Since when the candidate waits that waits longest, as Unix time; 0 if none waits.")
+                        .Add({})),
+      heartbeat_lag_(
+          Gauge(registry_, "merganser_heartbeat_lag_seconds", "Longest time since the last heartbeat of a connected worker.")
+              .Add({})),
+      dispatch_wait_(
+          Histogram(registry_, "merganser_dispatch_wait_seconds", "From queued to assigned.").Add({}, DispatchBuckets())),
+      optimizer_step_(Histogram(registry_, "merganser_optimizer_step_seconds",
+                                "Time to tell a generation to the optimizer and to ask it for the next.")
+                          .Add({}, StoreBuckets())),
       attempt_duration_(Histogram(registry_, "merganser_attempt_duration_seconds", "Time of finished attempts, by phase.")),
       store_commit_(Histogram(registry_, "merganser_store_commit_seconds", "Time of the store's operations.")),
       rpc_duration_(Histogram(registry_, "merganser_rpc_duration_seconds", "Time of unary calls, by method.")) {
@@ -87,8 +102,9 @@ CoordinatorMetrics::CoordinatorMetrics()
     candidates_finished_.Add({{"state", Text(ToString(state))}});
   }
   attempts_finished_.Add({{"outcome", "recorded"}});
-  for (const auto failure : {FailureClass::kWorkerLost, FailureClass::kReleased, FailureClass::kTransient,
-                             FailureClass::kInfeasible}) {
+  for (const auto failure :
+       {FailureClass::kWorkerLost, FailureClass::kReleased, FailureClass::kTransient, FailureClass::kInfeasible,
+        FailureClass::kCrashed, FailureClass::kTimedOut, FailureClass::kOutOfMemory, FailureClass::kUnavailable}) {
     attempts_finished_.Add({{"outcome", Text(ToString(failure))}});
   }
   for (const auto phase : {JobPhase::kSucceeded, JobPhase::kFailed, JobPhase::kCancelled}) {
@@ -97,7 +113,11 @@ CoordinatorMetrics::CoordinatorMetrics()
   for (const auto disposition : {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded,
                                  Disposition::kRejected}) {
     result_records_.Add({{"disposition", Text(ToString(disposition))}});
+    late_results_.Add({{"disposition", Text(ToString(disposition))}});
   }
+  for (const char* reason : {"goodbye", "lost", "replaced"}) session_disconnects_.Add({{"reason", reason}});
+  for (const char* outcome : {"won", "lost", "failed"}) speculative_attempts_.Add({{"outcome", outcome}});
+  for (const char* reason : kUnfit) unschedulable_.Add({{"reason", reason}}).Set(0);
   // A coordinator that cannot reach its store at the start leaves; until the first operation there is nothing to tell.
   store_up_.Set(1);
   queue_depth_.Add({}).Set(0);
@@ -117,14 +137,18 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
   } else if (const auto* started = std::get_if<AttemptStarted>(&event.body)) {
     absl::MutexLock lock(&mu_);
     queued_.erase({job_id, started->candidate});
+    ++live_[{job_id, started->candidate}];
     if (auto failed = failed_.extract({job_id, started->candidate})) {
       retries_.Add({{"class", Text(ToString(failed.mapped()))}}).Increment();
     }
   } else if (const auto* ended = std::get_if<AttemptEnded>(&event.body)) {
     attempts_finished_.Add({{"outcome", Text(ToString(ended->failure))}}).Increment();
     absl::MutexLock lock(&mu_);
-    failed_[{job_id, ended->candidate}] = ended->failure;
-    queued_[{job_id, ended->candidate}] = event.time;
+    const std::pair<std::string, int64_t> candidate{job_id, ended->candidate};
+    if (--live_[candidate] > 0) return;  // another attempt goes on
+    live_.erase(candidate);
+    failed_[candidate] = ended->failure;
+    queued_[candidate] = event.time;
   } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
     candidates_finished_.Add({{"state", Text(ToString(finished->state))}}).Increment();
     if (!finished->record_key.empty()) {
@@ -132,6 +156,7 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
       ObservePhases(finished->timings);
     }
     absl::MutexLock lock(&mu_);
+    live_.erase({job_id, finished->candidate});
     failed_.erase({job_id, finished->candidate});
     queued_.erase({job_id, finished->candidate});
     last_progress_[job_id] = event.time;
@@ -139,6 +164,7 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body); phase != nullptr && IsTerminal(phase->phase)) {
     jobs_finished_.Add({{"state", Text(ToString(phase->phase))}}).Increment();
     absl::MutexLock lock(&mu_);
+    std::erase_if(live_, [&](const auto& entry) { return entry.first.first == job_id; });
     std::erase_if(failed_, [&](const auto& entry) { return entry.first.first == job_id; });
     std::erase_if(queued_, [&](const auto& entry) { return entry.first.first == job_id; });
   }
@@ -174,6 +200,20 @@ void CoordinatorMetrics::OnStoreRegression(const std::string& /*job_id*/, int64_
   store_regressions_.Increment(static_cast<double>(events));
 }
 
+void CoordinatorMetrics::OnLateResult(Disposition disposition) {
+  late_results_.Add({{"disposition", Text(ToString(disposition))}}).Increment();
+}
+
+void CoordinatorMetrics::OnOptimizerStep(absl::Duration took) { optimizer_step_.Observe(absl::ToDoubleSeconds(took)); }
+
+void CoordinatorMetrics::OnWorkerDisconnected(absl::string_view reason) {
+  session_disconnects_.Add({{"reason", Text(reason)}}).Increment();
+}
+
+void CoordinatorMetrics::OnSpeculation(absl::string_view outcome) {
+  speculative_attempts_.Add({{"outcome", Text(outcome)}}).Increment();
+}
+
 void CoordinatorMetrics::OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) {
   rpc_requests_.Add({{"method", Text(method)}, {"code", absl::StatusCodeToString(code)}}).Increment();
   if (method != "Session" && method != "WatchJob") {  // streams last as long as their clients like
@@ -193,6 +233,7 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
   SampleWorkers(*workers);
 
   int64_t queued = 0, running = 0;
+  std::map<std::string, int64_t> unschedulable;
   std::set<std::string> over;
   absl::Time oldest = absl::InfiniteFuture();
   {
@@ -204,6 +245,7 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
   for (const JobSummary& job : *jobs) {
     if (IsTerminal(job.phase)) continue;
     queued += job.queued;
+    if (!job.unschedulable.empty()) unschedulable[job.unschedulable] += job.queued;
     running += job.running;
     over.erase(job.id);
     SampleJob(job);
@@ -211,10 +253,11 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
   for (const std::string& id : over) RemoveJob(id);
   queue_depth_.Add({}).Set(static_cast<double>(queued));
   attempts_running_.Add({}).Set(static_cast<double>(running));
+  for (const char* reason : kUnfit) unschedulable_.Add({{"reason", reason}}).Set(static_cast<double>(unschedulable[reason]));
 }
 
 void CoordinatorMetrics::SampleWorkers(const std::vector<WorkerStatus>& workers) {
-  std::map<std::string, int> states = {{"idle", 0}, {"busy", 0}, {"draining", 0}, {"lost", 0}};
+  std::map<std::string, int> states = {{"idle", 0}, {"busy", 0}, {"draining", 0}, {"quarantined", 0}, {"lost", 0}};
   int used = 0, all = 0;
   double lag = 0;
   const absl::Time now = absl::Now();
@@ -240,7 +283,7 @@ void CoordinatorMetrics::SampleJob(const JobSummary& job) {
     active_[job.id];
     if (const auto it = last_progress_.find(job.id); it != last_progress_.end()) progress = it->second;
   }
-  job_active_.Add(labels).Set(1);
+  job_active_.Add(labels).Set(job.paused ? 0 : 1);
   job_generation_.Add(labels).Set(static_cast<double>(job.generation));
   job_last_progress_.Add(labels).Set(absl::ToDoubleSeconds(progress - absl::UnixEpoch()));
   if (job.search_total > 0) {

@@ -35,6 +35,10 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   void OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) override;
   void OnDispatched(absl::Duration waited) override;
   void OnStoreRegression(const std::string& job_id, int64_t events) override;
+  void OnLateResult(Disposition disposition) override;
+  void OnOptimizerStep(absl::Duration took) override;
+  void OnWorkerDisconnected(absl::string_view reason) override;
+  void OnSpeculation(absl::string_view outcome) override;
 
   // RpcObserver.
   void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) override;
@@ -68,7 +72,11 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   Counters& result_records_;
   Counters& store_errors_;
   Counters& rpc_requests_;
+  Counters& late_results_;
+  Counters& session_disconnects_;
+  Counters& speculative_attempts_;
   Gauges& queue_depth_;
+  Gauges& unschedulable_;
   Gauges& attempts_running_;
   Gauges& workers_;
   Gauges& slots_;
@@ -88,11 +96,14 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   prometheus::Gauge& queue_oldest_;
   prometheus::Gauge& heartbeat_lag_;
   prometheus::Histogram& dispatch_wait_;
+  prometheus::Histogram& optimizer_step_;
   Histograms& attempt_duration_;
   Histograms& store_commit_;
   Histograms& rpc_duration_;
 
   absl::Mutex mu_;
+  // (job, candidate) -> attempts that have not ended, of those that this coordinator saw begin.
+  std::map<std::pair<std::string, int64_t>, int> live_ ABSL_GUARDED_BY(mu_);
   // (job, candidate) -> the failure that its next attempt retries.
   std::map<std::pair<std::string, int64_t>, FailureClass> failed_ ABSL_GUARDED_BY(mu_);
   // (job, candidate) -> since when it waits; those that wait since before this coordinator led are not in it.

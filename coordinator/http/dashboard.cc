@@ -96,20 +96,21 @@ class Dashboard {
     }
     absl::string_view path = request.path;
     if (!absl::ConsumePrefix(&path, "/api/")) return ErrorResponse(absl::NotFoundError("no such page"));
-    const absl::Status allowed = Authorize(request, /*change=*/request.method == "POST");
-    if (!allowed.ok()) return ErrorResponse(allowed);
+    const absl::StatusOr<std::string> who = Authorize(request, /*change=*/request.method == "POST");
+    if (!who.ok()) return ErrorResponse(who.status());
     std::vector<std::string> words;
     for (const absl::string_view word : absl::StrSplit(path, '/')) words.push_back(DecodeUrl(word));
-    const absl::StatusOr<HttpResponse> response = request.method == "POST" ? Change(request, words) : Read(request, words);
+    const absl::StatusOr<HttpResponse> response = request.method == "POST" ? Change(words, *who) : Read(request, words);
     return response.ok() ? *response : ErrorResponse(response.status());
   }
 
  private:
-  absl::Status Authorize(const HttpRequest& request, bool change) const {
+  // Who asks.
+  absl::StatusOr<std::string> Authorize(const HttpRequest& request, bool change) const {
     if (change && request.Header("x-merganser") != "dashboard") {
       return absl::PermissionDeniedError("a change needs the header \"X-Merganser: dashboard\"");
     }
-    if (!options_.authorize) return absl::OkStatus();
+    if (!options_.authorize) return "";
     const std::string header = request.Header("authorization");
     absl::string_view token = header;
     if (!token.empty() && !absl::ConsumePrefix(&token, "Bearer ")) {
@@ -118,12 +119,14 @@ class Dashboard {
     return options_.authorize(token, change);
   }
 
-  absl::StatusOr<HttpResponse> Change(const HttpRequest&, const std::vector<std::string>& words) {
-    if (words.size() == 3 && words[0] == "jobs" && words[2] == "cancel") {
-      MG_ASSIGN_OR_RETURN(const JobSummary job, manager_.CancelJob(words[1]));
-      return JsonResponse(JobJson(job, 0, absl::Now()));
-    }
-    return absl::NotFoundError("no such action");
+  absl::StatusOr<HttpResponse> Change(const std::vector<std::string>& words, const std::string& who) {
+    if (words.size() != 3 || words[0] != "jobs") return absl::NotFoundError("no such action");
+    absl::StatusOr<JobSummary> job = absl::NotFoundError("no such action");
+    if (words[2] == "cancel") job = manager_.CancelJob(words[1], who);
+    if (words[2] == "pause") job = manager_.PauseJob(words[1], who);
+    if (words[2] == "resume") job = manager_.ResumeJob(words[1], who);
+    if (!job.ok()) return job.status();
+    return JsonResponse(JobJson(*job, 0, absl::Now()));
   }
 
   absl::StatusOr<HttpResponse> Read(const HttpRequest& request, const std::vector<std::string>& words) {

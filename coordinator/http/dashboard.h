@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/rpc/http_server.h"
 #include "common/store/results_store.h"
@@ -17,8 +17,9 @@ namespace merganser {
 
 struct DashboardOptions {
   std::string store_uri;  // shown
-  // May the holder of this bearer token ("" if the request has none) look, or (`change`) cancel jobs? Unset: everybody may.
-  std::function<absl::Status(absl::string_view token, bool change)> authorize;
+  // May the holder of this bearer token ("" if the request has none) look, or (`change`) cancel, pause and resume jobs? Who
+  // it is, for the log ("submitter/alice"; "" if nobody is known by name). Unset: everybody may.
+  std::function<absl::StatusOr<std::string>(absl::string_view token, bool change)> authorize;
   // Names under which the page is reached ("127.0.0.1", "localhost"); a request for another host is refused, so that a page
   // from elsewhere cannot point a name of its own at this server (DNS rebinding). Unset: every name is good.
   std::function<bool(absl::string_view host)> host_allowed;

@@ -58,8 +58,12 @@ Json IntervalJson(double share, int64_t n) {
 
 Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
   Json lines = Json::array();
+  std::map<std::string, int64_t> newest;  // a job that went on may have another winner than before
   for (const CandidateRow& row : index.rows()) {
-    if (row.kind != CandidateKind::kHeldOut) continue;
+    if (row.kind == CandidateKind::kHeldOut && row.state == CandidateState::kSucceeded) newest[row.label] = row.number;
+  }
+  for (const CandidateRow& row : index.rows()) {
+    if (row.kind != CandidateKind::kHeldOut || newest[row.label] != row.number) continue;
     for (const auto& [benchmark, metrics] : row.metrics) {
       int64_t n = 0;
       if (job.facts.has_value()) {
@@ -106,6 +110,8 @@ DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now) {
           {"name", job.spec.name},
           {"state", std::string(ToString(job.phase))},
           {"over", IsTerminal(job.phase)},
+          {"paused", job.paused},
+          {"waiting", job.waiting},
           {"message", job.message},
           {"optimizer", job.spec.optimizer.name},
           {"objectives", std::move(objectives)},

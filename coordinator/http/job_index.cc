@@ -90,16 +90,18 @@ void JobIndex::Take(const CandidatesProposed& e, const JobEvent& event) {
 void JobIndex::Take(const AttemptStarted& e, const JobEvent& event) {
   if (CandidateRow* row = Row(e.candidate)) {
     row->state = CandidateState::kRunning;
+    ++row->live;
     row->attempts = e.attempt;
     row->worker = e.worker;
     row->start_time = event.time;
   }
-  Line(event, e.candidate, absl::StrCat("attempt ", e.attempt, " on ", e.worker));
+  Line(event, e.candidate,
+       absl::StrCat("attempt ", e.attempt, " on ", e.worker, e.speculative ? ", beside a slow one" : ""));
 }
 
 void JobIndex::Take(const AttemptEnded& e, const JobEvent& event) {
   if (CandidateRow* row = Row(e.candidate)) {
-    row->state = CandidateState::kQueued;
+    if (--row->live <= 0) row->state = CandidateState::kQueued;
     row->message = e.message.substr(0, kReasonMax);
   }
   Line(event, e.candidate,
@@ -129,6 +131,12 @@ void JobIndex::Take(const CandidateFinished& e, const JobEvent& event) {
 
 void JobIndex::Take(const PhaseStarted& e, const JobEvent& event) {
   Line(event, std::nullopt, absl::StrCat("job: ", ToString(e.phase), e.message.empty() ? "" : ": ", e.message));
+}
+
+void JobIndex::Take(const ActionTaken& e, const JobEvent& event) {
+  Line(event, std::nullopt,
+       absl::StrCat(ToString(e.kind), e.by.empty() ? "" : " by ", e.by, e.message.empty() ? "" : ": ",
+                    e.message.substr(0, kReasonMax)));
 }
 
 // The front of a few objectives is short: dozens among 100,000 candidates.

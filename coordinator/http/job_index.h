@@ -31,6 +31,7 @@ struct CandidateRow {
   std::string message;                             // why it failed
   absl::Time start_time = absl::InfiniteFuture();  // of the last attempt
   absl::Time end_time = absl::InfiniteFuture();
+  int live = 0;  // attempts that have not ended
 
   bool has_fitness() const { return !fitness.empty(); }
 };
@@ -98,6 +99,7 @@ class JobIndex {
   void Take(const AttemptEnded& e, const JobEvent& event);
   void Take(const CandidateFinished& e, const JobEvent& event);
   void Take(const PhaseStarted& e, const JobEvent& event);
+  void Take(const ActionTaken& e, const JobEvent& event);
   // What a newer version of the log may hold besides: a line that says so.
   template <typename T>
   void Take(const T&, const JobEvent& event) {

@@ -1,6 +1,7 @@
 #include "coordinator/job/attempt_outcome.h"
 
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,18 @@
 #include "coordinator/search_space/search_space.h"
 
 namespace merganser {
+namespace {
+
+// Different workers whose attempts ended as `failure`, with `message` unless it is null.
+size_t WorkersWith(const Candidate& candidate, FailureClass failure, const std::string* message) {
+  std::set<std::string> workers;
+  for (const Attempt& attempt : candidate.attempts) {
+    if (attempt.failure == failure && (message == nullptr || attempt.message == *message)) workers.insert(attempt.worker);
+  }
+  return workers.size();
+}
+
+}  // namespace
 
 absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>& objectives,
                                                    const MetricTable& metrics) {
@@ -95,19 +108,33 @@ std::vector<EventBody> EndAttempt(const JobState& state, int64_t number, int att
                                   FailureClass failure, const std::string& message) {
   std::vector<EventBody> events;
   events.emplace_back(AttemptEnded{number, attempt, failure, message});
-  const Candidate& candidate = *state.Find(number);
   CandidateFinished finished{.candidate = number, .state = CandidateState::kFailed};
   if (failure == FailureClass::kInfeasible) {
     finished.message = message;
     events.emplace_back(finished);
-  } else if (failure != FailureClass::kReleased) {
-    const int counted = CountedAttempts(candidate) + 1;
-    if (counted < state.spec().max_attempts) return events;
-    finished.message = absl::StrCat(counted, " of ", state.spec().max_attempts,
-                                    " attempts failed; the last: ", ToString(failure),
-                                    message.empty() ? "" : ": ", message);
-    events.emplace_back(finished);
+    return events;
   }
+  Candidate after;  // its attempts, as they will be
+  after.attempts = state.Find(number)->attempts;
+  Attempt& ended = after.attempts[attempt - 1];
+  ended.ended = true;
+  ended.failure = failure;
+  ended.message = message;
+  if (LiveAttempts(after) > 0) return events;
+  const int counted = CountedAttempts(after);
+  const absl::string_view colon = message.empty() ? "" : ": ";
+  if (WorkersWith(after, FailureClass::kCrashed, nullptr) > 1) {
+    finished.message = absl::StrCat("poison: it took down the evaluators of two workers; the last", colon, message);
+  } else if (failure == FailureClass::kTransient && !message.empty() &&
+             WorkersWith(after, FailureClass::kTransient, &message) > 1) {
+    finished.message = absl::StrCat("the same error on two workers: ", message);
+  } else if (counted >= state.spec().max_attempts) {
+    finished.message = absl::StrCat(counted, " of ", state.spec().max_attempts,
+                                    " attempts failed; the last: ", ToString(failure), colon, message);
+  } else {
+    return events;
+  }
+  events.emplace_back(finished);
   return events;
 }
 

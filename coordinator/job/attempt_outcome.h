@@ -24,10 +24,11 @@ CandidateFinished FinishFromRecord(const JobState& state, const Candidate& candi
                                    const RecordSummary& record, const std::string& record_key,
                                    const std::string& record_sha256);
 
-// The running attempt ended without a result: AttemptEnded, and CandidateFinished with it where no attempt may follow
-// (kInfeasible, or max_attempts used up).
-std::vector<EventBody> EndAttempt(const JobState& state, int64_t candidate, int attempt,
-                                  FailureClass failure, const std::string& message);
+// The live attempt ended without a result: AttemptEnded, and CandidateFinished with it where no attempt may follow: at once
+// for kInfeasible; else, once no other attempt of the candidate lives, if max_attempts is used up, if it crashed the
+// evaluators of two workers (poison), or if two workers had the very same error.
+std::vector<EventBody> EndAttempt(const JobState& state, int64_t candidate, int attempt, FailureClass failure,
+                                  const std::string& message);
 
 // The job ends now: what is queued or running is cancelled, then the terminal phase begins.
 std::vector<EventBody> EndJob(const JobState& state, JobPhase phase, const std::string& message);

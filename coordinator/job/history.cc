@@ -1,5 +1,6 @@
 #include "coordinator/job/history.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -45,6 +46,7 @@ class Checker {
       Find("I8", stored.seq, absl::StrCat("cannot be read: ", event.status().message()));
       return false;
     }
+    max_attempts_ = std::max(max_attempts_, state_.spec().max_attempts);  // an update may lower it later
     const auto* finished = std::get_if<CandidateFinished>(&event->body);
     if (finished != nullptr && ++terminal_[finished->candidate] > 1) {
       Find("I1", stored.seq,
@@ -82,10 +84,9 @@ class Checker {
 
   void Ended(int64_t seq, const AttemptEnded& ended) {
     const int counted = CountedAttempts(*state_.Find(ended.candidate));
-    if (counted > state_.spec().max_attempts) {
+    if (counted > max_attempts_) {
       Find("I6", seq,
-           absl::StrCat("candidate ", ended.candidate, " has ", counted,
-                        " counted attempts, more than ", state_.spec().max_attempts));
+           absl::StrCat("candidate ", ended.candidate, " has ", counted, " counted attempts, more than ", max_attempts_));
     }
   }
 
@@ -167,6 +168,7 @@ class Checker {
   const HistoryOptions& options_;
   JobState state_;
   std::map<int64_t, int> terminal_;
+  int max_attempts_ = 0;
   HistoryReport report_;
 };
 

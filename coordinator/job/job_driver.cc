@@ -26,6 +26,52 @@ void Append(std::vector<EventBody> more, std::vector<EventBody>& events) {
   for (EventBody& body : more) events.emplace_back(std::move(body));
 }
 
+const StageState* FindStage(const JobState& state, int stage) {
+  return stage >= 0 && stage < static_cast<int>(state.stages().size()) ? &state.stages()[stage] : nullptr;
+}
+
+// Candidates that the stage may still propose.
+int64_t Left(const JobState& state, int number, const Budget& budget, int64_t population) {
+  const StageState* stage = FindStage(state, number);
+  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
+  int64_t left = limits::kCandidatesMax;
+  if (budget.candidates > 0) left = std::min(left, budget.candidates - proposed);
+  // A generation of a rolling search is as many candidates as one of a synchronous search.
+  if (budget.generations > 0 && state.spec().mode == SearchMode::kRolling) {
+    left = std::min(left, budget.generations * population - proposed);
+  }
+  return left;
+}
+
+// Sample evaluations of one candidate of the search.
+int64_t SamplesPerCandidate(const JobState& state) {
+  const JobSpec& spec = state.spec();
+  int64_t samples = 0;
+  for (const std::string& name : SearchBenchmarks(spec)) {
+    const auto all = state.facts()->samples.find(name);
+    if (all == state.facts()->samples.end()) continue;
+    const int64_t drawn = spec.samples.per_generation;
+    samples += drawn > 0 ? std::min(drawn, all->second) : all->second;
+  }
+  return samples;
+}
+
+bool Reached(const JobState& state, int number, const Budget& budget, int64_t population, absl::Time now) {
+  const StageState* stage = FindStage(state, number);
+  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
+  if (Left(state, number, budget, population) <= 0) return true;
+  if (budget.generations > 0 && stage != nullptr && stage->generations >= budget.generations &&
+      state.spec().mode == SearchMode::kSynchronous) {
+    return true;
+  }
+  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate(state) >= budget.samples) return true;
+  const absl::Time begun = number == 0 ? state.create_time() : stage == nullptr ? now : stage->start_time;
+  absl::Duration paused = state.paused_time(now);
+  if (number > 0) paused = stage == nullptr ? absl::ZeroDuration() : paused - stage->paused_before;
+  if (now - begun - paused >= budget.wall_time) return true;
+  return budget.target.has_value() && state.best().has_value() && state.Find(*state.best())->fitness[0] >= *budget.target;
+}
+
 // Every model as it is and the plain average; kinds by `held_out`.
 CandidatesProposed SourcesAndAverage(const JobState& state, bool held_out) {
   const JobSpec& spec = state.spec();
@@ -55,6 +101,7 @@ std::vector<EventBody> JobDriver::Next(absl::Time now) {
     space_.reset();
     return {};
   }
+  if (state_.paused()) return {};
   if (state_.phase() == JobPhase::kSearch) return Search(now);
   if (!state_.idle()) return {};
   switch (state_.phase()) {
@@ -197,13 +244,12 @@ absl::Status JobDriver::CatchUp() {
   return absl::OkStatus();
 }
 
-const StageState* JobDriver::CurrentStage() const {
-  return stage_ >= 0 && stage_ < static_cast<int>(state_.stages().size()) ? &state_.stages()[stage_] : nullptr;
-}
+const StageState* JobDriver::CurrentStage() const { return FindStage(state_, stage_); }
 
 std::vector<EventBody> JobDriver::Search(absl::Time now) {
   absl::Status status = CatchUp();
   if (status.ok() && stage_ < 0) status = BeginStage(0, std::nullopt);
+  if (status.ok()) in_.budget = StageOf(state_.spec(), stage_).budget;  // an update may have changed it
   if (!status.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", status.message()));
   }
@@ -225,7 +271,8 @@ std::vector<EventBody> JobDriver::Search(absl::Time now) {
     }
     return Search(now);
   }
-  const int64_t count = std::min(Left(), optimizer_->batch_size() - (rolling ? in_flight : 0));
+  const int64_t count =
+      std::min(Left(state_, stage_, in_.budget, population_), optimizer_->batch_size() - (rolling ? in_flight : 0));
   if (count <= 0) return {};
   if (absl::Status told = TellFinished(); !told.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", told.message()));
@@ -251,18 +298,6 @@ std::vector<EventBody> JobDriver::FinishTwins() {
                                           .message = absl::StrCat("the same recipe as candidate ", *twin)});
   }
   return events;
-}
-
-int64_t JobDriver::Left() const {
-  const StageState* stage = CurrentStage();
-  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
-  int64_t left = limits::kCandidatesMax;
-  if (in_.budget.candidates > 0) left = std::min(left, in_.budget.candidates - proposed);
-  // A generation of a rolling search is as many candidates as one of a synchronous search.
-  if (in_.budget.generations > 0 && state_.spec().mode == SearchMode::kRolling) {
-    left = std::min(left, in_.budget.generations * population_ - proposed);
-  }
-  return left;
 }
 
 std::vector<EventBody> JobDriver::Propose(int64_t count) {
@@ -309,32 +344,12 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
   return events;
 }
 
-int64_t JobDriver::SamplesPerCandidate() const {
-  const JobSpec& spec = state_.spec();
-  int64_t samples = 0;
-  for (const std::string& name : SearchBenchmarks(spec)) {
-    const auto all = state_.facts()->samples.find(name);
-    if (all == state_.facts()->samples.end()) continue;
-    const int64_t drawn = spec.samples.per_generation;
-    samples += drawn > 0 ? std::min(drawn, all->second) : all->second;
-  }
-  return samples;
-}
+bool JobDriver::BudgetReached(absl::Time now) const { return Reached(state_, stage_, in_.budget, population_, now); }
 
-bool JobDriver::BudgetReached(absl::Time now) const {
-  const StageState* stage = CurrentStage();
-  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
-  const Budget& budget = in_.budget;
-  if (Left() <= 0) return true;
-  if (budget.generations > 0 && stage != nullptr && stage->generations >= budget.generations &&
-      state_.spec().mode == SearchMode::kSynchronous) {
-    return true;
-  }
-  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate() >= budget.samples) return true;
-  const absl::Time begun = stage_ == 0 ? state_.create_time() : stage == nullptr ? now : stage->start_time;
-  if (now - begun >= budget.wall_time) return true;
-  return budget.target.has_value() && state_.best().has_value() &&
-         state_.Find(*state_.best())->fitness[0] >= *budget.target;
+bool JobDriver::BudgetAllowsMore(const JobState& state, int stage, const Budget& budget, absl::Time now) {
+  const StageState& begun = state.stages()[stage];
+  const auto population = static_cast<int64_t>(state.generations()[begun.first_generation].size());
+  return !Reached(state, stage, budget, population, now);
 }
 
 std::vector<EventBody> JobDriver::AfterSearch() {
@@ -394,7 +409,6 @@ std::vector<EventBody> JobDriver::HeldOut() const {
   CandidatesProposed proposed = SourcesAndAverage(state_, /*held_out=*/true);
   const auto add = [&](const std::string& label, int64_t number) {
     Candidate candidate;
-    candidate.number = proposed.candidates.back().number + 1;
     candidate.kind = CandidateKind::kHeldOut;
     candidate.label = label;
     candidate.recipe = state_.Find(number)->recipe;
@@ -405,6 +419,20 @@ std::vector<EventBody> JobDriver::HeldOut() const {
     if (state_.stages()[i].winner.has_value()) add(absl::StrCat("stage-", i), *state_.stages()[i].winner);
   }
   add("winner", *state_.best());
+  // A job that went on has scores from before.
+  std::map<std::string, const Candidate*> scored;
+  for (const Candidate& candidate : state_.candidates()) {
+    if (candidate.kind == CandidateKind::kHeldOut) scored[candidate.label] = &candidate;
+  }
+  std::erase_if(proposed.candidates, [&](const Candidate& candidate) {
+    const auto before = scored.find(candidate.label);
+    return before != scored.end() && before->second->state == CandidateState::kSucceeded &&
+           before->second->recipe == candidate.recipe;
+  });
+  if (proposed.candidates.empty()) return EndJob(state_, JobPhase::kSucceeded, "");
+  for (size_t i = 0; i < proposed.candidates.size(); ++i) {
+    proposed.candidates[i].number = static_cast<int64_t>(state_.candidates().size() + i);
+  }
   return Enter(JobPhase::kHeldOut, std::move(proposed));
 }
 

@@ -23,12 +23,16 @@ namespace merganser {
 //   baselines  every model as it is, and the plain average, on the search's benchmarks. One that fails changes nothing.
 //   search     stage after stage; each has its space, optimizer and budget, and the best recipe of the stages before.
 //              Synchronous: one generation at a time is proposed and logged, evaluated, and told when all of it is finished.
-//              Rolling: one generation's worth of candidates is in flight; what has finished is told, and as many are proposed
-//              again. Failed ones are ranked last. A genome that cannot be decoded fails at once. Before each proposal the
-//              budget is looked at: `candidates` is met exactly (the last generation is cut short), `generations`, `samples`,
-//              `target` and `wall_time` (since the stage began; the first: since the job's first event) end it when reached.
+//              Rolling: one generation's worth of candidates is in flight; what has finished is told, and as many are
+//              proposed again. Failed ones are ranked last. A genome that cannot be decoded fails at once. Before each
+//              proposal the budget is looked at: `candidates` is met exactly (the last generation is cut short),
+//              `generations`, `samples`, `target` and `wall_time` (since the stage began; the first: since the job's first
+//              event; pauses do not count) end it when reached.
 //   finalists  (if the job asks for them) the best candidates and the optimizer's mean on the finalists' benchmark.
 //   held_out   every model, the average, the best of each earlier stage and the winner on the held-out benchmarks.
+// An update that allows more candidates brings a job back to its search from the later phases and from success; finalists
+// are chosen anew then, and held-out candidates are those whose recipe is another than before.
+//
 // The search fails the job if not one candidate succeeded, or if more than half of at least kGiveUpAfter failed; the message
 // quotes the most frequent reason.
 //
@@ -48,8 +52,11 @@ class JobDriver {
   // InvalidArgument for what can be told of the optimizers' options before a worker has loaded the models.
   static absl::Status Check(const JobSpec& spec);
 
-  // The events to store now, all in one append; empty when the job waits for candidates or is over. They must be stored
-  // and applied to the state before the next call (the optimizer has been asked for them).
+  // Whether `budget` lets the stage, which has begun, propose more.
+  static bool BudgetAllowsMore(const JobState& state, int stage, const Budget& budget, absl::Time now);
+
+  // The events to store now, all in one append; empty when the job waits for candidates, is paused or over. They must be
+  // stored and applied to the state before the next call (the optimizer has been asked for them).
   std::vector<EventBody> Next(absl::Time now);
 
   // The state's summary, with dimension, population and the number of candidates that the budget allows.
@@ -78,11 +85,7 @@ class JobDriver {
   absl::Status Reask(const std::vector<int64_t>& proposed);
   // Tells what has finished since the last proposal.
   absl::Status TellFinished();
-  // Candidates that the stage may still propose.
-  int64_t Left() const;
   bool BudgetReached(absl::Time now) const;
-  // Sample evaluations of one candidate of the search.
-  int64_t SamplesPerCandidate() const;
   const StageState* CurrentStage() const;
   // "space is full (17 of 20)", over failed search candidates.
   std::string MostFrequentFailure() const;

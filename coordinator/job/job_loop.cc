@@ -71,6 +71,8 @@ void JobLoop::Leave() {
   }
   fleet_.Clear();
   leases_.Clear();
+  health_.Clear();
+  verdicts_.clear();
   job_by_id_.clear();
   jobs_.clear();
   resync_ = false;
@@ -124,21 +126,21 @@ void JobLoop::OnApplied(Job& job, const JobEvent& event) {
   if (const auto* started = std::get_if<AttemptStarted>(&event.body)) {
     Assign(job, *started);
   } else if (const auto* ended = std::get_if<AttemptEnded>(&event.body)) {
-    const AttemptId attempt{id, ended->candidate, ended->attempt};
-    const Lease* lease = leases_.Find(attempt);
-    if (lease == nullptr) return;
-    Fleet::Worker* worker = fleet_.Find(lease->worker);
-    if (worker != nullptr && ended->failure != FailureClass::kReleased) ++worker->failed;
-    leases_.Remove(attempt);
+    EndLease(job, *ended);
   } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
     FinishLeases(job, *finished);
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body)) {
     MG_LOG(INFO) << "phase job=" << id << " phase=" << ToString(phase->phase)
                  << (phase->message.empty() ? "" : " message=\"" + phase->message + "\"");
+  } else if (const auto* action = std::get_if<ActionTaken>(&event.body)) {
+    MG_LOG(INFO) << "action job=" << id << " kind=" << ToString(action->kind) << " by=\"" << action->by << "\" message=\""
+                 << action->message << "\"";
+    // What it held was dropped with the job's end.
+    if (action->reopens) job.driver.emplace(&job.log.state());
   }
 }
 
-absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, const JobSpec& spec) {
+absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, const JobSpec& spec, const std::string& by) {
   MG_RETURN_IF_ERROR(Ready());
   MG_RETURN_IF_ERROR(Validate(spec));
   MG_RETURN_IF_ERROR(JobDriver::Check(spec));
@@ -157,34 +159,26 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
     return id.status();
   }
   const auto it = job_by_id_.find(*id);
-  if (it != job_by_id_.end()) return it->second->driver->Summary();
+  if (it != job_by_id_.end()) return SummaryOf(*it->second);
   Job* job = AddJob(*id, spec);
   MG_LOG(INFO) << "job created job=" << *id << " name=" << spec.name;
   // Its first events; if the store goes away just now, Tick repeats them.
-  (void)Commit(*job, job->driver->Next(clock_.Now()));
-  return job->driver->Summary();
+  std::vector<EventBody> events = job->driver->Next(clock_.Now());
+  if (!by.empty()) events.emplace_back(ActionTaken{.kind = ActionKind::kSubmitted, .by = by});
+  (void)Commit(*job, std::move(events));
+  return SummaryOf(*job);
 }
 
 absl::StatusOr<JobSummary> JobLoop::GetJob(const std::string& job) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
-  return found->driver->Summary();
+  return SummaryOf(*found);
 }
 
 absl::StatusOr<std::vector<JobSummary>> JobLoop::ListJobs() {
   MG_RETURN_IF_ERROR(Ready());
   std::vector<JobSummary> summaries;
-  for (const auto& job : jobs_) summaries.push_back(job->driver->Summary());
+  for (const auto& job : jobs_) summaries.push_back(SummaryOf(*job));
   return summaries;
-}
-
-absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job) {
-  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
-  const JobState& state = found->log.state();
-  if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
-  if (!state.over()) {
-    MG_RETURN_IF_ERROR(Commit(*found, EndJob(state, JobPhase::kCancelled, "cancelled by its user")));
-  }
-  return found->driver->Summary();
 }
 
 absl::StatusOr<Candidate> JobLoop::GetCandidate(const std::string& job, int64_t number) {
@@ -212,7 +206,7 @@ absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& j
   for (size_t i = std::max<int64_t>(0, after_seq); i < events.size() && batch.events.size() < kBatchMax; ++i) {
     batch.events.emplace_back(static_cast<int64_t>(i) + 1, events[i]);
   }
-  batch.job = found->driver->Summary();
+  batch.job = found->driver->Summary();  // without why it waits: this is asked with every batch of every watch
   return batch;
 }
 
@@ -269,8 +263,14 @@ void JobLoop::RetryStalled() {
 void JobLoop::AdvanceJobs() {
   for (const auto& job : jobs_) {
     while (job->dirty && !job->log.stalled() && leadership_.acting()) {
+      const absl::Duration start = clock_.Monotonic();
       std::vector<EventBody> events = job->driver->Next(clock_.Now());
       job->dirty = false;
+      if (observer_ != nullptr && job->log.state().phase() == JobPhase::kSearch &&
+          std::any_of(events.begin(), events.end(),
+                      [](const EventBody& e) { return std::holds_alternative<CandidatesProposed>(e); })) {
+        observer_->OnOptimizerStep(clock_.Monotonic() - start);
+      }
       if (events.empty()) break;
       // Applying them makes the job dirty again. A failed commit is repeated by RetryStalled.
       if (Commit(*job, std::move(events)).ok()) continue;
@@ -297,8 +297,11 @@ void JobLoop::Tick() {
   RetryStalled();
   MendLogs();
   ExpireLeases();
+  EndQuarantines();
+  StopOverdue();
   AdvanceJobs();
   Dispatch();
+  Speculate();
   const absl::Duration now = clock_.Monotonic();
   if (now >= forget_at_) {
     fleet_.ForgetLost(now);

@@ -16,9 +16,11 @@
 #include "common/base/clock.h"
 #include "common/domain/events.h"
 #include "common/store/results_store.h"
+#include "coordinator/dispatch/attempt_times.h"
 #include "coordinator/dispatch/dispatcher.h"
 #include "coordinator/dispatch/fleet.h"
 #include "coordinator/dispatch/lease_table.h"
+#include "coordinator/dispatch/worker_health.h"
 #include "coordinator/job/job_driver.h"
 #include "coordinator/job/job_log.h"
 #include "coordinator/job/job_manager.h"
@@ -39,6 +41,17 @@ class JobLoop {
   static constexpr absl::Duration kMendInterval = absl::Seconds(5);
   static constexpr absl::Duration kMendAge = absl::Minutes(1);
   static constexpr absl::Duration kGoAwayRetry = absl::Seconds(1);
+  // Between looks for attempts that take too long.
+  static constexpr absl::Duration kOverdueInterval = absl::Seconds(1);
+  // Without a bound of the job's own, an attempt may take so many times the longest one that succeeded.
+  static constexpr int kOverdueFactor = 5;
+  // A straggler takes so many times what three of four attempts take at most, when at most one in kStragglers of its
+  // generation is unfinished.
+  static constexpr int kStragglerFactor = 2;
+  static constexpr int kStragglers = 10;
+  // Before a candidate whose checkpoints could not be fetched is tried again; doubles with each try.
+  static constexpr absl::Duration kUnavailableDelay = absl::Seconds(1);
+  static constexpr absl::Duration kUnavailableDelayMax = absl::Seconds(60);
 
   // All outlive the loop; `observer` may be null.
   JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
@@ -49,10 +62,13 @@ class JobLoop {
   bool leading() const { return leadership_.held(); }
   int64_t epoch() const { return leadership_.epoch(); }
 
-  absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec);
+  absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec, const std::string& by = "");
   absl::StatusOr<JobSummary> GetJob(const std::string& job);
   absl::StatusOr<std::vector<JobSummary>> ListJobs();
-  absl::StatusOr<JobSummary> CancelJob(const std::string& job);
+  absl::StatusOr<JobSummary> CancelJob(const std::string& job, const std::string& by = "");
+  absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by = "");
+  absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by = "");
+  absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by = "");
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);
   // What is there now, perhaps nothing.
@@ -67,7 +83,10 @@ class JobLoop {
   void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone);
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report);
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers();
-  absl::Status DrainWorker(const std::string& worker_id);
+  absl::Status DrainWorker(const std::string& worker_id, const std::string& by = "");
+  absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+                                const std::string& by = "");
+  absl::Status ReleaseWorker(const std::string& worker_id, const std::string& by = "");
 
   // Does what is due: renews the leader lease, repeats stalled writes, ends expired leases, advances jobs, dispatches.
   // Cheap when nothing is. Call after every batch of calls and about ten times a second.
@@ -83,7 +102,9 @@ class JobLoop {
     Job(JobLoop* loop, const std::string& id, JobSpec spec);
     JobLog log;
     std::optional<JobDriver> driver;  // always set; made anew to forget what it asked
-    bool dirty = true;  // the driver may have something to do
+    bool dirty = true;                // the driver may have something to do
+    AttemptTimes times;               // of search candidates
+    absl::Duration served;            // monotonic; when it last got a worker
   };
 
   // --- job_loop.cc: life, jobs, ticks
@@ -102,24 +123,48 @@ class JobLoop {
   // Everything is dropped; workers are told to go.
   void Leave();
 
-  // --- job_loop_attempts.cc: leases, reports, dispatch
+  // --- job_loop_control.cc: what people do to jobs and workers
+  JobSummary SummaryOf(const Job& job) const;
+  // Why the job's queued candidates wait, and what no worker has for them.
+  void Explain(const Job& job, JobSummary* summary) const;
+  absl::StatusOr<JobSummary> SetPaused(const std::string& job, bool paused, const std::string& by);
+  // Logs what was done to a worker in every job that is not over; a log that is stalled goes without.
+  void LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by);
+  void Quarantine(const std::string& worker_id, const std::string& why);
+  void EndQuarantines();
+
+  // --- job_loop_attempts.cc: sessions, leases, reports
   // What the record of a logged attempt says, checked against the log; `sha256` empty: not known. NotFound: there is no
   // record. DataLoss: it is damaged or another's. Unavailable: store away.
   absl::StatusOr<CandidateFinished> ReadRecord(const Job& job, const Candidate& candidate,
                                                const Attempt& attempt, const std::string& sha256);
   // Commits the candidate if an attempt of it left a record. NotFound if none did.
   absl::Status AdoptRecord(Job& job, int64_t candidate);
-  absl::StatusOr<Disposition> Report(const AttemptReport& report);
+  // `late`: the attempt had ended already, or its candidate had, and this is not the report that ended it, repeated.
+  absl::StatusOr<Disposition> Report(const AttemptReport& report, bool* late);
   absl::StatusOr<Disposition> ReportFailure(Job& job, const AttemptReport& report);
   absl::StatusOr<Disposition> ReportRecord(Job& job, const Attempt& attempt, const AttemptReport& report);
   absl::Status RecoverAttempts(Job& job);
   void ExpireLeases();
-  void Dispatch();
-  void Assign(Job& job, const AttemptStarted& started);
   void FinishLeases(Job& job, const CandidateFinished& finished);
+  void EndLease(const Job& job, const AttemptEnded& ended);
   // Extends what is the worker's and returns what is not.
   std::vector<RunningAttempt> Touch(const std::string& worker_id,
                                     const std::vector<RunningAttempt>& running);
+
+  // --- job_loop_dispatch.cc: who gets what, and for how long
+  void Dispatch();
+  void Assign(Job& job, const AttemptStarted& started);
+  // Second attempts beside stragglers, where slots are idle.
+  void Speculate();
+  // Stops attempts that evaluate beyond their time; quarantines workers that do not stop.
+  void StopOverdue();
+  // The job's queue for a plan over `room` places.
+  DispatchJob QueueOf(const Job& job, size_t room);
+  // When the candidate may be dispatched: later than now only after a fetch that failed.
+  absl::Time ReadyTime(const JobState& state, int64_t candidate) const;
+  // How long an attempt of the job may evaluate; infinite while nothing is known.
+  absl::Duration TimeLimit(const Job& job, const Candidate& candidate) const;
 
   ResultsStore& store_;
   const JobCodec& codec_;
@@ -132,7 +177,12 @@ class JobLoop {
   LeaseTable leases_;
   Fleet fleet_;
   Dispatcher dispatcher_;
+  WorkerHealth health_;
+  std::vector<WorkerHealth::Verdict> verdicts_;  // to be carried out in the next tick: they commit
   bool dispatch_due_ = false;
+  absl::Time retry_time_ = absl::InfiniteFuture();  // when a candidate that waits may be dispatched
+  absl::Duration overdue_at_;
+  absl::Duration speculate_at_;
   bool resync_ = false;  // the store may hold a job that we do not
   absl::Duration resync_at_;
   absl::Duration forget_at_;

@@ -1,4 +1,4 @@
-// The part of JobLoop that deals with workers: sessions, leases, reports, dispatch.
+// The part of JobLoop that deals with workers: sessions, leases, reports.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -36,6 +36,7 @@ absl::Status JobLoop::WorkerConnected(const WorkerInfo& info,
   if (older != nullptr && older != link) {
     MG_LOG(WARNING) << "worker session replaced worker=" << info.id << " name=" << info.name;
     older->GoAway(options_.lease);
+    if (observer_ != nullptr) observer_->OnWorkerDisconnected("replaced");
   }
   Fleet::Worker& worker = *fleet_.Find(info.id);
   worker.running = running;
@@ -52,10 +53,19 @@ std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id,
   const absl::Duration now = clock_.Monotonic();
   std::vector<RunningAttempt> unknown;
   for (const RunningAttempt& attempt : running) {
-    if (!leases_.Extend(attempt.id, attempt.token, worker_id, now, now + options_.lease)) {
+    if (!leases_.Extend(attempt.id, attempt.token, worker_id, now, now + options_.lease, attempt.phase)) {
       unknown.push_back(attempt);
     }
   }
+  // What it evaluates though it should not keeps its slot busy.
+  std::map<std::string, absl::Duration> stopping;
+  Fleet::Worker& worker = *fleet_.Find(worker_id);
+  for (const RunningAttempt& attempt : unknown) {
+    if (attempt.phase == "queued" || attempt.phase == "record") continue;
+    const auto since = worker.stopping.find(attempt.token);
+    stopping[attempt.token] = since == worker.stopping.end() ? now : since->second;
+  }
+  worker.stopping = std::move(stopping);
   return unknown;
 }
 
@@ -83,6 +93,7 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
   Fleet::Worker* worker = fleet_.Find(worker_id);
   // A session that was replaced ends late: it is not the worker's any more.
   if (worker == nullptr || (worker->link != nullptr && worker->link.get() != link)) return;
+  if (observer_ != nullptr && worker->link != nullptr) observer_->OnWorkerDisconnected(gone ? "goodbye" : "lost");
   worker->link = nullptr;
   worker->last_heard = clock_.Monotonic();
   MG_LOG(INFO) << "worker disconnected worker=" << worker_id << " gone=" << gone;
@@ -93,22 +104,8 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
     leases_.Expire(lease.id, clock_.Monotonic(), failure, absl::StrCat("worker ", worker_id, " left"));
   }
   fleet_.Remove(worker_id);
+  health_.Forget(worker_id);
   dispatch_due_ = true;  // a candidate may have waited for another worker than this one
-}
-
-absl::StatusOr<std::vector<WorkerStatus>> JobLoop::ListWorkers() {
-  MG_RETURN_IF_ERROR(Ready());
-  return fleet_.Statuses(leases_);
-}
-
-absl::Status JobLoop::DrainWorker(const std::string& worker_id) {
-  MG_RETURN_IF_ERROR(Ready());
-  Fleet::Worker* worker = fleet_.Find(worker_id);
-  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
-  worker->drained = true;
-  if (worker->link != nullptr) worker->link->Drain();
-  dispatch_due_ = true;
-  return absl::OkStatus();
 }
 
 // --- records and reports ----------------------------------------------------------------------
@@ -158,12 +155,15 @@ absl::Status JobLoop::AdoptRecord(Job& job, int64_t number) {
 }
 
 absl::StatusOr<Disposition> JobLoop::ReportAttempt(const AttemptReport& report) {
-  absl::StatusOr<Disposition> disposition = Report(report);
-  if (disposition.ok() && observer_ != nullptr) observer_->OnReport(*disposition);
+  bool late = false;
+  absl::StatusOr<Disposition> disposition = Report(report, &late);
+  if (!disposition.ok() || observer_ == nullptr) return disposition;
+  observer_->OnReport(*disposition);
+  if (late) observer_->OnLateResult(*disposition);
   return disposition;
 }
 
-absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report) {
+absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report, bool* late) {
   MG_RETURN_IF_ERROR(Ready());
   const auto reject = [&](absl::string_view why) {
     MG_LOG(WARNING) << "report rejected job=" << report.id.job_id << " candidate=" << report.id.candidate
@@ -183,8 +183,8 @@ absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report) {
   const Attempt* attempt = FindAttempt(*candidate, report.id.attempt);
   if (attempt == nullptr) return reject("unknown attempt");
   if (attempt->token != report.token) return reject("wrong token");
-  const std::string key =
-      RecordKey(report.id.job_id, report.id.candidate, report.id.attempt, report.token);
+  *late = attempt->ended && candidate->record_key != report.record_key;
+  const std::string key = RecordKey(report.id.job_id, report.id.candidate, report.id.attempt, report.token);
   if (report.failure.has_value() == !report.record_key.empty()) {
     return reject("exactly one of record_key and failure must be set");
   }
@@ -248,16 +248,21 @@ absl::Status JobLoop::RecoverAttempts(Job& job) {
       MG_RETURN_IF_ERROR(adopted);
       continue;
     }
-    const Attempt* live = LiveAttempt(*state.Find(number));
-    if (live == nullptr) continue;
-    leases_.Grant({.id = {state.id(), number, live->number},
-                   .token = live->token,
-                   .worker = live->worker,
-                   .deadline = now + options_.reattach_window,
-                   .last_listed = now,
-                   .on_expiry = FailureClass::kReleased,
-                   .message = absl::StrCat("worker ", live->worker,
-                                           " did not come back after the coordinator's restart")});
+    for (const Attempt& attempt : state.Find(number)->attempts) {
+      if (attempt.ended) continue;
+      leases_.Grant(
+          {.id = {state.id(), number, attempt.number},
+           .token = attempt.token,
+           .worker = attempt.worker,
+           .deadline = now + options_.reattach_window,
+           .last_listed = now,
+           .on_expiry = FailureClass::kReleased,
+           .message = absl::StrCat("worker ", attempt.worker, " did not come back after the coordinator's restart")});
+    }
+  }
+  for (const Candidate& candidate : state.candidates()) {
+    if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded) continue;
+    if (!candidate.attempts.empty()) job.times.Add(candidate.end_time - candidate.attempts.back().start_time);
   }
   return absl::OkStatus();
 }
@@ -269,8 +274,8 @@ void JobLoop::ExpireLeases() {
     Job& job = *job_by_id_.at(lease.id.job_id);
     if (job.log.stalled() || leases_.Find(lease.id) == nullptr) continue;
     const Candidate& candidate = *job.log.state().Find(lease.id.candidate);
-    const Attempt* live = LiveAttempt(candidate);
-    if (live == nullptr || live->number != lease.id.attempt) {
+    const Attempt* attempt = FindAttempt(candidate, lease.id.attempt);
+    if (attempt == nullptr || attempt->ended) {
       leases_.Remove(lease.id);
       continue;
     }
@@ -292,75 +297,47 @@ void JobLoop::ExpireLeases() {
   }
 }
 
-void JobLoop::Dispatch() {
-  if (!dispatch_due_ || !leadership_.acting()) return;
-  dispatch_due_ = false;
-  std::vector<DispatchWorker> workers =
-      fleet_.Accepting(leases_, clock_.Monotonic(), options_.lease, options_.prefetch);
-  size_t room = 0;
-  for (const DispatchWorker& worker : workers) {
-    room += static_cast<size_t>(std::max(0, worker.capacity - worker.assigned));
+void JobLoop::EndLease(const Job& job, const AttemptEnded& ended) {
+  const AttemptId id{job.log.state().id(), ended.candidate, ended.attempt};
+  const Lease* lease = leases_.Find(id);
+  if (lease == nullptr) return;
+  Fleet::Worker* worker = fleet_.Find(lease->worker);
+  const Candidate& candidate = *job.log.state().Find(ended.candidate);
+  if (observer_ != nullptr && FindAttempt(candidate, ended.attempt)->speculative) observer_->OnSpeculation("failed");
+  if (worker != nullptr && ended.failure != FailureClass::kReleased) ++worker->failed;
+  switch (ended.failure) {
+    case FailureClass::kReleased:
+    case FailureClass::kWorkerLost:
+      break;
+    case FailureClass::kUnavailable:
+    case FailureClass::kTransient:
+    case FailureClass::kInfeasible:
+    case FailureClass::kCrashed:
+    case FailureClass::kTimedOut:
+    case FailureClass::kOutOfMemory:
+      std::string why = health_.Failed(lease->worker, id.job_id, id.candidate);
+      if (why.empty() && worker != nullptr && worker->strikes > 0) why = "it failed again after its quarantine";
+      if (!why.empty()) verdicts_.emplace_back(lease->worker, why);
+      break;
   }
-  if (room == 0) return;
-  std::vector<DispatchJob> queues;
-  for (const auto& job : jobs_) {
-    const JobState& state = job->log.state();
-    if (state.over() || state.queued().empty() || job->log.stalled()) continue;
-    DispatchJob queue{.id = state.id()};
-    for (int64_t number : state.queued()) {
-      // A few more than fit, as some may have to avoid the last free worker.
-      if (queue.queued.size() >= room + 8) break;
-      const Candidate& candidate = *state.Find(number);
-      queue.queued.push_back({number, candidate.attempts.empty() ? "" : candidate.attempts.back().worker});
-    }
-    queues.push_back(std::move(queue));
-  }
-  std::map<std::string, std::vector<EventBody>> started;  // by job: one append each
-  for (const DispatchChoice& choice : dispatcher_.Plan(queues, std::move(workers))) {
-    const Candidate& candidate = *job_by_id_.at(choice.job_id)->log.state().Find(choice.candidate);
-    started[choice.job_id].emplace_back(
-        AttemptStarted{choice.candidate, static_cast<int>(candidate.attempts.size()) + 1,
-                       RandomToken(), choice.worker});
-  }
-  for (auto& [id, events] : started) (void)Commit(*job_by_id_.at(id), std::move(events));
-  dispatch_due_ = false;  // set by what was just applied
-}
-
-void JobLoop::Assign(Job& job, const AttemptStarted& started) {
-  const JobState& state = job.log.state();
-  const Candidate& candidate = *state.Find(started.candidate);
-  const AttemptId id{state.id(), started.candidate, started.attempt};
-  const absl::Duration now = clock_.Monotonic();
-  leases_.Grant({.id = id,
-                 .token = started.token,
-                 .worker = started.worker,
-                 .deadline = now + options_.lease,
-                 .last_listed = now});
-  if (observer_ != nullptr) {
-    observer_->OnDispatched(candidate.attempts.back().start_time - state.queued_since(started.candidate));
-  }
-  Fleet::Worker* worker = fleet_.Find(started.worker);
-  if (worker == nullptr || worker->link == nullptr || worker->leaving()) {
-    // It left, or said that it drains, while the store was away.
-    leases_.Expire(id, now, FailureClass::kReleased,
-                   absl::StrCat("worker ", started.worker, " left before it was assigned"));
-    return;
-  }
-  worker->link->Assign({.id = id,
-                        .token = started.token,
-                        .kind = candidate.kind,
-                        .recipe = candidate.recipe,
-                        .benchmarks = candidate.benchmarks,
-                        .spec = state.shared_spec(),
-                        .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
+  leases_.Remove(id);
 }
 
 void JobLoop::FinishLeases(Job& job, const CandidateFinished& finished) {
   const Candidate& candidate = *job.log.state().Find(finished.candidate);
   for (const Attempt& attempt : candidate.attempts) {
     const AttemptId id{job.log.state().id(), finished.candidate, attempt.number};
+    const bool won = attempt.number == finished.attempt && finished.state == CandidateState::kSucceeded;
+    if (won && candidate.kind != CandidateKind::kPrepare) {  // which evaluates nothing
+      if (candidate.kind == CandidateKind::kSearch) job.times.Add(candidate.end_time - attempt.start_time);
+      for (WorkerHealth::Verdict& verdict : health_.Succeeded(attempt.worker, id.job_id, id.candidate)) {
+        verdicts_.push_back(std::move(verdict));
+      }
+      if (Fleet::Worker* worker = fleet_.Find(attempt.worker); worker != nullptr) worker->strikes = 0;
+    }
     const Lease* lease = leases_.Find(id);
     if (lease == nullptr) continue;
+    if (observer_ != nullptr && attempt.speculative) observer_->OnSpeculation(won ? "won" : "lost");
     Fleet::Worker* worker = fleet_.Find(lease->worker);
     if (worker != nullptr && attempt.number == finished.attempt) {
       ++(finished.state == CandidateState::kSucceeded ? worker->finished : worker->failed);

@@ -73,9 +73,8 @@ class JobManagerThread final : public JobManager {
   bool leading() const override { return leading_.load(); }
   int64_t epoch() const override { return epoch_.load(); }
 
-  absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec) override {
-    return Call<absl::StatusOr<JobSummary>>(
-        [this, request_id, spec] { return loop_.CreateJob(request_id, spec); });
+  absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec, const std::string& by) override {
+    return Call<absl::StatusOr<JobSummary>>([this, request_id, spec, by] { return loop_.CreateJob(request_id, spec, by); });
   }
   absl::StatusOr<JobSummary> GetJob(const std::string& job) override {
     return Call<absl::StatusOr<JobSummary>>([this, job] { return loop_.GetJob(job); });
@@ -83,8 +82,17 @@ class JobManagerThread final : public JobManager {
   absl::StatusOr<std::vector<JobSummary>> ListJobs() override {
     return Call<absl::StatusOr<std::vector<JobSummary>>>([this] { return loop_.ListJobs(); });
   }
-  absl::StatusOr<JobSummary> CancelJob(const std::string& job) override {
-    return Call<absl::StatusOr<JobSummary>>([this, job] { return loop_.CancelJob(job); });
+  absl::StatusOr<JobSummary> CancelJob(const std::string& job, const std::string& by) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job, by] { return loop_.CancelJob(job, by); });
+  }
+  absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job, by] { return loop_.PauseJob(job, by); });
+  }
+  absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job, by] { return loop_.ResumeJob(job, by); });
+  }
+  absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) override {
+    return Call<absl::StatusOr<JobSummary>>([this, job, update, by] { return loop_.UpdateJob(job, update, by); });
   }
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) override {
     return Call<absl::StatusOr<Candidate>>(
@@ -128,8 +136,16 @@ class JobManagerThread final : public JobManager {
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() override {
     return Call<absl::StatusOr<std::vector<WorkerStatus>>>([this] { return loop_.ListWorkers(); });
   }
-  absl::Status DrainWorker(const std::string& worker_id) override {
-    return Call<absl::Status>([this, worker_id] { return loop_.DrainWorker(worker_id); });
+  absl::Status DrainWorker(const std::string& worker_id, const std::string& by) override {
+    return Call<absl::Status>([this, worker_id, by] { return loop_.DrainWorker(worker_id, by); });
+  }
+  absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+                                const std::string& by) override {
+    return Call<absl::Status>(
+        [this, worker_id, time, reason, by] { return loop_.QuarantineWorker(worker_id, time, reason, by); });
+  }
+  absl::Status ReleaseWorker(const std::string& worker_id, const std::string& by) override {
+    return Call<absl::Status>([this, worker_id, by] { return loop_.ReleaseWorker(worker_id, by); });
   }
 
  private:

@@ -20,6 +20,7 @@
 #include "common/domain/dispatch.h"
 #include "common/domain/events.h"
 #include "common/store/results_store.h"
+#include "coordinator/job/job_update.h"
 
 namespace merganser {
 
@@ -33,6 +34,14 @@ class JobObserver {
   virtual void OnDispatched(absl::Duration waited) = 0;
   // The store had gone back to an older copy of itself; `events` of the job's log were stored again.
   virtual void OnStoreRegression(const std::string& /*job_id*/, int64_t /*events*/) {}
+  // An attempt was reported after it had ended, or after its candidate had.
+  virtual void OnLateResult(Disposition /*disposition*/) {}
+  // A generation was proposed: what finished was told to the optimizer, and it was asked.
+  virtual void OnOptimizerStep(absl::Duration /*took*/) {}
+  // A worker's session ended: "goodbye", "lost" or "replaced".
+  virtual void OnWorkerDisconnected(absl::string_view /*reason*/) {}
+  // A second attempt beside a slow one ended: "won" (its result counted), "lost" (the other's did) or "failed".
+  virtual void OnSpeculation(absl::string_view /*outcome*/) {}
 };
 
 struct JobManagerOptions {
@@ -42,6 +51,9 @@ struct JobManagerOptions {
   absl::Duration heartbeat_interval = absl::Seconds(5);
   absl::Duration reattach_window = absl::Seconds(15);   // after a start: workers may re-present running attempts
   int prefetch = 1;                                     // assignments beyond a worker's slots
+  absl::Duration speculate_after = absl::Seconds(60);   // an attempt is no straggler before
+  absl::Duration attempt_time_min = absl::Minutes(10);  // nor over its time, where the job does not say how long it may take
+  absl::Duration stop_grace = absl::Seconds(60);        // for a worker to stop an attempt, until it counts as stuck
 };
 
 // Threading: all methods, any thread. Errors of every method: Unavailable before Start returns, after Stop, and while the
@@ -62,13 +74,23 @@ class JobManager {
   virtual bool leading() const = 0;
   virtual int64_t epoch() const = 0;
 
+  // `by`, here and below: who asks, for the log: "submitter/alice"; "" where nobody is known by name, which logs no action.
   // The same non-empty request_id returns the job it made before. InvalidArgument as Validate(JobSpec).
-  virtual absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec) = 0;
+  virtual absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec,
+                                               const std::string& by) = 0;
   // `job` is an id or a name (the newest job of that name). NotFound.
   virtual absl::StatusOr<JobSummary> GetJob(const std::string& job) = 0;
   virtual absl::StatusOr<std::vector<JobSummary>> ListJobs() = 0;
   // Queued and running candidates end cancelled. OK (with the job as it is) if the job is over.
-  virtual absl::StatusOr<JobSummary> CancelJob(const std::string& job) = 0;
+  virtual absl::StatusOr<JobSummary> CancelJob(const std::string& job, const std::string& by) = 0;
+  // Nothing new is proposed or dispatched until it is resumed; what workers hold goes on to its end. OK if it is so already.
+  // FailedPrecondition: the job is over.
+  virtual absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by) = 0;
+  virtual absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) = 0;
+  // A larger budget brings a job back to its search from the later phases, and from success. OK without an event if nothing
+  // changes. InvalidArgument as UpdatedSpec, and for a budget below what is proposed; FailedPrecondition: the stage is over,
+  // the job failed or was cancelled, or has succeeded and the update does not let it go on.
+  virtual absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) = 0;
   virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
   // In order of number.
   virtual absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) = 0;
@@ -94,7 +116,13 @@ class JobManager {
   // Idempotent. The event is stored before this returns.
   virtual absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) = 0;
   virtual absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() = 0;
-  virtual absl::Status DrainWorker(const std::string& worker_id) = 0;
+  // NotFound, here and below: no such worker.
+  virtual absl::Status DrainWorker(const std::string& worker_id, const std::string& by) = 0;
+  // Gives it no work for `time` (infinite: until it is released); what it runs goes on.
+  virtual absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+                                        const std::string& by) = 0;
+  // Ends a quarantine; OK if there is none.
+  virtual absl::Status ReleaseWorker(const std::string& worker_id, const std::string& by) = 0;
 };
 
 }  // namespace merganser

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "coordinator/job/job_update.h"
 #include "coordinator/job/ranking.h"
 
 namespace merganser {
@@ -15,7 +16,7 @@ absl::Status Unfit(absl::string_view what) { return absl::DataLossError(what); }
 
 absl::string_view KindOf(const EventBody& body) {
   constexpr const char* kNames[] = {"CandidatesProposed", "AttemptStarted", "AttemptEnded",
-                                    "CandidateFinished", "PhaseStarted"};
+                                    "CandidateFinished",  "PhaseStarted",   "ActionTaken"};
   return kNames[body.index()];
 }
 
@@ -31,19 +32,33 @@ void Add(const PhaseTimings& t, PhaseTimings& sum) {
 }  // namespace
 
 int CountedAttempts(const Candidate& candidate) {
-  return static_cast<int>(std::count_if(
-      candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
-        return attempt.failure.has_value() && *attempt.failure != FailureClass::kReleased;
-      }));
+  int counted = 0, unavailable = 0;
+  for (const Attempt& attempt : candidate.attempts) {
+    if (!attempt.failure.has_value() || *attempt.failure == FailureClass::kReleased || attempt.speculative) continue;
+    if (*attempt.failure == FailureClass::kUnavailable && ++unavailable <= kFreeUnavailable) continue;
+    ++counted;
+  }
+  return counted;
 }
 
 const Attempt* LiveAttempt(const Candidate& candidate) {
-  if (candidate.attempts.empty() || candidate.attempts.back().ended) return nullptr;
-  return &candidate.attempts.back();
+  for (auto attempt = candidate.attempts.rbegin(); attempt != candidate.attempts.rend(); ++attempt) {
+    if (!attempt->ended) return &*attempt;
+  }
+  return nullptr;
+}
+
+int LiveAttempts(const Candidate& candidate) {
+  return static_cast<int>(
+      std::count_if(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& a) { return !a.ended; }));
 }
 
 JobState::JobState(std::string id, JobSpec spec)
-    : id_(std::move(id)), spec_(std::make_shared<const JobSpec>(std::move(spec))) {}
+    : id_(std::move(id)), submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))), spec_(submitted_spec_) {}
+
+absl::Duration JobState::paused_time(absl::Time now) const {
+  return paused_time_ + (paused_ ? std::max(absl::ZeroDuration(), now - paused_since_) : absl::ZeroDuration());
+}
 
 const Candidate* JobState::Find(int64_t number) const {
   if (number < 0 || number >= static_cast<int64_t>(candidates_.size())) return nullptr;
@@ -54,7 +69,7 @@ absl::Status JobState::Apply(int64_t seq, const JobEvent& event) {
   absl::Status fits;
   if (seq != seq_ + 1) {
     fits = Unfit(absl::StrCat("expected event ", seq_ + 1));
-  } else if (over()) {
+  } else if (const auto* action = std::get_if<ActionTaken>(&event.body); over() && (action == nullptr || !action->reopens)) {
     fits = Unfit(absl::StrCat("the job is over (", ToString(phase_), ")"));
   } else {
     fits = std::visit([this](const auto& body) { return Check(body); }, event.body);
@@ -112,7 +127,8 @@ void JobState::Take(const CandidatesProposed& e, absl::Time time) {
   if (search.empty()) return;
   const Candidate& first = candidates_[search.front()];
   if (first.stage == static_cast<int>(stages_.size())) {
-    stages_.push_back({.first_generation = first.generation, .start_time = time, .winner = best_});
+    stages_.push_back(
+        {.first_generation = first.generation, .start_time = time, .paused_before = paused_time(time), .winner = best_});
   }
   StageState& stage = stages_.back();
   search_proposed_ += static_cast<int64_t>(search.size());
@@ -128,8 +144,11 @@ void JobState::Take(const CandidatesProposed& e, absl::Time time) {
 absl::Status JobState::Check(const AttemptStarted& e) const {
   const Candidate* candidate = Find(e.candidate);
   if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
-  if (candidate->state != CandidateState::kQueued) {
+  if (candidate->state != (e.speculative ? CandidateState::kRunning : CandidateState::kQueued)) {
     return Unfit(absl::StrCat("candidate ", e.candidate, " is ", ToString(candidate->state)));
+  }
+  if (e.speculative && LiveAttempts(*candidate) != 1) {
+    return Unfit(absl::StrCat("candidate ", e.candidate, " has ", LiveAttempts(*candidate), " live attempts"));
   }
   if (e.attempt != static_cast<int>(candidate->attempts.size()) + 1) {
     return Unfit(absl::StrCat("attempt ", e.attempt, " of candidate ", e.candidate, " where ",
@@ -141,7 +160,7 @@ absl::Status JobState::Check(const AttemptStarted& e) const {
 void JobState::Take(const AttemptStarted& e, absl::Time time) {
   Candidate& candidate = candidates_[e.candidate];
   candidate.attempts.push_back(
-      {.number = e.attempt, .token = e.token, .worker = e.worker, .start_time = time});
+      {.number = e.attempt, .token = e.token, .worker = e.worker, .start_time = time, .speculative = e.speculative});
   candidate.state = CandidateState::kRunning;
   queued_.erase(e.candidate);
   running_.insert(e.candidate);
@@ -150,8 +169,9 @@ void JobState::Take(const AttemptStarted& e, absl::Time time) {
 absl::Status JobState::Check(const AttemptEnded& e) const {
   const Candidate* candidate = Find(e.candidate);
   if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
-  const Attempt* live = LiveAttempt(*candidate);
-  if (candidate->state != CandidateState::kRunning || live == nullptr || live->number != e.attempt) {
+  const bool live = e.attempt >= 1 && e.attempt <= static_cast<int>(candidate->attempts.size()) &&
+                    !candidate->attempts[e.attempt - 1].ended;
+  if (candidate->state != CandidateState::kRunning || !live) {
     return Unfit(absl::StrCat("attempt ", e.attempt, " of candidate ", e.candidate, " is not running"));
   }
   return absl::OkStatus();
@@ -159,10 +179,11 @@ absl::Status JobState::Check(const AttemptEnded& e) const {
 
 void JobState::Take(const AttemptEnded& e, absl::Time time) {
   Candidate& candidate = candidates_[e.candidate];
-  Attempt& attempt = candidate.attempts.back();
+  Attempt& attempt = candidate.attempts[e.attempt - 1];
   attempt.ended = true;
   attempt.failure = e.failure;
   attempt.message = e.message;
+  if (LiveAttempts(candidate) > 0) return;
   candidate.state = CandidateState::kQueued;
   running_.erase(e.candidate);
   queued_.insert(e.candidate);
@@ -240,12 +261,57 @@ void JobState::Take(const PhaseStarted& e, absl::Time time) {
   if (IsTerminal(e.phase)) end_time_ = time;
 }
 
+absl::Status JobState::Check(const ActionTaken& e) const {
+  if (seq_ == 0) return Unfit("phase preparing comes first");
+  if (e.kind == ActionKind::kPaused && paused_) return Unfit("the job is paused");
+  if (e.kind == ActionKind::kResumed && !paused_) return Unfit("the job is not paused");
+  if (e.settings.has_value() != (e.kind == ActionKind::kUpdated) || (e.reopens && e.kind != ActionKind::kUpdated)) {
+    return Unfit(absl::StrCat("settings of an action that is ", ToString(e.kind)));
+  }
+  if (e.settings.has_value() && static_cast<int>(e.settings->budgets.size()) != NumStages(*spec_)) {
+    return Unfit(absl::StrCat(e.settings->budgets.size(), " budgets for ", NumStages(*spec_), " stages"));
+  }
+  if (e.reopens && (stages_.empty() || phase_ < JobPhase::kSearch || phase_ > JobPhase::kSucceeded)) {
+    return Unfit(absl::StrCat("a job that is ", ToString(phase_), " cannot go on"));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const ActionTaken& e, absl::Time time) {
+  if (e.kind == ActionKind::kPaused) {
+    paused_ = true;
+    paused_since_ = time;
+  } else if (e.kind == ActionKind::kResumed) {
+    paused_time_ += time - paused_since_;
+    paused_ = false;
+  }
+  if (!e.settings.has_value()) return;
+  auto spec = std::make_shared<JobSpec>(*spec_);
+  ApplySettings(*e.settings, spec.get());
+  spec_ = std::move(spec);
+  if (!e.reopens) return;
+  if (over()) paused_time_ += time - end_time_;  // wall_time does not count what lies between
+  phase_ = JobPhase::kSearch;
+  message_.clear();
+  end_time_ = absl::InfiniteFuture();
+  // Finalists are chosen anew; until then the best of the search leads.
+  best_.reset();
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded ||
+        candidate.fitness.empty()) {
+      continue;
+    }
+    if (!best_.has_value() || RanksBefore(*spec_, candidates_, candidate, candidates_[*best_])) best_ = candidate.number;
+  }
+}
+
 JobSummary JobState::Summary() const {
   JobSummary s;
   s.id = id_;
   s.spec = *spec_;
   s.phase = phase_;
   s.message = message_;
+  s.paused = paused_;
   s.facts = facts_;
   s.generation = std::max<int64_t>(0, static_cast<int64_t>(generations_.size()) - 1);
   s.queued = static_cast<int64_t>(queued_.size());
@@ -265,9 +331,9 @@ JobSummary JobState::Summary() const {
 
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
-    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_,
-                    s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_, s.steps_, s.stages_,
-                    s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
+    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
+                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_, s.steps_,
+                    s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
                     s.search_failed_, s.facts_, s.best_, s.timings_);
   };
   return tie(a) == tie(b);

@@ -19,10 +19,15 @@ namespace merganser {
 
 using EventBody = decltype(JobEvent::body);
 
-// Attempts that count against JobSpec::max_attempts: those that ended without a result, but for released ones.
+// Fetches that fail before they count: what they wait for may be away for a while.
+inline constexpr int kFreeUnavailable = 5;
+
+// Attempts that count against JobSpec::max_attempts: those that ended without a result, but for released and speculative
+// ones and the first kFreeUnavailable that were kUnavailable.
 int CountedAttempts(const Candidate& candidate);
-// The attempt that a worker holds, nullptr if none. At most one attempt of a candidate has not ended.
+// The newest attempt that a worker holds, nullptr if none.
 const Attempt* LiveAttempt(const Candidate& candidate);
+int LiveAttempts(const Candidate& candidate);
 
 // One entry of a search's history, in the order of the log: candidates that were proposed together, or one that ended.
 struct SearchStep {
@@ -36,8 +41,9 @@ struct StageState {
   int64_t proposed = 0;
   int64_t generations = 0;
   int64_t first_generation = 0;
-  absl::Time start_time;           // when its first candidates were proposed
-  std::optional<int64_t> winner;   // the best of the stages before, by number: its "winner"
+  absl::Time start_time;          // when its first candidates were proposed
+  absl::Duration paused_before;   // how long the job had been paused until then
+  std::optional<int64_t> winner;  // the best of the stages before, by number: its "winner"
   bool operator==(const StageState&) const = default;
 };
 
@@ -48,18 +54,22 @@ class JobState {
 
   // Takes in event number `seq`. DataLoss, naming job and seq, for an event that does not fit: a gap in the numbers, an
   // unknown candidate, an attempt out of order, a second terminal event, a phase that goes back, anything after the job's
-  // end. The state is unchanged then.
+  // end but what reopens it. The state is unchanged then.
   absl::Status Apply(int64_t seq, const JobEvent& event);
 
   const std::string& id() const { return id_; }
+  // As it is now: as submitted, with the settings of later updates.
   const JobSpec& spec() const { return *spec_; }
-  // Shared with the assignments of this job; immutable.
-  std::shared_ptr<const JobSpec> shared_spec() const { return spec_; }
+  // As submitted, for the assignments of this job, so that an update does not make workers load it again; immutable.
+  std::shared_ptr<const JobSpec> submitted_spec() const { return submitted_spec_; }
   int64_t seq() const { return seq_; }  // of the last event, 0 before the first
   JobPhase phase() const { return phase_; }
   const std::string& message() const { return message_; }
   bool over() const { return seq_ > 0 && IsTerminal(phase_); }
   absl::Time create_time() const { return create_time_; }  // of the first event
+  bool paused() const { return paused_; }
+  // How long the job has been paused, until `now`.
+  absl::Duration paused_time(absl::Time now) const;
 
   // Index = number.
   const std::vector<Candidate>& candidates() const { return candidates_; }
@@ -101,14 +111,20 @@ class JobState {
   void Take(const AttemptEnded& e, absl::Time time);
   void Take(const CandidateFinished& e, absl::Time time);
   void Take(const PhaseStarted& e, absl::Time time);
+  absl::Status Check(const ActionTaken& e) const;
+  void Take(const ActionTaken& e, absl::Time time);
 
   std::string id_;
+  std::shared_ptr<const JobSpec> submitted_spec_;
   std::shared_ptr<const JobSpec> spec_;
   int64_t seq_ = 0;
   JobPhase phase_ = JobPhase::kPreparing;
   std::string message_;
   absl::Time create_time_;
   absl::Time end_time_ = absl::InfiniteFuture();
+  bool paused_ = false;
+  absl::Time paused_since_ = absl::InfinitePast();
+  absl::Duration paused_time_;  // of the pauses that ended
   std::vector<Candidate> candidates_;
   std::vector<absl::Time> queued_since_;
   std::set<int64_t> queued_;

@@ -1,13 +1,20 @@
 #include "coordinator/rpc/fleet_service.h"
 
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/codec/time_codec.h"
 #include "common/rpc/dispatch_codec.h"
 
 namespace merganser {
+namespace {
+
+constexpr size_t kReasonMax = 500;  // of a quarantine
+
+}  // namespace
 
 FleetService::FleetService(const ServiceContext* services) : services_(services), start_time_(Clock::Real().Now()) {}
 
@@ -24,8 +31,31 @@ grpc::ServerUnaryReactor* FleetService::ListWorkers(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* FleetService::DrainWorker(grpc::CallbackServerContext* context,
                                                     const v1::DrainWorkerRequest* request,
                                                     v1::DrainWorkerResponse* /*response*/) {
-  return RunUnary(*services_, context, "DrainWorker", Role::kAdmin,
-                  [this, request] { return services_->manager->DrainWorker(request->worker()); });
+  return RunUnary(*services_, context, "DrainWorker", Role::kAdmin, [this, request](const std::string& who) {
+    return services_->manager->DrainWorker(request->worker(), who);
+  });
+}
+
+grpc::ServerUnaryReactor* FleetService::QuarantineWorker(grpc::CallbackServerContext* context,
+                                                         const v1::QuarantineWorkerRequest* request,
+                                                         v1::QuarantineWorkerResponse* /*response*/) {
+  return RunUnary(
+      *services_, context, "QuarantineWorker", Role::kAdmin, [this, request](const std::string& who) -> absl::Status {
+        if (request->reason().size() > kReasonMax) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("reason: ", request->reason().size(), " bytes, more than ", kReasonMax));
+        }
+        const absl::Duration time = request->has_duration() ? FromProto(request->duration()) : absl::InfiniteDuration();
+        return services_->manager->QuarantineWorker(request->worker(), time, request->reason(), who);
+      });
+}
+
+grpc::ServerUnaryReactor* FleetService::ReleaseWorker(grpc::CallbackServerContext* context,
+                                                      const v1::ReleaseWorkerRequest* request,
+                                                      v1::ReleaseWorkerResponse* /*response*/) {
+  return RunUnary(*services_, context, "ReleaseWorker", Role::kAdmin, [this, request](const std::string& who) {
+    return services_->manager->ReleaseWorker(request->worker(), who);
+  });
 }
 
 grpc::ServerUnaryReactor* FleetService::GetServerInfo(grpc::CallbackServerContext* context,

@@ -8,7 +8,7 @@
 
 namespace merganser {
 
-// Thread-safe. Roles: viewer for reads, admin for DrainWorker.
+// Thread-safe. Roles: viewer for reads, admin for what is done to workers.
 class FleetService final : public v1::FleetService::CallbackService {
  public:
   // `services` outlives it.
@@ -18,6 +18,11 @@ class FleetService final : public v1::FleetService::CallbackService {
                                         v1::ListWorkersResponse* response) override;
   grpc::ServerUnaryReactor* DrainWorker(grpc::CallbackServerContext* context, const v1::DrainWorkerRequest* request,
                                         v1::DrainWorkerResponse* response) override;
+  grpc::ServerUnaryReactor* QuarantineWorker(grpc::CallbackServerContext* context,
+                                             const v1::QuarantineWorkerRequest* request,
+                                             v1::QuarantineWorkerResponse* response) override;
+  grpc::ServerUnaryReactor* ReleaseWorker(grpc::CallbackServerContext* context, const v1::ReleaseWorkerRequest* request,
+                                          v1::ReleaseWorkerResponse* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context, const v1::GetServerInfoRequest* request,
                                           v1::GetServerInfoResponse* response) override;
 

@@ -9,12 +9,26 @@
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
+#include "common/codec/time_codec.h"
 #include "coordinator/rpc/page.h"
 
 namespace merganser {
 namespace {
 
 constexpr size_t kRequestIdMax = 64;  // characters; a UUID has 36
+
+absl::StatusOr<JobUpdate> UpdateOf(const v1::UpdateJobRequest& request) {
+  JobUpdate update;
+  update.fields = {request.update_mask().paths().begin(), request.update_mask().paths().end()};
+  if (request.has_stage()) update.stage = request.stage();
+  const v1::JobSpec& spec = request.spec();
+  MG_ASSIGN_OR_RETURN(update.values.budget, FromProto(spec.budget()));
+  if (spec.has_max_attempts()) update.values.max_attempts = spec.max_attempts();
+  if (spec.has_attempt_timeout()) update.values.attempt_timeout = FromProto(spec.attempt_timeout());
+  update.values.priority = spec.priority();
+  if (spec.has_share()) update.values.share = spec.share();
+  return update;
+}
 
 // Best first; those without fitness last, in order of number.
 bool Better(const Candidate& a, const Candidate& b) {
@@ -41,7 +55,8 @@ void JobService::Shutdown() {
   watchers_.Stop();
 }
 
-absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, v1::CreateJobResponse* response) {
+absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, const std::string& who,
+                                     v1::CreateJobResponse* response) {
   if (request.request_id().size() > kRequestIdMax) {
     return absl::InvalidArgumentError(absl::StrCat("request_id: ", request.request_id().size(), " characters, more than ",
                                                    kRequestIdMax));
@@ -53,7 +68,7 @@ absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, v1::Cr
     *response->mutable_job()->mutable_spec() = ToProto(spec);
     return absl::OkStatus();
   }
-  MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CreateJob(request.request_id(), spec));
+  MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CreateJob(request.request_id(), spec, who));
   MG_LOG(INFO) << "job submitted job=" << job.id << " name=" << job.spec.name;
   *response->mutable_job() = ToProto(job);
   return absl::OkStatus();
@@ -62,7 +77,7 @@ absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, v1::Cr
 grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* context, const v1::CreateJobRequest* request,
                                                 v1::CreateJobResponse* response) {
   return RunUnary(*services_, context, "CreateJob", Role::kSubmitter,
-                  [this, request, response] { return DoCreateJob(*request, response); });
+                  [this, request, response](const std::string& who) { return DoCreateJob(*request, who, response); });
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
@@ -87,11 +102,43 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
 
 grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
                                                 v1::CancelJobResponse* response) {
-  return RunUnary(*services_, context, "CancelJob", Role::kSubmitter, [this, request, response]() -> absl::Status {
-    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CancelJob(request->job()));
-    *response->mutable_job() = ToProto(job);
-    return absl::OkStatus();
-  });
+  return RunUnary(*services_, context, "CancelJob", Role::kSubmitter,
+                  [this, request, response](const std::string& who) -> absl::Status {
+                    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CancelJob(request->job(), who));
+                    *response->mutable_job() = ToProto(job);
+                    return absl::OkStatus();
+                  });
+}
+
+grpc::ServerUnaryReactor* JobService::PauseJob(grpc::CallbackServerContext* context, const v1::PauseJobRequest* request,
+                                               v1::PauseJobResponse* response) {
+  return RunUnary(*services_, context, "PauseJob", Role::kSubmitter,
+                  [this, request, response](const std::string& who) -> absl::Status {
+                    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->PauseJob(request->job(), who));
+                    *response->mutable_job() = ToProto(job);
+                    return absl::OkStatus();
+                  });
+}
+
+grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request,
+                                                v1::ResumeJobResponse* response) {
+  return RunUnary(*services_, context, "ResumeJob", Role::kSubmitter,
+                  [this, request, response](const std::string& who) -> absl::Status {
+                    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->ResumeJob(request->job(), who));
+                    *response->mutable_job() = ToProto(job);
+                    return absl::OkStatus();
+                  });
+}
+
+grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* context, const v1::UpdateJobRequest* request,
+                                                v1::UpdateJobResponse* response) {
+  return RunUnary(*services_, context, "UpdateJob", Role::kSubmitter,
+                  [this, request, response](const std::string& who) -> absl::Status {
+                    MG_ASSIGN_OR_RETURN(const JobUpdate update, UpdateOf(*request));
+                    MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->UpdateJob(request->job(), update, who));
+                    *response->mutable_job() = ToProto(job);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(grpc::CallbackServerContext* context,

@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_RPC_JOB_SERVICE_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -13,7 +14,7 @@
 
 namespace merganser {
 
-// Thread-safe. Roles: viewer for reads, submitter for CreateJob and CancelJob.
+// Thread-safe. Roles: viewer for reads, submitter for what makes or changes a job.
 class JobService final : public v1::JobService::CallbackService {
  public:
   // `services` outlives it. `watchers_max`: WatchJob calls at once, a thread each.
@@ -31,6 +32,12 @@ class JobService final : public v1::JobService::CallbackService {
                                      v1::ListJobsResponse* response) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
                                       v1::CancelJobResponse* response) override;
+  grpc::ServerUnaryReactor* PauseJob(grpc::CallbackServerContext* context, const v1::PauseJobRequest* request,
+                                     v1::PauseJobResponse* response) override;
+  grpc::ServerUnaryReactor* ResumeJob(grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request,
+                                      v1::ResumeJobResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateJob(grpc::CallbackServerContext* context, const v1::UpdateJobRequest* request,
+                                      v1::UpdateJobResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(grpc::CallbackServerContext* context,
                                                            const v1::WatchJobRequest* request) override;
   grpc::ServerUnaryReactor* GetCandidate(grpc::CallbackServerContext* context, const v1::GetCandidateRequest* request,
@@ -40,7 +47,7 @@ class JobService final : public v1::JobService::CallbackService {
                                            v1::ListCandidatesResponse* response) override;
 
  private:
-  absl::Status DoCreateJob(const v1::CreateJobRequest& request, v1::CreateJobResponse* response);
+  absl::Status DoCreateJob(const v1::CreateJobRequest& request, const std::string& who, v1::CreateJobResponse* response);
   absl::Status DoListCandidates(const v1::ListCandidatesRequest& request, v1::ListCandidatesResponse* response);
 
   const ServiceContext* const services_;

@@ -6,6 +6,7 @@
 
 #include <exception>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -45,19 +46,24 @@ inline void Observe(const ServiceContext& services, absl::string_view method, co
   services.observer->OnCall(method, status.code(), Clock::Real().Monotonic() - start);
 }
 
-// Authorizes the call, runs `handler` (absl::Status()) on the pool and finishes the call with its status. Nothing the
-// handler throws escapes.
+// Authorizes the call, runs `handler` (absl::Status(), or absl::Status(const std::string& who), for the log) on the pool and
+// finishes the call with its status. Nothing the handler throws escapes.
 template <typename F>
 grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::CallbackServerContext* context,
                                    absl::string_view method, Role role, F handler) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::Duration start = Clock::Real().Monotonic();
-  absl::Status status = services.authorizer->Authorize(*context, role);
+  std::string who;
+  absl::Status status = services.authorizer->Authorize(*context, role, &who);
   if (status.ok()) {
-    const bool runs = services.calls->Run([&services, reactor, method, start, handler = std::move(handler)] {
+    const bool runs = services.calls->Run([&services, reactor, method, start, who, handler = std::move(handler)] {
       absl::Status result;
       try {
-        result = handler();
+        if constexpr (std::is_invocable_v<const F&, const std::string&>) {
+          result = handler(who);
+        } else {
+          result = handler();
+        }
       } catch (const std::exception& e) {
         MG_LOG(ERROR) << "handler threw method=" << method << " error=" << e.what();
         result = absl::InternalError("the coordinator failed at this call; its log says more");

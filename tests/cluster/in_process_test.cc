@@ -38,7 +38,7 @@ TEST(InProcessTest, ExampleJobFindsAMergeThatBeatsEverySource) {
   Agent agent(evaluator->get(), store->get(), agent_options, &link);
   ASSERT_EQ(link.Connect(&agent), absl::OkStatus());
 
-  auto job = manager->CreateJob("", file->spec);
+  auto job = manager->CreateJob("", file->spec, "");
   ASSERT_TRUE(job.ok()) << job.status();
   int64_t seq = 0;
   while (!IsTerminal(job->phase)) {

@@ -194,6 +194,19 @@ TEST_F(RunTest, ResumeRefusesAnotherJob) {
   EXPECT_THAT(finished.err, HasSubstr("seed"));
 }
 
+TEST_F(RunTest, AFinishedRunGoesOnWithALargerBudget) {
+  const std::string dir = FreshDir("run_longer");
+  ASSERT_EQ(RunToEnd(RunCommand(WriteJob(dir, 12, kSamples), dir + "/out"), dir).exit_code, 0);
+  std::vector<std::string> command = RunCommand(WriteJob(dir, kCandidates, kSamples), dir + "/out");
+  command.push_back("--resume");
+  const Finished longer = RunToEnd(command, dir);
+  ASSERT_EQ(longer.exit_code, 0) << longer.err;
+  const auto best = [](const std::string& out) {
+    return nlohmann::json::parse(std::ifstream(out + "/summary.json"))["best"];
+  };
+  EXPECT_EQ(best(dir + "/out"), best(dir_ + "/reference")) << "as if it had been submitted with it";
+}
+
 TEST_F(RunTest, TwoRunsCannotShareOneStore) {
   const std::string dir = FreshDir("run_two");
   const std::string job = WriteJob(dir, 2000, 200);

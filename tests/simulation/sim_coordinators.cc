@@ -29,6 +29,7 @@ void Simulation::Boot(int c) {
                                                                           }});
   JobManagerOptions options;
   options.holder = absl::StrCat("c", c, ".", life);
+  options.speculate_after = absl::Seconds(10);
   coordinator.loop = std::make_unique<JobLoop>(coordinator.store.get(), &ProtoJobCodec(), &clock_, nullptr, options);
   Trace(absl::StrCat("boot ", options.holder));
   At(absl::Milliseconds(10 + Draw(500)), [this, c, life] { TickLoop(c, life); });
@@ -167,7 +168,7 @@ void Simulation::CompareReplay(Coordinator& coordinator) {
   for (const std::string& id : job_ids_) {
     const JobState* state = coordinator.loop->StateOf(id);
     if (state == nullptr) continue;
-    JobState replayed(id, state->spec());
+    JobState replayed(id, *state->submitted_spec());
     const std::vector<StoredEvent> events = *store_.live().ReadEvents(id, 0, 1'000'000);
     for (const StoredEvent& event : events) {
       if (event.seq > state->seq()) break;  // applied by the store, and not known to the leader yet

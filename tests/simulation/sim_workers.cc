@@ -271,7 +271,12 @@ void Simulation::StartNext(int w) {
   worker.held[assignment.token].phase = "evaluate";
   const int life = worker.life;
   const int draw = faulty_ ? Draw(25) : 25;
-  At(Between(absl::Seconds(1), absl::Seconds(20)), [this, w, life, assignment, draw] {
+  absl::Duration takes = Between(absl::Seconds(1), absl::Seconds(20));
+  if (draw == 2) {  // until it is killed, 30 s after it was told to stop
+    ++faults_["evaluation hangs"];
+    takes = absl::Seconds(60);
+  }
+  At(takes, [this, w, life, assignment, draw] {
     OnWorker(w, life, [this, w, life, assignment, draw](Worker& self) {
       --self.evaluating;
       StartNext(w);

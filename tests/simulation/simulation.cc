@@ -80,7 +80,7 @@ void Simulation::Inject() {
     ++faults_[kind];
     Trace(kind);
   };
-  const int kind = Draw(13);
+  const int kind = Draw(15);
   if (worker == nullptr && kind >= 6 && kind <= 10) return;
   switch (kind) {
     case 0:
@@ -154,6 +154,23 @@ void Simulation::Inject() {
                c.loop->Tick();
              });
       break;
+    case 13:
+      if (job_ids_.empty()) break;
+      count("job paused");
+      Pause(job_ids_[Draw(static_cast<int>(job_ids_.size()))], true);
+      break;
+    case 14: {
+      if (job_ids_.empty()) break;
+      count("job updated");
+      JobUpdate update{.fields = {"priority"}};
+      update.values.priority = Draw(3);
+      OnLoop(coordinator.index, coordinator.life,
+             [update, job = job_ids_[Draw(static_cast<int>(job_ids_.size()))]](Coordinator& c) {
+               (void)c.loop->UpdateJob(job, update, "somebody");
+               c.loop->Tick();
+             });
+      break;
+    }
     case 12:
       if (worker == nullptr || worker->session < 0) break;
       count("session broken");
@@ -162,6 +179,22 @@ void Simulation::Inject() {
   }
   trouble_until_ = std::max(
       {trouble_until_, now, store_away_until_, coordinator.cut_until, coordinator.frozen_until});
+}
+
+// A person who asks whoever leads until it is done, and who lets a paused job go on after a while.
+void Simulation::Pause(const std::string& job, bool pause) {
+  Coordinator* const leader = Leader();
+  auto done = std::make_shared<bool>(false);  // the step may run later
+  if (leader != nullptr) {
+    OnLoop(leader->index, leader->life, [done, job, pause](Coordinator& c) {
+      const auto answer = pause ? c.loop->PauseJob(job, "somebody") : c.loop->ResumeJob(job, "somebody");
+      *done = answer.ok() || absl::IsFailedPrecondition(answer.status());
+      c.loop->Tick();
+    });
+  }
+  At(pause ? Between(absl::Seconds(1), absl::Seconds(20)) : absl::Seconds(1), [this, job, pause, done] {
+    if (pause || !*done) Pause(job, false);
+  });
 }
 
 void Simulation::Heal() {
@@ -173,6 +206,8 @@ void Simulation::Heal() {
     worker->cut_from_store_until = worker->cut_from_coordinator_until = absl::ZeroDuration();
   }
   Hire();
+  // A failover may have taken the word that a job goes on; who finds it paused says so again.
+  for (const std::string& job : job_ids_) Pause(job, false);
 }
 
 // I5: a running candidate has a lease that lives, or one that ended a moment ago.

@@ -66,6 +66,7 @@ class Simulation {
   void Trace(const std::string& line);
   void Find(const std::string& invariant, const std::string& job, const std::string& message);
   void Inject();
+  void Pause(const std::string& job, bool pause);
   void Heal();
   void CheckRunning();
   void CheckLeaders();

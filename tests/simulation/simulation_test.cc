@@ -18,8 +18,8 @@ constexpr uint64_t kSeeds = 2000;
 
 JobSpec Spec(const std::string& name) {
   JobSpec spec = SphereSpec(name);
-  spec.max_attempts =
-      20;  // so that no candidate fails and the search must equal the undisturbed one
+  spec.max_attempts = 20;                    // so that no candidate fails and the search must equal the undisturbed one
+  spec.attempt_timeout = absl::Seconds(25);  // they take up to 20 s, but frozen workers more
   return spec;
 }
 
@@ -57,6 +57,10 @@ class SimulationTest : public testing::Test {
       for (size_t i = 0; i < candidates.size(); ++i) {
         EXPECT_EQ(candidates[i].genome, undisturbed_[i].genome) << i;
         EXPECT_EQ(candidates[i].fitness, undisturbed_[i].fitness) << i;
+        for (const Attempt& attempt : candidates[i].attempts) {
+          faults_["straggler got a second attempt"] += attempt.speculative;
+          faults_["attempt timed out"] += attempt.failure == FailureClass::kTimedOut;
+        }
       }
     }
     for (const auto& [kind, times] : simulation.faults()) faults_[kind] += times;
@@ -78,12 +82,28 @@ TEST_F(SimulationTest, EveryPromiseHoldsInRandomHistories) {
   for (uint64_t seed = 1; seed <= seeds && !HasFailure(); ++seed) Check(OptionsOf(seed));
   if (seeds < kSeeds) return;
   // A simulation whose faults do not happen proves nothing.
-  for (const char* kind :
-       {"coordinator killed", "coordinator frozen", "coordinator cut from the store", "store away",
-        "store killed", "store fails over", "worker killed", "worker frozen",
-        "worker cut from the store", "worker cut from the coordinators", "worker drains",
-        "old report repeated", "session broken", "slow store call",
-        "coordinator dies in a store call", "message to a worker lost", "attempt fails"}) {
+  for (const char* kind : {"coordinator killed",
+                           "coordinator frozen",
+                           "coordinator cut from the store",
+                           "store away",
+                           "store killed",
+                           "store fails over",
+                           "worker killed",
+                           "worker frozen",
+                           "worker cut from the store",
+                           "worker cut from the coordinators",
+                           "worker drains",
+                           "old report repeated",
+                           "session broken",
+                           "slow store call",
+                           "coordinator dies in a store call",
+                           "message to a worker lost",
+                           "attempt fails",
+                           "evaluation hangs",
+                           "job paused",
+                           "job updated",
+                           "straggler got a second attempt",
+                           "attempt timed out"}) {
     EXPECT_GT(faults_[kind], 100) << kind;
   }
 }

@@ -12,6 +12,12 @@ FailureClass FailureClassOf(const absl::Status& status) {
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kOutOfRange:
       return FailureClass::kInfeasible;
+    case absl::StatusCode::kAborted:  // the process that evaluates died
+      return FailureClass::kCrashed;
+    case absl::StatusCode::kResourceExhausted:
+      return FailureClass::kOutOfMemory;
+    case absl::StatusCode::kUnavailable:
+      return FailureClass::kUnavailable;
     default:
       return FailureClass::kTransient;
   }

@@ -28,6 +28,11 @@ WorkerMetrics::WorkerMetrics()
                   .Name("merganser_eval_tokens_total")
                   .Help("Tokens read (prompt) and written (generated) by evaluations.")
                   .Register(registry_)),
+      merge_bytes_(prometheus::BuildCounter()
+                       .Name("merganser_merge_bytes_total")
+                       .Help("Bytes of weights merged for evaluations.")
+                       .Register(registry_)
+                       .Add({})),
       spool_(prometheus::BuildGauge()
                  .Name("merganser_spool_results")
                  .Help("Results on disk that wait for the store.")
@@ -60,6 +65,7 @@ void WorkerMetrics::OnEvaluation(const Evaluation& evaluation) {
   add("prefill", evaluation.timings.prefill);
   add("decode", evaluation.timings.decode);
   add("score", evaluation.timings.score);
+  merge_bytes_.Increment(static_cast<double>(evaluation.merged_bytes));
   tokens_.Add({{"kind", "prompt"}}).Increment(static_cast<double>(evaluation.prompt_tokens));
   tokens_.Add({{"kind", "generated"}}).Increment(static_cast<double>(evaluation.generated_tokens));
 }

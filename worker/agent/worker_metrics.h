@@ -33,6 +33,7 @@ class WorkerMetrics final : public AgentObserver {
   prometheus::Family<prometheus::Counter>& phase_seconds_;
   prometheus::Family<prometheus::Counter>& reports_;
   prometheus::Family<prometheus::Counter>& tokens_;
+  prometheus::Counter& merge_bytes_;
   prometheus::Gauge& spool_;
   prometheus::Histogram& recording_;
 };

@@ -87,6 +87,7 @@ const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const
 }
 
 absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, std::stop_token stop) {
+  merged_bytes_ = 0;
   MG_RETURN_IF_ERROR(CheckPath(recipe));
   MG_RETURN_IF_ERROR(CheckComputable(recipe));
   MG_ASSIGN_OR_RETURN(const int embedding, StackOf(recipe, recipe.embedding_from, "embedding_from"));
@@ -130,6 +131,7 @@ absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, s
       MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(stacks_only, stack, materializer_.sources()));
       MG_RETURN_IF_ERROR(materializer_.Run(plan, *merged.arena, stop));
       merged.weights = std::make_unique<ArenaWeights>(merged.arena.get());
+      merged_bytes_ += layout_.TotalBytes();
     }
     model.stacks.push_back({merged.weights.get()});
   }

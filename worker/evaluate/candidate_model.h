@@ -35,6 +35,8 @@ class CandidateModel {
   // renamed tensors, layer offsets, stacks of stacks, another vocabulary, embedding and head of
   // different stacks where the models tie them).
   absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
+  // Bytes of weights that the last call made.
+  int64_t merged_bytes() const { return merged_bytes_; }
 
  private:
   struct MergedStack {
@@ -50,6 +52,7 @@ class CandidateModel {
   const ArenaLayout& layout_;
   std::map<std::string, CheckpointWeights> sources_;  // by model name
   std::map<int, MergedStack> merged_;                 // by stack
+  int64_t merged_bytes_ = 0;
   std::optional<Recipe> made_;                        // without its path: what merged_ holds
 };
 

@@ -164,6 +164,7 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   if (decoder_ != nullptr) {
     Stopwatch watch(&evaluation.timings.materialize);
     MG_ASSIGN_OR_RETURN(const ModelWeights weights, model_->Materialize(recipe, stop));
+    evaluation.merged_bytes = model_->merged_bytes();
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
   }
   phase("evaluate");

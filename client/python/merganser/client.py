@@ -201,6 +201,37 @@ class Job:
         self.message = response.job
         return self
 
+    def pause(self) -> "Job":
+        """Lets what runs finish and dispatches nothing new."""
+        response = self._client._call(self._client._jobs.PauseJob, job_service_pb2.PauseJobRequest(job=self.id))
+        self.message = response.job
+        return self
+
+    def resume(self) -> "Job":
+        response = self._client._call(self._client._jobs.ResumeJob, job_service_pb2.ResumeJobRequest(job=self.id))
+        self.message = response.job
+        return self
+
+    def update(self, *, priority: Optional[int] = None, share: Optional[float] = None, max_attempts: Optional[int] = None,
+               **budget: float) -> "Job":
+        """Changes the job; `candidates`, `generations`, `samples` and `target` are those of its budget.
+
+        A larger budget lets a job that has succeeded go on.
+        """
+        request = job_service_pb2.UpdateJobRequest(job=self.id)
+        for name, value in (("priority", priority), ("share", share), ("max_attempts", max_attempts)):
+            if value is not None:
+                setattr(request.spec, name, value)
+                request.update_mask.paths.append(name)
+        for name, value in budget.items():
+            if name not in ("candidates", "generations", "samples", "target"):
+                raise TypeError(f"update() has no argument '{name}'")
+            setattr(request.spec.budget, name, value)
+            request.update_mask.paths.append("budget." + name)
+        response = self._client._call(self._client._jobs.UpdateJob, request)
+        self.message = response.job
+        return self
+
     def watch(self, after: int = 0) -> Iterator[Update]:
         """The job's events after the one numbered `after`, those already logged first, until the job ends.
 

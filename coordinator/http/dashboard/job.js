@@ -104,10 +104,12 @@ function head(part, job, id, bestBy) {
   if (part.querySelector('dialog')?.open) return;  // somebody is answering it
   const hadFocus = part.contains(document.activeElement);
   const cancel = job.over ? null : el('button', {type: 'button', class: 'danger', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
+  const pause = job.over ? null : el('button', {type: 'button', onclick: () => togglePause(part, job)}, job.paused ? 'Resume' : 'Pause');
   const took = (job.end_time ?? Date.now() / 1000) - job.create_time;
   replace(part,
     el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', job.id),
-    el('h1', {}, job.name, ' ', state(job.state)),
+    el('h1', {}, job.name, ' ', state(job.state), job.paused ? [' ', state('paused')] : null),
+    job.waiting && !job.paused ? el('p', {class: 'dim'}, 'Candidates wait: ' + job.waiting) : null,
     job.message ? el('p', {class: job.state === 'failed' ? 'error' : 'dim'}, job.message) : null,
     job.search_total ? el('progress', {class: 'wide', max: job.search_total, value: job.search_finished, 'aria-label': 'search progress'}) : null,
     el('dl', {class: 'tiles'},
@@ -120,7 +122,7 @@ function head(part, job, id, bestBy) {
       job.over ? tile('Took', duration(took))
         : tile('Left', duration(job.left_seconds), ' ', el('small', {}, 'after ' + duration(took))),
       tile('Time per candidate', timePerCandidate(job))),
-    cancel);
+    el('p', {class: 'actions'}, pause, ' ', cancel, el('span', {class: 'error', role: 'alert'})));
   if (hadFocus) part.querySelector('button')?.focus({preventScroll: true});
 }
 
@@ -137,6 +139,12 @@ function timePerCandidate(job) {
   if (!job.succeeded || !total) return '–';
   const parts = Object.entries(job.timings).sort((a, b) => b[1] - a[1]).slice(0, 2).map(([p, s]) => `${p} ${Math.round(100 * s / total)} %`);
   return [duration(total / job.succeeded), ' ', el('small', {}, parts.join(', '))];
+}
+
+async function togglePause(part, job) {
+  try {
+    await post(`jobs/${encodeURIComponent(job.id)}/${job.paused ? 'resume' : 'pause'}`);
+  } catch (e) { part.querySelector('.actions .error').textContent = e.message; }
 }
 
 function confirmCancel(part, job) {

@@ -161,6 +161,12 @@ class ClientTest(unittest.TestCase):
         two = self.client.submit(fields, request_id="the-same")
         self.assertEqual(one.id, two.id)
         self.assertIn(one.id, [j.id for j in self.client.jobs()])
+        self.assertTrue(one.pause().message.paused)
+        self.assertFalse(one.resume().message.paused)
+        updated = one.update(priority=3, candidates=500)
+        self.assertEqual((updated.message.spec.priority, updated.message.spec.budget.candidates), (3, 500))
+        with self.assertRaisesRegex(TypeError, "candidate"):
+            one.update(candidate=500)
         self.assertEqual(one.cancel().state, "cancelled")
         with self.assertRaises(merganser.JobFailed) as caught:
             one.wait()

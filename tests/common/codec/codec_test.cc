@@ -67,6 +67,10 @@ JobSpec FullSpec() {
   spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""}, {"cost", "hops", std::nullopt, 40, ""},
                       {"b", "acc", std::nullopt, std::nullopt, "ja"}};
   spec.finalists = {8, "b", "acc"};
+  spec.attempt_timeout = absl::Minutes(45);
+  spec.priority = -3;
+  spec.share = 2.5;
+  spec.workers = {int64_t{80} << 30, "cuda", {{"pool", "a100"}}};
   return spec;
 }
 
@@ -82,7 +86,7 @@ Candidate FullCandidate() {
   c.benchmarks = {"b"};
   c.state = CandidateState::kSucceeded;
   c.attempts = {{1, "t1", "w1", absl::FromUnixNanos(1'700'000'000'123'456'789), true, FailureClass::kWorkerLost, "gone"},
-                {2, "t2", "w2", absl::FromUnixSeconds(1'700'000'100), true, std::nullopt, ""}};
+                {2, "t2", "w2", absl::FromUnixSeconds(1'700'000'100), true, std::nullopt, "", true}};
   c.fitness = {0.58};
   c.metrics = {{"b", {{"acc", 0.6}, {"acc_ja", 0.58}}}};
   c.record_key = "result:{job-1}:7:2:t2";
@@ -136,7 +140,13 @@ TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
   for (const JobEvent& event :
        {JobEvent{time, CandidatesProposed{{FullCandidate()}}}, JobEvent{time, AttemptStarted{7, 2, "t", "w"}},
         JobEvent{time, AttemptEnded{7, 1, FailureClass::kTransient, "why"}}, JobEvent{time, finished},
-        JobEvent{time, prepared}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}}}) {
+        JobEvent{time, prepared}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}},
+        JobEvent{time, AttemptStarted{7, 3, "t", "w", true}},
+        JobEvent{time, AttemptEnded{7, 1, FailureClass::kOutOfMemory, "oom"}},
+        JobEvent{time, ActionTaken{.kind = ActionKind::kPaused, .by = "admin/alice", .message = "m"}},
+        JobEvent{time, ActionTaken{.kind = ActionKind::kUpdated,
+                       .settings = JobSettings{{{400, 0, 0}, {}}, 5, absl::Minutes(3), -7, 0.5},
+                       .reopens = true}}}) {
     const std::string bytes = ProtoJobCodec().EncodeEvent(event);
     const auto back = ProtoJobCodec().DecodeEvent(bytes);
     ASSERT_TRUE(back.ok()) << back.status();

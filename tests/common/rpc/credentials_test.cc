@@ -84,6 +84,20 @@ TEST_F(AuthorizerTest, ACertificatesNameIsARole) {
   EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("", {"workers"}, Role::kWorker)));
 }
 
+TEST_F(AuthorizerTest, WhoCallsIsKnownByNameAndNotByToken) {
+  const auto authorizer = Make("submitter submitter-token-1 alice\nviewer viewer-token-0001\n");
+  ASSERT_TRUE(authorizer.ok()) << authorizer.status();
+  std::string who = "nobody yet";
+  EXPECT_TRUE(authorizer->Check("submitter-token-1", {}, Role::kViewer, &who).ok());
+  EXPECT_EQ(who, "submitter/alice");
+  EXPECT_TRUE(authorizer->Check("viewer-token-0001", {}, Role::kViewer, &who).ok());
+  EXPECT_EQ(who, "viewer");
+  EXPECT_TRUE(authorizer->Check("", {"admin/bob"}, Role::kAdmin, &who).ok());
+  EXPECT_EQ(who, "admin/bob");
+  EXPECT_FALSE(authorizer->Check("viewer-token-0001", {}, Role::kAdmin, &who).ok());
+  EXPECT_EQ(who, "");
+}
+
 TEST_F(AuthorizerTest, ABrokenTokenFileIsNamedByLine) {
   const auto authorizer = Make("viewer viewer-token-0001\nroot root-token-00001\n");
   ASSERT_FALSE(authorizer.ok());

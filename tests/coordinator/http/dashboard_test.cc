@@ -49,14 +49,23 @@ class LoggedJob : public ListedJobs {
     if (candidate == nullptr) return absl::NotFoundError(absl::StrCat("no candidate ", number));
     return *candidate;
   }
-  absl::StatusOr<JobSummary> CancelJob(const std::string& job) override {
-    ++cancelled;
-    return GetJob(job);
+  absl::StatusOr<JobSummary> CancelJob(const std::string& job, const std::string& by) override {
+    return Do("cancel", job, by);
+  }
+  absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by) override {
+    return Do("pause", job, by);
+  }
+  absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) override {
+    return Do("resume", job, by);
   }
   const JobState& state() const { return state_; }
-  int cancelled = 0;
+  std::vector<std::string> done;  // "cancel by submitter/alice"
 
  private:
+  absl::StatusOr<JobSummary> Do(const std::string& what, const std::string& job, const std::string& by) {
+    done.push_back(absl::StrCat(what, " by ", by));
+    return GetJob(job);
+  }
   const MadeJob& made_;
   JobState state_;
 };
@@ -183,25 +192,30 @@ TEST_F(DashboardTest, ErrorsNameWhatIsWrong) {
 }
 
 TEST_F(DashboardTest, ATokenMustAllowIt) {
-  options_.authorize = [](absl::string_view token, bool change) -> absl::Status {
+  options_.authorize = [](absl::string_view token, bool change) -> absl::StatusOr<std::string> {
     if (token.empty()) return absl::UnauthenticatedError("a token is needed");
     if (change && token != "submitter") return absl::PermissionDeniedError("role viewer may not do this");
-    return absl::OkStatus();
+    return "submitter/alice";
   };
   EXPECT_EQ(Get("/").status, 200) << "the page itself holds nothing of a job";
   EXPECT_EQ(Get("/api/jobs").status, 401);
   EXPECT_EQ(Get("/api/stream").status, 401);
   EXPECT_EQ(Get("/api/jobs", "viewer").status, 200);
-  EXPECT_EQ(Get("/api/jobs/job-1/cancel", "viewer", "POST").status, 403);
-  EXPECT_EQ(jobs_.cancelled, 0);
-  EXPECT_EQ(Get("/api/jobs/job-1/cancel", "submitter", "POST").status, 200);
-  EXPECT_EQ(jobs_.cancelled, 1);
+  for (const char* change : {"cancel", "pause", "resume"}) {
+    EXPECT_EQ(Get(absl::StrCat("/api/jobs/job-1/", change), "viewer", "POST").status, 403) << change;
+  }
+  EXPECT_THAT(jobs_.done, testing::IsEmpty());
+  for (const char* change : {"cancel", "pause", "resume"}) {
+    EXPECT_EQ(Get(absl::StrCat("/api/jobs/job-1/", change), "submitter", "POST").status, 200) << change;
+  }
+  EXPECT_THAT(jobs_.done, ElementsAre("cancel by submitter/alice", "pause by submitter/alice", "resume by submitter/alice"));
+  EXPECT_EQ(Get("/api/jobs/job-1/forget", "submitter", "POST").status, 404);
 }
 
 TEST_F(DashboardTest, APageFromElsewhereCanNeitherChangeNorLook) {
   with_header_ = false;
   EXPECT_EQ(Get("/api/jobs/job-1/cancel", "", "POST").status, 403) << "a form cannot send the header";
-  EXPECT_EQ(jobs_.cancelled, 0);
+  EXPECT_THAT(jobs_.done, testing::IsEmpty());
   options_.host_allowed = [](absl::string_view host) { return host == "localhost:9090"; };
   EXPECT_EQ(Get("/api/jobs").status, 403) << "another name for this server";
 }

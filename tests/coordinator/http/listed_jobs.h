@@ -23,9 +23,14 @@ class ListedJobs : public JobManager {
   absl::StatusOr<std::vector<JobSummary>> ListJobs() override { return jobs; }
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() override { return workers; }
 
-  absl::StatusOr<JobSummary> CreateJob(const std::string&, const JobSpec&) override { return Unused(); }
+  absl::StatusOr<JobSummary> CreateJob(const std::string&, const JobSpec&, const std::string&) override { return Unused(); }
   absl::StatusOr<JobSummary> GetJob(const std::string&) override { return Unused(); }
-  absl::StatusOr<JobSummary> CancelJob(const std::string&) override { return Unused(); }
+  absl::StatusOr<JobSummary> CancelJob(const std::string&, const std::string&) override { return Unused(); }
+  absl::StatusOr<JobSummary> PauseJob(const std::string&, const std::string&) override { return Unused(); }
+  absl::StatusOr<JobSummary> ResumeJob(const std::string&, const std::string&) override { return Unused(); }
+  absl::StatusOr<JobSummary> UpdateJob(const std::string&, const JobUpdate&, const std::string&) override {
+    return Unused();
+  }
   absl::StatusOr<Candidate> GetCandidate(const std::string&, int64_t) override { return Unused(); }
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string&) override { return Unused(); }
   absl::StatusOr<EventBatch> WaitForEvents(const std::string&, int64_t, absl::Duration) override { return Unused(); }
@@ -35,7 +40,11 @@ class ListedJobs : public JobManager {
   void WorkerHeartbeat(const std::string&, const std::vector<RunningAttempt>&, bool) override {}
   void WorkerDisconnected(const std::string&, const WorkerLink*, bool) override {}
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport&) override { return Unused(); }
-  absl::Status DrainWorker(const std::string&) override { return Unused(); }
+  absl::Status DrainWorker(const std::string&, const std::string&) override { return Unused(); }
+  absl::Status QuarantineWorker(const std::string&, absl::Duration, const std::string&, const std::string&) override {
+    return Unused();
+  }
+  absl::Status ReleaseWorker(const std::string&, const std::string&) override { return Unused(); }
 
  private:
   static absl::Status Unused() { return absl::UnimplementedError("this manager only lists"); }

@@ -99,7 +99,7 @@ TEST_F(JobManagerTest, WorkersAndWatchersOnManyThreadsSeeAJobThrough) {
   }
   JobSpec spec = SphereSpec();
   spec.budget.candidates = 120;
-  const std::string id = manager->CreateJob("r-1", spec)->id;
+  const std::string id = manager->CreateJob("r-1", spec, "")->id;
 
   const auto watch = [&] {
     int64_t seq = 0;
@@ -144,7 +144,7 @@ TEST_F(JobManagerTest, AStandbyLeadsWhenTheLeaderStops) {
   auto leader = Make();
   auto standby = Make();
   ASSERT_TRUE(leader->Start().ok());
-  const std::string id = leader->CreateJob("", SphereSpec())->id;
+  const std::string id = leader->CreateJob("", SphereSpec(), "")->id;
   const absl::Status refused = standby->Start();
   EXPECT_TRUE(absl::IsUnavailable(refused));
   EXPECT_THAT(refused.message(), HasSubstr("coordinator"));  // the holder
@@ -157,7 +157,7 @@ TEST_F(JobManagerTest, AStandbyLeadsWhenTheLeaderStops) {
 TEST_F(JobManagerTest, AWatchEndsWithItsTimeoutAndWithStop) {
   auto manager = Make();
   ASSERT_TRUE(manager->Start().ok());
-  const std::string id = manager->CreateJob("", SphereSpec())->id;
+  const std::string id = manager->CreateJob("", SphereSpec(), "")->id;
   const auto batch = manager->WaitForEvents(id, 2, absl::Milliseconds(1));
   ASSERT_TRUE(batch.ok());
   EXPECT_THAT(batch->events, IsEmpty());

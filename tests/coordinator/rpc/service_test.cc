@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "absl/time/clock.h"
 #include "common/base/clock.h"
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
@@ -177,6 +178,70 @@ TEST_F(ServiceTest, ListsComeInPagesThatNameTheirRequest) {
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());
   EXPECT_EQ(names, (std::vector<std::string>{"job0", "job1", "job2", "job3", "job4"}));
+}
+
+TEST_F(ServiceTest, AJobIsPausedUpdatedAndResumed) {
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec(), "", &job).ok());
+  const auto call = [&](auto method, auto request, auto response) {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, kPatience);
+    request.set_job("sphere");
+    const absl::Status status = FromGrpc((jobs_.get()->*method)(&context, request, &response));
+    job = response.job();
+    return status;
+  };
+  using Stub = v1::JobService::Stub;
+  ASSERT_TRUE(call(&Stub::PauseJob, v1::PauseJobRequest(), v1::PauseJobResponse()).ok());
+  EXPECT_TRUE(job.paused());
+  v1::UpdateJobRequest update;
+  update.mutable_spec()->mutable_budget()->set_candidates(20);
+  update.mutable_spec()->set_priority(4);
+  update.mutable_update_mask()->add_paths("budget.candidates");
+  ASSERT_TRUE(call(&Stub::UpdateJob, update, v1::UpdateJobResponse()).ok());
+  EXPECT_EQ(job.spec().budget().candidates(), 20);
+  EXPECT_EQ(job.spec().priority(), 0) << "it is not in the mask";
+  update.mutable_update_mask()->add_paths("models");
+  EXPECT_EQ(call(&Stub::UpdateJob, update, v1::UpdateJobResponse()).code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(call(&Stub::ResumeJob, v1::ResumeJobRequest(), v1::ResumeJobResponse()).ok());
+  EXPECT_FALSE(job.paused());
+  StartWorker();
+  std::vector<v1::WatchJobResponse> updates;
+  ASSERT_TRUE(Watch("sphere", 0, &updates).ok());
+  EXPECT_EQ(updates.back().job().search_finished(), 20);
+  EXPECT_EQ(call(&Stub::PauseJob, v1::PauseJobRequest(), v1::PauseJobResponse()).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ServiceTest, AWorkerIsQuarantinedAndReleased) {
+  StartWorker();
+  const auto state = [&] {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, kPatience);
+    v1::ListWorkersResponse response;
+    EXPECT_TRUE(fleet_->ListWorkers(&context, v1::ListWorkersRequest(), &response).ok());
+    return response.workers_size() == 1 ? response.workers(0) : v1::Worker();
+  };
+  while (state().state() != "idle") absl::SleepFor(absl::Milliseconds(10));
+  {
+    grpc::ClientContext context;
+    channel_.Prepare(&context, kPatience);
+    v1::QuarantineWorkerRequest request;
+    request.set_worker("worker-1");
+    request.set_reason("its fan");
+    v1::QuarantineWorkerResponse response;
+    ASSERT_TRUE(fleet_->QuarantineWorker(&context, request, &response).ok());
+  }
+  EXPECT_EQ(state().state(), "quarantined");
+  EXPECT_EQ(state().quarantine(), "its fan");
+  EXPECT_FALSE(state().has_quarantine_end_time()) << "until it is released";
+  grpc::ClientContext context;
+  channel_.Prepare(&context, kPatience);
+  v1::ReleaseWorkerRequest request;
+  request.set_worker("worker-1");
+  v1::ReleaseWorkerResponse response;
+  ASSERT_TRUE(fleet_->ReleaseWorker(&context, request, &response).ok());
+  EXPECT_EQ(state().state(), "idle");
 }
 
 TEST_F(ServiceTest, CancelEndsAJobAndNamesAreFound) {

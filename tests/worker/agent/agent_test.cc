@@ -349,19 +349,19 @@ TEST_P(FailureClassTest, FollowsTheCode) {
   EXPECT_EQ(reports[0].message, GetParam().status.message());
   EXPECT_EQ(store_.size(), 0u);
 }
-INSTANTIATE_TEST_SUITE_P(
-    Codes, FailureClassTest,
-    testing::Values(ClassCase{absl::InvalidArgumentError("nan"), FailureClass::kInfeasible},
-                    ClassCase{absl::FailedPreconditionError("shape"), FailureClass::kInfeasible},
-                    ClassCase{absl::NotFoundError("no model"), FailureClass::kInfeasible},
-                    ClassCase{absl::PermissionDeniedError("root"), FailureClass::kInfeasible},
-                    ClassCase{absl::UnimplementedError("family"), FailureClass::kInfeasible},
-                    ClassCase{absl::DataLossError("file"), FailureClass::kInfeasible},
-                    ClassCase{absl::ResourceExhaustedError("memory"), FailureClass::kTransient},
-                    ClassCase{absl::UnavailableError("away"), FailureClass::kTransient},
-                    ClassCase{absl::InternalError("bug"), FailureClass::kTransient},
-                    ClassCase{absl::CancelledError("own"), FailureClass::kTransient}),
-    [](const auto& info) { return absl::StatusCodeToString(info.param.status.code()); });
+INSTANTIATE_TEST_SUITE_P(Codes, FailureClassTest,
+                         testing::Values(ClassCase{absl::InvalidArgumentError("nan"), FailureClass::kInfeasible},
+                                         ClassCase{absl::FailedPreconditionError("shape"), FailureClass::kInfeasible},
+                                         ClassCase{absl::NotFoundError("no model"), FailureClass::kInfeasible},
+                                         ClassCase{absl::PermissionDeniedError("root"), FailureClass::kInfeasible},
+                                         ClassCase{absl::UnimplementedError("family"), FailureClass::kInfeasible},
+                                         ClassCase{absl::DataLossError("file"), FailureClass::kInfeasible},
+                                         ClassCase{absl::ResourceExhaustedError("memory"), FailureClass::kOutOfMemory},
+                                         ClassCase{absl::UnavailableError("away"), FailureClass::kUnavailable},
+                                         ClassCase{absl::AbortedError("the evaluator died"), FailureClass::kCrashed},
+                                         ClassCase{absl::InternalError("bug"), FailureClass::kTransient},
+                                         ClassCase{absl::CancelledError("own"), FailureClass::kTransient}),
+                         [](const auto& info) { return absl::StatusCodeToString(info.param.status.code()); });
 
 TEST_F(AgentTest, MetricsCountAttemptsTokensAndTheSpool) {
   WorkerMetrics metrics;
@@ -369,6 +369,7 @@ TEST_F(AgentTest, MetricsCountAttemptsTokensAndTheSpool) {
     Evaluation evaluation;
     evaluation.prompt_tokens = 100;
     evaluation.generated_tokens = 20;
+    evaluation.merged_bytes = 1000;
     evaluation.timings.decode = 1.5;
     return evaluation;
   };
@@ -389,6 +390,7 @@ TEST_F(AgentTest, MetricsCountAttemptsTokensAndTheSpool) {
   EXPECT_EQ(values["merganser_eval_tokens_total/prompt"], 100);
   EXPECT_EQ(values["merganser_eval_tokens_total/generated"], 20);
   EXPECT_EQ(values["merganser_worker_phase_seconds_total/decode"], 1.5);
+  EXPECT_EQ(values["merganser_merge_bytes_total"], 1000);
   EXPECT_EQ(values["merganser_spool_results"], 0);
   EXPECT_EQ(values[absl::StrCat("merganser_build_info/", kVersion)], 1);
 }

@@ -1,0 +1,225 @@
+// The part of JobLoop that people use: jobs are cancelled, paused, resumed and updated, workers drained and quarantined.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "coordinator/dispatch/requirements.h"
+#include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/job_loop.h"
+
+namespace merganser {
+namespace {
+
+constexpr char kCoordinator[] = "coordinator";  // by whom, when nobody asked
+
+// What is wrong with a budget for a stage that has proposed so much; OK for one that has not begun.
+absl::Status CheckBudget(const JobState& state, int stage, const Budget& budget) {
+  const auto low = [&](absl::string_view field, int64_t bound, int64_t proposed) {
+    return absl::InvalidArgumentError(absl::StrCat(StageField(stage), "budget.", field, ": ", bound, " is below the ",
+                                                   proposed, " that are proposed already"));
+  };
+  if (stage >= static_cast<int>(state.stages().size())) return absl::OkStatus();
+  const StageState& begun = state.stages()[stage];
+  if (budget.candidates > 0 && budget.candidates < begun.proposed)
+    return low("candidates", budget.candidates, begun.proposed);
+  if (budget.generations > 0 && budget.generations < begun.generations) {
+    return low("generations", budget.generations, begun.generations);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+JobSummary JobLoop::SummaryOf(const Job& job) const {
+  JobSummary summary = job.driver->Summary();
+  Explain(job, &summary);
+  return summary;
+}
+
+void JobLoop::Explain(const Job& job, JobSummary* summary) const {
+  const JobState& state = job.log.state();
+  if (state.over() || state.queued().empty()) return;
+  std::vector<const WorkerInfo*> known;
+  int fitting = 0, slots = 0, held = 0;
+  for (const auto& [id, worker] : fleet_.workers()) {
+    if (worker.link == nullptr || worker.leaving()) continue;
+    known.push_back(&worker.info);
+    if (!Lacks(worker.info, state.spec().workers).empty()) continue;
+    ++fitting;
+    if (!worker.quarantine.empty()) continue;
+    slots += worker.info.slots;
+    held += std::min(worker.info.slots, leases_.CountOfWorker(id));
+  }
+  const bool unfit = !known.empty() && fitting == 0;
+  Unfit why;
+  if (unfit) why = WhyNoneFits(known, state.spec().workers);
+  summary->unschedulable = why.what;
+  const int64_t oldest = *state.queued().begin();
+  if (state.paused()) {
+    summary->waiting = "the job is paused";
+  } else if (job.log.stalled() || !leadership_.acting()) {
+    summary->waiting = "the results store is away";
+  } else if (known.empty()) {
+    summary->waiting = "no worker is connected";
+  } else if (unfit) {
+    summary->waiting = why.message;
+  } else if (slots == 0) {
+    summary->waiting = "every worker that fits is quarantined";
+  } else if (const absl::Time ready = ReadyTime(state, oldest); ready > clock_.Now()) {
+    summary->waiting = absl::StrCat("candidate ", oldest, " is tried again in ",
+                                    absl::FormatDuration(absl::Ceil(ready - clock_.Now(), absl::Seconds(1))), ": ",
+                                    state.Find(oldest)->attempts.back().message);
+  } else if (held >= slots) {
+    summary->waiting = absl::StrCat("all ", slots, slots == 1 ? " slot" : " slots", " of the workers that fit are busy");
+  } else {
+    summary->waiting = absl::StrCat("candidate ", oldest, " waits for another worker than the one that had it");
+  }
+}
+
+absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job, const std::string& by) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const JobState& state = found->log.state();
+  if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
+  if (state.over()) return SummaryOf(*found);
+  std::vector<EventBody> events;
+  if (!by.empty()) events.emplace_back(ActionTaken{.kind = ActionKind::kCancelled, .by = by});
+  for (EventBody& body : EndJob(state, JobPhase::kCancelled, "cancelled by its user")) events.push_back(std::move(body));
+  MG_RETURN_IF_ERROR(Commit(*found, std::move(events)));
+  return SummaryOf(*found);
+}
+
+absl::StatusOr<JobSummary> JobLoop::SetPaused(const std::string& job, bool paused, const std::string& by) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const JobState& state = found->log.state();
+  if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
+  if (state.over()) {
+    return absl::FailedPreconditionError(absl::StrCat(state.id(), " is over: ", ToString(state.phase())));
+  }
+  // A stalled log may hold this very action.
+  if (found->log.stalled()) return absl::UnavailableError(absl::StrCat(state.id(), ": the results store is away; retry"));
+  if (state.paused() == paused) return SummaryOf(*found);
+  std::vector<EventBody> events;
+  events.emplace_back(ActionTaken{.kind = paused ? ActionKind::kPaused : ActionKind::kResumed, .by = by});
+  MG_RETURN_IF_ERROR(Commit(*found, std::move(events)));
+  return SummaryOf(*found);
+}
+
+absl::StatusOr<JobSummary> JobLoop::PauseJob(const std::string& job, const std::string& by) {
+  return SetPaused(job, true, by);
+}
+
+absl::StatusOr<JobSummary> JobLoop::ResumeJob(const std::string& job, const std::string& by) {
+  return SetPaused(job, false, by);
+}
+
+absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const JobState& state = found->log.state();
+  if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
+  if (found->log.stalled()) return absl::UnavailableError(absl::StrCat(state.id(), ": the results store is away; retry"));
+  if (state.over() && state.phase() != JobPhase::kSucceeded) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(state.id(), " is ", ToString(state.phase()), "; only a job that runs or has succeeded can go on"));
+  }
+  MG_ASSIGN_OR_RETURN(const JobSpec updated, UpdatedSpec(state.spec(), update));
+  const JobSettings before = SettingsOf(state.spec());
+  ActionTaken action{.kind = ActionKind::kUpdated, .by = by, .settings = SettingsOf(updated)};
+  action.message = SettingsChange(before, *action.settings);
+  if (action.message.empty()) return SummaryOf(*found);
+  const int last = NumStages(updated) - 1;
+  for (int stage = 0; stage <= last; ++stage) {
+    if (before.budgets[stage] == action.settings->budgets[stage]) continue;
+    if (stage + 1 < static_cast<int>(state.stages().size())) {
+      return absl::FailedPreconditionError(absl::StrCat(StageField(stage), "budget: that stage is over"));
+    }
+    MG_RETURN_IF_ERROR(CheckBudget(state, stage, action.settings->budgets[stage]));
+  }
+  const bool after_search = state.phase() > JobPhase::kSearch && !state.stages().empty();
+  action.reopens = after_search && before.budgets[last] != action.settings->budgets[last] &&
+                   JobDriver::BudgetAllowsMore(state, last, action.settings->budgets[last], clock_.Now());
+  if (state.over() && !action.reopens) {
+    return absl::FailedPreconditionError(absl::StrCat(state.id(), " has succeeded; only a budget beyond the ",
+                                                      state.stages().back().proposed, " candidates of its last stage",
+                                                      " lets it go on"));
+  }
+  std::vector<EventBody> events;
+  events.emplace_back(std::move(action));
+  MG_RETURN_IF_ERROR(Commit(*found, std::move(events)));
+  return SummaryOf(*found);
+}
+
+// --- workers ----------------------------------------------------------------------------------
+
+absl::StatusOr<std::vector<WorkerStatus>> JobLoop::ListWorkers() {
+  MG_RETURN_IF_ERROR(Ready());
+  return fleet_.Statuses(leases_);
+}
+
+void JobLoop::LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by) {
+  MG_LOG(INFO) << ToString(kind) << " worker=" << worker_id << " by=\"" << by << "\" reason=\"" << why << "\"";
+  if (by.empty()) return;
+  for (const auto& job : jobs_) {
+    if (job->log.state().seq() == 0 || job->log.state().over() || job->log.stalled()) continue;
+    std::vector<EventBody> events;
+    events.emplace_back(
+        ActionTaken{.kind = kind, .by = by, .message = why.empty() ? worker_id : absl::StrCat(worker_id, ": ", why)});
+    (void)Commit(*job, std::move(events));
+  }
+}
+
+absl::Status JobLoop::DrainWorker(const std::string& worker_id, const std::string& by) {
+  MG_RETURN_IF_ERROR(Ready());
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
+  if (!std::exchange(worker->drained, true)) LogWorkerAction(ActionKind::kWorkerDrained, worker_id, "", by);
+  if (worker->link != nullptr) worker->link->Drain();
+  dispatch_due_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status JobLoop::QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+                                       const std::string& by) {
+  MG_RETURN_IF_ERROR(Ready());
+  if (time <= absl::ZeroDuration()) return absl::InvalidArgumentError("duration: must be above 0");
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
+  worker->quarantine = reason.empty() ? "by its operator" : reason;
+  worker->quarantine_end = clock_.Now() + time;
+  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, worker->quarantine, by);
+  dispatch_due_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status JobLoop::ReleaseWorker(const std::string& worker_id, const std::string& by) {
+  MG_RETURN_IF_ERROR(Ready());
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
+  if (worker->quarantine.empty()) return absl::OkStatus();
+  worker->quarantine.clear();
+  worker->quarantine_end = absl::InfinitePast();
+  worker->strikes = 0;
+  health_.Forget(worker_id);
+  LogWorkerAction(ActionKind::kWorkerReleased, worker_id, "", by);
+  dispatch_due_ = true;
+  return absl::OkStatus();
+}
+
+void JobLoop::Quarantine(const std::string& worker_id, const std::string& why) {
+  Fleet::Worker* worker = fleet_.Find(worker_id);
+  if (worker == nullptr || !worker->quarantine.empty()) return;
+  fleet_.Quarantine(*worker, why, clock_.Now());
+  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, why, kCoordinator);
+}
+
+void JobLoop::EndQuarantines() {
+  for (const auto& [worker, why] : std::exchange(verdicts_, {})) Quarantine(worker, why);
+  for (const std::string& worker : fleet_.EndQuarantines(clock_.Now())) {
+    health_.Forget(worker);
+    LogWorkerAction(ActionKind::kWorkerReleased, worker, "its time is over", kCoordinator);
+    dispatch_due_ = true;
+  }
+}
+
+}  // namespace merganser

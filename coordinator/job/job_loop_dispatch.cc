@@ -1,0 +1,218 @@
+// The part of JobLoop that hands out attempts and ends those that take too long.
+#include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/sha256.h"
+#include "coordinator/dispatch/requirements.h"
+#include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/job_loop.h"
+
+namespace merganser {
+namespace {
+
+// Fetches in a row that failed, up to the last attempt.
+int FailedFetches(const Candidate& candidate) {
+  int n = 0;
+  for (auto attempt = candidate.attempts.rbegin(); attempt != candidate.attempts.rend(); ++attempt, ++n) {
+    if (attempt->failure != FailureClass::kUnavailable) break;
+  }
+  return n;
+}
+
+}  // namespace
+
+absl::Time JobLoop::ReadyTime(const JobState& state, int64_t number) const {
+  const int failed = FailedFetches(*state.Find(number));
+  if (failed == 0) return absl::InfinitePast();
+  return state.queued_since(number) + std::min(kUnavailableDelayMax, kUnavailableDelay * (1 << std::min(failed - 1, 10)));
+}
+
+DispatchJob JobLoop::QueueOf(const Job& job, size_t room) {
+  const JobState& state = job.log.state();
+  const JobSpec& spec = state.spec();
+  const absl::Time now = clock_.Now();
+  DispatchJob queue{.id = state.id(),
+                    .priority = spec.priority,
+                    .waited = std::min(clock_.Monotonic() - job.served, now - state.queued_since(*state.queued().begin())),
+                    .share = spec.share,
+                    .running = static_cast<int>(state.running().size())};
+  if (spec.workers != WorkerRequirements{}) {
+    for (const auto& [id, worker] : fleet_.workers()) {
+      if (!Lacks(worker.info, spec.workers).empty()) queue.unfit.insert(id);
+    }
+  }
+  for (int64_t number : state.queued()) {
+    // A few more than fit, as some may have to avoid the last free worker.
+    if (queue.queued.size() >= room + 8) break;
+    if (const absl::Time ready = ReadyTime(state, number); ready > now) {
+      retry_time_ = std::min(retry_time_, ready);
+      continue;
+    }
+    DispatchCandidate candidate{.number = number};
+    const std::vector<Attempt>& attempts = state.Find(number)->attempts;
+    if (!attempts.empty()) {
+      candidate.avoid = attempts.back().worker;
+      Fleet::Worker* worker = fleet_.Find(candidate.avoid);
+      if (attempts.back().failure == FailureClass::kOutOfMemory && worker != nullptr) {
+        candidate.above_memory = worker->info.memory_bytes;
+      }
+    }
+    queue.queued.push_back(std::move(candidate));
+  }
+  return queue;
+}
+
+void JobLoop::Dispatch() {
+  if (clock_.Now() >= retry_time_) dispatch_due_ = true;
+  if (!dispatch_due_ || !leadership_.acting()) return;
+  dispatch_due_ = false;
+  retry_time_ = absl::InfiniteFuture();
+  std::vector<DispatchWorker> workers = fleet_.Accepting(leases_, clock_.Monotonic(), options_.lease, options_.prefetch);
+  size_t room = 0;
+  for (const DispatchWorker& worker : workers) {
+    room += static_cast<size_t>(std::max(0, worker.capacity - worker.assigned));
+  }
+  if (room == 0) return;
+  std::vector<DispatchJob> queues;
+  for (const auto& job : jobs_) {
+    const JobState& state = job->log.state();
+    if (state.over() || state.paused() || state.queued().empty() || job->log.stalled()) continue;
+    queues.push_back(QueueOf(*job, room));
+  }
+  std::map<std::string, std::vector<EventBody>> started;  // by job: one append each
+  for (const DispatchChoice& choice : dispatcher_.Plan(queues, std::move(workers))) {
+    const Candidate& candidate = *job_by_id_.at(choice.job_id)->log.state().Find(choice.candidate);
+    started[choice.job_id].emplace_back(
+        AttemptStarted{choice.candidate, static_cast<int>(candidate.attempts.size()) + 1, RandomToken(), choice.worker});
+  }
+  for (auto& [id, events] : started) (void)Commit(*job_by_id_.at(id), std::move(events));
+  dispatch_due_ = false;  // set by what was just applied
+}
+
+void JobLoop::Assign(Job& job, const AttemptStarted& started) {
+  const JobState& state = job.log.state();
+  const Candidate& candidate = *state.Find(started.candidate);
+  const AttemptId id{state.id(), started.candidate, started.attempt};
+  const absl::Duration now = clock_.Monotonic();
+  job.served = now;
+  leases_.Grant(
+      {.id = id, .token = started.token, .worker = started.worker, .deadline = now + options_.lease, .last_listed = now});
+  if (observer_ != nullptr && !started.speculative) {
+    observer_->OnDispatched(candidate.attempts.back().start_time - state.queued_since(started.candidate));
+  }
+  Fleet::Worker* worker = fleet_.Find(started.worker);
+  if (worker == nullptr || worker->link == nullptr || worker->leaving()) {
+    // It left, or said that it drains, while the store was away.
+    leases_.Expire(id, now, FailureClass::kReleased,
+                   absl::StrCat("worker ", started.worker, " left before it was assigned"));
+    return;
+  }
+  worker->loaded_job = id.job_id;
+  worker->link->Assign({.id = id,
+                        .token = started.token,
+                        .kind = candidate.kind,
+                        .recipe = candidate.recipe,
+                        .benchmarks = candidate.benchmarks,
+                        .spec = state.submitted_spec(),
+                        .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
+}
+
+void JobLoop::Speculate() {
+  const absl::Duration monotonic = clock_.Monotonic();
+  if (!leadership_.acting() || monotonic < speculate_at_) return;
+  speculate_at_ = monotonic + kOverdueInterval;
+  std::vector<DispatchWorker> workers = fleet_.Accepting(leases_, monotonic, options_.lease, options_.prefetch);
+  std::erase_if(workers, [](const DispatchWorker& worker) { return worker.assigned >= worker.slots; });
+  for (const auto& job : jobs_) {
+    if (workers.empty()) return;
+    const JobState& state = job->log.state();
+    if (state.over() || state.paused() || job->log.stalled() || state.phase() != JobPhase::kSearch ||
+        state.spec().mode != SearchMode::kSynchronous || !state.queued().empty() || state.running().empty()) {
+      continue;
+    }
+    const auto generation = static_cast<int64_t>(state.generations().back().size());
+    const std::optional<absl::Duration> usual = job->times.ThirdQuartile();
+    if (!usual.has_value() ||
+        static_cast<int64_t>(state.running().size()) > std::max<int64_t>(1, generation / kStragglers)) {
+      continue;
+    }
+    const absl::Duration slow = std::max(options_.speculate_after, kStragglerFactor * *usual);
+    std::vector<EventBody> events;
+    for (const int64_t number : state.running()) {
+      const Candidate& candidate = *state.Find(number);
+      const Attempt* live = LiveAttempt(candidate);
+      if (LiveAttempts(candidate) != 1 || clock_.Now() - live->start_time < slow) continue;
+      const auto other = std::find_if(workers.begin(), workers.end(), [&](const DispatchWorker& worker) {
+        return worker.id != live->worker && Lacks(fleet_.Find(worker.id)->info, state.spec().workers).empty();
+      });
+      if (other == workers.end()) continue;
+      events.emplace_back(AttemptStarted{.candidate = number,
+                                         .attempt = static_cast<int>(candidate.attempts.size()) + 1,
+                                         .token = RandomToken(),
+                                         .worker = other->id,
+                                         .speculative = true});
+      MG_LOG(INFO) << "straggler job=" << state.id() << " candidate=" << number << " on=" << live->worker
+                   << " also=" << other->id;
+      workers.erase(other);
+    }
+    if (!events.empty()) (void)Commit(*job, std::move(events));
+  }
+}
+
+absl::Duration JobLoop::TimeLimit(const Job& job, const Candidate& candidate) const {
+  const absl::Duration set = job.log.state().spec().attempt_timeout;
+  if (set != absl::InfiniteDuration()) return set;
+  // What baselines and held-out benchmarks take is not known from the search.
+  if (candidate.kind != CandidateKind::kSearch) return absl::InfiniteDuration();
+  const std::optional<absl::Duration> longest = job.times.Longest();
+  if (!longest.has_value()) return absl::InfiniteDuration();
+  return std::max(options_.attempt_time_min, kOverdueFactor * *longest);
+}
+
+void JobLoop::StopOverdue() {
+  const absl::Duration now = clock_.Monotonic();
+  if (!leadership_.acting() || now < overdue_at_) return;
+  overdue_at_ = now + kOverdueInterval;
+  std::vector<Lease> overdue;
+  for (const auto& [id, lease] : leases_.all()) {
+    if (lease.evaluating_since == absl::InfiniteDuration()) continue;
+    const Job& job = *job_by_id_.at(id.job_id);
+    const Candidate& candidate = *job.log.state().Find(id.candidate);
+    if (now - lease.evaluating_since > TimeLimit(job, candidate)) overdue.push_back(lease);
+  }
+  std::sort(overdue.begin(), overdue.end(), [](const Lease& a, const Lease& b) {
+    return std::tie(a.id.job_id, a.id.candidate, a.id.attempt) < std::tie(b.id.job_id, b.id.candidate, b.id.attempt);
+  });
+  for (const Lease& lease : overdue) {
+    Job& job = *job_by_id_.at(lease.id.job_id);
+    if (job.log.stalled() || leases_.Find(lease.id) == nullptr) continue;
+    const std::string message =
+        absl::StrCat("it evaluated for ", absl::FormatDuration(absl::Trunc(now - lease.evaluating_since, absl::Seconds(1))),
+                     ", more than ", absl::FormatDuration(TimeLimit(job, *job.log.state().Find(lease.id.candidate))));
+    MG_LOG(WARNING) << "attempt stopped job=" << lease.id.job_id << " candidate=" << lease.id.candidate
+                    << " attempt=" << lease.id.attempt << " worker=" << lease.worker << " reason=\"" << message << "\"";
+    if (!Commit(job, EndAttempt(job.log.state(), lease.id.candidate, lease.id.attempt, FailureClass::kTimedOut, message))
+             .ok()) {
+      continue;
+    }
+    // Each heartbeat that still lists it is answered with a further request to stop.
+    Fleet::Worker* worker = fleet_.Find(lease.worker);
+    if (worker == nullptr || worker->link == nullptr) continue;
+    worker->stopping[lease.token] = now;
+    worker->link->Cancel(lease.id);
+  }
+  for (const auto& [id, worker] : fleet_.workers()) {
+    for (const auto& [token, since] : worker.stopping) {
+      if (now - since <= options_.stop_grace || !worker.quarantine.empty()) continue;
+      verdicts_.emplace_back(id, absl::StrCat("it has not stopped an attempt for ",
+                                              absl::FormatDuration(absl::Trunc(now - since, absl::Seconds(1)))));
+      break;
+    }
+  }
+}
+
+}  // namespace merganser
