@@ -34,6 +34,12 @@ class RecordStore {
   virtual absl::Status PutRecord(const std::string& key, absl::string_view bytes) = 0;
   // NotFound if there is none.
   virtual absl::StatusOr<std::string> GetRecord(const std::string& key) = 0;
+  // GetRecord of each key, in order; together where the store can.
+  virtual std::vector<absl::StatusOr<std::string>> GetRecords(absl::Span<const std::string> keys) {
+    std::vector<absl::StatusOr<std::string>> records;
+    for (const std::string& key : keys) records.push_back(GetRecord(key));
+    return records;
+  }
 };
 
 // "result:{job}:candidate:attempt:token".
@@ -75,11 +81,11 @@ class ResultsStore : public RecordStore {
   // All jobs, oldest first.
   virtual absl::StatusOr<std::vector<StoredJob>> ListJobs() = 0;
 
-  // Appends events at seq expected_seq+1, .... `required_record` non-empty: the record at that key must exist, or
+  // Appends events at seq expected_seq+1, .... The records at `required_records` must exist, or
   // FailedPrecondition. If the log is longer than expected_seq: OK when exactly these events are there already (a repeat),
   // else Aborted. NotFound: no such job. OutOfRange: expected_seq is beyond the log's end.
   virtual absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                              absl::Span<const std::string> events, const std::string& required_record = "") = 0;
+                              absl::Span<const std::string> events, absl::Span<const std::string> required_records = {}) = 0;
   // Up to `limit` events with seq > after_seq, in order.
   virtual absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
                                                               int64_t limit) = 0;

@@ -10,7 +10,8 @@
 namespace merganser {
 namespace {
 
-constexpr int64_t kReplayPage = 1000;  // events per read
+constexpr int64_t kReplayPage = 1000;           // events per read
+constexpr size_t kBatchBytes = size_t{4} << 20;  // of EventsAfter
 
 }  // namespace
 
@@ -24,24 +25,66 @@ absl::Status JobLog::Replay() {
                         deps_.store->ReadEvents(state_.id(), state_.seq(), kReplayPage));
     if (page.empty()) return absl::OkStatus();
     for (const StoredEvent& stored : page) {
-      absl::StatusOr<JobEvent> event = deps_.codec->DecodeEvent(stored.body);
-      if (!event.ok()) {
-        return absl::DataLossError(
-            absl::StrCat(state_.id(), " event ", stored.seq, ": ", event.status().message()));
-      }
-      MG_RETURN_IF_ERROR(state_.Apply(stored.seq, *event));
-      events_.push_back(*std::move(event));
+      MG_ASSIGN_OR_RETURN(const JobEvent event, Decode(stored.seq, stored.body));
+      MG_RETURN_IF_ERROR(state_.Apply(stored.seq, event));
+      KeepTail(stored.body);
     }
   }
 }
 
+absl::StatusOr<JobEvent> JobLog::Decode(int64_t seq, const std::string& bytes) const {
+  absl::StatusOr<JobEvent> event = deps_.codec->DecodeEvent(bytes);
+  if (event.ok()) return event;
+  return absl::DataLossError(absl::StrCat(state_.id(), " event ", seq, ": ", event.status().message()));
+}
+
+void JobLog::KeepTail(std::string bytes) {
+  const absl::Duration now = deps_.clock->Monotonic();
+  tail_bytes_ += bytes.size();
+  tail_.push_back({std::move(bytes), now});
+  while (tail_.size() > 1 && tail_bytes_ > kTailBytes && (tail_bytes_ > kTailBytesMax || now - tail_.front().time > kTailAge)) {
+    tail_bytes_ -= tail_.front().bytes.size();
+    tail_.pop_front();
+  }
+}
+
+const std::string* JobLog::InTail(int64_t seq) const {
+  const int64_t first = state_.seq() - static_cast<int64_t>(tail_.size()) + 1;
+  return seq >= first && seq <= state_.seq() ? &tail_[seq - first].bytes : nullptr;
+}
+
+absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> JobLog::EventsAfter(int64_t after_seq, int64_t limit) {
+  std::vector<std::pair<int64_t, JobEvent>> events;
+  int64_t seq = std::max<int64_t>(0, after_seq);
+  std::vector<StoredEvent> page;
+  if (seq < state_.seq() && InTail(seq + 1) == nullptr) {
+    MG_ASSIGN_OR_RETURN(page, deps_.store->ReadEvents(state_.id(), seq, limit));
+  }
+  size_t bytes = 0;
+  const auto add = [&](const std::string& body) -> absl::Status {
+    MG_ASSIGN_OR_RETURN(JobEvent event, Decode(++seq, body));
+    events.emplace_back(seq, std::move(event));
+    bytes += body.size();
+    return absl::OkStatus();
+  };
+  for (const StoredEvent& stored : page) {
+    // A stalled append may be in the store already; it has not happened yet.
+    if (seq >= state_.seq() || bytes >= kBatchBytes) return events;
+    MG_RETURN_IF_ERROR(add(stored.body));
+  }
+  for (const std::string* body; static_cast<int64_t>(events.size()) < limit && bytes < kBatchBytes && (body = InTail(seq + 1));) {
+    MG_RETURN_IF_ERROR(add(*body));
+  }
+  return events;
+}
+
 absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies,
-                            const std::string& required_record) {
+                            std::vector<std::string> required_records) {
   if (broken_) return absl::InternalError(absl::StrCat(state_.id(), ": the log is broken"));
   if (pending_.has_value()) {
     return absl::UnavailableError(absl::StrCat(state_.id(), ": the results store is away; retry"));
   }
-  Pending pending{.required_record = required_record, .delay = kRetryMin};
+  Pending pending{.required_records = std::move(required_records), .delay = kRetryMin};
   const absl::Time now = deps_.clock->Now();
   for (EventBody& body : bodies) {
     pending.events.push_back({now, std::move(body)});
@@ -53,7 +96,7 @@ absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies,
 absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   const absl::Duration start = deps_.clock->Monotonic();
   const auto append = [&] {
-    return deps_.store->Append(epoch, state_.id(), state_.seq(), pending.bytes, pending.required_record);
+    return deps_.store->Append(epoch, state_.id(), state_.seq(), pending.bytes, pending.required_records);
   };
   absl::Status status = append();
   if (absl::IsOutOfRange(status)) {
@@ -63,9 +106,9 @@ absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   const absl::Duration end = deps_.clock->Monotonic();
   last_append_ = end;
   if (deps_.observer != nullptr) deps_.observer->OnStoreCommit("append", end - start, status);
-  if (status.ok()) return ApplyNew(std::move(pending.events));
+  if (status.ok()) return ApplyNew(std::move(pending));
   if (absl::IsAborted(status)) return status;
-  if (absl::IsFailedPrecondition(status) && !pending.required_record.empty()) return status;
+  if (absl::IsFailedPrecondition(status) && !pending.required_records.empty()) return status;
   // Everything else is repeated, a full disk too: only the store knows whether it has these events.
   if (pending.delay == kRetryMin) {
     MG_LOG(WARNING) << "job log stalled job=" << state_.id() << " seq=" << state_.seq()
@@ -97,9 +140,14 @@ absl::StatusOr<int64_t> JobLog::StoredEnd() {
 absl::Status JobLog::Mend(int64_t epoch) {
   MG_ASSIGN_OR_RETURN(int64_t end, StoredEnd());
   const int64_t lost = state_.seq() - end;
-  if (end > 0) {
+  if (lost > 0 && InTail(end + 1) == nullptr) {
+    return absl::DataLossError(absl::StrCat(state_.id(), ": the store ends at event ", end, ", but ", state_.seq(),
+                                            " were stored, of which this process keeps the last ", tail_.size(),
+                                            "; restore the store from its backup"));
+  }
+  if (const std::string* const mine = InTail(end); mine != nullptr) {
     MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> last, deps_.store->ReadEvents(state_.id(), end - 1, 1));
-    if (last.size() != 1 || last[0].body != deps_.codec->EncodeEvent(events_[end - 1])) {
+    if (last.size() != 1 || last[0].body != *mine) {
       return absl::AbortedError(absl::StrCat(state_.id(), " event ", end, " in the store is another coordinator's"));
     }
   }
@@ -107,7 +155,7 @@ absl::Status JobLog::Mend(int64_t epoch) {
   while (end < state_.seq()) {
     std::vector<std::string> bytes;
     for (int64_t i = end; i < std::min(end + kReplayPage, state_.seq()); ++i) {
-      bytes.push_back(deps_.codec->EncodeEvent(events_[i]));
+      bytes.push_back(*InTail(i + 1));
     }
     MG_RETURN_IF_ERROR(deps_.store->Append(epoch, state_.id(), end, bytes));
     end += static_cast<int64_t>(bytes.size());
@@ -117,17 +165,18 @@ absl::Status JobLog::Mend(int64_t epoch) {
   return absl::OkStatus();
 }
 
-absl::Status JobLog::ApplyNew(std::vector<JobEvent> events) {
-  for (JobEvent& event : events) {
+absl::Status JobLog::ApplyNew(Pending pending) {
+  for (size_t i = 0; i < pending.events.size(); ++i) {
+    const JobEvent& event = pending.events[i];
     const absl::Status fits = state_.Apply(state_.seq() + 1, event);
     if (!fits.ok()) {
       broken_ = true;
       MG_LOG(ERROR) << "stored an event that does not fit, the job stops: " << fits.message();
       return absl::InternalError(fits.message());
     }
-    events_.push_back(std::move(event));
-    if (deps_.observer != nullptr) deps_.observer->OnEvent(state_.id(), events_.back());
-    on_applied_(events_.back());
+    KeepTail(std::move(pending.bytes[i]));
+    if (deps_.observer != nullptr) deps_.observer->OnEvent(state_.id(), event);
+    on_applied_(event);
   }
   return absl::OkStatus();
 }

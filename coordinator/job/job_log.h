@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_JOB_JOB_LOG_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/domain/events.h"
@@ -32,6 +34,11 @@ class JobLog {
  public:
   static constexpr absl::Duration kRetryMin = absl::Milliseconds(100);
   static constexpr absl::Duration kRetryMax = absl::Seconds(5);
+  // The end of the log that is kept in memory, as stored, for watchers and Mend: so many bytes always, and more while it is
+  // younger than kTailAge. A log of 100,000 candidates has gigabytes of events when decoded.
+  static constexpr size_t kTailBytes = size_t{4} << 20;
+  static constexpr size_t kTailBytesMax = size_t{64} << 20;
+  static constexpr absl::Duration kTailAge = absl::Minutes(2);
 
   // `on_applied` sees each new event once it is stored and in the state (not those of Replay). It must not commit.
   JobLog(const JobLogDeps& deps, std::string id, JobSpec spec,
@@ -47,10 +54,10 @@ class JobLog {
   //   Unavailable         their fate is unknown: they are kept, the log is stalled, and Retry settles it. Also at once,
   //                       with nothing kept, while the log is stalled already.
   //   Aborted             another coordinator leads; nothing is kept.
-  //   FailedPrecondition  `required_record` is not in the store; nothing is kept.
+  //   FailedPrecondition  one of `required_records` is not in the store; nothing is kept.
   //   Internal            an event did not fit the state (a bug): the log is broken and stalled for good.
   absl::Status Commit(int64_t epoch, std::vector<EventBody> events,
-                      const std::string& required_record = "");
+                      std::vector<std::string> required_records = {});
 
   bool stalled() const { return pending_.has_value() || broken_; }
   // Repeats the stalled append if its time has come (delays double from kRetryMin to kRetryMax). OK: nothing is pending
@@ -59,32 +66,43 @@ class JobLog {
 
   // Makes sure that the store still has the whole log. After a failover it may have gone back to a copy that lacks the last
   // events, acknowledged though they were; this process has them, so they are appended again. OK: the store has them all.
-  // Aborted: it has other events in their place, so another coordinator leads. Errors of the store.
+  // Aborted: it has other events in their place, so another coordinator leads. DataLoss: it lacks more than the tail that is
+  // kept in memory. Errors of the store.
   absl::Status Mend(int64_t epoch);
   // Monotonic; of the last append.
   absl::Duration last_append() const { return last_append_; }
 
   const JobState& state() const { return state_; }
-  // All events; events()[i] has seq i + 1.
-  const std::vector<JobEvent>& events() const { return events_; }
+  // Up to `limit` events with seq > after_seq, in order and with their seq; fewer where they are large. Those before the tail
+  // are read from the store, whose errors it gives; DataLoss for a damaged one.
+  absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> EventsAfter(int64_t after_seq, int64_t limit);
 
  private:
   struct Pending {
     std::vector<JobEvent> events;
     std::vector<std::string> bytes;
-    std::string required_record;
+    std::vector<std::string> required_records;
     absl::Duration delay;
     absl::Duration retry_at;  // monotonic
   };
   absl::Status Store(int64_t epoch, Pending pending);
   // How many events the store holds of those that this log knows.
   absl::StatusOr<int64_t> StoredEnd();
-  absl::Status ApplyNew(std::vector<JobEvent> events);
+  absl::Status ApplyNew(Pending pending);
+  absl::StatusOr<JobEvent> Decode(int64_t seq, const std::string& bytes) const;
+  void KeepTail(std::string bytes);
+  // Of the event `seq` (nullptr: before the tail).
+  const std::string* InTail(int64_t seq) const;
 
   JobLogDeps deps_;
   JobState state_;
   std::function<void(const JobEvent&)> on_applied_;
-  std::vector<JobEvent> events_;
+  struct TailEvent {
+    std::string bytes;
+    absl::Duration time;  // monotonic
+  };
+  std::deque<TailEvent> tail_;  // the last one has seq state_.seq()
+  size_t tail_bytes_ = 0;
   std::optional<Pending> pending_;
   absl::Duration last_append_;
   bool broken_ = false;

@@ -109,9 +109,9 @@ bool JobLoop::HasLease(const std::string& job_id, int64_t candidate) const {
 }
 
 absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events,
-                             const std::string& required_record) {
+                             std::vector<std::string> required_records) {
   if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
-  const absl::Status status = job.log.Commit(epoch(), std::move(events), required_record);
+  const absl::Status status = job.log.Commit(epoch(), std::move(events), std::move(required_records));
   if (!absl::IsAborted(status)) return status;
   MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch() << " reason=\""
                 << status.message() << "\"";
@@ -199,13 +199,10 @@ absl::StatusOr<std::vector<Candidate>> JobLoop::ListCandidates(const std::string
 absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job,
                                                             int64_t after_seq) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
-  JobManager::EventBatch batch;
-  const std::vector<JobEvent>& events = found->log.events();
   // Whoever asks for a long log from its start asks again; one copy of all of it would hold up the loop for seconds.
-  constexpr size_t kBatchMax = 2000;
-  for (size_t i = std::max<int64_t>(0, after_seq); i < events.size() && batch.events.size() < kBatchMax; ++i) {
-    batch.events.emplace_back(static_cast<int64_t>(i) + 1, events[i]);
-  }
+  constexpr int64_t kBatchMax = 2000;
+  JobManager::EventBatch batch;
+  MG_ASSIGN_OR_RETURN(batch.events, found->log.EventsAfter(after_seq, kBatchMax));
   batch.job = found->driver->Summary();  // without why it waits: this is asked with every batch of every watch
   return batch;
 }

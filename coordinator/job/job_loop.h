@@ -82,6 +82,8 @@ class JobLoop {
                        bool draining);
   void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone);
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report);
+  // Of each, in order; results of one job are read and stored together.
+  std::vector<absl::StatusOr<Disposition>> ReportAttempts(const std::vector<AttemptReport>& reports);
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers();
   absl::Status DrainWorker(const std::string& worker_id, const std::string& by = "");
   absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
@@ -113,7 +115,7 @@ class JobLoop {
   Job* AddJob(const std::string& id, const JobSpec& spec);
   absl::StatusOr<Job*> FindJob(const std::string& id_or_name);
   // Commits; Aborted turns into the end of this leadership and Unavailable.
-  absl::Status Commit(Job& job, std::vector<EventBody> events, const std::string& required_record = "");
+  absl::Status Commit(Job& job, std::vector<EventBody> events, std::vector<std::string> required_records = {});
   void OnApplied(Job& job, const JobEvent& event);
   void ResyncJobs();
   // Looks whether the store still has the logs that changed lately.
@@ -138,6 +140,9 @@ class JobLoop {
   // record. DataLoss: it is damaged or another's. Unavailable: store away.
   absl::StatusOr<CandidateFinished> ReadRecord(const Job& job, const Candidate& candidate,
                                                const Attempt& attempt, const std::string& sha256);
+  // What the record's bytes say. DataLoss as ReadRecord.
+  absl::StatusOr<CandidateFinished> ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                                const std::string& sha256, const std::string& bytes);
   // Commits the candidate if an attempt of it left a record. NotFound if none did.
   absl::Status AdoptRecord(Job& job, int64_t candidate);
   // `late`: the attempt had ended already, or its candidate had, and this is not the report that ended it, repeated.

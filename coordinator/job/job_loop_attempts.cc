@@ -113,9 +113,15 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
 absl::StatusOr<CandidateFinished> JobLoop::ReadRecord(const Job& job, const Candidate& candidate,
                                                       const Attempt& attempt,
                                                       const std::string& sha256) {
+  const std::string key = RecordKey(job.log.state().id(), candidate.number, attempt.number, attempt.token);
+  MG_ASSIGN_OR_RETURN(const std::string bytes, store_.GetRecord(key));
+  return ParseRecord(job, candidate, attempt, sha256, bytes);
+}
+
+absl::StatusOr<CandidateFinished> JobLoop::ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                                       const std::string& sha256, const std::string& bytes) {
   const JobState& state = job.log.state();
   const std::string key = RecordKey(state.id(), candidate.number, attempt.number, attempt.token);
-  MG_ASSIGN_OR_RETURN(const std::string bytes, store_.GetRecord(key));
   const std::string actual = Sha256Hex(bytes);
   if (!sha256.empty() && sha256 != actual) {
     return absl::DataLossError(
@@ -149,7 +155,7 @@ absl::Status JobLoop::AdoptRecord(Job& job, int64_t number) {
     const std::string key = finished->record_key;
     std::vector<EventBody> events;
     events.emplace_back(*std::move(finished));
-    return Commit(job, std::move(events), key);
+    return Commit(job, std::move(events), {key});
   }
   return absl::NotFoundError("no attempt left a record");
 }
@@ -220,7 +226,7 @@ absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attem
   if (status.ok()) {
     std::vector<EventBody> events;
     events.emplace_back(*std::move(finished));
-    status = Commit(job, std::move(events), report.record_key);
+    status = Commit(job, std::move(events), {report.record_key});
     if (status.ok()) return Disposition::kCommitted;
   }
   const bool bad_record = absl::IsNotFound(status) || absl::IsDataLoss(status) ||

@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -131,7 +132,19 @@ class JobManagerThread final : public JobManager {
          /*bounded=*/false);
   }
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) override {
-    return Call<absl::StatusOr<Disposition>>([this, report] { return loop_.ReportAttempt(report); });
+    auto answer = std::make_shared<Answer<absl::StatusOr<Disposition>>>();
+    ReportAttemptThen(report, [answer](absl::StatusOr<Disposition> disposition) { answer->Set(std::move(disposition)); });
+    return Wait(answer, kCallTimeout);
+  }
+  void ReportAttemptThen(const AttemptReport& report, std::function<void(absl::StatusOr<Disposition>)> done) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (!stopping_ && thread_.joinable() && queue_.size() + reports_.size() < kQueueMax) {
+        reports_.push_back({report, std::move(done)});
+        return;
+      }
+    }
+    done(absl::UnavailableError("the coordinator does not run, or is overloaded"));
   }
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() override {
     return Call<absl::StatusOr<std::vector<WorkerStatus>>>([this] { return loop_.ListWorkers(); });
@@ -150,6 +163,10 @@ class JobManagerThread final : public JobManager {
 
  private:
   using Command = std::function<void()>;
+  struct Reported {
+    AttemptReport report;
+    std::function<void(absl::StatusOr<Disposition>)> done;
+  };
   struct Watch {
     std::string job;
     int64_t after_seq;
@@ -188,16 +205,20 @@ class JobManagerThread final : public JobManager {
     bool stop = false;
     while (!stop) {
       std::deque<Command> commands;
+      std::vector<Reported> reports;
       {
         absl::MutexLock lock(&mu_);
         const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-          return stopping_ || !queue_.empty();
+          return stopping_ || !queue_.empty() || !reports_.empty();
         };
         mu_.AwaitWithTimeout(absl::Condition(&due), kTickInterval);
         commands.swap(queue_);
+        reports.swap(reports_);
         stop = stopping_;
       }
       if (stop) loop_.Stop();  // what is still queued learns that it is too late
+      // Before the commands: a worker that says goodbye has reported first.
+      AnswerReports(std::move(reports));
       for (Command& command : commands) {
         command();
         Publish();
@@ -206,6 +227,15 @@ class JobManagerThread final : public JobManager {
       Publish();
       AnswerWatches(stop);
     }
+  }
+
+  void AnswerReports(std::vector<Reported> reported) {
+    if (reported.empty()) return;
+    std::vector<AttemptReport> reports;
+    for (Reported& one : reported) reports.push_back(std::move(one.report));
+    std::vector<absl::StatusOr<Disposition>> answers = loop_.ReportAttempts(reports);
+    Publish();
+    for (size_t i = 0; i < reported.size(); ++i) reported[i].done(std::move(answers[i]));
   }
 
   void Publish() {
@@ -235,6 +265,7 @@ class JobManagerThread final : public JobManager {
 
   absl::Mutex mu_;
   std::deque<Command> queue_ ABSL_GUARDED_BY(mu_);
+  std::vector<Reported> reports_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_ ABSL_GUARDED_BY(mu_);
 };

@@ -8,6 +8,7 @@
 #define MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -115,6 +116,11 @@ class JobManager {
   virtual void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) = 0;
   // Idempotent. The event is stored before this returns.
   virtual absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) = 0;
+  // The same without waiting: `done` is called once, with what ReportAttempt would have returned, here or on the loop's thread,
+  // where it must not block. What comes while the store works is stored together.
+  virtual void ReportAttemptThen(const AttemptReport& report, std::function<void(absl::StatusOr<Disposition>)> done) {
+    done(ReportAttempt(report));
+  }
   virtual absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() = 0;
   // NotFound, here and below: no such worker.
   virtual absl::Status DrainWorker(const std::string& worker_id, const std::string& by) = 0;

@@ -46,12 +46,24 @@ grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>* WorkerService:
 grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerContext* context,
                                                        const v1::ReportAttemptRequest* request,
                                                        v1::ReportAttemptResponse* response) {
-  return RunUnary(*services_, context, "ReportAttempt", Role::kWorker, [this, request, response]() -> absl::Status {
-    MG_ASSIGN_OR_RETURN(const AttemptReport report, FromProto(*request));
-    MG_ASSIGN_OR_RETURN(const Disposition disposition, services_->manager->ReportAttempt(report));
-    response->set_disposition(std::string(ToString(disposition)));
-    return absl::OkStatus();
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const absl::Duration start = Clock::Real().Monotonic();
+  const auto finish = [this, reactor, start](const absl::Status& status) {
+    Observe(*services_, "ReportAttempt", status, start);
+    reactor->Finish(ToGrpc(status));
+  };
+  absl::Status status = services_->authorizer->Authorize(*context, Role::kWorker);
+  absl::StatusOr<AttemptReport> report = status.ok() ? FromProto(*request) : status;
+  if (!report.ok()) {
+    finish(report.status());
+    return reactor;
+  }
+  // No thread waits for it: thousands may report while the store syncs.
+  services_->manager->ReportAttemptThen(*report, [response, finish](const absl::StatusOr<Disposition>& disposition) {
+    if (disposition.ok()) response->set_disposition(std::string(ToString(*disposition)));
+    finish(disposition.status());
   });
+  return reactor;
 }
 
 }  // namespace merganser

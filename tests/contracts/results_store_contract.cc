@@ -358,13 +358,13 @@ TEST_P(ResultsStoreContract, AnEventThatNeedsARecordWaitsForIt) {
   MustLead();
   const std::string job = MustCreateJob(1);
   const std::string key = RecordKey(job, 1, 1, "token");
-  const absl::Status early = store().Append(1, job, 0, Bodies(1, 1), key);
+  const absl::Status early = store().Append(1, job, 0, Bodies(1, 1), {key});
   EXPECT_EQ(early.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(early.message(), HasSubstr(key));
   EXPECT_THAT(*store().ReadEvents(job, 0, 10), IsEmpty());
   ASSERT_TRUE(store().PutRecord(key, "result").ok());
-  EXPECT_TRUE(store().Append(1, job, 0, Bodies(1, 1), key).ok());
-  EXPECT_TRUE(store().Append(1, job, 0, Bodies(1, 1), key).ok()) << "repeat";
+  EXPECT_TRUE(store().Append(1, job, 0, Bodies(1, 1), {key}).ok());
+  EXPECT_TRUE(store().Append(1, job, 0, Bodies(1, 1), {key}).ok()) << "repeat";
   EXPECT_EQ(store().ReadEvents(job, 0, 10)->size(), 1u);
 }
 
@@ -402,6 +402,39 @@ TEST_P(ResultsStoreContract, ASnapshotIsReplacedByALaterOneOnly) {
   EXPECT_FALSE(store().GetSnapshot(other)->has_value());
 }
 
+TEST_P(ResultsStoreContract, EventsThatNeedSeveralRecordsWaitForAllOfThem) {
+  MustLead();
+  const std::string job = MustCreateJob(1);
+  const std::string first = RecordKey(job, 1, 1, "token"), second = RecordKey(job, 2, 1, "token");
+  ASSERT_TRUE(store().PutRecord(first, "result").ok());
+  const absl::Status early = store().Append(1, job, 0, Bodies(1, 2), {first, second});
+  EXPECT_EQ(early.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(early.message(), HasSubstr(second));
+  EXPECT_THAT(*store().ReadEvents(job, 0, 10), IsEmpty());
+  ASSERT_TRUE(store().PutRecord(second, "result").ok());
+  EXPECT_TRUE(store().Append(1, job, 0, Bodies(1, 2), {first, second}).ok());
+}
+
+TEST_P(ResultsStoreContract, SeveralRecordsAreReadInTheOrderOfTheirKeys) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 150; ++i) {
+    keys.push_back(RecordKey("job-1", i, 1, "t"));
+    if (i % 3 != 0) {
+      ASSERT_TRUE(store().PutRecord(keys.back(), absl::StrCat("record ", i)).ok());
+    }
+  }
+  const auto records = store().GetRecords(keys);
+  ASSERT_EQ(records.size(), keys.size());
+  for (int i = 0; i < 150; ++i) {
+    if (i % 3 == 0) {
+      EXPECT_TRUE(absl::IsNotFound(records[i].status())) << i;
+    } else {
+      EXPECT_EQ(records[i].value(), absl::StrCat("record ", i));
+    }
+  }
+  EXPECT_TRUE(store().GetRecords({}).empty());
+}
+
 // --- reopening ---
 
 TEST_P(ResultsStoreContract, EverythingIsThereAfterReopening) {
@@ -409,7 +442,7 @@ TEST_P(ResultsStoreContract, EverythingIsThereAfterReopening) {
   const std::string job = store().CreateJob(1, "request-1", "name", AllBytes()).value();
   const std::string key = RecordKey(job, 1, 1, "token");
   ASSERT_TRUE(store().PutRecord(key, AllBytes()).ok());
-  ASSERT_TRUE(store().Append(1, job, 0, {AllBytes(), ""}, key).ok());
+  ASSERT_TRUE(store().Append(1, job, 0, {AllBytes(), ""}, {key}).ok());
   ASSERT_TRUE(store().PutSnapshot(1, job, {2, "state"}).ok());
   const absl::Time created = store().ListJobs()->at(0).create_time;
   ASSERT_TRUE(store().ReleaseLead(1).ok());

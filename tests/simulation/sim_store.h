@@ -115,10 +115,11 @@ class SimStoreClient final : public ResultsStore {
   }
   absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                       absl::Span<const std::string> events,
-                      const std::string& required_record) override {
+                      absl::Span<const std::string> required_records) override {
     return Write<absl::Status>(
-        [=, events = std::vector<std::string>(events.begin(), events.end())](ResultsStore& s) {
-          return s.Append(epoch, job_id, expected_seq, events, required_record);
+        [=, events = std::vector<std::string>(events.begin(), events.end()),
+         required = std::vector<std::string>(required_records.begin(), required_records.end())](ResultsStore& s) {
+          return s.Append(epoch, job_id, expected_seq, events, required);
         });
   }
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,

@@ -85,7 +85,7 @@ absl::StatusOr<std::vector<StoredJob>> MemoryStore::ListJobs() {
 
 absl::Status MemoryStore::Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                                  absl::Span<const std::string> events,
-                                 const std::string& required_record) {
+                                 absl::Span<const std::string> required_records) {
   absl::MutexLock lock(&mu_);
   MG_RETURN_IF_ERROR(CheckEpoch(epoch));
   Job* const job = FindJob(job_id);
@@ -100,8 +100,8 @@ absl::Status MemoryStore::Append(int64_t epoch, const std::string& job_id, int64
         std::equal(events.begin(), events.end(), job->events.begin() + expected_seq);
     return repeat ? absl::OkStatus() : store_errors::LogConflict(job_id, expected_seq, end);
   }
-  if (!required_record.empty() && !records_.contains(required_record)) {
-    return store_errors::RequiredRecordAbsent(required_record);
+  for (const std::string& required : required_records) {
+    if (!records_.contains(required)) return store_errors::RequiredRecordAbsent(required);
   }
   job->events.insert(job->events.end(), events.begin(), events.end());
   return absl::OkStatus();

@@ -2,7 +2,7 @@
 -- The coordinator's writes, each atomic. Keys and tables: common/store/README.md.
 -- Every function answers {status, ...}: OK, HELD, STALE, NOT_FOUND, CONFLICT, RANGE, NO_RECORD.
 -- Raise VERSION (and kRedisLibraryVersion) with every change.
-local VERSION = 1
+local VERSION = 2
 
 -- Lua's own conversion would write large numbers as 1e+15.
 local function int(number) return string.format('%.0f', number) end
@@ -62,7 +62,7 @@ local function create_job(keys, args)
   return {'OK', id}
 end
 
--- KEYS leader, job, events[, record]  ARGV epoch, expected_seq, body...
+-- KEYS leader, job, events[, record...]  ARGV epoch, expected_seq, body...
 local function append(keys, args)
   local stale = refuse_stale(keys[1], args[1])
   if stale then return stale end
@@ -80,7 +80,9 @@ local function append(keys, args)
     end
     return {'OK'}
   end
-  if keys[4] and redis.call('EXISTS', keys[4]) == 0 then return {'NO_RECORD'} end
+  for i = 4, #keys do
+    if redis.call('EXISTS', keys[i]) == 0 then return {'NO_RECORD', int(i - 3)} end
+  end
   for i = 1, count do
     redis.call('XADD', keys[3], int(expected + i) .. '-0', 'body', args[i + 2])
   end

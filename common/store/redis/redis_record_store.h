@@ -24,6 +24,7 @@ class RedisRecordStore final : public RecordStore {
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override;
   absl::StatusOr<std::string> GetRecord(const std::string& key) override;
+  std::vector<absl::StatusOr<std::string>> GetRecords(absl::Span<const std::string> keys) override;
 
   // OK if the server is there and accepts the login.
   absl::Status Ping();

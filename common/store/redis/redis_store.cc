@@ -124,6 +124,10 @@ absl::StatusOr<std::string> RedisStore::GetRecord(const std::string& key) {
   return records_.GetRecord(key);
 }
 
+std::vector<absl::StatusOr<std::string>> RedisStore::GetRecords(absl::Span<const std::string> keys) {
+  return records_.GetRecords(keys);
+}
+
 absl::StatusOr<int64_t> RedisStore::Lead(const std::string& holder, absl::Duration lease) {
   MG_ASSIGN_OR_RETURN(
       const std::vector<std::string> answer,
@@ -182,10 +186,10 @@ absl::StatusOr<std::vector<StoredJob>> RedisStore::ListJobs() {
 
 absl::Status RedisStore::Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                                 absl::Span<const std::string> events,
-                                const std::string& required_record) {
+                                absl::Span<const std::string> required_records) {
   std::vector<std::string> keys = {pool_->Key("leader"), JobKey(job_id, "job"),
                                    JobKey(job_id, "ev")};
-  if (!required_record.empty()) keys.push_back(pool_->Key(required_record));
+  for (const std::string& required : required_records) keys.push_back(pool_->Key(required));
   const std::string epoch_text = absl::StrCat(epoch), seq_text = absl::StrCat(expected_seq);
   std::vector<absl::string_view> args = {epoch_text, seq_text};
   args.insert(args.end(), events.begin(), events.end());
@@ -193,7 +197,10 @@ absl::Status RedisStore::Append(int64_t epoch, const std::string& job_id, int64_
   const int64_t end = answer.size() > 1 ? Number(answer[1]) : 0;
   if (answer[0] == "CONFLICT") return store_errors::LogConflict(job_id, expected_seq, end);
   if (answer[0] == "RANGE") return store_errors::BeyondLog(job_id, expected_seq, end);
-  if (answer[0] == "NO_RECORD") return store_errors::RequiredRecordAbsent(required_record);
+  if (answer[0] == "NO_RECORD") {
+    return store_errors::RequiredRecordAbsent(end >= 1 && end <= static_cast<int64_t>(required_records.size()) ? required_records[end - 1]
+                                                                                                              : "");
+  }
   return StatusOf(answer, epoch, job_id);
 }
 

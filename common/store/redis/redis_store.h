@@ -31,6 +31,7 @@ class RedisStore final : public ResultsStore {
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override;
   absl::StatusOr<std::string> GetRecord(const std::string& key) override;
+  std::vector<absl::StatusOr<std::string>> GetRecords(absl::Span<const std::string> keys) override;
   absl::StatusOr<int64_t> Lead(const std::string& holder, absl::Duration lease) override;
   absl::Status RenewLead(int64_t epoch, absl::Duration lease) override;
   absl::Status ReleaseLead(int64_t epoch) override;
@@ -39,7 +40,7 @@ class RedisStore final : public ResultsStore {
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override;
   absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                       absl::Span<const std::string> events,
-                      const std::string& required_record = "") override;
+                      absl::Span<const std::string> required_records = {}) override;
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
                                                       int64_t limit) override;
   absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,

@@ -220,20 +220,20 @@ absl::StatusOr<std::vector<StoredJob>> SqliteStore::ListJobs() {
 
 absl::Status SqliteStore::Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                                  absl::Span<const std::string> events,
-                                 const std::string& required_record) {
+                                 absl::Span<const std::string> required_records) {
   MG_RETURN_IF_ERROR(CheckWritable());
   absl::MutexLock lock(&writer_mu_);
   SqliteTransaction transaction(*writer_);
   MG_RETURN_IF_ERROR(transaction.Begin());
   MG_ASSIGN_OR_RETURN(const bool inserted,
-                      AppendInTransaction(epoch, job_id, expected_seq, events, required_record));
+                      AppendInTransaction(epoch, job_id, expected_seq, events, required_records));
   return inserted ? transaction.Commit() : absl::OkStatus();
 }
 
 absl::StatusOr<bool> SqliteStore::AppendInTransaction(int64_t epoch, const std::string& job_id,
                                                       int64_t expected_seq,
                                                       absl::Span<const std::string> events,
-                                                      const std::string& required_record) {
+                                                      absl::Span<const std::string> required_records) {
   MG_RETURN_IF_ERROR(CheckEpoch(epoch));
   const int64_t job = RowOf(job_id);
   MG_ASSIGN_OR_RETURN(const bool known, HasJob(*writer_, job));
@@ -255,12 +255,12 @@ absl::StatusOr<bool> SqliteStore::AppendInTransaction(int64_t epoch, const std::
     if (!repeat) return store_errors::LogConflict(job_id, expected_seq, end);
     return false;
   }
-  if (!required_record.empty()) {
+  for (const std::string& required : required_records) {
     bool found = false;
     MG_RETURN_IF_ERROR(writer_->Run("SELECT 1 FROM result WHERE key = ?1",
-                                    {absl::string_view(required_record)},
+                                    {absl::string_view(required)},
                                     [&](const Row&) { found = true; }));
-    if (!found) return store_errors::RequiredRecordAbsent(required_record);
+    if (!found) return store_errors::RequiredRecordAbsent(required);
   }
   for (int64_t i = 0; i < count; ++i) {
     MG_RETURN_IF_ERROR(writer_->Run("INSERT INTO event VALUES(?1, ?2, ?3)",

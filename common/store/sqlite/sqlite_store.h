@@ -50,7 +50,7 @@ class SqliteStore final : public ResultsStore {
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override;
   absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                       absl::Span<const std::string> events,
-                      const std::string& required_record = "") override;
+                      absl::Span<const std::string> required_records = {}) override;
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
                                                       int64_t limit) override;
   absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
@@ -70,7 +70,7 @@ class SqliteStore final : public ResultsStore {
   absl::StatusOr<bool> AppendInTransaction(int64_t epoch, const std::string& job_id,
                                            int64_t expected_seq,
                                            absl::Span<const std::string> events,
-                                           const std::string& required_record)
+                                           absl::Span<const std::string> required_records)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
 
   // Constant after construction.

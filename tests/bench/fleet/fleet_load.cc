@@ -3,6 +3,9 @@
 //
 //   fleet_load --user HOST:PORT --worker HOST:PORT --store redis://HOST:PORT --workers 16 --candidates 10000
 //              --candidate-ms 1000 --population 1000
+//
+// With --leave-after N it goes once N candidates are finished, and leaves the job as it is; with --attach JOB it works on that
+// job, until it has finished --candidates more, instead of creating one.
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
@@ -39,8 +42,9 @@ namespace merganser {
 namespace {
 
 struct Flags {
-  std::string user, worker, store;
+  std::string user, worker, store, attach;
   int workers = 16, candidates = 1000, population = 100, candidate_ms = 0;
+  int64_t leave_after = 0;
   double seconds_max = 3600;
 };
 
@@ -92,7 +96,9 @@ struct Shared {
   std::unique_ptr<RecordStore> records;
   absl::Mutex mu;
   std::map<int64_t, absl::Time> received;  // of search candidates
+  std::string refusal;                     // the first one's message
   std::atomic<int64_t> committed{0}, welcomed{0}, broken{0}, refused{0};
+  std::atomic<int64_t> first_assign_us{0};  // since the epoch
   std::atomic<bool> over{false};
 };
 
@@ -161,6 +167,8 @@ class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::Sess
     if (incoming_.has_welcome()) ++shared_.welcomed;
     if (incoming_.has_assign()) {
       const v1::Assign& assign = incoming_.assign();
+      int64_t none = 0;
+      shared_.first_assign_us.compare_exchange_strong(none, absl::ToUnixMicros(absl::Now()));
       if (assign.kind() == "search") {
         absl::MutexLock lock(&shared_.mu);
         shared_.received.emplace(assign.candidate(), absl::Now());
@@ -224,7 +232,10 @@ class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::Sess
     channel_.Prepare(call->context.get(), absl::Seconds(60));
     stub_->async()->ReportAttempt(call->context.get(), &call->request, &call->response, [this, call](grpc::Status status) {
       if (!status.ok()) {
-        ++shared_.refused;
+        if (++shared_.refused == 1) {
+          absl::MutexLock lock(&shared_.mu);
+          shared_.refusal = status.error_message();
+        }
         if (!shared_.over) shared_.timers.At(absl::Now() + absl::Milliseconds(200), [this, call] { Report(call); });
         return;
       }
@@ -294,7 +305,7 @@ int Run(const Flags& flags) {
   v1::CreateJobRequest request;
   *request.mutable_spec() = ToProto(Job(flags));
   v1::CreateJobResponse created;
-  {
+  if (flags.attach.empty()) {
     grpc::ClientContext context;
     channel.Prepare(&context, absl::Seconds(30));
     if (const absl::Status status = FromGrpc(jobs->CreateJob(&context, request, &created)); !status.ok()) {
@@ -302,9 +313,10 @@ int Run(const Flags& flags) {
       return 1;
     }
   }
-  const std::string job = created.job().id();
+  const std::string job = flags.attach.empty() ? created.job().id() : flags.attach;
   const absl::Time begin = absl::Now();
   v1::Job last;
+  int64_t done_before = -1;
   while (absl::ToDoubleSeconds(absl::Now() - begin) < flags.seconds_max) {
     grpc::ClientContext context;
     channel.Prepare(&context, absl::Seconds(30));
@@ -313,9 +325,22 @@ int Run(const Flags& flags) {
     v1::GetJobResponse response;
     if (jobs->GetJob(&context, get, &response).ok()) last = response.job();
     if (last.has_end_time()) break;
+    if (done_before < 0) done_before = last.search_finished();
+    if (flags.leave_after > 0 && last.search_finished() >= flags.leave_after) break;
+    if (!flags.attach.empty() && last.search_finished() - done_before >= flags.candidates) break;
     absl::SleepFor(absl::Milliseconds(200));
   }
   shared.over = true;
+  if (!flags.attach.empty() || flags.leave_after > 0) {
+    std::cout << nlohmann::json({{"job", job},
+                                 {"workers", flags.workers},
+                                 {"search_finished", last.search_finished()},
+                                 {"first_assign_unix_s", static_cast<double>(shared.first_assign_us) / 1e6},
+                                 {"wall_s", absl::ToDoubleSeconds(absl::Now() - begin)}})
+                     .dump(1)
+              << std::endl;
+    _exit(0);
+  }
 
   // From the log: when the search began and ended, and when each candidate was queued.
   OpenStoreOptions read_only;
@@ -350,6 +375,7 @@ int Run(const Flags& flags) {
                                {"committed", shared.committed.load()},
                                {"sessions_broken", shared.broken.load()},
                                {"reports_refused", shared.refused.load()},
+                               {"first_refusal", shared.refusal},
                                {"connect_s", connect_s},
                                {"search_s", seconds},
                                {"completions_per_s", static_cast<double>(last.search_finished()) / seconds},
@@ -371,6 +397,8 @@ int Main(int argc, char** argv) {
   app.add_option("--candidates", flags.candidates);
   app.add_option("--population", flags.population);
   app.add_option("--candidate-ms", flags.candidate_ms);
+  app.add_option("--leave-after", flags.leave_after);
+  app.add_option("--attach", flags.attach);
   app.add_option("--seconds-max", flags.seconds_max);
   CLI11_PARSE(app, argc, argv);
   return Run(flags);

@@ -9,6 +9,7 @@ Prints one JSON object per scenario."""
 import argparse
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ class Fleet:
         self.coordinator = subprocess.Popen(
             [os.path.join(BIN, "merganser-coordinator"), "--listen", f"127.0.0.1:{self.user}", "--worker-listen",
              f"127.0.0.1:{self.worker}", "--http", "", "--store", self.store, "--port-file", ports, "--leader-lease", "3s"],
-            stderr=self.log, stdout=self.log)
+            stderr=self.log, stdout=self.log, env={**os.environ, "HF_HUB_OFFLINE": "1"})
         while subprocess.run([os.path.join(BIN, "merganser"), "workers", "--server", f"127.0.0.1:{self.user}"],
                              capture_output=True, check=False).returncode != 0:
             time.sleep(0.05)
@@ -105,31 +106,35 @@ def overhead(candidates=1600):
 
 
 def connected():
-    """4,000 workers, two-second candidates; memory and processor time of the coordinator while they work."""
-    fleet = Fleet()
-    load = fleet.load(workers=4000, candidates=40000, population=8000, candidate_ms=2000)
-    time.sleep(15)
-    _, before = fleet.usage()
-    time.sleep(10)
-    rss, after = fleet.usage()
-    finish("connected", load, fleet, rss_mb_while_working=round(rss, 1), cores_while_working=round((after - before) / 10, 3))
-    load = fleet.load(workers=4000, candidates=10, population=10, candidate_ms=20000)  # nearly all idle
-    time.sleep(15)
-    _, before = fleet.usage()
-    time.sleep(10)
-    rss, after = fleet.usage()
-    finish("idle", load, fleet, rss_mb_idle=round(rss, 1), cores_idle=round((after - before) / 10, 3))
-    fleet.close()
+    """4,000 workers of which nearly all are idle, then with candidates of 20 s (200 a second): memory and processor time of the
+    coordinator meanwhile."""
+    for name, candidates, ms in (("connected", 10, 45000), ("connected-busy", 8000, 20000)):
+        fleet = Fleet()
+        load = fleet.load(workers=4000, candidates=candidates, population=candidates, candidate_ms=ms)
+        time.sleep(25)  # they connect
+        _, before = fleet.usage()
+        time.sleep(10)
+        rss, after = fleet.usage()
+        finish(name, load, fleet, rss_mb_meanwhile=round(rss, 1), cores_meanwhile=round((after - before) / 10, 3))
+        fleet.close()
 
 
-def restart():
-    """The coordinator is killed with 100,000 candidates in its log: until it answers again."""
+def restart(candidates=100000):
+    """The coordinator is killed in the middle of a job with 100,000 finished candidates: until it answers, and until it dispatches
+    again to new workers."""
     fleet = Fleet()
-    finish("fill", fleet.load(workers=1000, candidates=100000, population=20000), fleet)
+    finish("fill", fleet.load(workers=1000, candidates=candidates + 20000, population=10000, leave_after=candidates), fleet)
     fleet.coordinator.send_signal(signal.SIGKILL)
     fleet.coordinator.wait()
     time.sleep(4)  # its lease
-    print(json.dumps({"scenario": "restart", "seconds_until_it_answers": round(fleet.start_coordinator(), 2)}), flush=True)
+    start = time.time()
+    answers = fleet.start_coordinator()
+    out, _ = fleet.load(workers=50, attach="job-1", candidates=500).communicate()
+    after = json.loads(out)
+    rss, _ = fleet.usage()
+    print(json.dumps({"scenario": "restart", "seconds_until_it_answers": round(answers, 2),
+                      "seconds_until_it_dispatches": round(after["first_assign_unix_s"] - start, 2), "coordinator_rss_mb": round(rss, 1)}),
+          flush=True)
     fleet.close()
 
 
@@ -161,6 +166,8 @@ def peers(python, trials=1600, processes=16):
 
 
 def main():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of connections
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
     parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")

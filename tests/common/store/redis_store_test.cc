@@ -90,7 +90,7 @@ TEST_F(RedisStoreTest, KillingTheServerDuringAppendsLosesAndDoublesNothing) {
       const std::string record = RecordKey("job-1", seq, 1, "token");
       absl::Status status = store->PutRecord(record, absl::StrCat("record ", seq));
       if (status.ok()) {
-        status = store->Append(1, "job-1", seq, {absl::StrCat("event ", seq + 1)}, record);
+        status = store->Append(1, "job-1", seq, {absl::StrCat("event ", seq + 1)}, {record});
       }
       if (status.ok()) {
         ++acked;
@@ -212,7 +212,7 @@ TEST_F(RedisUsersTest, TheCoordinatorCanDoAllThatTheStoreNeeds) {
   ASSERT_EQ(store.CreateJob(1, "r", "name", "spec").value(), "job-1");
   EXPECT_TRUE(store.PutRecord(RecordKey("job-1", 1, 1, "t"), "x").ok());
   EXPECT_EQ(store.GetRecord(RecordKey("job-1", 1, 1, "t")).value(), "x");
-  EXPECT_TRUE(store.Append(1, "job-1", 0, {"one"}, RecordKey("job-1", 1, 1, "t")).ok());
+  EXPECT_TRUE(store.Append(1, "job-1", 0, {"one"}, {RecordKey("job-1", 1, 1, "t")}).ok());
   EXPECT_TRUE(store.Append(1, "job-1", 0, {"one"}).ok());
   EXPECT_EQ(store.ReadEvents("job-1", 0, 10)->size(), 1u);
   EXPECT_TRUE(store.PutSnapshot(1, "job-1", {1, "s"}).ok());

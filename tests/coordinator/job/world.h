@@ -48,9 +48,9 @@ class FaultyStore final : public ResultsStore {
     return Do<absl::StatusOr<std::vector<StoredJob>>>("list_jobs", [&] { return store_.ListJobs(); });
   }
   absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events, const std::string& required_record) override {
+                      absl::Span<const std::string> events, absl::Span<const std::string> required_records) override {
     return Do<absl::Status>("append", [&] {
-      return store_.Append(epoch, job_id, expected_seq, events, required_record);
+      return store_.Append(epoch, job_id, expected_seq, events, required_records);
     });
   }
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
