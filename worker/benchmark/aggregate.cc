@@ -152,11 +152,30 @@ MetricEstimate Mean(const std::vector<double>& values) {
   return estimate;
 }
 
+// rouge_score's BootstrapAggregator: numpy's median of 1000 means.
+MetricEstimate BootstrapMedian(const std::vector<double>& values) {
+  constexpr size_t kMeans = 1000;
+  Rng rng(kResamplingKey, values.size());
+  std::vector<double> means(kMeans);
+  for (double& mean : means) {
+    for (size_t i = 0; i < values.size(); ++i) mean += values[static_cast<size_t>(rng.Uniform() * static_cast<double>(values.size()))];
+    mean /= static_cast<double>(values.size());
+  }
+  std::sort(means.begin(), means.end());
+  MetricEstimate estimate = Mean(values);
+  estimate.value = (means[kMeans / 2 - 1] + means[kMeans / 2]) / 2;
+  estimate.proportion = false;
+  return estimate;
+}
+
 }  // namespace
 
 const char kStandardErrorSuffix[] = "_stderr";
 
 MetricEstimate Estimate(const MetricKey& key, absl::Span<const SampleOutcome> samples) {
+  if (key.aggregation == Aggregation::kBootstrapMedian) {
+    return BootstrapMedian(Column(samples, key.name.substr(0, key.name.size() - (sizeof kMedianSuffix - 1))));
+  }
   if (key.aggregation == Aggregation::kMean) return Mean(Column(samples, key.name));
   const CorpusMetric metric(key.aggregation, samples);
   std::vector<int> indices(samples.size());

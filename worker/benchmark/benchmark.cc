@@ -86,6 +86,7 @@ absl::StatusOr<std::unique_ptr<Benchmark>> Benchmark::Load(BenchmarkDefinition d
     benchmark->samples_.push_back(std::move(built.sample));
     if (built.continuations.empty()) {
       benchmark->prompts_.push_back(std::move(built.prompt));
+      benchmark->images_.push_back(std::move(built.images));
     } else {
       benchmark->continuations_.push_back(std::move(built.continuations));
     }

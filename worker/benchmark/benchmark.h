@@ -35,6 +35,8 @@ class Benchmark {
   const std::vector<Sample>& samples() const { return samples_; }
   // generate_until: one a sample, in the data's order; else none.
   const std::vector<std::string>& prompts() const { return prompts_; }
+  // The files of the pictures in each prompt, for its "<image>"s in order (sample_builder.h); as many entries as prompts().
+  const std::vector<std::vector<std::string>>& images() const { return images_; }
   // The other outputs: a sample's texts to be scored, one a choice, or one. generate_until: none.
   const std::vector<std::vector<ScoringText>>& continuations() const { return continuations_; }
 
@@ -61,6 +63,7 @@ class Benchmark {
   // Constant after Load.
   std::vector<Sample> samples_;
   std::vector<std::string> prompts_;
+  std::vector<std::vector<std::string>> images_;
   std::vector<std::vector<ScoringText>> continuations_;
 };
 

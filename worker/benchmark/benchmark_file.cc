@@ -124,6 +124,8 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   settings.stop = map.Texts("stop");
   settings.extract = map.Text("extract");
   settings.language = map.Text("language");
+  settings.language_of_reference = map.Bool("language_of_reference");
+  settings.bootstrap_median = map.Bool("bootstrap_median");
   settings.limit = map.Integer("limit");
   settings.question_field = map.Text("question_field");
   settings.answer_field = map.Text("answer_field");

@@ -203,6 +203,8 @@ absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
   d.average_of = spec.average_of.value_or(std::vector<std::string>());
   d.sampling = spec.sampling.value_or(BenchmarkSampling());
   d.answer_tokens = spec.answer_tokens;
+  d.language_of_reference = spec.language_of_reference.value_or(false);
+  d.bootstrap_median = spec.bootstrap_median.value_or(false);
   if (d.extract.empty()) {
     d.metrics = spec.metrics.value_or(std::vector<MetricSpec>());
     if (d.metrics.empty()) d.metrics = DefaultMetrics(d.output);

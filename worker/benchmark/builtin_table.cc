@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "worker/benchmark/builtin_japanese.h"
+#include "worker/benchmark/builtin_vision.h"
 #include "worker/benchmark/mgsm_exemplars.h"
 
 namespace merganser {
@@ -183,6 +184,7 @@ const std::vector<BuiltinBenchmark>& BuiltinTable() {
     AddGsm8k(all);
     AddQa(all);
     AddJapaneseBenchmarks(all);
+    AddVisionBenchmarks(all);
     AddMmlu(all);
     return all;
   }();

@@ -55,6 +55,8 @@ struct BenchmarkDefinition {
   std::vector<std::string> average_of;  // names; not empty: everything else but name, data and limit is unused
   BenchmarkSampling sampling;
   std::optional<int> answer_tokens;  // completions: at most the longest reference's tokens and so many more
+  bool language_of_reference = false;  // see settings.h, as below
+  bool bootstrap_median = false;
   std::string data_source;  // for errors: where the data is to be had; "" if unknown
 
   bool operator==(const BenchmarkDefinition&) const = default;

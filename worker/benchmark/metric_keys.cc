@@ -49,7 +49,8 @@ std::string KeyName(absl::string_view metric, absl::string_view language, absl::
   return absl::StrCat(metric, language.empty() ? "" : "_", language, filter.empty() ? "" : "@", filter);
 }
 
-std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition) {
+// Without medians.
+std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
   std::vector<MetricKey> keys;
   std::vector<std::string> languages = {""};
   if (!definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil) {
@@ -69,8 +70,16 @@ std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition) {
   return keys;
 }
 
+std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition) {
+  std::vector<MetricKey> keys = PlainKeys(definition);
+  for (size_t i = 0, n = keys.size(); i < n && definition.bootstrap_median; ++i) {
+    keys.push_back({absl::StrCat(keys[i].name, kMedianSuffix), Aggregation::kBootstrapMedian});
+  }
+  return keys;
+}
+
 std::string MainMetric(const BenchmarkDefinition& definition) {
-  const std::vector<MetricKey> keys = MetricKeys(definition);
+  const std::vector<MetricKey> keys = PlainKeys(definition);
   if (keys.empty()) return "average";
   const bool with_language = !definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil;
   return keys[with_language ? keys.size() / 2 : 0].name;

@@ -20,6 +20,7 @@ enum class Aggregation {
   kPerplexity,       // exp(-mean of values["log_likelihood"])
   kBytePerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["bytes"])
   kBitsPerByte,      // the same, as -log2
+  kBootstrapMedian,  // median of 1000 means of as many values[key without "_median"], drawn with replacement
   kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
 };
 
@@ -28,10 +29,12 @@ struct MetricKey {
   Aggregation aggregation = Aggregation::kMean;
 };
 
+inline constexpr char kMedianSuffix[] = "_median";
+
 // METRIC, METRIC_LANGUAGE, METRIC@FILTER, METRIC_LANGUAGE@FILTER.
 std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter);
 
-// In their order; those that ask for a language come behind those that do not. Not for an average.
+// In their order; those that ask for a language come behind those that do not, and bootstrap medians behind all. Not for an average.
 std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition);
 
 // The metric that stands for the benchmark: the first of the first filter, and where a language is asked for, with it.

@@ -1,6 +1,7 @@
 #include "worker/benchmark/sample_builder.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -17,6 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr char kImageField[] = "image";
 constexpr uint64_t kHarnessSeed = 1234;  // lm-evaluation-harness's --seed
 
 std::string TextOf(const Json& value) {
@@ -275,6 +277,30 @@ absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, 
   return prefix;
 }
 
+absl::StatusOr<std::vector<std::string>> SampleBuilder::Images(const Json& fields, const std::string& context) const {
+  std::vector<std::string> images;
+  const auto field = fields.find(kImageField);
+  size_t marks = 0;
+  for (size_t at = context.find(kImageMark); at != std::string::npos; at = context.find(kImageMark, at + 1)) ++marks;
+  if (field == fields.end() || marks == 0) return images;
+  if (definition_.output != BenchmarkOutput::kGenerateUntil) {
+    return absl::UnimplementedError("pictures stand in prompts of `output: generate_until` only");
+  }
+  const Json list = field->is_array() ? *field : Json::array({*field});
+  for (const Json& path : list) {
+    if (!path.is_string() || path.get_ref<const std::string&>().empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("field '", kImageField, "' is ", Shortened(field->dump()), ", not the path of a picture or a list of paths"));
+    }
+    // An absolute path stays as it is.
+    images.push_back((std::filesystem::path(definition_.data).parent_path() / path.get<std::string>()).lexically_normal().string());
+  }
+  if (images.size() == marks) return images;
+  return absl::InvalidArgumentError(absl::StrCat("field '", kImageField, "' names ", images.size(), " pictures, but the prompt has ",
+                                                 marks, " ", kImageMark, " marks",
+                                                 definition_.few_shot.count > 0 ? ", those of its examples among them" : ""));
+}
+
 absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, const std::string& where,
                                                  const Sample* numeric) {
   const auto build = [&]() -> absl::StatusOr<BuiltSample> {
@@ -299,6 +325,7 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
     }
     MG_ASSIGN_OR_RETURN(const std::string prefix, Prefix(row, index, json));
     const std::string context = indexed ? prefix : prefix + prompt.text;
+    MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
     switch (definition_.output) {
       case BenchmarkOutput::kGenerateUntil: built.prompt = context; break;
       case BenchmarkOutput::kMultipleChoice: {

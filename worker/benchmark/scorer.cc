@@ -49,6 +49,7 @@ Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
                std::shared_ptr<const LanguageId> language_id)
     : benchmark_(definition.name),
       language_(definition.language),
+      language_of_reference_(definition.language_of_reference),
       output_(definition.output),
       keys_(MetricKeys(definition)),
       main_(MainMetric(definition)),
@@ -84,6 +85,13 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
   for (const MetricSpec& spec : definition.metrics) {
     auto metric = TextMetric::Create(spec);
     if (!metric.ok()) return Annotate(metric.status(), where);
+    if (metric->needs_morphemes()) {
+      const auto dictionary = FindMecabDictionary(folders);
+      if (!dictionary.ok()) return Annotate(dictionary.status(), where);
+      auto morphemes = Morphemes::Load(*dictionary);
+      if (!morphemes.ok()) return Annotate(morphemes.status(), where);
+      metric->SetMorphemes(*std::move(morphemes));
+    }
     scorer->metrics_.push_back(*std::move(metric));
   }
   return scorer;
@@ -99,6 +107,10 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     MG_ASSIGN_OR_RETURN(const double p, language_id_->Probability(completion, language_));
     outcome.values[absl::StrCat("p_", language_)] = p;
     in_language = p > kInLanguage;
+    if (language_of_reference_ && !sample.references.empty()) {
+      MG_ASSIGN_OR_RETURN(const double p_reference, language_id_->Probability(sample.references.front(), language_));
+      in_language = p_reference < kInLanguage || p >= kInLanguage;
+    }
   }
   const auto set = [&](absl::string_view metric, absl::string_view filter, double value) {
     outcome.values[KeyName(metric, "", filter)] = value;
@@ -115,7 +127,11 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
   for (size_t f = 0; f < filters_.size(); ++f) {
     std::string prediction = filters_[f].Apply(completion);
     for (const TextMetric& metric : metrics_) {
-      set(metric.name(), filters_[f].name(), metric.Best(prediction, sample.references));
+      MG_ASSIGN_OR_RETURN(const double value, metric.Best(prediction, sample.references));
+      set(metric.name(), filters_[f].name(), value);
+      if (language_id_ == nullptr || !language_of_reference_ || in_language) continue;
+      MG_ASSIGN_OR_RETURN(outcome.values[KeyName(metric.name(), language_, filters_[f].name())],
+                          metric.Best(filters_[f].Apply(""), sample.references));
     }
     if (f == 0) outcome.prediction = std::move(prediction);
   }

@@ -30,7 +30,7 @@ class Scorer {
  public:
   // Where no path of the language model is given, it is also looked for in `folders`.
   // InvalidArgument: unknown number rule or language, broken filter, metric or model.
-  // FailedPrecondition: the model is missing.
+  // FailedPrecondition: the language model or MeCab's dictionary is missing.
   static absl::StatusOr<std::unique_ptr<Scorer>> Create(const BenchmarkDefinition& definition,
                                                         const ScorerOptions& options,
                                                         const std::vector<std::string>& folders);
@@ -39,6 +39,8 @@ class Scorer {
   // - With a number rule: `prediction` is the number found ("18.0"; "" if none), `values` has "acc" (1 if it equals the
   //   answer, else 0).
   // - With filters and metrics: `prediction` is what the first filter gives; `values` has each metric of each filter.
+  // With language_of_reference the stricter METRIC_L is that of "" instead, where the reference is in L (p >= 0.5) and the
+  // completion is not (p < 0.5), as EvoVLM-JP's published scorer has it.
   // With a language L also "p_L" (its probability in the completion) and for each metric the stricter METRIC_L: 0 unless
   // p_L > 0.5. `correct`: MainMetric is 1. Internal: fastText failed.
   absl::StatusOr<SampleOutcome> ScoreCompletion(const Sample& sample, absl::string_view completion) const;
@@ -63,6 +65,7 @@ class Scorer {
 
   const std::string benchmark_;
   const std::string language_;
+  const bool language_of_reference_;
   const BenchmarkOutput output_;
   const std::vector<MetricKey> keys_;
   const std::string main_;

@@ -68,6 +68,8 @@ BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over
   Set(over.average_of, base.average_of);
   Set(over.sampling, base.sampling);
   Set(over.answer_tokens, base.answer_tokens);
+  Set(over.language_of_reference, base.language_of_reference);
+  Set(over.bootstrap_median, base.bootstrap_median);
   Set(over.data_source, base.data_source);
   return base;
 }

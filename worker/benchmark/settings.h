@@ -50,7 +50,7 @@ struct MetricSpec {
   bool ignore_punctuation = false;
   bool ignore_numbers = false;
   std::vector<std::string> regexes_to_ignore = {};  // PCRE; matches are dropped from both sides
-  std::string unit = {};                            // f1, rouge: "words" or "" (the same), "characters"
+  std::string unit = {};                            // f1, rouge: "words" or "" (the same), "characters", "mecab"
 
   bool operator==(const MetricSpec&) const = default;
 };
@@ -93,6 +93,9 @@ struct BenchmarkSettings {
   std::optional<std::vector<std::string>> average_of = {};
   std::optional<BenchmarkSampling> sampling = {};
   std::optional<int> answer_tokens = {};     // completions: at most the longest reference's tokens and so many more
+  // The language check spares completions whose reference is not in the language, and takes the others' completions as "".
+  std::optional<bool> language_of_reference = {};
+  std::optional<bool> bootstrap_median = {};  // beside each mean, as METRIC_median, the median of 1000 means of resampled samples
   std::optional<std::string> data_source = {};  // for errors: where the data is to be had
 
   bool operator==(const BenchmarkSettings&) const = default;

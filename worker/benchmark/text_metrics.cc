@@ -70,9 +70,9 @@ absl::StatusOr<TextMetric> TextMetric::Create(const MetricSpec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", spec.name, "' is no metric of completions", DidYouMean(spec.name, Names())));
   }
-  if (!spec.unit.empty() && spec.unit != "words" && spec.unit != "characters") {
+  if (!spec.unit.empty() && spec.unit != "words" && spec.unit != "characters" && spec.unit != "mecab") {
     return absl::InvalidArgumentError(
-        absl::StrCat(spec.name, ": unit '", spec.unit, "' is not words or characters"));
+        absl::StrCat(spec.name, ": unit '", spec.unit, "' is not words, characters or mecab"));
   }
   TextMetric metric;
   metric.spec_ = spec;
@@ -93,23 +93,28 @@ std::string TextMetric::Ignoring(absl::string_view text) const {
   return out;
 }
 
-std::vector<std::string> TextMetric::Units(absl::string_view text) const {
+absl::StatusOr<std::vector<std::string>> TextMetric::Units(absl::string_view text) const {
+  if (morphemes_ != nullptr) return morphemes_->Words(text);
   if (spec_.unit == "characters") return Characters(text);
   return spec_.name == "f1" ? SquadWords(text) : RougeWords(text);
 }
 
-double TextMetric::Score(absl::string_view completion, absl::string_view reference) const {
+absl::StatusOr<double> TextMetric::Score(absl::string_view completion, absl::string_view reference) const {
   const std::string a = Ignoring(completion), b = Ignoring(reference);
-  if (spec_.name == "exact_match") return a == b ? 1 : 0;
-  const std::vector<std::string> ours = Units(a), theirs = Units(b);
-  if (spec_.name == "f1") return ours.empty() && theirs.empty() ? 1 : BagF1(ours, theirs);
+  if (spec_.name == "exact_match") return a == b ? 1.0 : 0.0;
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> ours, Units(a));
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> theirs, Units(b));
+  if (spec_.name == "f1") return ours.empty() && theirs.empty() ? 1.0 : BagF1(ours, theirs);
   if (spec_.name == "rougeL") return RougeL(ours, theirs);
   return RougeN(ours, theirs, spec_.name == "rouge1" ? 1 : 2);
 }
 
-double TextMetric::Best(absl::string_view completion, const std::vector<std::string>& references) const {
+absl::StatusOr<double> TextMetric::Best(absl::string_view completion, const std::vector<std::string>& references) const {
   double best = 0;
-  for (const std::string& reference : references) best = std::max(best, Score(completion, reference));
+  for (const std::string& reference : references) {
+    MG_ASSIGN_OR_RETURN(const double score, Score(completion, reference));
+    best = std::max(best, score);
+  }
   return best;
 }
 

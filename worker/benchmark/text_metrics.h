@@ -2,11 +2,14 @@
 #ifndef MERGANSER_WORKER_BENCHMARK_TEXT_METRICS_H_
 #define MERGANSER_WORKER_BENCHMARK_TEXT_METRICS_H_
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "worker/benchmark/morphemes.h"
 #include "worker/benchmark/settings.h"
 #include "worker/benchmark/regex.h"
 
@@ -17,7 +20,7 @@ namespace merganser {
 //   order (lm-evaluation-harness's exact_match);
 // - "f1": of the bags of units; words as SQuAD normalises them, or characters;
 // - "rouge1", "rouge2", "rougeL": F-measure (Lin 2004) as rouge_score 0.1.2 has it without stemming; words are runs of a-z and
-//   0-9, so a language without spaces needs characters. There is no morphological analysis.
+//   0-9, so a language without spaces needs characters, or unit "mecab": the words that MeCab finds (morphemes.h).
 // Texts pass the `ignore_` settings first, in all of them.
 class TextMetric {
  public:
@@ -25,17 +28,23 @@ class TextMetric {
   static absl::StatusOr<TextMetric> Create(const MetricSpec& spec);
   static const std::vector<std::string>& Names();
 
+  // True if Score needs SetMorphemes before.
+  bool needs_morphemes() const { return spec_.unit == "mecab"; }
+  void SetMorphemes(std::shared_ptr<const Morphemes> morphemes) { morphemes_ = std::move(morphemes); }
+
   const std::string& name() const { return spec_.name; }
-  double Score(absl::string_view completion, absl::string_view reference) const;
+  // Errors are those of Morphemes::Words.
+  absl::StatusOr<double> Score(absl::string_view completion, absl::string_view reference) const;
   // Of the reference that fits best; 0 without one.
-  double Best(absl::string_view completion, const std::vector<std::string>& references) const;
+  absl::StatusOr<double> Best(absl::string_view completion, const std::vector<std::string>& references) const;
 
  private:
   std::string Ignoring(absl::string_view text) const;
-  std::vector<std::string> Units(absl::string_view text) const;
+  absl::StatusOr<std::vector<std::string>> Units(absl::string_view text) const;
 
   MetricSpec spec_;
   std::vector<Regex> ignored_;
+  std::shared_ptr<const Morphemes> morphemes_;
 };
 
 // F-measures, 0 if either side has no units (n-grams).

@@ -14,7 +14,7 @@ using testing::HasSubstr;
 double Score(const MetricSpec& spec, const std::string& completion, const std::string& reference) {
   const auto metric = TextMetric::Create(spec);
   EXPECT_TRUE(metric.ok()) << metric.status();
-  return metric.ok() ? metric->Score(completion, reference) : -1;
+  return metric.ok() ? metric->Score(completion, reference).value() : -1;
 }
 
 TEST(TextMetric, ExactMatchIgnoresWhatItIsTold) {
@@ -50,14 +50,14 @@ TEST(TextMetric, F1IsSquads) {
 }
 
 TEST(TextMetric, TheBestReferenceCounts) {
-  EXPECT_EQ(TextMetric::Create({"exact_match"})->Best("b", {"a", "b"}), 1);
-  EXPECT_EQ(TextMetric::Create({"exact_match"})->Best("b", {}), 0);
+  EXPECT_EQ(TextMetric::Create({"exact_match"})->Best("b", {"a", "b"}).value(), 1);
+  EXPECT_EQ(TextMetric::Create({"exact_match"})->Best("b", {}).value(), 0);
 }
 
 TEST(TextMetric, UnknownNamesAndUnitsAreRefused) {
   ExpectError(TextMetric::Create({"rougel"}), StatusCode::kInvalidArgument, HasSubstr("did you mean 'rouge1'"));
   ExpectError(TextMetric::Create({.name = "f1", .unit = "tokens"}), StatusCode::kInvalidArgument,
-              HasSubstr("unit 'tokens' is not words or characters"));
+              HasSubstr("unit 'tokens' is not words, characters or mecab"));
   ExpectError(TextMetric::Create({.name = "f1", .regexes_to_ignore = {"("}}), StatusCode::kInvalidArgument,
               HasSubstr("regexes_to_ignore: pattern '('"));
 }
