@@ -41,6 +41,11 @@ absl::Status ValidateModels(const JobSpec& spec) {
     }
     if (model.path.empty()) return Bad(absl::StrCat("models.", model.name, ".path"), "missing");
   }
+  const auto parts = std::count_if(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
+  const auto wholes = static_cast<int64_t>(spec.models.size()) - parts;
+  if (parts > 0 && wholes != 1) {
+    return Bad("models", absl::StrCat(parts, " are parts of a model (rename), so one without `rename` must be the whole, not ", wholes));
+  }
   return absl::OkStatus();
 }
 
@@ -138,6 +143,11 @@ std::vector<std::string> SourceNames(const JobSpec& spec) {
 }
 
 std::string TokenizerModel(const JobSpec& spec) {
+  const auto is_part = [](const ModelRef& model) { return !model.rename.empty(); };
+  if (std::any_of(spec.models.begin(), spec.models.end(), is_part)) {
+    const auto whole = std::find_if_not(spec.models.begin(), spec.models.end(), is_part);
+    if (whole != spec.models.end()) return whole->name;
+  }
   for (int i = 0; i < NumStages(spec); ++i) {
     const SearchStage stage = StageOf(spec, i);
     if (stage.parameter.used()) return stage.parameter.base.empty() ? stage.parameter.sources.front() : stage.parameter.base;

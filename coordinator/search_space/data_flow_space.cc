@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/domain/limits.h"
 #include "coordinator/search_space/parameter_space.h"
+#include "coordinator/search_space/recipe_frame.h"
 
 namespace merganser {
 namespace {
@@ -263,11 +264,7 @@ absl::StatusOr<Recipe> DataFlowDecoder::Decode(absl::Span<const double> genome, 
   for (const Recipe& recipe : pool_) {
     if (recipe.stacks.empty() && merged == nullptr) return absl::InternalError("space.data_flow: nothing is merged");
   }
-  Recipe recipe;
-  recipe.models = spec_.models;
-  recipe.tokenizer_from = TokenizerModel(spec_);
-  recipe.dtype = spec_.dtype;
-  recipe.mask_seed = MaskSeed(spec_.seed);
+  Recipe recipe = RecipeFrame(spec_);
   Stacks stacks(&recipe);
   for (const Kept& hop : kept) {
     const Hop& own = HopsOf(hop.layer.source)[hop.layer.index];

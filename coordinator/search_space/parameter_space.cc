@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
 #include "common/domain/limits.h"
+#include "coordinator/search_space/recipe_frame.h"
 
 namespace merganser {
 namespace {
@@ -187,24 +188,17 @@ absl::StatusOr<Recipe> ParameterSpaceDecoder::Decode(absl::Span<const double> ge
       settings.source_parameters[static_cast<size_t>(at - space_.sources.begin())][parameter] = value;
     }
   }
-  Recipe recipe;
-  recipe.models = spec_.models;
+  Recipe recipe = RecipeFrame(spec_);
   recipe.stacks.push_back(std::move(stack));
-  recipe.tokenizer_from = TokenizerModel(spec_);
-  recipe.dtype = spec_.dtype;
-  recipe.mask_seed = MaskSeed(spec_.seed);
   return recipe;
 }
 
 Recipe SourceRecipe(const JobSpec& spec, const std::string& name) {
-  Recipe recipe;
-  for (const ModelRef& model : spec.models) {
-    if (model.name == name) recipe.models.push_back(model);
-  }
+  Recipe recipe = RecipeFrame(spec);
   recipe.stacks.push_back({.name = name, .sources = {name}});
+  if (HasParts(spec)) return recipe;  // a part has tokenizer, rows and the other parts of the whole model
+  std::erase_if(recipe.models, [&](const ModelRef& model) { return model.name != name; });
   recipe.tokenizer_from = name;
-  recipe.dtype = spec.dtype;
-  recipe.mask_seed = MaskSeed(spec.seed);
   return recipe;
 }
 
@@ -213,15 +207,11 @@ Recipe AverageRecipe(const JobSpec& spec) {
   GroupSettings settings{.group = {.name = "model"}};
   settings.source_parameters.assign(sources.size(), {{"weight", 1.0}});
   settings.parameters["normalize"] = 1;
-  Recipe recipe;
-  recipe.models = spec.models;
+  Recipe recipe = RecipeFrame(spec);
   recipe.stacks.push_back({.name = "average",
                            .method = "linear",
                            .sources = sources,
                            .settings = {std::move(settings)}});
-  recipe.tokenizer_from = TokenizerModel(spec);
-  recipe.dtype = spec.dtype;
-  recipe.mask_seed = MaskSeed(spec.seed);
   return recipe;
 }
 

@@ -1,15 +1,34 @@
 #include "worker/evaluate/benchmark_run.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_forms.h"
 #include "worker/evaluate/stopwatch.h"
+#include "worker/vision/image_prompt.h"
 
 namespace merganser {
 namespace {
+
+// Features that requests of one call may take, bytes; with more, there are several calls.
+constexpr int64_t kCallBytes = int64_t{1} << 30;
+
+bool HasImages(const Benchmark& benchmark) {
+  return std::any_of(benchmark.images().begin(), benchmark.images().end(), [](const auto& images) { return !images.empty(); });
+}
+
+// The tokens of the texts between a prompt's pictures, text by text.
+absl::StatusOr<std::vector<std::vector<int32_t>>> TextTokens(const Tokenizer& tokenizer, const std::string& prompt) {
+  std::vector<std::vector<int32_t>> tokens;
+  for (const absl::string_view text : absl::StrSplit(prompt, kImageMark)) {
+    MG_ASSIGN_OR_RETURN(tokens.emplace_back(), tokenizer.Encode(text, /*add_special_tokens=*/false));
+  }
+  return tokens;
+}
 
 // The completion ends before the first stop string.
 void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
@@ -91,6 +110,62 @@ absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, Part* part
   return absl::OkStatus();
 }
 
+absl::Status BenchmarkRun::AddImages(Part* part) const {
+  const Benchmark& benchmark = *part->benchmark;
+  part->positions.resize(part->generations.size());
+  for (size_t i = 0; i < benchmark.images().size(); ++i) {
+    if (benchmark.images()[i].empty()) continue;
+    const auto add = [&]() -> absl::Status {
+      if (images_ == nullptr) return absl::InvalidArgumentError("its prompt has a picture, and the model does not see");
+      std::vector<int> rows;
+      for (const std::string& path : benchmark.images()[i]) {
+        MG_ASSIGN_OR_RETURN(rows.emplace_back(), images_->Rows(path));
+      }
+      GenerationRequest& request = part->generations[i];
+      MG_ASSIGN_OR_RETURN(ImagePrompt prompt, ExpandImageTokens(request.prompt, images_->image_token(), rows));
+      request.prompt = std::move(prompt.tokens);
+      part->positions[i] = std::move(prompt.positions);
+      return absl::OkStatus();
+    };
+    const absl::Status added = add();
+    if (!added.ok()) {
+      return Annotate(added, absl::StrCat("benchmark '", benchmark.definition().name, "', sample ", i + 1, " (line ",
+                                          benchmark.samples()[i].line, ")"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Generation>> BenchmarkRun::GenerateSeeing(const Part& part, const std::vector<int64_t>& samples,
+                                                                     Generator& generator, PhaseTimings* timings,
+                                                                     std::stop_token stop) const {
+  std::vector<Generation> all;
+  for (size_t next = 0; next < samples.size();) {
+    std::map<std::string, std::shared_ptr<const ImageFeatures>> features;  // of this call
+    std::vector<GenerationRequest> requests;
+    int64_t bytes = 0;
+    {
+      Stopwatch watch(&timings->tokenize);
+      for (; next < samples.size() && (requests.empty() || bytes < kCallBytes); ++next) {
+        const auto sample = static_cast<size_t>(samples[next]);
+        GenerationRequest& request = requests.emplace_back(part.generations[sample]);
+        const std::vector<std::string>& paths = part.benchmark->images()[sample];
+        for (size_t i = 0; i < paths.size(); ++i) {
+          std::shared_ptr<const ImageFeatures>& own = features[paths[i]];
+          if (own == nullptr) {
+            MG_ASSIGN_OR_RETURN(own, images_->Get(paths[i]));
+            bytes += static_cast<int64_t>(own->values.size() * sizeof(float));
+          }
+          request.embeddings.push_back({part.positions[sample][i], own->rows, own->values.data()});
+        }
+      }
+    }
+    MG_ASSIGN_OR_RETURN(std::vector<Generation> some, generator.Generate(requests, stop, nullptr));
+    std::move(some.begin(), some.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
 absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
   const Benchmark& benchmark = *part->benchmark;
   const std::optional<int32_t> prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
@@ -132,11 +207,13 @@ absl::StatusOr<BenchmarkRun::Part> BenchmarkRun::Tokenized(const Benchmark& benc
 }
 
 absl::StatusOr<std::unique_ptr<BenchmarkRun>> BenchmarkRun::Create(std::unique_ptr<BenchmarkGroup> group,
-                                                                   const Tokenizer& tokenizer, int64_t max_context) {
-  std::unique_ptr<BenchmarkRun> run(new BenchmarkRun(std::move(group), tokenizer));
+                                                                   const Tokenizer& tokenizer, int64_t max_context,
+                                                                   ImageFeatureCache* images) {
+  std::unique_ptr<BenchmarkRun> run(new BenchmarkRun(std::move(group), tokenizer, images));
   run->max_context_ = max_context;
   for (const auto& benchmark : run->group_->parts()) {
     MG_ASSIGN_OR_RETURN(Part part, run->Tokenized(*benchmark, tokenizer, max_context));
+    MG_RETURN_IF_ERROR(run->AddImages(&part));
     const auto add = [&](size_t sample, int64_t prompt, int64_t length, absl::string_view what) {
       run->prompt_tokens_ += prompt;
       run->max_length_ = std::max(run->max_length_, length);
@@ -168,7 +245,15 @@ absl::Status BenchmarkRun::CheckSameTokens(const Tokenizer& other) const {
           absl::StrCat("sample ", sample + 1, " of benchmark '", part.benchmark->definition().name, "'"));
     };
     for (size_t i = 0; i < part.generations.size(); ++i) {
-      if (read.generations[i].prompt != part.generations[i].prompt) return differs(i);
+      if (!part.benchmark->images()[i].empty()) {
+        // Only a model that sees has a token for pictures.
+        const std::string& prompt = part.benchmark->prompts()[i];
+        MG_ASSIGN_OR_RETURN(const auto own, TextTokens(tokenizer_, prompt));
+        MG_ASSIGN_OR_RETURN(const auto others, TextTokens(other, prompt));
+        if (own != others) return differs(i);
+      } else if (read.generations[i].prompt != part.generations[i].prompt) {
+        return differs(i);
+      }
     }
     if (read.scorings.size() != part.scorings.size()) return differs(0);
     for (size_t i = 0; i < part.scorings.size(); ++i) {
@@ -209,12 +294,16 @@ absl::StatusOr<BenchmarkResult> BenchmarkRun::RunPart(const Part& part, const st
     }
     return part.benchmark->Score(scores, samples);
   }
-  std::vector<GenerationRequest> some;
-  if (!all) {
-    for (const int64_t sample : samples) some.push_back(part.generations[static_cast<size_t>(sample)]);
+  std::vector<Generation> generations;
+  if (HasImages(*part.benchmark)) {
+    MG_ASSIGN_OR_RETURN(generations, GenerateSeeing(part, samples, generator, timings, stop));
+  } else {
+    std::vector<GenerationRequest> some;
+    if (!all) {
+      for (const int64_t sample : samples) some.push_back(part.generations[static_cast<size_t>(sample)]);
+    }
+    MG_ASSIGN_OR_RETURN(generations, generator.Generate(all ? part.generations : some, stop, nullptr));
   }
-  MG_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
-                      generator.Generate(all ? part.generations : some, stop, nullptr));
   std::vector<std::string> completions;
   completions.reserve(generations.size());
   {

@@ -13,6 +13,7 @@
 #include "common/domain/evaluation.h"
 #include "worker/benchmark/benchmark_group.h"
 #include "worker/engine/generator.h"
+#include "worker/evaluate/image_feature_cache.h"
 #include "worker/text/tokenizer.h"
 
 namespace merganser {
@@ -21,9 +22,11 @@ namespace merganser {
 class BenchmarkRun {
  public:
   // Tokenizes every text. `max_context`: positions of one sequence; longer texts of loglikelihood_rolling are cut into
-  // windows, anything else that is longer is InvalidArgument naming the sample. `tokenizer` outlives it.
+  // windows, anything else that is longer is InvalidArgument naming the sample. `images`: of a model that sees, else null; then
+  // prompts with pictures are InvalidArgument. It computes every picture's features here. `tokenizer` and `images` outlive it.
   static absl::StatusOr<std::unique_ptr<BenchmarkRun>> Create(std::unique_ptr<BenchmarkGroup> group,
-                                                              const Tokenizer& tokenizer, int64_t max_context);
+                                                              const Tokenizer& tokenizer, int64_t max_context,
+                                                              ImageFeatureCache* images);
 
   const BenchmarkGroup& group() const { return *group_; }
   int64_t samples() const { return samples_; }
@@ -35,7 +38,8 @@ class BenchmarkRun {
   absl::StatusOr<BenchmarkResult> Run(Generator& generator, const std::vector<int64_t>& samples, PhaseTimings* timings,
                                       std::stop_token stop) const;
 
-  // OK if `other` reads every text as the same tokens. InvalidArgument: "sample 3 of benchmark 'b'".
+  // OK if `other` reads every text as the same tokens; of prompts with pictures the texts between these.
+  // InvalidArgument: "sample 3 of benchmark 'b'".
   absl::Status CheckSameTokens(const Tokenizer& other) const;
 
  private:
@@ -49,11 +53,17 @@ class BenchmarkRun {
     std::vector<GenerationRequest> generations;  // one a sample
     std::vector<ScoringRequest> scorings;        // at least one a continuation
     std::vector<Owner> owners;                   // of scorings
+    // For each of generations: where its pictures' features begin in the prompt.
+    std::vector<std::vector<int>> positions;
   };
 
-  BenchmarkRun(std::unique_ptr<BenchmarkGroup> group, const Tokenizer& tokenizer)
-      : group_(std::move(group)), tokenizer_(tokenizer) {}
+  BenchmarkRun(std::unique_ptr<BenchmarkGroup> group, const Tokenizer& tokenizer, ImageFeatureCache* images)
+      : group_(std::move(group)), tokenizer_(tokenizer), images_(images) {}
   absl::Status AddGenerations(const Tokenizer& tokenizer, Part* part) const;
+  // Makes room for the features of each picture.
+  absl::Status AddImages(Part* part) const;
+  absl::StatusOr<std::vector<Generation>> GenerateSeeing(const Part& part, const std::vector<int64_t>& samples, Generator& generator,
+                                                         PhaseTimings* timings, std::stop_token stop) const;
   absl::Status AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const;
   absl::StatusOr<Part> Tokenized(const Benchmark& benchmark, const Tokenizer& tokenizer, int64_t max_context) const;
   absl::StatusOr<BenchmarkResult> RunPart(const Part& part, const std::vector<int64_t>& samples, Generator& generator,
@@ -61,6 +71,7 @@ class BenchmarkRun {
 
   const std::unique_ptr<BenchmarkGroup> group_;
   const Tokenizer& tokenizer_;
+  ImageFeatureCache* const images_;
   std::vector<Part> parts_;
   int64_t samples_ = 0;
   int64_t prompt_tokens_ = 0;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_plan.h"
 
 namespace merganser {
@@ -21,7 +22,6 @@ absl::Status CheckComputable(const Recipe& recipe) {
     const std::string field = absl::StrCat("models.", model.name);
     if (!model.lora.empty())
       return refuse(field + ".lora", "an evaluation takes checkpoints as they are, without an adapter");
-    if (!model.rename.empty()) return refuse(field + ".rename", "an evaluation takes checkpoints as they are");
   }
   for (const Stack& stack : recipe.stacks) {
     const std::string field = absl::StrCat("stacks.", stack.name);
@@ -92,7 +92,8 @@ absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, s
   MG_RETURN_IF_ERROR(CheckComputable(recipe));
   MG_ASSIGN_OR_RETURN(const int embedding, StackOf(recipe, recipe.embedding_from, "embedding_from"));
   MG_ASSIGN_OR_RETURN(const int head, StackOf(recipe, recipe.head_from, "head_from"));
-  if (embedding != head && layout_.IndexOf("lm_head.weight") < 0) {
+  const auto is_head = [](const ArenaTensor& tensor) { return RoleOf(tensor.name).part == ModelPart::kHead; };
+  if (embedding != head && std::none_of(layout_.tensors().begin(), layout_.tensors().end(), is_head)) {
     return absl::UnimplementedError(absl::StrCat(
         "head_from: the models' heads are tied to their embeddings, so an evaluation takes both from one stack; "
         "embedding_from is '",

@@ -32,7 +32,7 @@ class CandidateModel {
   // embedding_from, final norm and head those of head_from. InvalidArgument: a stack or layer that
   // the recipe does not have (the message starts with the field), errors of MergePlan::Build and
   // Materializer::Run. Unimplemented, naming the field: what only an export computes (adapters,
-  // renamed tensors, layer offsets, stacks of stacks, another vocabulary, embedding and head of
+  // layer offsets, stacks of stacks, another vocabulary, embedding and head of
   // different stacks where the models tie them).
   absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
   // Bytes of weights that the last call made.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/closest_name.h"
+#include "common/base/log.h"
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/metric_keys.h"
@@ -47,11 +48,11 @@ absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, 
 
 absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(checkpoints_, OpenModels(spec_.models, options_.model_roots));
-  MG_RETURN_IF_ERROR(CheckSameForwardPass(checkpoints_));
   donor_ = TokenizerModel(spec_);
   const Checkpoint& donor = *checkpoints_.at(donor_);
-  MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(donor.config(), spec_.dtype));
-  MG_ASSIGN_OR_RETURN(auto sources, MergeSources::Create(checkpoints_, layout));
+  MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
+  MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(config_, donor, spec_.dtype));
+  MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, options_.model_roots));
   if (stop.stop_requested()) return Cancelled();
   MaterializerOptions options;
   options.threads = ThreadsOf(options_);
@@ -59,15 +60,31 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   layout_ = std::make_unique<ArenaLayout>(std::move(layout));
   model_ = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
-  if (tokenizer_->vocab_size() > donor.config().vocab_size) {
+  if (tokenizer_->vocab_size() > config_.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: ", donor.dir(), "/tokenizer.json has ",
                                                    tokenizer_->vocab_size(), " tokens, but config.json's vocab_size is ",
-                                                   donor.config().vocab_size));
+                                                   config_.vocab_size));
   }
   facts_.architecture = donor.config().architecture;
-  facts_.num_layers = static_cast<int>(donor.config().num_layers);
+  facts_.num_layers = static_cast<int>(config_.num_layers);
   for (const ArenaTensor& tensor : layout_->tensors()) facts_.parameters += tensor.NumElements();
   for (const auto& [name, checkpoint] : checkpoints_) facts_.resident_bytes += checkpoint->TotalBytes();
+  return absl::OkStatus();
+}
+
+absl::Status LoadedJob::LoadVision(const BenchmarkGroup& group) {
+  const auto sees = [](const auto& part) {
+    return std::any_of(part->images().begin(), part->images().end(), [](const auto& images) { return !images.empty(); });
+  };
+  if (images_ != nullptr || std::none_of(group.parts().begin(), group.parts().end(), sees)) return absl::OkStatus();
+  const std::shared_ptr<const Checkpoint>& donor = checkpoints_.at(donor_);
+  if (!IsVisionModel(*donor)) {
+    return absl::InvalidArgumentError(absl::StrCat("its prompts have pictures, but '", donor_, "' (", donor->dir(), ") is a ",
+                                                   donor->config().architecture, ", which does not see"));
+  }
+  MG_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options_));
+  MG_ASSIGN_OR_RETURN(const int64_t bytes_max, ImageFeatureCache::BytesMax());
+  MG_ASSIGN_OR_RETURN(images_, ImageFeatureCache::Create(donor, device, bytes_max));
   return absl::OkStatus();
 }
 
@@ -83,12 +100,17 @@ absl::Status LoadedJob::LoadBenchmarks() {
     if (!resolved.ok()) return Annotate(resolved.status(), field);
     absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved));
     if (!group.ok()) return Annotate(group.status(), field);
+    if (absl::Status vision = LoadVision(**group); !vision.ok()) return Annotate(vision, field);
     absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
-        BenchmarkRun::Create(*std::move(group), *tokenizer_, checkpoints_.at(donor_)->config().MaxContext());
+        BenchmarkRun::Create(*std::move(group), *tokenizer_, config_.MaxContext(), images_.get());
     if (!run.ok()) return Annotate(run.status(), field);
     facts_.samples[all[i].name] = (*run)->samples();
     facts_.prompt_tokens[all[i].name] = (*run)->prompt_tokens();
     benchmarks_[all[i].name] = *std::move(run);
+  }
+  if (images_ != nullptr) {
+    MG_LOG(INFO) << "pictures read images=" << images_->images() << " kept_bytes=" << images_->bytes()
+                 << " bound_bytes=" << images_->bytes_max() << " seconds=" << images_->seconds();
   }
   return absl::OkStatus();
 }
@@ -146,13 +168,13 @@ absl::Status LoadedJob::LoadEngine() {
   for (const auto& [name, command] : commands_) {
     if (command->model() == CommandModel::kCheckpoint) continue;
     const int64_t wanted = command->max_length() > 0 ? command->max_length() : kCommandLength;
-    options.max_length = std::max(options.max_length, std::min(wanted, donor.config().MaxContext()));
+    options.max_length = std::max(options.max_length, std::min(wanted, config_.MaxContext()));
   }
   options.max_path_length = kPathLengthMax;
-  MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(donor.config(), options));
-  // The weights once in the arena and once as the engine holds them, and the cache for a path of the usual length.
+  MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(config_, options));
+  // The weights once in the arena and once as the engine holds them, the cache for a path of the usual length, and pictures.
   const bool wide = decoder_->WidensWeights(spec_.dtype);
-  facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes();
+  facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() + (images_ != nullptr ? images_->bytes() : 0);
   return absl::OkStatus();
 }
 

@@ -18,6 +18,7 @@
 #include "worker/evaluate/candidate_evaluator.h"
 #include "worker/evaluate/candidate_model.h"
 #include "worker/evaluate/command_benchmark.h"
+#include "worker/evaluate/image_feature_cache.h"
 #include "worker/evaluate/local_library.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/merge/materializer.h"
@@ -28,8 +29,8 @@ namespace merganser {
 // Thread-compatible: one call at a time.
 class LoadedJob {
  public:
-  // Errors start with the field of the job that is to blame: those of the modules that load, and InvalidArgument for models
-  // whose forward passes differ, for tokenizers that read a benchmark's prompts differently, and for an objective's metric
+  // Errors start with the field of the job that is to blame: those of the modules that load, and those of MergedConfig and
+  // AdaptedSources, and InvalidArgument for tokenizers that read a benchmark's prompts differently, and for an objective's metric
   // that its benchmark does not have.
   static absl::StatusOr<std::unique_ptr<LoadedJob>> Load(const JobSpec& spec, const LocalOptions& options,
                                                          std::stop_token stop);
@@ -49,6 +50,8 @@ class LoadedJob {
   absl::Status CheckCommandMetric(const Objective& objective, const std::string& field) const;
   absl::Status LoadModels(std::stop_token stop);
   absl::Status LoadBenchmarks();
+  // Of the pictures of `group`, which may have none.
+  absl::Status LoadVision(const BenchmarkGroup& group);
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
@@ -62,8 +65,10 @@ class LoadedJob {
   const LocalOptions options_;
   JobFacts facts_;
   CheckpointMap checkpoints_;
-  std::string donor_;  // the model whose config and tokenizer candidates have
+  std::string donor_;   // the model whose tokenizer candidates have, and the vision side if it has one
+  ModelConfig config_;  // of the candidates
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<ImageFeatureCache> images_;                          // null: no benchmark has pictures
   std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;    // by name
   std::map<std::string, std::unique_ptr<CommandBenchmark>> commands_;  // those that are commands
   std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack

@@ -107,7 +107,7 @@ absl::StatusOr<BenchmarkResult> LoadedJob::RunCommand(const CommandBenchmark& co
     model.tokenizer = tokenizer_.get();
     model.chat_template = ChatTemplate::Load(donor.dir());
     model.max_length = decoder_->max_length();
-    model.vocab_size = donor.config().vocab_size;
+    model.vocab_size = config_.vocab_size;
     model.created = absl::ToUnixSeconds(absl::Now());
     result = command.RunAtEndpoint(model, *decoder_, stop);
   }

@@ -1,12 +1,16 @@
 #include "worker/evaluate/source_models.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/dtype.h"
 #include "worker/checkpoint/model_locator.h"
 #include "worker/engine/weight_layout.h"
+#include "worker/merge/recipe_models.h"
+#include "worker/vision/vision_model.h"
 
 namespace merganser {
 namespace {
@@ -35,6 +39,10 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
           {"num_key_value_heads", absl::StrCat(c.num_kv_heads)}};
 }
 
+bool HasRename(const JobSpec& spec, const std::string& name) {
+  return std::any_of(spec.models.begin(), spec.models.end(), [&](const ModelRef& m) { return m.name == name && !m.rename.empty(); });
+}
+
 }  // namespace
 
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
@@ -42,9 +50,9 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
   const ModelLocatorOptions options = LocatorOptions(model_roots);
   CheckpointMap checkpoints;
   for (const ModelRef& model : models) {
-    if (!model.lora.empty() || !model.rename.empty()) {
-      return absl::UnimplementedError(absl::StrCat("models.", model.name, model.lora.empty() ? ".rename" : ".lora",
-                                                   ": a search takes checkpoints as they are; make one first with `merganser merge`"));
+    if (!model.lora.empty()) {
+      return absl::UnimplementedError(absl::StrCat("models.", model.name, ".lora: a search takes checkpoints as they are; make one "
+                                                   "first with `merganser merge`"));
     }
     const std::string field = absl::StrCat("models.", model.name, ".path");
     const absl::StatusOr<std::string> dir = ResolveModel(model.path, options);
@@ -56,26 +64,88 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
   return checkpoints;
 }
 
-absl::Status CheckSameForwardPass(const CheckpointMap& models) {
-  const auto& [first_name, first] = *models.begin();
-  const auto want = ForwardPassFields(first->config());
+absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models) {
+  const std::string donor = TokenizerModel(spec);
+  const ModelConfig& config = models.at(donor)->config();
+  const auto want = ForwardPassFields(config);
+  std::string seeing;
   for (const auto& [name, checkpoint] : models) {
+    const auto difference = [&, path = checkpoint->dir()](absl::string_view field, absl::string_view has, absl::string_view other) {
+      return absl::StrCat("models.", name, ".path: ", path, "/config.json: ", field, " is ", has, " but ", other, " in ",
+                          models.at(donor)->dir(), " ('", donor, "')");
+    };
+    const bool sees = IsVisionModel(*checkpoint);
+    if (sees && !seeing.empty()) {
+      return absl::UnimplementedError(absl::StrCat("models.", name, ".path: '", seeing, "' sees as well as '", name,
+                                                   "'; a search keeps the vision side of one model"));
+    }
+    if (sees) seeing = name;
+    const bool is_part = HasRename(spec, name);
     const auto have = ForwardPassFields(checkpoint->config());
     for (size_t i = 0; i < want.size(); ++i) {
       if (want[i].second == have[i].second) continue;
-      return absl::InvalidArgumentError(absl::StrCat(
-          "models.", name, ".path: ", checkpoint->dir(), "/config.json: ", have[i].first, " is ", have[i].second, " but ",
-          want[i].second, " in ", first->dir(), " ('", first_name, "'); a merge needs one forward pass"));
+      const std::string differs = difference(have[i].first, have[i].second, want[i].second);
+      if (!is_part) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(differs, "; a merge needs one forward pass",
+                         IsVisionModel(*models.at(donor)) ? "; if it is a language model to be merged into one that sees, write `rename: "
+                                                            "{\"\": \"language_model.\"}`"
+                                                          : ""));
+      }
+      if (have[i].first != "architecture") MG_LOG(WARNING) << "the merge has the whole model's setting difference=\"" << differs << '"';
+    }
+    if (checkpoint->config().family != config.family) {
+      return absl::InvalidArgumentError(absl::StrCat(difference("architecture", checkpoint->config().architecture, config.architecture),
+                                                     ", and their language models differ in kind"));
     }
   }
-  return absl::OkStatus();
+  if (!seeing.empty() && seeing != donor) {
+    return absl::InvalidArgumentError(absl::StrCat("models.", seeing, ": it sees, so it must be the whole model: without `rename`"));
+  }
+  return config;
 }
 
-absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const std::string& dtype) {
+absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkpoint& donor, const std::string& dtype) {
   MG_ASSIGN_OR_RETURN(const DType type, ParseConfigDType(dtype));
   std::vector<ArenaTensor> tensors;
-  for (TensorSpec& spec : WeightLayout(config)) tensors.push_back({std::move(spec.name), std::move(spec.shape), type});
+  for (TensorSpec& spec : WeightLayout(config)) {
+    const TensorView* own = donor.Find(spec.name);
+    tensors.push_back({own != nullptr ? own->name : std::move(spec.name), std::move(spec.shape), type});
+  }
   return ArenaLayout::Create(std::move(tensors));
+}
+
+absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
+                                                                   const ArenaLayout& layout,
+                                                                   const std::vector<std::string>& model_roots) {
+  const auto is_plain = [&](const ModelRef& model) { return model.rename.empty() && !IsVisionModel(*models.at(model.name)); };
+  if (std::all_of(spec.models.begin(), spec.models.end(), is_plain)) return MergeSources::Create(models, layout);
+  Recipe recipe;
+  recipe.models = spec.models;
+  recipe.tokenizer_from = recipe.config_from = recipe.vocabulary_from = TokenizerModel(spec);
+  const ModelLocatorOptions locator = LocatorOptions(model_roots);
+  MG_ASSIGN_OR_RETURN(const RecipeModels opened,
+                      OpenRecipeModels(recipe, [&](const std::string& path) { return ResolveModel(path, locator); }));
+  std::map<std::string, MergeSources::Model> adapted;
+  for (const auto& [name, source] : opened.sources) {
+    MergeSources::Model& model = adapted[name];
+    model.label = source->label();
+    model.tied_head = models.at(name)->config().tie_word_embeddings;
+    auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>();
+    for (const ArenaTensor& tensor : layout.tensors()) {
+      if (source->Find(tensor.name) == nullptr) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("models.", name, ": ", source->label(), " has no tensor '", tensor.name, "' of '", recipe.tokenizer_from,
+                         "': `rename` must give it the names that it has there"));
+      }
+      MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(tensor.name));
+      loaded.view.name = tensor.name;
+      model.tensors.push_back(std::move(loaded.view));
+      owners->push_back(std::move(loaded.owner));
+    }
+    model.owner = std::move(owners);
+  }
+  return MergeSources::Create(adapted, layout);
 }
 
 }  // namespace merganser

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_locator.h"
 #include "worker/merge/arena.h"
+#include "worker/merge/merge_sources.h"
 
 namespace merganser {
 
@@ -21,15 +23,26 @@ using CheckpointMap = std::map<std::string, std::shared_ptr<const Checkpoint>>; 
 ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 
 // Finds (Hub ids in the local Hugging Face cache) and opens every model. Errors start with "models.NAME.path: ": those of
-// ResolveModel and Checkpoint::Open; `model_roots` as there.
+// ResolveModel and Checkpoint::Open; `model_roots` as there. Unimplemented: a model with an adapter.
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots);
 
-// OK if all models run alike: what their configs say beyond tensor shapes (RoPE, window, norm epsilon, activation, tied head)
-// is the same. InvalidArgument names both models, the field and both values: the merge would silently take one of them.
-absl::Status CheckSameForwardPass(const CheckpointMap& models);
+// The config of a job's candidates: that of the tokenizer's model. Where models are parts of another one (ModelRef::rename, language
+// models within one that sees), it is the whole one's, and what its forward pass has otherwise than theirs is logged.
+// InvalidArgument, naming both models, the field and both values: the models run differently (RoPE, window, norm epsilon,
+// activation, tied head) and none is a part, so that the merge would silently take one of them; their language models are of
+// different families; or a model that sees is not the whole one. Unimplemented: more than one model that sees.
+absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models);
 
-// Where the merge of these models lies in memory, in the order that the engine likes, as `dtype` ("bfloat16", ...).
-absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const std::string& dtype);
+// Where the merge of these models lies in memory, in the order that the engine likes, as `dtype` ("bfloat16", ...). The tensors
+// have the names that they have in `donor`: within a model that sees, "language_model.model.norm.weight".
+absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkpoint& donor, const std::string& dtype);
+
+// The models' tensors, adapted to the layout: a plain model's under the names that its `rename` gives them, with the rows of
+// the whole, by the rules of an export (OpenRecipeModels, whose errors these are; with those of MergeSources::Create).
+// Only what has to be adapted is copied.
+absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
+                                                                   const ArenaLayout& layout,
+                                                                   const std::vector<std::string>& model_roots);
 
 }  // namespace merganser
 

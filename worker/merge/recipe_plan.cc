@@ -62,12 +62,41 @@ absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(
   std::unique_ptr<RecipePlan> plan(new RecipePlan);
   plan->recipe_ = recipe;
   plan->options_ = options;
+  plan->AddWholeModel();
   MG_RETURN_IF_ERROR(plan->ResolveStacks(models));
   MG_RETURN_IF_ERROR(plan->PlacePath());
   MG_RETURN_IF_ERROR(plan->PlanTensors(mlp_output, norm_plus_one));
   MG_RETURN_IF_ERROR(plan->CheckStacks());
   plan->MakeBatches();
   return std::unique_ptr<const RecipePlan>(std::move(plan));
+}
+
+bool RecipePlan::OfParts(int stack) const {
+  std::vector<std::string> names = recipe_.stacks[stack].sources;
+  if (!recipe_.stacks[stack].base.empty()) names.push_back(recipe_.stacks[stack].base);
+  return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    for (const ModelRef& model : recipe_.models) {
+      if (model.name == name) return !model.rename.empty();
+    }
+    for (int earlier = 0; earlier < stack; ++earlier) {
+      if (recipe_.stacks[earlier].name == name) return OfParts(earlier);
+    }
+    return false;
+  });
+}
+
+void RecipePlan::AddWholeModel() {
+  const absl::StatusOr<int> embedding = recipe_.stacks.empty() ? -1 : StackNamed(recipe_.embedding_from, "embedding_from");
+  if (!embedding.ok() || *embedding < 0 || !OfParts(*embedding)) return;
+  for (const ModelRef& model : recipe_.models) {
+    if (model.name != recipe_.tokenizer_from || !model.rename.empty()) continue;
+    // A stack of a model's name is a copy of it.
+    const auto is_copy = [&](const Stack& stack) { return stack.name == model.name; };
+    const auto copy = std::find_if(recipe_.stacks.begin(), recipe_.stacks.end(), is_copy);
+    whole_model_ = static_cast<int>(copy - recipe_.stacks.begin());
+    if (copy == recipe_.stacks.end()) recipe_.stacks.push_back({.name = model.name, .sources = {model.name}});
+    return;
+  }
 }
 
 absl::Status RecipePlan::ResolveStacks(const SourceMap& models) {
@@ -316,6 +345,7 @@ absl::Status RecipePlan::PlanTensors(const std::vector<std::string>& mlp_output,
   MG_RETURN_IF_ERROR(add_part(head, ModelPart::kNorm, {}));
   MG_RETURN_IF_ERROR(add_part(head, ModelPart::kHead, {}));
   MG_RETURN_IF_ERROR(add_part(embedding, std::nullopt, {}));
+  if (whole_model_ >= 0) MG_RETURN_IF_ERROR(add_part(whole_model_, std::nullopt, {}));
   if (tensors_.empty()) return absl::InvalidArgumentError("the recipe gives no tensor");
   return absl::OkStatus();
 }

@@ -122,6 +122,8 @@ class RecipePlan {
   RecipePlan() = default;
 
   MaterializerOptions OneShot(ThreadPool* pool) const;
+  // Where the embedding's stack is of parts of a model only (ModelRef::rename): the model that the others are part of, as a stack.
+  void AddWholeModel();
   absl::Status ResolveStacks(const SourceMap& models);
   absl::Status PlacePath();
   absl::Status PlanTensors(const std::vector<std::string>& mlp_output, bool norm_plus_one);
@@ -131,6 +133,8 @@ class RecipePlan {
   void MakeBatches();
   std::vector<std::string> TensorNames(int stack) const;
   absl::StatusOr<int> StackNamed(const std::string& name, const std::string& field) const;
+  // True if everything that the stack is made of is a part of a model.
+  bool OfParts(int stack) const;
   // True if the source is a part of a model that this tensor lies outside of.
   bool LiesOutside(const std::string& source, const std::string& tensor) const;
   // The name that source `source` of the stack has for the stack's tensor.
@@ -145,6 +149,7 @@ class RecipePlan {
   Recipe recipe_;
   RecipePlanOptions options_;
   std::vector<StackSources> stacks_;
+  int whole_model_ = -1;  // a stack; -1: the embedding's own
   std::vector<PlacedHop> hops_;
   int layers_ = 0;
   std::vector<PlannedTensor> tensors_;

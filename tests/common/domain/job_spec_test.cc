@@ -54,6 +54,18 @@ TEST(JobSpecTest, StagedAndJointSpecsAreValid) {
   EXPECT_EQ(Validate(methods), absl::OkStatus());
 }
 
+// Language models merged into one that sees.
+TEST(JobSpecTest, TheModelThatOthersArePartsOfGivesTheTokenizer) {
+  JobSpec spec = GoodSpec();
+  spec.models[0].rename = spec.models[1].rename = {{"", "language_model."}};
+  EXPECT_EQ(Validate(spec), absl::OkStatus());
+  EXPECT_EQ(TokenizerModel(spec), "math");
+  spec.models[1].rename.clear();
+  EXPECT_THAT(std::string(Validate(spec).message()), StartsWith("models: 1 are parts of a model (rename)"));
+  for (ModelRef& model : spec.models) model.rename = {{"", "language_model."}};
+  EXPECT_THAT(std::string(Validate(spec).message()), StartsWith("models: 3 are parts of a model (rename)"));
+}
+
 TEST(JobSpecTest, GoodSpecIsValid) { EXPECT_EQ(Validate(GoodSpec()), absl::OkStatus()); }
 
 struct Case {

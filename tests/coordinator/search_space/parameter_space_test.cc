@@ -198,6 +198,21 @@ TEST(BaselineRecipesTest, ASourceIsTakenAsItIs) {
   EXPECT_EQ(recipe.tokenizer_from, "ja");
 }
 
+// Whatever the source, eyes and rows are those of the model that sees.
+TEST(BaselineRecipesTest, APartIsASourceWithinTheWholeModel) {
+  JobSpec spec = Spec();
+  for (ModelRef& model : spec.models) {
+    if (model.name != "math") model.rename = {{"", "language_model."}};
+  }
+  for (const Recipe& recipe : {SourceRecipe(spec, "ja"), SourceRecipe(spec, "math"), AverageRecipe(spec)}) {
+    EXPECT_EQ(recipe.models, spec.models);
+    EXPECT_EQ(recipe.tokenizer_from, "math");
+    EXPECT_EQ(recipe.config_from, "math");
+    EXPECT_EQ(recipe.vocabulary_from, "math");
+  }
+  EXPECT_THAT(SourceRecipe(spec, "ja").stacks.at(0).sources, ElementsAre("ja"));
+}
+
 TEST(BaselineRecipesTest, TheAverageWeighsSourcesAlikeAndLeavesTheBaseOut) {
   const Recipe recipe = AverageRecipe(Spec());
   EXPECT_EQ(recipe.stacks[0].method, "linear");

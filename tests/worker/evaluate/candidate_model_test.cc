@@ -16,7 +16,7 @@ class CandidateModelTest : public testing::Test {
     auto checkpoints = OpenModels(ExampleJob().models, {});
     ASSERT_TRUE(checkpoints.ok()) << checkpoints.status();
     checkpoints_ = *std::move(checkpoints);
-    auto layout = MergedLayout(checkpoints_.at("base")->config(), "bfloat16");
+    auto layout = MergedLayout(checkpoints_.at("base")->config(), *checkpoints_.at("base"), "bfloat16");
     ASSERT_TRUE(layout.ok());
     layout_ = std::make_unique<ArenaLayout>(*layout);
     auto sources = MergeSources::Create(checkpoints_, *layout_);
@@ -141,7 +141,6 @@ TEST_F(CandidateModelTest, WhatOnlyAnExportComputesIsRefusedByName) {
   };
   using testing::StartsWith;
   EXPECT_THAT(refusal([](Recipe& r) { r.models[1].lora = "adapter"; }), StartsWith("models.ja.lora: "));
-  EXPECT_THAT(refusal([](Recipe& r) { r.models[1].rename[""] = "language_model."; }), StartsWith("models.ja.rename: "));
   EXPECT_THAT(refusal([](Recipe& r) { r.stacks[0].layer_offsets["ja"] = 1; }), StartsWith("stacks.merge.layer_offsets: "));
   EXPECT_THAT(refusal([](Recipe& r) { r.tokenizer.source = "union"; }), StartsWith("tokenizer: "));
   EXPECT_THAT(refusal([](Recipe& r) {

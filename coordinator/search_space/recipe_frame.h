@@ -1,0 +1,32 @@
+// What all recipes of a job have in common.
+#ifndef MERGANSER_COORDINATOR_SEARCH_SPACE_RECIPE_FRAME_H_
+#define MERGANSER_COORDINATOR_SEARCH_SPACE_RECIPE_FRAME_H_
+
+#include <algorithm>
+
+#include "common/domain/job_spec.h"
+#include "common/domain/recipe.h"
+#include "coordinator/search_space/parameter_space.h"
+
+namespace merganser {
+
+// True if some models of the job are parts of another (ModelRef::rename): language models within one that sees.
+inline bool HasParts(const JobSpec& spec) {
+  return std::any_of(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
+}
+
+// A recipe without stacks: models, tokenizer, type, masks. Where some models are parts of another, config and rows of the
+// vocabulary are the whole model's.
+inline Recipe RecipeFrame(const JobSpec& spec) {
+  Recipe recipe;
+  recipe.models = spec.models;
+  recipe.tokenizer_from = TokenizerModel(spec);
+  if (HasParts(spec)) recipe.config_from = recipe.vocabulary_from = recipe.tokenizer_from;
+  recipe.dtype = spec.dtype;
+  recipe.mask_seed = MaskSeed(spec.seed);
+  return recipe;
+}
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_SEARCH_SPACE_RECIPE_FRAME_H_
