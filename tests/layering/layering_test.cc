@@ -51,6 +51,7 @@ const std::vector<Rule>& Rules() {
       {"common/draw", Join({kTorch, kGrpc, kProtobuf, kStores, kThreads, kClocks, {{"coordinator/", "worker/", "client/"}}})},
       {"worker/checkpoint", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/merge", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
+      {"worker/device_merge", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/", "worker/evaluate/"}}})},
       {"worker/engine", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/vision", Join({kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},
       {"worker/text", Join({kTorch, kGrpc, kProtobuf, kStores, {{"coordinator/", "client/"}}})},

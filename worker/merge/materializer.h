@@ -69,7 +69,7 @@ class Materializer {
   // was requested; the arena then holds parts of two candidates.
   absl::Status Run(const MergePlan& plan, Arena& arena, std::stop_token stop = {});
 
-  // What Run computes before the values are merged, for whoever merges them elsewhere; valid until the next
+  // What Run computes before the values are merged, for whoever merges them elsewhere (worker/device_merge); valid until the next
   // call. REQUIRES: the plan was built for sources(), has a method and Arithmetic::kFp32. InvalidArgument, naming the
   // tensor: the sources have no such combination. Cancelled: `stop` was requested.
   absl::StatusOr<const CandidateTerms*> Resolve(const MergePlan& plan, std::stop_token stop = {});
