@@ -23,12 +23,15 @@ bool LearnsEachObjective(absl::string_view name);
 
 // A new search over the genome's box [0, 1]^n, for outcomes of `objectives` numbers. Options, by
 // optimizer:
-//   cma_es     preset         hansen (default): the constants of Hansen's tutorial; update rolling,
-//                             bounds transform
+//   cma_es     preset         default: what docs/optimizers.md measures to be best at few samples per
+//                             candidate: hansen, with a population a third larger
+//                             hansen: the constants of Hansen's tutorial; update rolling, bounds
+//                             transform
 //                             published: as the published searches ran it, Optuna's CmaEsSampler
 //                             over `cmaes`; update generation, bounds resample with at most 10 * n
 //                             draws, discrete relaxed
-//              population     lambda, whole number in [4, 10000]; default 4 + floor(3 ln n)
+//              population     lambda, whole number in [4, 10000]; default 4 + floor(3 ln n), preset
+//                             default: 4/3 of that, rounded up
 //              sigma0         first standard deviation of a gene of scale 1, in [1e-6, 1]; default
 //                             1/6
 //              mean           first mean of every gene, in [0, 1]; default each gene's own start
@@ -51,7 +54,7 @@ bool LearnsEachObjective(absl::string_view name);
 //   niche      population     members of the archive, whole number in [2, 10000]; default 20
 //              sigma0         standard deviation of a mutation, in [0, 1]; default 0.05
 //   random     population     outcomes counted as one generation, whole number in [1, 10000];
-//                             default as cma_es
+//                             default 4 + floor(3 ln n)
 // Dimension: 1 to 5000 for cma_es (1000 if adaptive, 100000 if separable), 100000 for nsga2 and
 // niche, 500 for mo_cma_es, 200 for gp, 1000000 for random. cma_es and random take any number of
 // objectives and rank by their mean. Equal seeds give equal searches.

@@ -21,7 +21,7 @@ TEST(JobPlanTest, SaysDimensionPopulationBudgetSamplesAndTime) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->stages.size(), 1u);
   EXPECT_EQ(plan->stages[0].genes.size(), 12u);  // 2 sources x (embed, 4 layers, out)
-  EXPECT_EQ(plan->stages[0].population, 11);     // 4 + floor(3 ln 12)
+  EXPECT_EQ(plan->stages[0].population, 15);     // 4/3 of 4 + floor(3 ln 12), rounded up
   EXPECT_EQ(plan->stages[0].generations, 2);
   EXPECT_EQ(plan->candidates, 20);
   plan->calibration = Calibration{absl::Milliseconds(500)};

@@ -109,7 +109,7 @@ double Median(Vector values) {
 // Evaluations, whole generations, until the target; infinite if `budget` does not suffice.
 double EvaluationsToTarget(const std::string& function, int n, uint64_t seed, int budget) {
   const Landscape land(n, seed);
-  const auto optimizer = Make({"cma_es", {}, {}}, n, seed);
+  const auto optimizer = Make({"cma_es", {}, {{"preset", "hansen"}}}, n, seed);
   for (int evaluations = 0; evaluations < budget;) {
     const auto proposals = *optimizer->Ask(optimizer->batch_size());
     std::vector<Outcome> outcomes;
@@ -178,7 +178,7 @@ double CpuSeconds() {
 }
 
 void Time(int n, bool separable) {
-  OptimizerSpec spec = {"cma_es", {}, {}};
+  OptimizerSpec spec = {"cma_es", {}, {{"preset", "hansen"}}};
   if (separable) spec.words["covariance"] = "separable";
   const auto optimizer = Make(spec, n, 1);
   const int batch = optimizer->batch_size();

@@ -28,16 +28,20 @@ TEST(OptimizerFactory, KnowsWhichRankByAllObjectives) {
   EXPECT_THAT(each, ElementsAre("nsga2", "mo_cma_es", "niche"));
 }
 
-TEST(OptimizerFactory, DefaultsAreHansensConstantsWithRollingUpdateAndTransformedBounds) {
+TEST(OptimizerFactory, DefaultsAreHansensConstantsInLargerGenerationsWithRollingUpdateAndTransformedBounds) {
   auto optimizer = CreateOptimizer(OptimizerSpec(), 6, 1);
   ASSERT_TRUE(optimizer.ok()) << optimizer.status();
-  EXPECT_EQ((*optimizer)->batch_size(), 9);
+  EXPECT_EQ((*optimizer)->batch_size(), 12);  // 4/3 of 4 + floor(3 ln 6)
   EXPECT_THAT((*optimizer)->Mean(), ElementsAre(0.5, 0.5, 0.5, 0.5, 0.5, 0.5));
   EXPECT_EQ((*optimizer)->generation(), 0);
   EXPECT_THAT((*optimizer)->Summary(), HasSubstr("sigma 0.167"));
-  const OptimizerSpec in_words = {
-      "cma_es", {{"sigma0", 1.0 / 6}}, {{"preset", "hansen"}, {"update", "rolling"}, {"bounds", "transform"}}};
+  EXPECT_EQ((*CreateOptimizer({"cma_es", {}, {{"preset", "default"}}}, 6, 1))->SaveState(), (*optimizer)->SaveState());
+  const OptimizerSpec in_words = {"cma_es",
+                                  {{"sigma0", 1.0 / 6}, {"population", 12}},
+                                  {{"preset", "hansen"}, {"update", "rolling"}, {"bounds", "transform"}}};
   EXPECT_EQ((*CreateOptimizer(in_words, 6, 1))->SaveState(), (*optimizer)->SaveState());
+  EXPECT_EQ((*CreateOptimizer({"cma_es", {}, {{"preset", "hansen"}}}, 6, 1))->batch_size(), 9);
+  EXPECT_EQ((*CreateOptimizer({"cma_es"}, 16, 1))->batch_size(), 16);
 }
 
 TEST(OptimizerFactory, PublishedIsWhatThePublishedSearchesRan) {
@@ -206,7 +210,7 @@ TEST(OptimizerFactory, RefusesStatesOfOthersAsDataLoss) {
       {absl::StrReplaceAll(state, {{"merganser-optimizer 2", "merganser-optimizer 3"}}), "version 3 is not 2"},
       {absl::StrReplaceAll(state, {{" cma_es\n", " nsga3\n"}}), "unknown optimizer 'nsga3'"},
       {absl::StrReplaceAll(state, {{"dimension 2", "dimension 3"}}), "start has 2 numbers, not 3"},
-      {absl::StrReplaceAll(state, {{"population 6", "population 3"}}), "population is not a whole number in [4, 10000]"},
+      {absl::StrReplaceAll(state, {{"population 8", "population 3"}}), "population is not a whole number in [4, 10000]"},
       {state + "more\n", "text after the end"},
   };
   for (const auto& [text, message] : wrong) {
