@@ -54,7 +54,7 @@ TEST(ExportedMetricsTest, NamesEndInTheirUnitAndHelpIsASentence) {
 
 TEST(ExportedMetricsTest, NoLabelIsUnbounded) {
   const std::set<std::string> allowed = {"class",     "code", "disposition", "job_id", "kind",  "method",
-                                         "objective", "op",   "outcome",     "phase",  "state", "version"};
+                                         "objective", "op",   "outcome",     "phase",  "reason", "state", "version"};
   for (const auto& [name, metric] : ExportedMetrics()) {
     for (const std::string& label : metric.labels) EXPECT_TRUE(allowed.contains(label)) << name << " " << label;
   }
