@@ -1,4 +1,6 @@
 // merganser-coordinator: leads the search. Flags, start and stop; everything else is in its modules.
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -7,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -20,10 +23,12 @@
 #include "common/rpc/http_server.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
+#include "common/transfer/hub_client.h"
 #include "coordinator/http/coordinator_metrics.h"
 #include "coordinator/http/dashboard.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/server.h"
+#include "worker/checkpoint/model_locator.h"
 
 namespace merganser {
 namespace {
@@ -41,16 +46,27 @@ struct Flags {
   absl::Duration store_wait = absl::Seconds(30);
   std::string port_file;
   int reflection = -1;
+  std::vector<std::string> model_roots;
 };
 
 void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--listen", flags->server.listen, "HOST:PORT for users; port 0 chooses one")->capture_default_str();
   app->add_option("--worker-listen", flags->server.worker_listen, "HOST:PORT for workers")->capture_default_str();
-  app->add_option("--http", flags->http, "HOST:PORT of the dashboard, /metrics, /healthz and /readyz; \"\" for none")->capture_default_str();
+  app->add_option("--http", flags->http, "HOST:PORT of the dashboard, /metrics, /healthz and /readyz; \"\" for none")
+      ->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT or sqlite:PATH; memory: forgets everything")
       ->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
   app->add_option("--holder", flags->manager.holder, "this coordinator's name for others that want to lead");
+  app->add_option(
+      "--model-root", flags->model_roots,
+      "workers that lack a checkpoint get it from this folder, if a job names it (repeatable); none: nothing is given out");
+  app->add_option("--checkpoint-streams", flags->server.share.streams_max, "files that workers read at a time")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app->add_option("--checkpoint-rate", flags->server.share.bytes_per_second, "bytes per second to all of them; 0: no bound")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
   app->add_option("--port-file", flags->port_file,
                   "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
   app->add_option("--tls-cert", flags->server.security.tls_cert, "PEM certificate chain");
@@ -135,6 +151,27 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
   }
 }
 
+// What models of a job are on this machine, and at the Hub.
+void ShareCheckpoints(const std::vector<std::string>& model_roots, CheckpointShareOptions* share) {
+  const auto environment = [](const char* name) -> const char* { return getenv(name); };
+  const std::string hub_cache = HubCacheFolder(environment);
+  if (!model_roots.empty()) {
+    share->resolve = [locator = ModelLocatorOptions{"", model_roots, hub_cache, nullptr}](const std::string& path) {
+      return ResolveModel(path, locator);
+    };
+  }
+  HubOptions hub = HubOptionsFrom(environment, hub_cache);
+  hub.access.connect_timeout = absl::Seconds(5);  // somebody waits for the answer to a submit
+  hub.access.stall_timeout = absl::Seconds(10);
+  share->pin_hub_id = [hub, hub_cache](const std::string& path) {
+    return PinHubId(path, hub_cache,
+                    [&hub](const std::string& repository, const std::string& revision) -> absl::StatusOr<std::string> {
+                      MG_ASSIGN_OR_RETURN(const HubModel model, HubClient(hub).LookUp(repository, revision));
+                      return model.commit;
+                    });
+  };
+}
+
 int Run(const Flags& flags, ShutdownSignal* signal) {
   absl::StatusOr<std::unique_ptr<ResultsStore>> store = OpenStoreInTime(flags, signal);
   if (absl::IsCancelled(store.status())) return kExitSignal;
@@ -145,6 +182,7 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
       JobManager::Create(store->get(), &ProtoJobCodec(), &Clock::Real(), &metrics, flags.manager);
   ServerOptions server_options = flags.server;
   server_options.store_uri = (*store)->uri();
+  ShareCheckpoints(flags.model_roots, &server_options.share);
   auto server = Server::Start(manager.get(), store->get(), &metrics, server_options);
   if (!server.ok()) return Fail("cannot serve", server.status());
   std::unique_ptr<HttpServer> http;
@@ -194,6 +232,14 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   return *code;
 }
 
+// A shell's soft limit is often 1024 descriptors: fewer than a fleet has workers.
+void AllowManyConnections() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("merganser-coordinator: proposes candidates, hands them to workers, keeps the log of every job.",
                "merganser-coordinator");
@@ -218,6 +264,7 @@ int Main(int argc, char** argv) {
   flags.server.session.heartbeat_interval = flags.manager.heartbeat_interval;
   flags.server.session.lease = flags.manager.lease;
   SetLogLevel(LogLevel::kInfo);
+  AllowManyConnections();
   ShutdownSignal signal;
   return Run(flags, &signal);
 }

@@ -19,9 +19,12 @@
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
+#include "common/transfer/url_source.h"
+#include "worker/agent/checkpoint_provider.h"
 #include "worker/agent/child_evaluator.h"
 #include "worker/agent/device_info.h"
 #include "worker/agent/worker_process.h"
+#include "worker/checkpoint/model_locator.h"
 #include "worker/evaluate/local_library.h"
 
 namespace merganser {
@@ -35,6 +38,7 @@ struct Flags {
   LocalOptions local;
   std::string store = "redis://127.0.0.1:6379";
   absl::Duration store_wait = absl::Seconds(30);
+  CheckpointProviderOptions checkpoints;
   bool in_process = false;
   int evaluator_fd = -1;               // this is the process that evaluates
   std::vector<std::string> arguments;  // argv
@@ -47,8 +51,9 @@ std::string DefaultSpoolDir() {
 }
 
 void AddFlags(CLI::App* app, Flags* flags) {
-  app->add_option("--coordinator", flags->process.coordinators,
-                  "HOST:PORT of the coordinator's worker port; with stand-bys, all of them (repeat it, or separate by commas)")
+  app->add_option(
+         "--coordinator", flags->process.coordinators,
+         "HOST:PORT of the coordinator's worker port; with stand-bys, all of them (repeat it, or separate by commas)")
       ->delimiter(',')
       ->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT of the coordinator's store")->capture_default_str();
@@ -61,6 +66,20 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_flag("--allow-commands", flags->local.allow_commands,
                 "benchmarks may be programs that a job names (use: command); they run as this worker's user");
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
+  app->add_option(
+      "--checkpoint-cache", flags->checkpoints.cache.dir,
+      "a folder for checkpoints that this worker lacks: fetched from --checkpoint-url, then from the coordinator");
+  app->add_option("--cache-bytes", flags->checkpoints.cache.bytes_max,
+                  "of that folder; what was not used for longest makes room")
+      ->check(CLI::PositiveNumber)
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
+  app->add_option("--checkpoint-url", flags->checkpoints.url_templates,
+                  "file://, http(s):// or s3:// URL with {file} and with {content} or {model} (repeatable)");
+  app->add_option("--fetch-rate", flags->checkpoints.access.bytes_per_second,
+                  "bytes per second from --checkpoint-url; 0: no bound")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
   app->add_option("--name", flags->process.info.name, "shown to people; default: host and process");
   app->add_option("--label", flags->labels, "NAME=VALUE that a job may ask for under workers.labels (repeatable)");
   app->add_flag(
@@ -91,7 +110,11 @@ absl::StatusOr<std::unique_ptr<RecordStore>> OpenStoreInTime(const Flags& flags,
 
 absl::StatusOr<std::unique_ptr<CandidateEvaluator>> EvaluatorHere(const Flags& flags) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
-  return library->CreateEvaluator(flags.local);
+  LocalOptions local = flags.local;
+  // What was fetched lies in the cache.
+  if (!local.model_roots.empty() && !flags.checkpoints.cache.dir.empty())
+    local.model_roots.push_back(flags.checkpoints.cache.dir);
+  return library->CreateEvaluator(local);
 }
 
 // In a process of its own: this program with the same flags.
@@ -102,6 +125,23 @@ absl::StatusOr<std::unique_ptr<CandidateEvaluator>> EvaluatorBeside(const Flags&
   options.argv = flags.arguments;
   options.argv[0] = self;
   return ChildEvaluator::Start(options);
+}
+
+absl::StatusOr<CheckpointProviderOptions> ProviderOptions(const Flags& flags) {
+  CheckpointProviderOptions options = flags.checkpoints;
+  for (const std::string& url : options.url_templates) {
+    if (absl::Status valid = CheckUrlTemplate(url); !valid.ok()) return Annotate(valid, "--checkpoint-url");
+  }
+  const auto environment = [](const char* name) -> const char* { return getenv(name); };
+  options.model_roots = flags.local.model_roots;
+  options.access.s3 = S3AccessFrom(environment);
+  options.resolve = [locator = ModelLocatorOptions{"", flags.local.model_roots, HubCacheFolder(environment)}](
+                        const std::string& path) { return ResolveModel(path, locator); };
+  for (const std::string& address : flags.process.coordinators) {
+    MG_ASSIGN_OR_RETURN(ClientChannel channel, CreateChannel(address, flags.process.security));
+    options.coordinators.push_back(std::move(channel));
+  }
+  return options;
 }
 
 int Run(const Flags& flags, ShutdownSignal* signal) {
@@ -118,7 +158,14 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     MG_LOG(ERROR) << "store cannot be opened error=\"" << store.status().message() << '"';
     return absl::IsUnavailable(store.status()) ? kExitUnavailable : kExitConfig;
   }
-  return RunWorkerProcess(flags.process, evaluator->get(), store->get(), signal);
+  absl::StatusOr<CheckpointProviderOptions> provider_options = ProviderOptions(flags);
+  if (!provider_options.ok()) {
+    MG_LOG(ERROR) << "worker cannot start error=\"" << provider_options.status().message() << '"';
+    return kExitConfig;
+  }
+  CheckpointProvider provider(*std::move(provider_options));
+  ProvidedEvaluator provided(&provider, evaluator->get());
+  return RunWorkerProcess(flags.process, &provided, store->get(), signal);
 }
 
 int Main(int argc, char** argv) {

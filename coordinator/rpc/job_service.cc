@@ -10,6 +10,7 @@
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/time_codec.h"
+#include "coordinator/rpc/checkpoint_share.h"
 #include "coordinator/rpc/page.h"
 
 namespace merganser {
@@ -58,16 +59,18 @@ void JobService::Shutdown() {
 absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, const std::string& who,
                                      v1::CreateJobResponse* response) {
   if (request.request_id().size() > kRequestIdMax) {
-    return absl::InvalidArgumentError(absl::StrCat("request_id: ", request.request_id().size(), " characters, more than ",
-                                                   kRequestIdMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("request_id: ", request.request_id().size(), " characters, more than ", kRequestIdMax));
   }
   if (!request.has_spec()) return absl::InvalidArgumentError("spec: missing");
-  MG_ASSIGN_OR_RETURN(const JobSpec spec, FromProto(request.spec()));
+  MG_ASSIGN_OR_RETURN(JobSpec spec, FromProto(request.spec()));
   if (request.validate_only()) {
     MG_RETURN_IF_ERROR(Validate(spec));
     *response->mutable_job()->mutable_spec() = ToProto(spec);
     return absl::OkStatus();
   }
+  MG_RETURN_IF_ERROR(Validate(spec));
+  MG_RETURN_IF_ERROR(services_->share->Pin(&spec));
   MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CreateJob(request.request_id(), spec, who));
   MG_LOG(INFO) << "job submitted job=" << job.id << " name=" << job.spec.name;
   *response->mutable_job() = ToProto(job);

@@ -18,7 +18,7 @@ namespace merganser {
 namespace {
 
 constexpr int kCallsQueueMax = 10'000;
-constexpr int kWorkerMessageBytesMax = 16 << 20;  // a hello with many running attempts; results do not come this way
+constexpr int kWorkerMessageBytesMax = 16 << 20;     // a hello with many running attempts; results do not come this way
 constexpr size_t kMemoryBytesMax = size_t{1} << 30;  // of gRPC's buffers, per port
 
 void SetKeepalive(grpc::ServerBuilder* builder) {
@@ -47,11 +47,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(JobManager* manager, Recor
   MG_ASSIGN_OR_RETURN(Authorizer authorizer, Authorizer::Create(options.security));
   std::unique_ptr<Server> server(new Server(std::move(authorizer)));
   server->calls_ = std::make_unique<CallPool>(options.call_threads, kCallsQueueMax);
-  server->services_ = {manager, records, &server->authorizer_, observer, server->calls_.get(), options.store_uri};
+  server->share_ = std::make_unique<CheckpointShare>(manager, options.share);
+  server->services_ = {
+      manager, records, &server->authorizer_, observer, server->calls_.get(), options.store_uri, server->share_.get()};
   server->job_service_ = std::make_unique<JobService>(&server->services_, options.watchers_max);
   server->fleet_service_ = std::make_unique<FleetService>(&server->services_);
-  server->worker_service_ =
-      std::make_unique<WorkerService>(&server->services_, options.session, options.session_threads);
+  server->worker_service_ = std::make_unique<WorkerService>(&server->services_, options.session, options.session_threads,
+                                                            options.share.streams_max);
   MG_RETURN_IF_ERROR(server->Listen(options));
   server->SetServing(false);
   return server;

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/authorize.h"
 #include "common/rpc/credentials.h"
+#include "coordinator/rpc/checkpoint_share.h"
 #include "coordinator/rpc/fleet_service.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/service_context.h"
@@ -25,10 +26,11 @@ struct ServerOptions {
   ServerSecurity security;
   std::optional<bool> reflection;  // on the user port; unset: where that is loopback
   SessionOptions session;
-  int call_threads = 16;     // unary calls in work; 10'000 more may wait
-  int session_threads = 8;   // messages of sessions in work
-  int watchers_max = 256;    // WatchJob calls, a thread each
-  std::string store_uri;     // shown by GetServerInfo
+  int call_threads = 16;    // unary calls in work; 10'000 more may wait
+  int session_threads = 8;  // messages of sessions in work
+  int watchers_max = 256;   // WatchJob calls, a thread each
+  std::string store_uri;    // shown by GetServerInfo
+  CheckpointShareOptions share;
 };
 
 // Thread-safe.
@@ -61,6 +63,7 @@ class Server {
   int port_ = 0;
   int worker_port_ = 0;
   std::unique_ptr<CallPool> calls_;
+  std::unique_ptr<CheckpointShare> share_;
   std::unique_ptr<JobService> job_service_;
   std::unique_ptr<FleetService> fleet_service_;
   std::unique_ptr<WorkerService> worker_service_;

@@ -22,6 +22,8 @@
 
 namespace merganser {
 
+class CheckpointShare;  // checkpoint_share.h
+
 // Sees every call that ends, for metrics. Any thread; must not block.
 class RpcObserver {
  public:
@@ -38,6 +40,7 @@ struct ServiceContext {
   RpcObserver* observer = nullptr;
   CallPool* calls = nullptr;
   std::string store_uri;
+  CheckpointShare* share = nullptr;
 };
 
 inline void Observe(const ServiceContext& services, absl::string_view method, const absl::Status& status,

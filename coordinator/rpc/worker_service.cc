@@ -3,27 +3,42 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/dispatch_codec.h"
 
 namespace merganser {
+namespace {
+
+constexpr size_t kMessageMax = size_t{64} << 10;  // it is kept in the job's log
+
+}  // namespace
 
 // Each session has at most one message in the pool, so the queue never refuses a session that was let in.
-WorkerService::WorkerService(const ServiceContext* services, const SessionOptions& options, int threads)
-    : services_(services), options_(options), pool_(threads, kSessionsMax) {}
+WorkerService::WorkerService(const ServiceContext* services, const SessionOptions& options, int threads, int transfers_max)
+    : services_(services),
+      options_(options),
+      pool_(threads, kSessionsMax),
+      transfers_pool_(transfers_max, /*queue_max=*/0) {}
 
 WorkerService::~WorkerService() { Shutdown(); }
 
 void WorkerService::Shutdown() {
   std::vector<std::weak_ptr<WorkerSession>> sessions;
+  std::vector<std::weak_ptr<CheckpointStream>> transfers;
   {
     absl::MutexLock lock(&mu_);
     shut_down_ = true;
     sessions.swap(sessions_);
+    transfers.swap(transfers_);
+  }
+  for (const auto& weak : transfers) {
+    if (const auto transfer = weak.lock()) transfer->End(absl::UnavailableError("this coordinator is going away"));
   }
   for (const auto& weak : sessions) {
     if (const auto session = weak.lock()) session->End(absl::UnavailableError("this coordinator is going away"));
   }
+  transfers_pool_.Stop();
   pool_.Stop();
 }
 
@@ -53,6 +68,10 @@ grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerConte
     reactor->Finish(ToGrpc(status));
   };
   absl::Status status = services_->authorizer->Authorize(*context, Role::kWorker);
+  if (status.ok() && request->failure().message().size() > kMessageMax) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("failure.message: ", request->failure().message().size(), " characters, more than ", kMessageMax));
+  }
   absl::StatusOr<AttemptReport> report = status.ok() ? FromProto(*request) : status;
   if (!report.ok()) {
     finish(report.status());
@@ -64,6 +83,29 @@ grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerConte
     finish(disposition.status());
   });
   return reactor;
+}
+
+grpc::ServerUnaryReactor* WorkerService::ListCheckpointFiles(grpc::CallbackServerContext* context,
+                                                             const v1::ListCheckpointFilesRequest* request,
+                                                             v1::ListCheckpointFilesResponse* response) {
+  return RunUnary(*services_, context, "ListCheckpointFiles", Role::kWorker, [this, request, response] {
+    return merganser::ListCheckpointFiles(services_->share, *request, response);
+  });
+}
+
+grpc::ServerWriteReactor<v1::ReadCheckpointFileResponse>* WorkerService::ReadCheckpointFile(
+    grpc::CallbackServerContext* context, const v1::ReadCheckpointFileRequest* request) {
+  const std::shared_ptr<CheckpointStream> stream =
+      CheckpointStream::Start(services_, &transfers_pool_, services_->share, context, *request);
+  bool refuse;
+  {
+    absl::MutexLock lock(&mu_);
+    std::erase_if(transfers_, [](const auto& weak) { return weak.expired(); });
+    refuse = shut_down_;
+    if (!refuse) transfers_.push_back(stream);
+  }
+  if (refuse) stream->End(absl::UnavailableError("this coordinator is going away"));
+  return stream.get();  // alive: it holds itself until gRPC is done with it
 }
 
 }  // namespace merganser

@@ -19,7 +19,8 @@ namespace merganser {
 
 using CheckpointMap = std::map<std::string, std::shared_ptr<const Checkpoint>>;  // by model name; shared with the merge
 
-// Where this process looks for models: within `model_roots` if there are any, and in the environment's Hugging Face cache.
+// Where this process looks for models: within `model_roots` if there are any, and in the environment's Hugging Face cache,
+// into which Hub ids are downloaded (HF_ENDPOINT, HF_TOKEN; not with HF_HUB_OFFLINE=1).
 ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 
 // Finds (Hub ids in the local Hugging Face cache) and opens every model. Errors start with "models.NAME.path: ": those of

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 
+#include "common/transfer/checkpoint_files.h"
 #include "tests/worker/checkpoint/test_files.h"
 
 namespace merganser {
@@ -151,6 +152,52 @@ TEST_F(ModelLocatorTest, HubCacheCountsAsRootWhenListed) {
   Error("org/name", absl::StatusCode::kPermissionDenied);
   options_.model_roots.push_back(options_.hub_cache);
   EXPECT_TRUE(ResolveModel("org/name", options_).ok());
+}
+
+TEST_F(ModelLocatorTest, WhatTheCacheLacksIsDownloadedIfItMay) {
+  std::vector<std::string> asked;
+  options_.download = [&](const std::string& repository, const std::string& revision) -> absl::StatusOr<std::string> {
+    asked.push_back(repository + "@" + revision);
+    if (repository == "org/away") return absl::UnavailableError("cannot be reached");
+    if (repository == "org/none") return absl::NotFoundError("not there");
+    return root_ + "/other/model";
+  };
+  EXPECT_EQ(*ResolveModel("org/new@v2", options_), root_ + "/other/model");
+  EXPECT_TRUE(ResolveModel("org/name", options_).ok()) << "it is in the cache";
+  EXPECT_EQ(asked, std::vector<std::string>{"org/new@v2"});
+  EXPECT_THAT(Error("org/away", absl::StatusCode::kUnavailable), HasSubstr("org/away"));
+  EXPECT_THAT(Error("org/none", absl::StatusCode::kNotFound),
+              AllOf(HasSubstr("hf download org/none"), EndsWith("(not there)")));
+  asked.clear();
+  options_.model_roots = {root_ + "/jobs"};
+  Error("org/other", absl::StatusCode::kPermissionDenied);
+  EXPECT_TRUE(asked.empty()) << "the cache is outside of the roots";
+}
+
+TEST_F(ModelLocatorTest, AContentBehindThePathIsLookedAt) {
+  const std::string dir = fs::canonical(TinyCheckpoint()).string();
+  const std::string content = *CheckpointContent(dir);
+  EXPECT_EQ(*ResolveModel(WithContent(dir, content), options_), dir);
+  const std::string other(64, 'a');
+  EXPECT_THAT(Error(WithContent(dir, other), absl::StatusCode::kFailedPrecondition),
+              AllOf(HasSubstr(content), HasSubstr(other)));
+  options_.model_roots = {root_ + "/jobs"};
+  Error(WithContent(dir, content), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(ModelLocatorTest, AHubIdIsPinnedToItsCommit) {
+  const std::string other(40, 'b');
+  const auto hub = [&](const std::string& repository, const std::string& revision) -> absl::StatusOr<std::string> {
+    if (repository != "org/new" || revision != "main") return absl::NotFoundError("not there");
+    return other;
+  };
+  EXPECT_EQ(*PinHubId("org/name", options_.hub_cache, hub), std::string("org/name@") + kCommit) << "as the cache has it";
+  EXPECT_EQ(*PinHubId("org/new", options_.hub_cache, hub), "org/new@" + other);
+  EXPECT_EQ(*PinHubId("org/new@" + other, options_.hub_cache, hub), "org/new@" + other);
+  EXPECT_TRUE(absl::IsNotFound(PinHubId("org/none", options_.hub_cache, hub).status()));
+  for (const std::string& path : {root_ + "/jobs/model", std::string("model"), std::string("a/b/c")}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(PinHubId(path, options_.hub_cache, hub).status())) << path;
+  }
 }
 
 TEST(HubCacheFolderTest, FollowsTheVariablesOfTheHub) {

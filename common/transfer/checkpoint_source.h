@@ -1,0 +1,39 @@
+// Where a checkpoint can be had from, file by file.
+#ifndef MERGANSER_COMMON_TRANSFER_CHECKPOINT_SOURCE_H_
+#define MERGANSER_COMMON_TRANSFER_CHECKPOINT_SOURCE_H_
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace merganser {
+
+// What it says is not trusted: names, sizes and bytes are checked by who takes them (checkpoint_cache.h). Used by one
+// thread.
+class CheckpointSource {
+ public:
+  struct File {
+    std::string name;
+    int64_t size = -1;   // -1: not known
+    std::string sha256;  // "": not known before it is read
+  };
+  using Sink = std::function<absl::Status(absl::string_view)>;
+
+  virtual ~CheckpointSource() = default;
+  virtual std::string name() const = 0;  // for messages: "https://models.example"
+  // NotFound: it has no such checkpoint.
+  virtual absl::StatusOr<std::vector<File>> List(std::stop_token stop) = 0;
+  // Gives the bytes from `offset` to the end to `sink`, in order. The SHA-256 of the whole file, or "" if the source does
+  // not know it. Unavailable: it broke off; go on from where it is.
+  virtual absl::StatusOr<std::string> Read(const File& file, int64_t offset, const Sink& sink, std::stop_token stop) = 0;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_TRANSFER_CHECKPOINT_SOURCE_H_

@@ -1,0 +1,150 @@
+#include "common/transfer/file_fetch.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/files.h"
+#include "common/base/sha256_stream.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kProgress = int64_t{16} << 20;  // after so much of a file the tries begin anew
+
+int64_t SizeOf(const fs::path& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  return error ? 0 : static_cast<int64_t>(size);
+}
+
+// A file that grows at its end.
+class PartFile {
+ public:
+  explicit PartFile(std::string path)
+      : path_(std::move(path)), fd_(open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644)), error_(errno) {}
+  ~PartFile() {
+    if (fd_ >= 0) close(fd_);
+  }
+  PartFile(const PartFile&) = delete;
+  PartFile& operator=(const PartFile&) = delete;
+
+  // What is there already, into `sha`; its size.
+  absl::StatusOr<int64_t> ReadBack(Sha256Stream* sha) const {
+    if (fd_ < 0) return ErrnoStatus(error_, "cannot open", path_);
+    std::string buffer(1 << 20, '\0');
+    int64_t size = 0;
+    while (true) {
+      const ssize_t n = pread(fd_, buffer.data(), buffer.size(), size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "cannot read", path_);
+      if (n == 0) return size;
+      sha->Add(absl::string_view(buffer.data(), n));
+      size += n;
+    }
+  }
+  absl::Status Append(absl::string_view bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t n = write(fd_, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "cannot write", path_);
+      bytes.remove_prefix(n);
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Sync() const { return fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "cannot sync", path_); }
+
+ private:
+  const std::string path_;
+  const int fd_, error_;
+};
+
+}  // namespace
+
+std::string PartName(absl::string_view name) { return absl::StrCat(name, ".part"); }
+
+absl::Status SyncFolder(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
+  const int failed = fsync(fd) != 0 ? errno : 0;
+  close(fd);
+  return failed == 0 ? absl::OkStatus() : ErrnoStatus(failed, "cannot sync", path);
+}
+
+absl::Status SleepUnlessStopped(absl::Duration time, const std::stop_token& stop) {
+  for (const absl::Time end = absl::Now() + time; absl::Now() < end;) {
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    absl::SleepFor(std::min(absl::Milliseconds(50), end - absl::Now()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSource::File& file, const std::string& dir,
+                                  const FetchOptions& options, const std::function<void(int64_t)>& at,
+                                  std::stop_token stop) {
+  const std::string path = absl::StrCat(dir, "/", file.name), part = PartName(path);
+  std::error_code error;
+  if (fs::exists(path, error) && (file.size < 0 || SizeOf(path) == file.size)) return SizeOf(path);
+  fs::remove(path, error);
+  absl::Duration backoff = options.backoff;
+  absl::Status last;
+  for (int attempt = 0; attempt < options.tries; ++attempt) {
+    if (attempt > 0) {
+      MG_RETURN_IF_ERROR(SleepUnlessStopped(backoff, stop));
+      backoff *= 2;
+    }
+    if (file.size >= 0 && SizeOf(part) > file.size) fs::remove(part, error);
+    const PartFile out(part);
+    Sha256Stream sha;
+    MG_ASSIGN_OR_RETURN(int64_t size, out.ReadBack(&sha));
+    const int64_t start = size;
+    const auto sink = [&](absl::string_view bytes) -> absl::Status {
+      if (stop.stop_requested()) return absl::CancelledError("stopped");
+      // A source that does not end must not fill the disk.
+      if (size + static_cast<int64_t>(bytes.size()) > (file.size >= 0 ? file.size : options.bytes_max)) {
+        return absl::DataLossError(absl::StrCat("'", file.name, "' is longer than the source said"));
+      }
+      MG_RETURN_IF_ERROR(out.Append(bytes));
+      sha.Add(bytes);
+      size += static_cast<int64_t>(bytes.size());
+      at(size);
+      return absl::OkStatus();
+    };
+    absl::StatusOr<std::string> sha256 = source->Read(file, size, sink, stop);
+    // There is nothing behind the last byte.
+    if (absl::IsOutOfRange(sha256.status()) && size > 0 && (file.size < 0 || size == file.size)) sha256 = "";
+    if (sha256.ok() && file.size >= 0 && size < file.size) {
+      sha256 = absl::UnavailableError(absl::StrCat("'", file.name, "' broke off after ", size, " of ", file.size, " bytes"));
+    }
+    last = sha256.status();
+    if (absl::IsUnavailable(last)) {
+      if (size - start >= kProgress) attempt = 0;  // a long file over a bad line
+      continue;
+    }
+    const std::string expected = sha256.ok() && !sha256->empty() ? *sha256 : file.sha256;
+    if (last.ok() && !expected.empty() && sha.Hex() != expected) {
+      last = absl::DataLossError(absl::StrCat("'", file.name, "' has another SHA-256 than the source says"));
+    }
+    if (absl::IsDataLoss(last)) {  // from the start
+      fs::remove(part, error);
+      continue;
+    }
+    MG_RETURN_IF_ERROR(last);
+    MG_RETURN_IF_ERROR(out.Sync());
+    fs::rename(part, path, error);
+    if (error) return ErrnoStatus(error.value(), "cannot rename", part);
+    return size;
+  }
+  return last;
+}
+
+}  // namespace merganser

@@ -1,0 +1,42 @@
+// One file from a source into a folder, whole or not at all, going on where an earlier try broke off.
+#ifndef MERGANSER_COMMON_TRANSFER_FILE_FETCH_H_
+#define MERGANSER_COMMON_TRANSFER_FILE_FETCH_H_
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/transfer/checkpoint_source.h"
+
+namespace merganser {
+
+struct FetchOptions {
+  int tries = 5;                              // each from where the last one broke off
+  absl::Duration backoff = absl::Seconds(1);  // doubled after each
+  int64_t bytes_max = int64_t{200} << 30;     // of a file whose size the source does not know
+};
+
+// Writes DIR/NAME.part and renames it once it is whole, synced and, where the source knows its SHA-256, the right one. A
+// file of the right size that is there already is kept. `at` is told how much of it is there; the name was checked before.
+// Returns its size. DataLoss: it was damaged, or longer than the source said, in every try. Errors of the source and of
+// writing.
+absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSource::File& file, const std::string& dir,
+                                  const FetchOptions& options, const std::function<void(int64_t)>& at, std::stop_token stop);
+
+// "NAME.part".
+std::string PartName(absl::string_view name);
+
+// fsync of a folder: its names last.
+absl::Status SyncFolder(const std::string& path);
+
+// Cancelled when stopped before.
+absl::Status SleepUnlessStopped(absl::Duration time, const std::stop_token& stop);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_TRANSFER_FILE_FETCH_H_

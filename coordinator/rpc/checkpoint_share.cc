@@ -1,0 +1,166 @@
+#include "coordinator/rpc/checkpoint_share.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/files.h"
+#include "common/base/sha256_stream.h"
+#include "common/base/status_macros.h"
+
+namespace merganser {
+namespace {
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) close(fd);
+  }
+};
+
+}  // namespace
+
+CheckpointShare::CheckpointShare(JobManager* manager, CheckpointShareOptions options)
+    : options_(std::move(options)), manager_(*manager) {}
+
+absl::Status CheckpointShare::Pin(JobSpec* spec) {
+  bool hub_away = false;  // asked once; whoever submits waits for it
+  for (ModelRef& model : spec->models) {
+    auto [path, content] = SplitContent(model.path);
+    if (options_.pin_hub_id && !hub_away) {
+      const absl::StatusOr<std::string> pinned = options_.pin_hub_id(path);
+      if (pinned.ok()) path = *pinned;
+      hub_away = absl::IsUnavailable(pinned.status());
+    }
+    if (options_.resolve) {
+      const absl::StatusOr<std::string> dir = options_.resolve(path);
+      const absl::StatusOr<std::string> here = dir.ok() ? index_.Of(*dir) : dir.status();
+      if (here.ok() && !content.empty() && content != *here) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("models.", model.name, ".path: ", path, " has the content ", *here, " here, not ", content));
+      }
+      if (here.ok()) content = *here;
+    }
+    model.path = content.empty() ? path : WithContent(path, content);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> CheckpointShare::Find(const std::string& content) {
+  if (SplitContent(WithContent("x", content)).second.empty()) {
+    return absl::InvalidArgumentError("content: must be 64 hexadecimal digits");
+  }
+  if (!options_.resolve)
+    return absl::NotFoundError("this coordinator gives out no checkpoints: it was started without --model-root");
+  const absl::Duration now = Clock::Real().Monotonic();
+  std::string path;
+  {
+    absl::MutexLock lock(&mu_);
+    if (now - refreshed_at_ >= kRefresh)
+      refreshed_at_ = now;
+    else if (const auto it = path_of_.find(content); it != path_of_.end())
+      path = it->second;
+  }
+  if (path.empty()) {
+    MG_ASSIGN_OR_RETURN(const std::vector<JobSummary> jobs, manager_.ListJobs());
+    absl::MutexLock lock(&mu_);
+    path_of_.clear();
+    for (const JobSummary& job : jobs) {
+      if (IsTerminal(job.phase)) continue;
+      for (const ModelRef& model : job.spec.models) {
+        auto [model_path, model_content] = SplitContent(model.path);
+        if (!model_content.empty()) path_of_[model_content] = model_path;
+      }
+    }
+    const auto it = path_of_.find(content);
+    if (it == path_of_.end())
+      return absl::NotFoundError(absl::StrCat("no job that is not over names the content ", content));
+    path = it->second;
+  }
+  const absl::StatusOr<std::string> dir = options_.resolve(path);
+  if (!dir.ok()) return absl::NotFoundError(absl::StrCat("the coordinator does not have '", path, "'"));
+  MG_ASSIGN_OR_RETURN(const std::string here, index_.Of(*dir));
+  if (here != content) return absl::NotFoundError(absl::StrCat("'", path, "' has another content by now"));
+  return *dir;
+}
+
+absl::Duration CheckpointShare::Reserve(int64_t bytes) {
+  if (options_.bytes_per_second <= 0) return absl::ZeroDuration();
+  const absl::Duration now = Clock::Real().Monotonic();
+  absl::MutexLock lock(&mu_);
+  const absl::Duration from = std::max(now, free_at_);
+  free_at_ = from + absl::Seconds(static_cast<double>(bytes) / static_cast<double>(options_.bytes_per_second));
+  return from - now;
+}
+
+absl::Status ListCheckpointFiles(CheckpointShare* share, const v1::ListCheckpointFilesRequest& request,
+                                 v1::ListCheckpointFilesResponse* response) {
+  MG_ASSIGN_OR_RETURN(const std::string dir, share->Find(request.content()));
+  MG_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, ListCheckpointFiles(dir));
+  for (const CheckpointFile& file : files) {
+    v1::CheckpointFile* const p = response->add_files();
+    p->set_name(file.name);
+    p->set_size(file.size);
+  }
+  return absl::OkStatus();
+}
+
+CheckpointStream::CheckpointStream(const ServiceContext* services, CheckpointShare* share,
+                                   const v1::ReadCheckpointFileRequest& request)
+    : WriteStream(services, "ReadCheckpointFile", kWriteTimeout), share_(*share), request_(request) {}
+
+std::shared_ptr<CheckpointStream> CheckpointStream::Start(const ServiceContext* services, CallPool* pool,
+                                                          CheckpointShare* share, grpc::CallbackServerContext* context,
+                                                          const v1::ReadCheckpointFileRequest& request) {
+  auto stream = std::make_shared<CheckpointStream>(services, share, request);
+  stream->WriteStream::Start(pool, services->authorizer->Authorize(*context, Role::kWorker),
+                             "too many workers read checkpoints; try again");
+  return stream;
+}
+
+absl::Status CheckpointStream::Body() {
+  MG_ASSIGN_OR_RETURN(const std::string dir, share_.Find(request_.content()));
+  MG_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, ListCheckpointFiles(dir));
+  const auto file =
+      std::find_if(files.begin(), files.end(), [&](const CheckpointFile& f) { return f.name == request_.file(); });
+  if (file == files.end()) return absl::NotFoundError("file: the checkpoint has none of that name");
+  if (request_.offset() < 0 || request_.offset() > file->size) {
+    return absl::OutOfRangeError(
+        absl::StrCat("offset: ", request_.offset(), " is not within the file's ", file->size, " bytes"));
+  }
+  const std::string path = absl::StrCat(dir, "/", file->name);
+  const Descriptor in{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (in.fd < 0) return ErrnoStatus(errno, "cannot open", path);
+  Sha256Stream sha;
+  std::string piece;
+  for (int64_t at = 0; at < file->size;) {
+    // What the worker has already is only summed.
+    const bool sent = at < request_.offset();
+    const int64_t end =
+        sent ? std::min(at + static_cast<int64_t>(kPiece), request_.offset()) : at + static_cast<int64_t>(kPiece);
+    piece.resize(std::min(end, file->size) - at);
+    const ssize_t n = pread(in.fd, piece.data(), piece.size(), at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, "cannot read", path);
+    if (n == 0) return absl::DataLossError(absl::StrCat("'", path, "' became shorter while it was read"));
+    piece.resize(n);
+    sha.Add(piece);
+    at += n;
+    if (ended()) return absl::CancelledError("the client left");
+    if (sent) continue;
+    absl::SleepFor(share_.Reserve(n));
+    v1::ReadCheckpointFileResponse response;
+    response.set_data(piece);
+    if (!Write(std::move(response))) return absl::CancelledError("the client left");
+  }
+  v1::ReadCheckpointFileResponse last;
+  last.set_sha256(sha.Hex());
+  return Write(std::move(last)) ? absl::OkStatus() : absl::CancelledError("the client left");
+}
+
+}  // namespace merganser

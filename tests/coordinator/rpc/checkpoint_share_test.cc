@@ -1,0 +1,244 @@
+// Checkpoints from a coordinator to workers that lack them, over real gRPC on loopback.
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "common/base/sha256.h"
+#include "common/base/status_macros.h"
+#include "common/codec/job_codec.h"
+#include "common/codec/job_spec_codec.h"
+#include "common/rpc/status_codec.h"
+#include "common/store/memory/memory_store.h"
+#include "common/transfer/checkpoint_files.h"
+#include "coordinator/rpc/server.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "merganser/v1/job_service.grpc.pb.h"
+#include "tests/common/transfer/test_server.h"
+#include "tests/coordinator/job/world.h"
+#include "worker/agent/checkpoint_provider.h"
+#include "worker/agent/coordinator_source.h"
+
+namespace merganser {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing_support::FreshDir;
+
+constexpr int64_t kBytes = 3'000'000;  // of weights: a few pieces
+
+class CheckpointShareTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    unsigned seed = 0;
+    for (const ModelRef& model : SphereSpec().models) WriteCheckpoint(dir_ + "/" + model.path, kBytes, ++seed);
+    manager_ = JobManager::Create(&store_, &ProtoJobCodec(), &Clock::Real(), nullptr, {});
+    ASSERT_TRUE(manager_->Start().ok());
+    StartServer({});
+  }
+  void TearDown() override {
+    manager_->Stop();
+    StopServer();
+  }
+  void StartServer(CheckpointShareOptions share) {
+    StopServer();
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.worker_listen = absl::StrCat("127.0.0.1:", worker_port_);
+    options.share = std::move(share);
+    options.share.resolve = [this](const std::string& path) -> absl::StatusOr<std::string> {
+      if (!fs::is_directory(dir_ + "/" + path)) return absl::NotFoundError(path);
+      return dir_ + "/" + path;
+    };
+    options.security = security_;
+    auto started = Server::Start(manager_.get(), &store_, nullptr, options);
+    ASSERT_TRUE(started.ok()) << started.status();
+    server_ = *std::move(started);
+    worker_port_ = server_->worker_port();
+  }
+  void StopServer() {
+    if (server_ != nullptr) server_->Shutdown(absl::ZeroDuration());
+    server_.reset();
+  }
+  ClientChannel Workers(const std::string& token_file = "") {
+    ClientSecurity security;
+    security.token_file = token_file;
+    return *CreateChannel(absl::StrCat("127.0.0.1:", worker_port_), security);
+  }
+  absl::StatusOr<JobSpec> Submit(const JobSpec& spec) {
+    const ClientChannel channel = *CreateChannel(absl::StrCat("127.0.0.1:", server_->port()));
+    grpc::ClientContext context;
+    channel.Prepare(&context, absl::Seconds(60));
+    v1::CreateJobRequest request;
+    *request.mutable_spec() = ToProto(spec);
+    v1::CreateJobResponse response;
+    MG_RETURN_IF_ERROR(FromGrpc(v1::JobService::NewStub(channel.channel)->CreateJob(&context, request, &response)));
+    job_ = response.job().id();
+    return FromProto(response.job().spec());
+  }
+  // Reads a file whole; its bytes and what the coordinator says its SHA-256 is.
+  static absl::StatusOr<std::pair<std::string, std::string>> Read(CoordinatorSource* source, const std::string& name,
+                                                                  int64_t offset) {
+    std::string bytes;
+    const auto keep = [&](absl::string_view piece) {
+      bytes.append(piece.data(), piece.size());
+      return absl::OkStatus();
+    };
+    MG_ASSIGN_OR_RETURN(std::string sha256, source->Read({name, -1, ""}, offset, keep, {}));
+    return std::make_pair(std::move(bytes), std::move(sha256));
+  }
+
+  const std::string dir_ = FreshDir("share");
+  MemoryStore store_{Clock::Real()};
+  ServerSecurity security_;
+  std::unique_ptr<JobManager> manager_;
+  std::unique_ptr<Server> server_;
+  int worker_port_ = 0;
+  std::string job_;
+};
+
+TEST_F(CheckpointShareTest, AJobIsPinnedToTheContentOfItsModels) {
+  const JobSpec spec = *Submit(SphereSpec());
+  for (const ModelRef& model : spec.models) {
+    const auto [path, content] = SplitContent(model.path);
+    EXPECT_EQ(content, *CheckpointContent(dir_ + "/" + path)) << model.name;
+  }
+  JobSpec elsewhere = SphereSpec("elsewhere");
+  elsewhere.models[0].path = "not/here";
+  EXPECT_EQ(Submit(elsewhere)->models[0].path, "not/here") << "a worker may have it";
+  JobSpec other = SphereSpec("other");
+  other.models[0].path = WithContent(other.models[0].path, std::string(64, '0'));
+  const absl::Status refused = Submit(other).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr(absl::StrCat("models.", other.models[0].name, ".path")));
+}
+
+TEST_F(CheckpointShareTest, AWorkerReadsAFileFromAnyOffset) {
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  CoordinatorSource source({Workers()}, content);
+  const auto files = source.List({});
+  ASSERT_TRUE(files.ok()) << files.status();
+  ASSERT_EQ(files->size(), 3u) << "no pickle, no program, one form of the weights";
+  const std::string weights = ReadAll(dir_ + "/" + path + "/model.safetensors");
+  for (const int64_t offset : {int64_t{0}, int64_t{1}, int64_t{1 << 20}, kBytes, static_cast<int64_t>(weights.size())}) {
+    const auto read = Read(&source, "model.safetensors", offset);
+    ASSERT_TRUE(read.ok()) << offset << ": " << read.status();
+    EXPECT_TRUE(read->first == weights.substr(offset)) << offset;
+    EXPECT_EQ(read->second, Sha256Hex(weights)) << "of the whole file";
+  }
+}
+
+TEST_F(CheckpointShareTest, OnlyFilesOfCheckpointsThatAnOpenJobNames) {
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  CoordinatorSource source({Workers()}, content);
+  for (const char* name :
+       {"pytorch_model.bin", "modeling_evil.py", "../ja/config.json", "/etc/passwd", "", "consolidated.safetensors"}) {
+    EXPECT_TRUE(absl::IsNotFound(Read(&source, name, 0).status())) << name;
+  }
+  EXPECT_TRUE(absl::IsOutOfRange(Read(&source, "config.json", 1000).status()));
+  EXPECT_TRUE(absl::IsOutOfRange(Read(&source, "config.json", -1).status()));
+  WriteCheckpoint(dir_ + "/private", 1000, 99);
+  EXPECT_TRUE(absl::IsNotFound(CoordinatorSource({Workers()}, *CheckpointContent(dir_ + "/private")).List({}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(CoordinatorSource({Workers()}, "../../etc").List({}).status()));
+  ASSERT_TRUE(manager_->CancelJob(job_).ok());
+  StartServer({});  // it does not remember
+  EXPECT_TRUE(absl::IsNotFound(CoordinatorSource({Workers()}, content).List({}).status()));
+}
+
+TEST_F(CheckpointShareTest, OnlyWorkersMayRead) {
+  WriteAll(dir_ + "/tokens", "worker the-token-of-a-worker\nviewer the-token-of-a-viewer\n");
+  WriteAll(dir_ + "/worker", "the-token-of-a-worker");
+  WriteAll(dir_ + "/viewer", "the-token-of-a-viewer");
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  security_.token_file = dir_ + "/tokens";
+  StartServer({});
+  CoordinatorSource viewer({Workers(dir_ + "/viewer")}, content), nobody({Workers()}, content),
+      worker({Workers(dir_ + "/worker")}, content);
+  EXPECT_TRUE(absl::IsPermissionDenied(viewer.List({}).status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(Read(&viewer, "config.json", 0).status()));
+  EXPECT_TRUE(absl::IsUnauthenticated(Read(&nobody, "config.json", 0).status()));
+  EXPECT_TRUE(Read(&worker, "config.json", 0).ok());
+}
+
+TEST_F(CheckpointShareTest, AReaderThatTakesNothingHoldsOneStreamAndNoMore) {
+  CheckpointShareOptions share;
+  share.streams_max = 1;
+  StartServer(share);
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  const ClientChannel channel = Workers();
+  grpc::ClientContext context;
+  v1::ReadCheckpointFileRequest request;
+  request.set_content(content);
+  request.set_file("model.safetensors");
+  const auto slow = v1::WorkerService::NewStub(channel.channel)->ReadCheckpointFile(&context, request);
+  slow->WaitForInitialMetadata();
+  CoordinatorSource second({Workers()}, content);
+  EXPECT_TRUE(absl::IsUnavailable(Read(&second, "model.safetensors", 0).status())) << "it may come again";
+  EXPECT_TRUE(second.List({}).ok()) << "other calls go on";
+  context.TryCancel();
+  EXPECT_FALSE(slow->Finish().ok());
+  EXPECT_TRUE(testing_support::Eventually([&] { return Read(&second, "model.safetensors", 0).ok(); }));
+}
+
+TEST_F(CheckpointShareTest, AnInterruptedTransferGoesOnWithTheNextCoordinator) {
+  CheckpointShareOptions slow;
+  slow.bytes_per_second = 4'000'000;
+  StartServer(slow);
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  CoordinatorSource source({Workers()}, content);
+  CheckpointCache cache({.dir = dir_ + "/cache", .fetch = {.tries = 20, .backoff = absl::Milliseconds(50)}});
+  std::thread restart([&] {
+    const std::string part = absl::StrCat(dir_, "/cache/", content, ".partial/model.safetensors.part");
+    EXPECT_TRUE(testing_support::Eventually([&] { return fs::exists(part) && fs::file_size(part) >= 1'000'000; }));
+    StartServer({});
+  });
+  const auto fetched = cache.Fetch(content, {&source}, nullptr, {});
+  restart.join();
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_TRUE(ReadAll((*fetched)->dir() + "/model.safetensors") == ReadAll(dir_ + "/" + path + "/model.safetensors"));
+}
+
+TEST_F(CheckpointShareTest, AWorkerIsProvidedWithWhatItLacks) {
+  const JobSpec spec = *Submit(SphereSpec());
+  // It has the first model elsewhere, and something else where the second should be.
+  fs::create_directories(dir_ + "/worker/models");
+  fs::copy(dir_ + "/" + SplitContent(spec.models[0].path).first, dir_ + "/worker/models/renamed",
+           fs::copy_options::recursive);
+  WriteCheckpoint(dir_ + "/worker/other", 1000, 77);
+  CheckpointProviderOptions options;
+  options.resolve = [&](const std::string& path) -> absl::StatusOr<std::string> {
+    if (path == SplitContent(spec.models[1].path).first) return dir_ + "/worker/other";
+    return absl::NotFoundError(path);
+  };
+  options.model_roots = {dir_ + "/worker/models"};
+  options.cache.dir = dir_ + "/worker/cache";
+  options.coordinators = {*CreateChannel("127.0.0.1:1"), Workers()};  // the first one is a stand-by that is away
+  CheckpointProvider provider(options);
+  std::vector<std::string> phases;
+  const auto phase = [&](absl::string_view name) { phases.emplace_back(name); };
+  const auto given = provider.Provide(spec, phase, {});
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_EQ(given->models[0].path, dir_ + "/worker/models/renamed");
+  for (size_t i = 1; i < spec.models.size(); ++i) {
+    EXPECT_EQ(given->models[i].path, absl::StrCat(dir_, "/worker/cache/", SplitContent(spec.models[i].path).second));
+    EXPECT_EQ(*CheckpointContent(given->models[i].path), SplitContent(spec.models[i].path).second);
+  }
+  EXPECT_EQ(phases.size(), spec.models.size() - 1);
+  EXPECT_TRUE(provider.Provide(spec, phase, {}).ok());
+  EXPECT_EQ(phases.size(), spec.models.size() - 1) << "nothing is fetched again";
+}
+
+TEST_F(CheckpointShareTest, AWorkerThatMayNotFetchSaysWhatItLacks) {
+  const JobSpec spec = *Submit(SphereSpec());
+  CheckpointProviderOptions options;
+  options.resolve = [](const std::string& path) -> absl::StatusOr<std::string> { return absl::NotFoundError(path); };
+  CheckpointProvider provider(options);
+  const absl::Status lacking = provider.Provide(spec, [](absl::string_view) {}, {}).status();
+  EXPECT_TRUE(absl::IsUnavailable(lacking)) << "another worker may have it: " << lacking;
+  EXPECT_THAT(lacking.message(), HasSubstr(absl::StrCat("models.", spec.models[0].name, ".path")));
+  EXPECT_THAT(lacking.message(), HasSubstr("--checkpoint-cache"));
+}
+
+}  // namespace
+}  // namespace merganser

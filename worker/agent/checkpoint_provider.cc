@@ -1,0 +1,106 @@
+#include "worker/agent/checkpoint_provider.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/transfer/url_source.h"
+#include "worker/agent/coordinator_source.h"
+
+namespace merganser {
+namespace {
+
+constexpr absl::Duration kLogInterval = absl::Seconds(10);
+
+}  // namespace
+
+absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& path, const std::string& content,
+                                                            const CandidateEvaluator::PhaseCallback& phase,
+                                                            std::stop_token stop,
+                                                            std::map<std::string, std::shared_ptr<CachedCheckpoint>>* held) {
+  if (const absl::StatusOr<std::string> dir = options_.resolve(path); dir.ok()) {
+    const absl::StatusOr<std::string> here = index_.Of(*dir);
+    if (here.ok() && *here == content) return *dir;
+    MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content;
+  }
+  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok()) return *dir;
+  if (options_.cache.dir.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat("'", path, "' is not on this worker, nor is its content ", content,
+                                                      " below its model roots; with --checkpoint-cache it fetches it"));
+  }
+  CheckpointCache cache(options_.cache);
+  absl::StatusOr<std::shared_ptr<CachedCheckpoint>> cached = cache.Find(content);
+  if (!cached.ok()) {
+    phase("fetch");
+    std::vector<std::unique_ptr<CheckpointSource>> sources;
+    std::vector<CheckpointSource*> in_order;
+    for (const std::string& url : options_.url_templates) {
+      sources.push_back(std::make_unique<UrlSource>(url, content, path, options_.access));
+    }
+    if (!options_.coordinators.empty())
+      sources.push_back(std::make_unique<CoordinatorSource>(options_.coordinators, content));
+    for (const auto& source : sources) in_order.push_back(source.get());
+    absl::Duration logged = Clock::Real().Monotonic();
+    const auto progress = [&](int64_t done, int64_t total) {
+      const absl::Duration now = Clock::Real().Monotonic();
+      if (now - logged < kLogInterval) return;
+      logged = now;
+      MG_LOG(INFO) << "fetching a checkpoint model=" << path << " bytes=" << done << " of=" << total;
+    };
+    MG_LOG(INFO) << "fetching a checkpoint model=" << path << " content=" << content;
+    cached = cache.Fetch(content, in_order, progress, stop);
+    MG_RETURN_IF_ERROR(cached.status());
+    MG_LOG(INFO) << "checkpoint fetched model=" << path << " dir=" << (*cached)->dir();
+  }
+  const std::string dir = (*cached)->dir();
+  (*held)[content] = *std::move(cached);
+  return dir;
+}
+
+absl::StatusOr<JobSpec> CheckpointProvider::Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase,
+                                                    std::stop_token stop) {
+  if (asked_ != nullptr && *asked_ == spec) return *given_;
+  JobSpec given = spec;
+  std::map<std::string, std::shared_ptr<CachedCheckpoint>> held;
+  for (ModelRef& model : given.models) {
+    const auto [path, content] = SplitContent(model.path);
+    if (content.empty()) continue;
+    absl::StatusOr<std::string> dir = DirectoryOf(path, content, phase, stop, &held);
+    if (dir.ok()) {
+      model.path = *std::move(dir);
+    } else if (absl::IsCancelled(dir.status())) {
+      return dir.status();
+    } else if (!absl::StartsWith(path, "/") && absl::StrContains(path, '@')) {
+      model.path = path;  // a Hub id with its commit
+    } else {
+      return absl::UnavailableError(absl::StrCat("models.", model.name, ".path: ", dir.status().message()));
+    }
+  }
+  held_ = std::move(held);
+  asked_ = std::make_shared<const JobSpec>(spec);
+  given_ = std::make_shared<const JobSpec>(std::move(given));
+  return *given_;
+}
+
+absl::StatusOr<JobFacts> ProvidedEvaluator::Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(const JobSpec given, provider_.Provide(spec, phase, stop));
+  return evaluator_.Prepare(given, phase, stop);
+}
+
+absl::StatusOr<Evaluation> ProvidedEvaluator::Evaluate(const JobSpec& spec, const Recipe& recipe,
+                                                       const std::vector<std::string>& benchmarks,
+                                                       const PhaseCallback& phase, std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(const JobSpec given, provider_.Provide(spec, phase, stop));
+  Recipe provided = recipe;
+  for (ModelRef& model : provided.models) {
+    for (const ModelRef& there : given.models) {
+      if (there.name == model.name) model.path = there.path;
+    }
+  }
+  return evaluator_.Evaluate(given, provided, benchmarks, phase, stop);
+}
+
+}  // namespace merganser

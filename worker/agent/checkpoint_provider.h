@@ -1,0 +1,73 @@
+// Where a job's models are on this worker: found by path or by content, or fetched.
+#ifndef MERGANSER_WORKER_AGENT_CHECKPOINT_PROVIDER_H_
+#define MERGANSER_WORKER_AGENT_CHECKPOINT_PROVIDER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/rpc/channel.h"
+#include "common/transfer/checkpoint_cache.h"
+#include "common/transfer/checkpoint_files.h"
+#include "common/transfer/url_get.h"
+#include "worker/evaluate/candidate_evaluator.h"
+
+namespace merganser {
+
+struct CheckpointProviderOptions {
+  // A model's directory from its path (without its content), as this worker finds it, or an error.
+  std::function<absl::StatusOr<std::string>(const std::string& path)> resolve;
+  std::vector<std::string> model_roots;     // where it is looked for by content
+  CheckpointCacheOptions cache;             // dir "": nothing is fetched
+  std::vector<std::string> url_templates;   // CheckUrlTemplate; asked before the coordinator
+  UrlRequest access;                        // of every URL
+  std::vector<ClientChannel> coordinators;  // of their own; may be empty
+};
+
+// Not thread-safe: one evaluator asks. What it gave last stays in the cache until it gives for another job.
+class CheckpointProvider {
+ public:
+  explicit CheckpointProvider(CheckpointProviderOptions options) : options_(std::move(options)) {}
+
+  // The job with a directory in place of each model whose content its path names ("PATH@sha256:CONTENT"): the path itself if
+  // it has that content here, else a directory of that content below the model roots, else one in the cache, fetched if need
+  // be. Models without a content stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks
+  // the Hub. `phase` is told "fetch" while something is fetched. Unavailable (names "models.NAME.path"): it could not be
+  // had; another worker may have it. Cancelled.
+  absl::StatusOr<JobSpec> Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
+
+ private:
+  absl::StatusOr<std::string> DirectoryOf(const std::string& path, const std::string& content,
+                                          const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop,
+                                          std::map<std::string, std::shared_ptr<CachedCheckpoint>>* held);
+
+  const CheckpointProviderOptions options_;
+  ContentIndex index_;
+  std::map<std::string, std::shared_ptr<CachedCheckpoint>> held_;  // by content, of the job that it gave last
+  std::shared_ptr<const JobSpec> asked_, given_;                   // the last ones
+};
+
+// An evaluator whose jobs' models are provided first. `provider` and `evaluator` outlive it.
+class ProvidedEvaluator final : public CandidateEvaluator {
+ public:
+  ProvidedEvaluator(CheckpointProvider* provider, CandidateEvaluator* evaluator)
+      : provider_(*provider), evaluator_(*evaluator) {}
+
+  absl::StatusOr<JobFacts> Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) override;
+  // The recipe's models as the job's.
+  absl::StatusOr<Evaluation> Evaluate(const JobSpec& spec, const Recipe& recipe, const std::vector<std::string>& benchmarks,
+                                      const PhaseCallback& phase, std::stop_token stop) override;
+
+ private:
+  CheckpointProvider& provider_;
+  CandidateEvaluator& evaluator_;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_WORKER_AGENT_CHECKPOINT_PROVIDER_H_
