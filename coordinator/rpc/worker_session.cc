@@ -3,12 +3,35 @@
 #include <exception>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/codec/time_codec.h"
 #include "common/rpc/dispatch_codec.h"
 
 namespace merganser {
+namespace {
+
+absl::Status CheckText(absl::string_view field, const std::string& text) {
+  if (text.size() <= WorkerSession::kTextMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", text.size(), " characters, more than ", WorkerSession::kTextMax));
+}
+
+absl::Status CheckRunning(absl::string_view field, const google::protobuf::RepeatedPtrField<v1::RunningAttempt>& running) {
+  if (running.size() > WorkerSession::kRunningMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": ", running.size(), " attempts, more than ", WorkerSession::kRunningMax));
+  }
+  for (const v1::RunningAttempt& attempt : running) {
+    MG_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".phase"), attempt.phase()));
+    MG_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".token"), attempt.token()));
+    MG_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".job_id"), attempt.job_id()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 WorkerSession::WorkerSession(const ServiceContext* services, CallPool* pool, const SessionOptions& options)
     : services_(services),
@@ -56,6 +79,11 @@ void WorkerSession::OnReadDone(bool ok) { RunOnPool(ok ? &WorkerSession::Handle 
 
 absl::Status WorkerSession::HandleHello(const v1::Hello& hello) {
   if (!worker_id_.empty()) return absl::InvalidArgumentError("hello: sent twice");
+  MG_RETURN_IF_ERROR(CheckText("hello.worker_id", hello.worker_id()));
+  MG_RETURN_IF_ERROR(CheckText("hello.name", hello.name()));
+  MG_RETURN_IF_ERROR(CheckText("hello.version", hello.version()));
+  MG_RETURN_IF_ERROR(CheckText("hello.device", hello.device()));
+  MG_RETURN_IF_ERROR(CheckRunning("hello.running", hello.running()));
   MG_ASSIGN_OR_RETURN(const WorkerInfo info, FromProto(hello));
   v1::SessionResponse message;
   *message.mutable_welcome()->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
@@ -80,6 +108,8 @@ void WorkerSession::Handle() {
         status = absl::InvalidArgumentError("heartbeat: came before hello");
         break;
       }
+      status = CheckRunning("heartbeat.running", incoming_.heartbeat().running());
+      if (!status.ok()) break;
       const std::vector<RunningAttempt> running = FromProto(incoming_.heartbeat().running());
       goodbye_ = incoming_.heartbeat().draining() && running.empty();
       services_->manager->WorkerHeartbeat(worker_id_, running, incoming_.heartbeat().draining());

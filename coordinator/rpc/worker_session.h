@@ -31,6 +31,9 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::SessionRequest, v
                             public std::enable_shared_from_this<WorkerSession> {
  public:
   static constexpr size_t kWritesMax = 256;  // an assignment has a few kilobytes
+  // What is kept of a worker as long as it is known; there may be kSessionsMax of them.
+  static constexpr size_t kTextMax = 256;     // characters of its id, name, version and device, and of a phase
+  static constexpr int kRunningMax = 10'000;  // attempts in one message
 
   // `services` and `pool` outlive it.
   static std::shared_ptr<WorkerSession> Start(const ServiceContext* services, CallPool* pool,

@@ -19,6 +19,8 @@
 namespace merganser {
 namespace {
 
+constexpr size_t kMessageMax = 16 << 10;  // the coordinator keeps it in the job's log
+
 ReporterOptions WithSpool(const AgentOptions& options) {
   ReporterOptions reporter = options.reporter;
   reporter.spool_dir = options.spool_dir;
@@ -225,7 +227,7 @@ void Agent::EvaluateOne(const Assignment& assignment) {
     report.record_sha256 = Sha256Hex(*record);
   } else {
     report.failure = FailureClassOf(record.status());
-    report.message = std::string(record.status().message());
+    report.message = std::string(record.status().message().substr(0, kMessageMax));
     outcome = ToString(*report.failure);
     MG_LOG(WARNING) << "attempt failed job=" << assignment.id.job_id << " candidate=" << assignment.id.candidate
                     << " attempt=" << assignment.id.attempt << " class=" << outcome << " error=\"" << report.message << '"';
