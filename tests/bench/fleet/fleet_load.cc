@@ -379,8 +379,8 @@ int Run(const Flags& flags) {
                                {"connect_s", connect_s},
                                {"search_s", seconds},
                                {"completions_per_s", static_cast<double>(last.search_finished()) / seconds},
-                               {"queued_to_received_ms_p50", Quantile(latency_ms, 0.5)},
-                               {"queued_to_received_ms_p99", Quantile(latency_ms, 0.99)}})
+                               {"proposed_to_received_ms_p50", Quantile(latency_ms, 0.5)},
+                               {"proposed_to_received_ms_p99", Quantile(latency_ms, 0.99)}})
                    .dump(1)
             << std::endl;
   for (auto& worker : workers) worker->Leave();

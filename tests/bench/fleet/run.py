@@ -81,6 +81,7 @@ def finish(name, load, fleet=None, **more):
     if fleet:
         result["coordinator_rss_mb"], result["coordinator_cpu_s"] = (round(x, 1) for x in fleet.usage())
     print(json.dumps(result), flush=True)
+    return result
 
 
 def throughput():
@@ -90,10 +91,24 @@ def throughput():
     fleet.close()
 
 
+def fsync_ms(folder):
+    """Median of a write of 300 bytes and its fsync."""
+    times = []
+    with open(os.path.join(folder, "fsync"), "wb") as f:
+        for _ in range(200):
+            start = time.time()
+            f.write(b"x" * 300)
+            f.flush()
+            os.fsync(f.fileno())
+            times.append(time.time() - start)
+    return round(sorted(times)[100] * 1000, 1)
+
+
 def latency():
-    """More idle workers than candidates: from queued to received."""
+    """More idle workers than candidates: from proposed to received, which is two writes (the proposal, then the attempt), and how
+    long one write takes on this disk."""
     fleet = Fleet()
-    finish("latency", fleet.load(workers=200, candidates=2000, population=50, candidate_ms=100), fleet)
+    finish("latency", fleet.load(workers=200, candidates=2000, population=50, candidate_ms=100), fleet, fsync_ms=fsync_ms(fleet.dir))
     fleet.close()
 
 
@@ -146,23 +161,33 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 kind, path, trials = sys.argv[1], sys.argv[2], int(sys.argv[3])
 storage = JournalStorage(JournalFileBackend(path)) if kind == "journal" else RDBStorage("sqlite:///" + path, engine_kwargs={"connect_args": {"timeout": 60}})
 study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True, sampler=optuna.samplers.RandomSampler())
-if trials:
+if trials < 0:
+    done = study.get_trials(deepcopy=False)
+    print(len(done), (max(t.datetime_complete for t in done) - min(t.datetime_start for t in done)).total_seconds())
+elif trials:
     study.optimize(lambda t: sum(t.suggest_float(f"x{i}", 0, 2) for i in range(8)), n_trials=trials)
 """
 
 
 def peers(python, trials=1600, processes=16):
-    """Zero-time trials of eight numbers through Optuna."""
+    """Zero-time trials of eight numbers through Optuna, from the first one's start to the last one's end; beside it the same
+    number of candidates on as many of our workers."""
+    rates = {}
     for kind in ("journal", "rdb"):
         path = os.path.join(tempfile.mkdtemp(prefix="mg-optuna-"), kind)
         subprocess.run([python, "-c", OPTUNA, kind, path, "0"], check=True, stderr=subprocess.DEVNULL)
-        start = time.time()
         running = [subprocess.Popen([python, "-c", OPTUNA, kind, path, str(trials // processes)], stderr=subprocess.DEVNULL)
                    for _ in range(processes)]
         failed = sum(p.wait() != 0 for p in running)
-        seconds = time.time() - start
-        print(json.dumps({"scenario": "optuna-" + kind, "trials": trials, "processes": processes, "failed_processes": failed,
-                          "seconds": round(seconds, 1), "completions_per_s": round(trials / seconds, 1)}), flush=True)
+        done, seconds = subprocess.run([python, "-c", OPTUNA, kind, path, "-1"], check=True, capture_output=True,
+                                       text=True).stdout.split()
+        rates["optuna-" + kind] = int(done) / float(seconds)
+        print(json.dumps({"scenario": "optuna-" + kind, "trials": int(done), "processes": processes, "failed_processes": failed,
+                          "seconds": round(float(seconds), 1), "completions_per_s": round(rates["optuna-" + kind], 1)}), flush=True)
+    fleet = Fleet()
+    ours = finish("merganser", fleet.load(workers=processes, candidates=trials, population=trials // 4), fleet)["completions_per_s"]
+    fleet.close()
+    print(json.dumps({"scenario": "ratio", **{kind: round(ours / rate, 1) for kind, rate in rates.items()}}), flush=True)
 
 
 def main():
@@ -172,10 +197,11 @@ def main():
     parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
     parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")
     parser.add_argument("--candidates", type=int, default=1600, help="of the scenario overhead")
+    parser.add_argument("--trials", type=int, default=1600, help="of the scenario peers")
     args = parser.parse_args()
     for name in args.scenarios:
         if name == "peers":
-            peers(args.peer_python or sys.executable)
+            peers(args.peer_python or sys.executable, args.trials)
         elif name == "overhead":
             overhead(args.candidates)
         else:
