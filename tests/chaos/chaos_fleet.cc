@@ -30,7 +30,9 @@ using testing_support::FreshDir;
 using testing_support::Process;
 using testing_support::RunToEnd;
 
-std::string Built(const std::string& path) { return std::filesystem::absolute(absl::StrCat(MG_BINARY_DIR, "/", path)).string(); }
+std::string Built(const std::string& path) {
+  return std::filesystem::absolute(absl::StrCat(MG_BINARY_DIR, "/", path)).string();
+}
 
 // Taken until the fleet's processes bind it; a restart keeps it.
 int FreePort() {
@@ -45,15 +47,15 @@ int FreePort() {
   return ntohs(address.sin_port);
 }
 
-std::string Loopback(int port) { return absl::StrCat("127.0.0.1:", port); }
+std::string At(const std::string& address, int port) { return absl::StrCat(address, ":", port); }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ChaosFleet>> ChaosFleet::Start(int workers, int evaluate_ms) {
+absl::StatusOr<std::unique_ptr<ChaosFleet>> ChaosFleet::Start(ChaosOptions options) {
   std::unique_ptr<ChaosFleet> fleet(new ChaosFleet);
   fleet->dir_ = FreshDir("chaos");
-  fleet->evaluate_ms_ = evaluate_ms;
-  MG_ASSIGN_OR_RETURN(fleet->redis_, RedisServer::Start());
+  fleet->options_ = std::move(options);
+  MG_ASSIGN_OR_RETURN(fleet->redis_, RedisServer::Start(fleet->options_.redis));
   MG_ASSIGN_OR_RETURN(fleet->store_, OpenStore(fleet->redis_->uri(), {}));
   for (int c = 0; c < kCoordinators; ++c) {
     fleet->user_ports_.push_back(FreePort());
@@ -61,7 +63,7 @@ absl::StatusOr<std::unique_ptr<ChaosFleet>> ChaosFleet::Start(int workers, int e
     fleet->coordinators_.emplace_back();
     fleet->StartCoordinator(c);
   }
-  for (int w = 0; w < workers; ++w) {
+  for (int w = 0; w < fleet->options_.workers; ++w) {
     fleet->workers_.emplace_back();
     fleet->StartWorker(w);
   }
@@ -76,33 +78,62 @@ ChaosFleet::~ChaosFleet() {
   coordinators_.clear();
 }
 
-std::string ChaosFleet::WorkerServers() const {
-  return absl::StrJoin(worker_ports_, ",", [](std::string* out, int port) { absl::StrAppend(out, Loopback(port)); });
+ChaosOptions::Place ChaosFleet::PlaceOf(const std::map<int, ChaosOptions::Place>& places, int number) const {
+  const auto it = places.find(number);
+  return it == places.end() ? ChaosOptions::Place() : it->second;
+}
+
+std::string ChaosFleet::StoreAt(const ChaosOptions::Place& place) const {
+  return absl::StrCat("redis://", At(place.redis, redis_->port()), "/0");
+}
+
+// As a worker reaches them that finds those which are here at `here`.
+std::string ChaosFleet::WorkerServers(const std::string& here) const {
+  std::vector<std::string> servers;
+  for (int c = 0; c < kCoordinators; ++c) {
+    const bool elsewhere = options_.coordinators.count(c) > 0;
+    servers.push_back(At(elsewhere ? PlaceOf(options_.coordinators, c).address : here, worker_ports_[c]));
+  }
+  return absl::StrJoin(servers, ",");
 }
 
 std::string ChaosFleet::Servers() const {
-  return absl::StrJoin(user_ports_, ",", [](std::string* out, int port) { absl::StrAppend(out, Loopback(port)); });
+  std::vector<std::string> servers;
+  for (int c = 0; c < kCoordinators; ++c) servers.push_back(At(PlaceOf(options_.coordinators, c).address, user_ports_[c]));
+  return absl::StrJoin(servers, ",");
 }
 
 void ChaosFleet::StartCoordinator(int c) {
   coordinators_[c].reset();
-  coordinators_[c] = std::make_unique<Process>(
-      absl::StrCat("coordinator-", c, "-", ++starts_),
-      std::vector<std::string>{Built("bin/merganser-coordinator"), "--listen", Loopback(user_ports_[c]), "--worker-listen",
-                               Loopback(worker_ports_[c]), "--http", "", "--store", redis_->uri(), "--holder",
-                               absl::StrCat("coordinator-", c), "--leader-lease", "2s", "--lease", "5s", "--heartbeat", "500ms",
-                               "--reattach", "2s"},
-      dir_);
+  const ChaosOptions::Place place = PlaceOf(options_.coordinators, c);
+  // Here, and for workers elsewhere too.
+  const std::string listen = options_.workers_at.empty() ? place.address : "0.0.0.0";
+  std::vector<std::string> argv = place.prefix;
+  for (const std::string& word :
+       {Built("bin/merganser-coordinator"), std::string("--listen"), At(listen, user_ports_[c]),
+        std::string("--worker-listen"), At(listen, worker_ports_[c]), std::string("--http"), std::string(),
+        std::string("--store"), StoreAt(place), std::string("--holder"), absl::StrCat("coordinator-", c),
+        std::string("--leader-lease"), std::string("2s"), std::string("--lease"), std::string("5s"),
+        std::string("--heartbeat"), std::string("500ms"), std::string("--reattach"), std::string("2s")}) {
+    argv.push_back(word);
+  }
+  if (listen != "127.0.0.1") argv.emplace_back("--insecure");
+  coordinators_[c] = std::make_unique<Process>(absl::StrCat("coordinator-", c, "-", ++starts_), argv, dir_,
+                                               std::map<std::string, std::string>{{"HF_HUB_OFFLINE", "1"}});
 }
 
 void ChaosFleet::StartWorker(int w) {
   workers_[w].reset();
-  workers_[w] = std::make_unique<Process>(
-      absl::StrCat("worker-", w, "-", ++starts_),
-      std::vector<std::string>{Built("tests/fake_worker"), "--coordinator", WorkerServers(), "--store", redis_->uri(),
-                               "--spool-dir", absl::StrCat(dir_, "/spool-", w), "--acked", dir_ + "/acked", "--name",
-                               absl::StrCat("fake-", w), "--evaluate-ms", absl::StrCat(evaluate_ms_)},
-      dir_);
+  const ChaosOptions::Place place = PlaceOf(options_.workers_at, w);
+  std::vector<std::string> argv = place.prefix;
+  for (const std::string& word :
+       {Built("tests/fake_worker"), std::string("--coordinator"), WorkerServers(place.redis), std::string("--store"),
+        StoreAt(place), std::string("--spool-dir"), absl::StrCat(dir_, "/spool-", w), std::string("--acked"),
+        dir_ + "/acked", std::string("--name"), absl::StrCat("fake-", w), std::string("--evaluate-ms"),
+        absl::StrCat(options_.evaluate_ms)}) {
+    argv.push_back(word);
+  }
+  workers_[w] = std::make_unique<Process>(absl::StrCat("worker-", w, "-", ++starts_), argv, dir_);
 }
 
 void ChaosFleet::Supervise() {
@@ -116,7 +147,8 @@ void ChaosFleet::Supervise() {
 
 int ChaosFleet::Leader() {
   for (int c = 0; c < kCoordinators; ++c) {
-    const absl::StatusOr<ClientChannel> channel = CreateChannel(Loopback(user_ports_[c]));
+    const absl::StatusOr<ClientChannel> channel =
+        CreateChannel(At(PlaceOf(options_.coordinators, c).address, user_ports_[c]));
     if (!channel.ok()) continue;
     grpc::ClientContext context;
     channel->Prepare(&context, absl::Seconds(1));
@@ -124,6 +156,22 @@ int ChaosFleet::Leader() {
     if (v1::FleetService::NewStub(channel->channel)->ListWorkers(&context, {}, &response).ok()) return c;
   }
   return -1;
+}
+
+int64_t ChaosFleet::FinishedBy(int w) {
+  const int leader = Leader();
+  if (leader < 0) return 0;
+  const absl::StatusOr<ClientChannel> channel =
+      CreateChannel(At(PlaceOf(options_.coordinators, leader).address, user_ports_[leader]));
+  grpc::ClientContext context;
+  channel->Prepare(&context, absl::Seconds(1));
+  v1::ListWorkersResponse response;
+  if (!v1::FleetService::NewStub(channel->channel)->ListWorkers(&context, {}, &response).ok()) return 0;
+  int64_t finished = 0;
+  for (const v1::Worker& worker : response.workers()) {
+    if (worker.name() == absl::StrCat("fake-", w)) finished += worker.finished();
+  }
+  return finished;
 }
 
 bool ChaosFleet::EventuallyLeads(int c, absl::Duration timeout) {
@@ -135,7 +183,8 @@ std::string ChaosFleet::Submit(const JobSpec& spec) {
   Eventually([&] {
     const int c = Leader();
     if (c < 0) return false;
-    const absl::StatusOr<ClientChannel> channel = CreateChannel(Loopback(user_ports_[c]));
+    const absl::StatusOr<ClientChannel> channel =
+        CreateChannel(At(PlaceOf(options_.coordinators, c).address, user_ports_[c]));
     grpc::ClientContext context;
     channel->Prepare(&context, absl::Seconds(10));
     v1::CreateJobRequest request;

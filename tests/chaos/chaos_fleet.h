@@ -1,10 +1,12 @@
-// Two coordinators, workers that evaluate nothing (fake_worker.cc) and redis-server with every write fsynced, as processes that
-// a test kills, freezes and starts again.
+// Two coordinators, workers that evaluate nothing (fake_worker.cc) and redis-server with every write fsynced, as processes
+// that a test kills, freezes and starts again.
 #ifndef MERGANSER_TESTS_CHAOS_CHAOS_FLEET_H_
 #define MERGANSER_TESTS_CHAOS_CHAOS_FLEET_H_
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -16,12 +18,32 @@
 
 namespace merganser {
 
+struct ChaosOptions {
+  int workers = 2;
+  int evaluate_ms = 50;
+  RedisServer::Options redis;
+  // Where a process runs: what its command line begins with, and the address at which it is and at which it finds the
+  // others. Beyond loopback Redis must be told to listen there (RedisServer::Options::config).
+  struct Place {
+    std::vector<std::string> prefix;
+    std::string address = "127.0.0.1";
+    std::string redis = "127.0.0.1";
+  };
+  std::map<int, Place> coordinators, workers_at;  // by number; others: here
+};
+
 class ChaosFleet {
  public:
   static constexpr int kCoordinators = 2;
 
   // NotFound if redis-server is not there.
-  static absl::StatusOr<std::unique_ptr<ChaosFleet>> Start(int workers, int evaluate_ms);
+  static absl::StatusOr<std::unique_ptr<ChaosFleet>> Start(ChaosOptions options);
+  static absl::StatusOr<std::unique_ptr<ChaosFleet>> Start(int workers, int evaluate_ms) {
+    ChaosOptions options;
+    options.workers = workers;
+    options.evaluate_ms = evaluate_ms;
+    return Start(std::move(options));
+  }
   ~ChaosFleet();
 
   void StartCoordinator(int c);
@@ -30,6 +52,8 @@ class ChaosFleet {
   void Supervise();
   // The one that leads, by asking each; -1 if none answers that it does.
   int Leader();
+  // Candidates that worker w has finished, by the leader's list; 0 if nobody leads.
+  int64_t FinishedBy(int w);
   bool EventuallyLeads(int c, absl::Duration timeout);
 
   std::string Submit(const JobSpec& spec);
@@ -54,10 +78,12 @@ class ChaosFleet {
 
  private:
   ChaosFleet() = default;
-  std::string WorkerServers() const;
+  std::string WorkerServers(const std::string& here) const;
+  ChaosOptions::Place PlaceOf(const std::map<int, ChaosOptions::Place>& places, int number) const;
+  std::string StoreAt(const ChaosOptions::Place& place) const;
 
   std::string dir_;
-  int evaluate_ms_ = 50;
+  ChaosOptions options_;
   int starts_ = 0;
   std::unique_ptr<RedisServer> redis_;
   std::unique_ptr<ResultsStore> store_;
