@@ -41,10 +41,13 @@ absl::Status ValidateModels(const JobSpec& spec) {
     }
     if (model.path.empty()) return Bad(absl::StrCat("models.", model.name, ".path"), "missing");
   }
-  const auto parts = std::count_if(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
+  const auto parts =
+      std::count_if(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
   const auto wholes = static_cast<int64_t>(spec.models.size()) - parts;
   if (parts > 0 && wholes != 1) {
-    return Bad("models", absl::StrCat(parts, " are parts of a model (rename), so one without `rename` must be the whole, not ", wholes));
+    return Bad(
+        "models",
+        absl::StrCat(parts, " are parts of a model (rename), so one without `rename` must be the whole, not ", wholes));
   }
   return absl::OkStatus();
 }

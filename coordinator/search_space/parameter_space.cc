@@ -208,10 +208,7 @@ Recipe AverageRecipe(const JobSpec& spec) {
   settings.source_parameters.assign(sources.size(), {{"weight", 1.0}});
   settings.parameters["normalize"] = 1;
   Recipe recipe = RecipeFrame(spec);
-  recipe.stacks.push_back({.name = "average",
-                           .method = "linear",
-                           .sources = sources,
-                           .settings = {std::move(settings)}});
+  recipe.stacks.push_back({.name = "average", .method = "linear", .sources = sources, .settings = {std::move(settings)}});
   return recipe;
 }
 

@@ -158,7 +158,9 @@ MetricEstimate BootstrapMedian(const std::vector<double>& values) {
   Rng rng(kResamplingKey, values.size());
   std::vector<double> means(kMeans);
   for (double& mean : means) {
-    for (size_t i = 0; i < values.size(); ++i) mean += values[static_cast<size_t>(rng.Uniform() * static_cast<double>(values.size()))];
+    for (size_t i = 0; i < values.size(); ++i) {
+      mean += values[static_cast<size_t>(rng.Uniform() * static_cast<double>(values.size()))];
+    }
     mean /= static_cast<double>(values.size());
   }
   std::sort(means.begin(), means.end());

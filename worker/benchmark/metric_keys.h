@@ -34,7 +34,8 @@ inline constexpr char kMedianSuffix[] = "_median";
 // METRIC, METRIC_LANGUAGE, METRIC@FILTER, METRIC_LANGUAGE@FILTER.
 std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter);
 
-// In their order; those that ask for a language come behind those that do not, and bootstrap medians behind all. Not for an average.
+// In their order; those that ask for a language come behind those that do not, and bootstrap medians behind all. Not for an
+// average.
 std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition);
 
 // The metric that stands for the benchmark: the first of the first filter, and where a language is asked for, with it.

@@ -15,7 +15,8 @@ class Model;
 
 namespace merganser {
 
-// The folder of MeCab's dictionary (the one with sys.dic): what the environment variable UNIDIC_LITE_PATH names, or the first of
+// The folder of MeCab's dictionary (the one with sys.dic): what the environment variable UNIDIC_LITE_PATH names, or the
+// first of
 // ./unidic_lite and `folder`/unidic_lite for each of `folders` that has it; the package's own folder dicdir is looked into.
 // FailedPrecondition if there is none, saying what was looked at, what to install and what to set.
 absl::StatusOr<std::string> FindMecabDictionary(const std::vector<std::string>& folders);

@@ -289,16 +289,17 @@ absl::StatusOr<std::vector<std::string>> SampleBuilder::Images(const Json& field
   const Json list = field->is_array() ? *field : Json::array({*field});
   for (const Json& path : list) {
     if (!path.is_string() || path.get_ref<const std::string&>().empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("field '", kImageField, "' is ", Shortened(field->dump()), ", not the path of a picture or a list of paths"));
+      return absl::InvalidArgumentError(absl::StrCat("field '", kImageField, "' is ", Shortened(field->dump()),
+                                                     ", not the path of a picture or a list of paths"));
     }
     // An absolute path stays as it is.
-    images.push_back((std::filesystem::path(definition_.data).parent_path() / path.get<std::string>()).lexically_normal().string());
+    images.push_back(
+        (std::filesystem::path(definition_.data).parent_path() / path.get<std::string>()).lexically_normal().string());
   }
   if (images.size() == marks) return images;
-  return absl::InvalidArgumentError(absl::StrCat("field '", kImageField, "' names ", images.size(), " pictures, but the prompt has ",
-                                                 marks, " ", kImageMark, " marks",
-                                                 definition_.few_shot.count > 0 ? ", those of its examples among them" : ""));
+  return absl::InvalidArgumentError(
+      absl::StrCat("field '", kImageField, "' names ", images.size(), " pictures, but the prompt has ", marks, " ",
+                   kImageMark, " marks", definition_.few_shot.count > 0 ? ", those of its examples among them" : ""));
 }
 
 absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, const std::string& where,

@@ -54,8 +54,8 @@ struct BuiltSample {
   Sample sample;
   std::string prompt;                  // generate_until; few-shots included
   std::vector<ScoringText> continuations;  // the others: one a choice, or one
-  // Files of the pictures that stand for the prompt's "<image>"s, in order; none where the prompt has no such mark or the row no
-  // field `image`.
+  // Files of the pictures that stand for the prompt's "<image>"s, in order; none where the prompt has no such mark or the
+  // row no field `image`.
   std::vector<std::string> images;
 };
 
@@ -67,15 +67,15 @@ class SampleBuilder {
   // Reads the few-shots. InvalidArgument, NotFound: naming benchmark, field, and the file and line of an example.
   static absl::StatusOr<std::unique_ptr<SampleBuilder>> Create(const BenchmarkDefinition& definition);
 
-  // The sample of `row`, the `index`-th of the data (all in order, once each, where few_shot.python draws); `where` names the row
-  // in errors. For a number rule `numeric` has the sample with its answer already. InvalidArgument: a template asks for what the row lacks, a target that is none of the
-  // choices, no choices, or what Images finds wrong.
+  // The sample of `row`, the `index`-th of the data (all in order, once each, where few_shot.python draws); `where` names
+  // the row in errors. For a number rule `numeric` has the sample with its answer already. InvalidArgument: a template asks
+  // for what the row lacks, a target that is none of the choices, no choices, or what Images finds wrong.
   absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where,
                                     const Sample* numeric = nullptr);
 
  private:
-  // The row's pictures for `context`, a prompt with its few-shots. InvalidArgument: a field `image` that is no path and no list of
-  // paths, or another number of marks. Unimplemented: a mark in what is scored and not continued.
+  // The row's pictures for `context`, a prompt with its few-shots. InvalidArgument: a field `image` that is no path and no
+  // list of paths, or another number of marks. Unimplemented: a mark in what is scored and not continued.
   absl::StatusOr<std::vector<std::string>> Images(const nlohmann::ordered_json& fields, const std::string& context) const;
   explicit SampleBuilder(const BenchmarkDefinition& definition) : definition_(definition) {}
   absl::Status CompileTemplates();

@@ -45,8 +45,7 @@ double WordCount(absl::string_view text) {
 
 }  // namespace
 
-Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
-               std::shared_ptr<const LanguageId> language_id)
+Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule, std::shared_ptr<const LanguageId> language_id)
     : benchmark_(definition.name),
       language_(definition.language),
       language_of_reference_(definition.language_of_reference),

@@ -95,7 +95,8 @@ struct BenchmarkSettings {
   std::optional<int> answer_tokens = {};     // completions: at most the longest reference's tokens and so many more
   // The language check spares completions whose reference is not in the language, and takes the others' completions as "".
   std::optional<bool> language_of_reference = {};
-  std::optional<bool> bootstrap_median = {};  // beside each mean, as METRIC_median, the median of 1000 means of resampled samples
+  // Beside each mean, as METRIC_median, the median of 1000 means of resampled samples.
+  std::optional<bool> bootstrap_median = {};
   std::optional<std::string> data_source = {};  // for errors: where the data is to be had
 
   bool operator==(const BenchmarkSettings&) const = default;

@@ -71,8 +71,7 @@ absl::StatusOr<TextMetric> TextMetric::Create(const MetricSpec& spec) {
         absl::StrCat("'", spec.name, "' is no metric of completions", DidYouMean(spec.name, Names())));
   }
   if (!spec.unit.empty() && spec.unit != "words" && spec.unit != "characters" && spec.unit != "mecab") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(spec.name, ": unit '", spec.unit, "' is not words, characters or mecab"));
+    return absl::InvalidArgumentError(absl::StrCat(spec.name, ": unit '", spec.unit, "' is not words, characters or mecab"));
   }
   TextMetric metric;
   metric.spec_ = spec;

@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "worker/benchmark/morphemes.h"
-#include "worker/benchmark/settings.h"
 #include "worker/benchmark/regex.h"
+#include "worker/benchmark/settings.h"
 
 namespace merganser {
 
@@ -19,8 +19,8 @@ namespace merganser {
 // - "exact_match": both texts are equal once the regexes, case, ASCII punctuation and digits to be ignored are gone, in that
 //   order (lm-evaluation-harness's exact_match);
 // - "f1": of the bags of units; words as SQuAD normalises them, or characters;
-// - "rouge1", "rouge2", "rougeL": F-measure (Lin 2004) as rouge_score 0.1.2 has it without stemming; words are runs of a-z and
-//   0-9, so a language without spaces needs characters, or unit "mecab": the words that MeCab finds (morphemes.h).
+// - "rouge1", "rouge2", "rougeL": F-measure (Lin 2004) as rouge_score 0.1.2 has it without stemming; words are runs of a-z
+//   and 0-9, so a language without spaces needs characters, or unit "mecab": the words that MeCab finds (morphemes.h).
 // Texts pass the `ignore_` settings first, in all of them.
 class TextMetric {
  public:

@@ -10,8 +10,9 @@
 
 namespace merganser {
 
-// What one merge wrote into an arena. A language model within one that sees answers to a plain model's names, too. The arena outlives the engine that takes weights from it, and changes only between
-// candidates: the engine may use it in place. Made anew after each merge, which gives it another constant_id.
+// What one merge wrote into an arena. A language model within one that sees answers to a plain model's names, too. The arena
+// outlives the engine that takes weights from it, and changes only between candidates: the engine may use it in place. Made
+// anew after each merge, which gives it another constant_id.
 class ArenaWeights : public WeightSource {
  public:
   explicit ArenaWeights(const Arena* arena) : arena_(arena), id_(NextConstantId()) {}

@@ -18,7 +18,8 @@ namespace {
 constexpr int64_t kCallBytes = int64_t{1} << 30;
 
 bool HasImages(const Benchmark& benchmark) {
-  return std::any_of(benchmark.images().begin(), benchmark.images().end(), [](const auto& images) { return !images.empty(); });
+  return std::any_of(benchmark.images().begin(), benchmark.images().end(),
+                     [](const auto& images) { return !images.empty(); });
 }
 
 // The tokens of the texts between a prompt's pictures, text by text.

@@ -22,8 +22,9 @@ namespace merganser {
 class BenchmarkRun {
  public:
   // Tokenizes every text. `max_context`: positions of one sequence; longer texts of loglikelihood_rolling are cut into
-  // windows, anything else that is longer is InvalidArgument naming the sample. `images`: of a model that sees, else null; then
-  // prompts with pictures are InvalidArgument. It computes every picture's features here. `tokenizer` and `images` outlive it.
+  // windows, anything else that is longer is InvalidArgument naming the sample. `images`: of a model that sees, else null;
+  // then prompts with pictures are InvalidArgument. It computes every picture's features here. `tokenizer` and `images`
+  // outlive it.
   static absl::StatusOr<std::unique_ptr<BenchmarkRun>> Create(std::unique_ptr<BenchmarkGroup> group,
                                                               const Tokenizer& tokenizer, int64_t max_context,
                                                               ImageFeatureCache* images);
@@ -62,8 +63,9 @@ class BenchmarkRun {
   absl::Status AddGenerations(const Tokenizer& tokenizer, Part* part) const;
   // Makes room for the features of each picture.
   absl::Status AddImages(Part* part) const;
-  absl::StatusOr<std::vector<Generation>> GenerateSeeing(const Part& part, const std::vector<int64_t>& samples, Generator& generator,
-                                                         PhaseTimings* timings, std::stop_token stop) const;
+  absl::StatusOr<std::vector<Generation>> GenerateSeeing(const Part& part, const std::vector<int64_t>& samples,
+                                                         Generator& generator, PhaseTimings* timings,
+                                                         std::stop_token stop) const;
   absl::Status AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const;
   absl::StatusOr<Part> Tokenized(const Benchmark& benchmark, const Tokenizer& tokenizer, int64_t max_context) const;
   absl::StatusOr<BenchmarkResult> RunPart(const Part& part, const std::vector<int64_t>& samples, Generator& generator,

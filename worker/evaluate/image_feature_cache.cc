@@ -21,8 +21,8 @@ bool AllHalves(const std::vector<float>& values) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ImageFeatureCache>> ImageFeatureCache::Create(const std::shared_ptr<const Checkpoint>& checkpoint,
-                                                                             const std::string& device, int64_t bytes_max) {
+absl::StatusOr<std::unique_ptr<ImageFeatureCache>> ImageFeatureCache::Create(
+    const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& device, int64_t bytes_max) {
   MG_ASSIGN_OR_RETURN(auto vision, VisionModel::Load(checkpoint, device));
   return std::unique_ptr<ImageFeatureCache>(new ImageFeatureCache(std::move(vision), bytes_max));
 }
@@ -61,7 +61,9 @@ absl::StatusOr<std::shared_ptr<const ImageFeatures>> ImageFeatureCache::Get(cons
     auto wide = std::make_shared<ImageFeatures>();
     wide->rows = found->second.rows;
     wide->width = width_;
-    for (const uint16_t half : found->second.halves) wide->values.push_back(std::bit_cast<float>(static_cast<uint32_t>(half) << 16));
+    for (const uint16_t half : found->second.halves) {
+      wide->values.push_back(std::bit_cast<float>(static_cast<uint32_t>(half) << 16));
+    }
     return wide;
   }
   MG_ASSIGN_OR_RETURN(ImageFeatures encoded, Encode(path));
@@ -77,7 +79,9 @@ absl::StatusOr<std::shared_ptr<const ImageFeatures>> ImageFeatureCache::Get(cons
     kept.full = features;
     return features;
   }
-  for (const float value : features->values) kept.halves.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+  for (const float value : features->values) {
+    kept.halves.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+  }
   return features;
 }
 

@@ -1,5 +1,5 @@
-// Features of a job's pictures: they do not depend on the candidate, because its vision side is frozen, so they are computed once
-// and kept.
+// Features of a job's pictures: they do not depend on the candidate, because its vision side is frozen, so they are computed
+// once and kept.
 #ifndef MERGANSER_WORKER_EVALUATE_IMAGE_FEATURE_CACHE_H_
 #define MERGANSER_WORKER_EVALUATE_IMAGE_FEATURE_CACHE_H_
 
@@ -18,8 +18,8 @@ namespace merganser {
 // Thread-compatible.
 class ImageFeatureCache {
  public:
-  // Of the vision side of `checkpoint`, on `device`. Features that would take more than `bytes_max` together are not kept: they
-  // are computed anew whenever they are asked for, first come first kept. Errors of VisionModel::Load.
+  // Of the vision side of `checkpoint`, on `device`. Features that would take more than `bytes_max` together are not kept:
+  // they are computed anew whenever they are asked for, first come first kept. Errors of VisionModel::Load.
   static absl::StatusOr<std::unique_ptr<ImageFeatureCache>> Create(const std::shared_ptr<const Checkpoint>& checkpoint,
                                                                    const std::string& device, int64_t bytes_max);
 
@@ -29,8 +29,8 @@ class ImageFeatureCache {
   // The token that stands in a prompt for the features.
   int32_t image_token() const { return vision_->config().image_token_id; }
 
-  // The picture in the file `path`. Features that are all bf16 numbers (those of a GPU) are kept in two bytes each and are given
-  // out as floats. Errors of ReadImage, ProcessImage and VisionModel::Encode; all name the file.
+  // The picture in the file `path`. Features that are all bf16 numbers (those of a GPU) are kept in two bytes each and are
+  // given out as floats. Errors of ReadImage, ProcessImage and VisionModel::Encode; all name the file.
   absl::StatusOr<std::shared_ptr<const ImageFeatures>> Get(const std::string& path);
   // Their rows; after the first call for a path it costs nothing.
   absl::StatusOr<int> Rows(const std::string& path);
@@ -48,7 +48,8 @@ class ImageFeatureCache {
     std::vector<uint16_t> halves;               // bf16; both empty: not kept
   };
 
-  ImageFeatureCache(std::unique_ptr<VisionModel> vision, int64_t bytes_max) : vision_(std::move(vision)), bytes_max_(bytes_max) {}
+  ImageFeatureCache(std::unique_ptr<VisionModel> vision, int64_t bytes_max)
+      : vision_(std::move(vision)), bytes_max_(bytes_max) {}
   absl::StatusOr<ImageFeatures> Encode(const std::string& path);
 
   const std::unique_ptr<VisionModel> vision_;

@@ -79,8 +79,8 @@ absl::Status LoadedJob::LoadVision(const BenchmarkGroup& group) {
   if (images_ != nullptr || std::none_of(group.parts().begin(), group.parts().end(), sees)) return absl::OkStatus();
   const std::shared_ptr<const Checkpoint>& donor = checkpoints_.at(donor_);
   if (!IsVisionModel(*donor)) {
-    return absl::InvalidArgumentError(absl::StrCat("its prompts have pictures, but '", donor_, "' (", donor->dir(), ") is a ",
-                                                   donor->config().architecture, ", which does not see"));
+    return absl::InvalidArgumentError(absl::StrCat("its prompts have pictures, but '", donor_, "' (", donor->dir(),
+                                                   ") is a ", donor->config().architecture, ", which does not see"));
   }
   MG_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options_));
   MG_ASSIGN_OR_RETURN(const int64_t bytes_max, ImageFeatureCache::BytesMax());
@@ -174,7 +174,8 @@ absl::Status LoadedJob::LoadEngine() {
   MG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(config_, options));
   // The weights once in the arena and once as the engine holds them, the cache for a path of the usual length, and pictures.
   const bool wide = decoder_->WidensWeights(spec_.dtype);
-  facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() + (images_ != nullptr ? images_->bytes() : 0);
+  facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() +
+                           (images_ != nullptr ? images_->bytes() : 0);
   return absl::OkStatus();
 }
 

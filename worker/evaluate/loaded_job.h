@@ -30,8 +30,8 @@ namespace merganser {
 class LoadedJob {
  public:
   // Errors start with the field of the job that is to blame: those of the modules that load, and those of MergedConfig and
-  // AdaptedSources, and InvalidArgument for tokenizers that read a benchmark's prompts differently, and for an objective's metric
-  // that its benchmark does not have.
+  // AdaptedSources, and InvalidArgument for tokenizers that read a benchmark's prompts differently, and for an objective's
+  // metric that its benchmark does not have.
   static absl::StatusOr<std::unique_ptr<LoadedJob>> Load(const JobSpec& spec, const LocalOptions& options,
                                                          std::stop_token stop);
 

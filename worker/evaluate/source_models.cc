@@ -40,7 +40,8 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
 }
 
 bool HasRename(const JobSpec& spec, const std::string& name) {
-  return std::any_of(spec.models.begin(), spec.models.end(), [&](const ModelRef& m) { return m.name == name && !m.rename.empty(); });
+  return std::any_of(spec.models.begin(), spec.models.end(),
+                     [&](const ModelRef& m) { return m.name == name && !m.rename.empty(); });
 }
 
 }  // namespace
@@ -51,7 +52,8 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
   CheckpointMap checkpoints;
   for (const ModelRef& model : models) {
     if (!model.lora.empty()) {
-      return absl::UnimplementedError(absl::StrCat("models.", model.name, ".lora: a search takes checkpoints as they are; make one "
+      return absl::UnimplementedError(absl::StrCat("models.", model.name,
+                                                   ".lora: a search takes checkpoints as they are; make one "
                                                    "first with `merganser merge`"));
     }
     const std::string field = absl::StrCat("models.", model.name, ".path");
@@ -70,7 +72,8 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
   const auto want = ForwardPassFields(config);
   std::string seeing;
   for (const auto& [name, checkpoint] : models) {
-    const auto difference = [&, path = checkpoint->dir()](absl::string_view field, absl::string_view has, absl::string_view other) {
+    const auto difference = [&, path = checkpoint->dir()](absl::string_view field, absl::string_view has,
+                                                          absl::string_view other) {
       return absl::StrCat("models.", name, ".path: ", path, "/config.json: ", field, " is ", has, " but ", other, " in ",
                           models.at(donor)->dir(), " ('", donor, "')");
     };
@@ -86,21 +89,24 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
       if (want[i].second == have[i].second) continue;
       const std::string differs = difference(have[i].first, have[i].second, want[i].second);
       if (!is_part) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(differs, "; a merge needs one forward pass",
-                         IsVisionModel(*models.at(donor)) ? "; if it is a language model to be merged into one that sees, write `rename: "
-                                                            "{\"\": \"language_model.\"}`"
-                                                          : ""));
+        return absl::InvalidArgumentError(absl::StrCat(
+            differs, "; a merge needs one forward pass",
+            IsVisionModel(*models.at(donor)) ? "; if it is a language model to be merged into one that sees, write `rename: "
+                                               "{\"\": \"language_model.\"}`"
+                                             : ""));
       }
-      if (have[i].first != "architecture") MG_LOG(WARNING) << "the merge has the whole model's setting difference=\"" << differs << '"';
+      if (have[i].first != "architecture")
+        MG_LOG(WARNING) << "the merge has the whole model's setting difference=\"" << differs << '"';
     }
     if (checkpoint->config().family != config.family) {
-      return absl::InvalidArgumentError(absl::StrCat(difference("architecture", checkpoint->config().architecture, config.architecture),
-                                                     ", and their language models differ in kind"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(difference("architecture", checkpoint->config().architecture, config.architecture),
+                       ", and their language models differ in kind"));
     }
   }
   if (!seeing.empty() && seeing != donor) {
-    return absl::InvalidArgumentError(absl::StrCat("models.", seeing, ": it sees, so it must be the whole model: without `rename`"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("models.", seeing, ": it sees, so it must be the whole model: without `rename`"));
   }
   return config;
 }
@@ -118,7 +124,9 @@ absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkp
 absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
                                                                    const ArenaLayout& layout,
                                                                    const std::vector<std::string>& model_roots) {
-  const auto is_plain = [&](const ModelRef& model) { return model.rename.empty() && !IsVisionModel(*models.at(model.name)); };
+  const auto is_plain = [&](const ModelRef& model) {
+    return model.rename.empty() && !IsVisionModel(*models.at(model.name));
+  };
   if (std::all_of(spec.models.begin(), spec.models.end(), is_plain)) return MergeSources::Create(models, layout);
   Recipe recipe;
   recipe.models = spec.models;
@@ -134,9 +142,9 @@ absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec
     auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>();
     for (const ArenaTensor& tensor : layout.tensors()) {
       if (source->Find(tensor.name) == nullptr) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("models.", name, ": ", source->label(), " has no tensor '", tensor.name, "' of '", recipe.tokenizer_from,
-                         "': `rename` must give it the names that it has there"));
+        return absl::InvalidArgumentError(absl::StrCat("models.", name, ": ", source->label(), " has no tensor '",
+                                                       tensor.name, "' of '", recipe.tokenizer_from,
+                                                       "': `rename` must give it the names that it has there"));
       }
       MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(tensor.name));
       loaded.view.name = tensor.name;

@@ -122,7 +122,8 @@ class RecipePlan {
   RecipePlan() = default;
 
   MaterializerOptions OneShot(ThreadPool* pool) const;
-  // Where the embedding's stack is of parts of a model only (ModelRef::rename): the model that the others are part of, as a stack.
+  // Where the embedding's stack is of parts of a model only (ModelRef::rename): the model that the others are part of, as a
+  // stack.
   void AddWholeModel();
   absl::Status ResolveStacks(const SourceMap& models);
   absl::Status PlacePath();

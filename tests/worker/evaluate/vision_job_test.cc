@@ -34,8 +34,8 @@ std::string Message(const absl::Status& status) { return std::string(status.mess
 
 class VisionJobTest : public testing::Test {
  protected:
-  // The LLaVA-NeXT fixture, with the example's tokenizer and an <image> token. Its language model is as large as the example's, and
-  // has a row more.
+  // The LLaVA-NeXT fixture, with the example's tokenizer and an <image> token. Its language model is as large as the
+  // example's, and has a row more.
   void SetUp() override {
     dir_ = testing::TempDir() + "/vision" + std::to_string(::getpid());
     fs::create_directories(dir_ + "/vlm");
@@ -52,8 +52,9 @@ class VisionJobTest : public testing::Test {
     tokenizer["added_tokens"].push_back(image);
     std::ofstream(dir_ + "/vlm/tokenizer.json") << tokenizer.dump();
     std::ofstream(dir_ + "/samples.jsonl") << kSamples;
-    std::ofstream(dir_ + "/seeing.yaml") << "data: samples.jsonl\nprompt: \"<image>\\n{{question}}\"\ntarget: \"{{answer}}\"\n"
-                                            "max_new_tokens: 8\nstop: []\nmetrics: [exact_match]\n";
+    std::ofstream(dir_ + "/seeing.yaml")
+        << "data: samples.jsonl\nprompt: \"<image>\\n{{question}}\"\ntarget: \"{{answer}}\"\n"
+           "max_new_tokens: 8\nstop: []\nmetrics: [exact_match]\n";
   }
   void TearDown() override { fs::remove_all(dir_); }
 
@@ -252,11 +253,15 @@ TEST_F(VisionJobTest, WhatAJobMustSayIsAskedFor) {
 }
 
 TEST_F(VisionJobTest, ErrorsNameModelSampleAndFile) {
-  EXPECT_THAT(Message(PrepareError(EvaluationOf(ExampleDir() + "/ja"))), AllOf(HasSubstr("benchmarks.seeing"), HasSubstr("does not see")));
+  EXPECT_THAT(Message(PrepareError(EvaluationOf(ExampleDir() + "/ja"))),
+              AllOf(HasSubstr("benchmarks.seeing"), HasSubstr("does not see")));
   fs::remove(dir_ + "/images/page.png");
-  EXPECT_THAT(Message(PrepareError(EvaluationOf(dir_ + "/vlm"))), AllOf(HasSubstr("sample 2 (line 2)"), HasSubstr("page.png")));
-  std::ofstream(dir_ + "/samples.jsonl") << R"({"image": "images/rocket.jpg", "question": "<image>?", "answer": ""})" << "\n";
-  EXPECT_THAT(Message(PrepareError(EvaluationOf(dir_ + "/vlm"))), AllOf(HasSubstr("samples.jsonl"), HasSubstr("2 <image> marks")));
+  EXPECT_THAT(Message(PrepareError(EvaluationOf(dir_ + "/vlm"))),
+              AllOf(HasSubstr("sample 2 (line 2)"), HasSubstr("page.png")));
+  std::ofstream(dir_ + "/samples.jsonl") << R"({"image": "images/rocket.jpg", "question": "<image>?", "answer": ""})"
+                                         << "\n";
+  EXPECT_THAT(Message(PrepareError(EvaluationOf(dir_ + "/vlm"))),
+              AllOf(HasSubstr("samples.jsonl"), HasSubstr("2 <image> marks")));
 }
 
 }  // namespace
