@@ -38,6 +38,7 @@ absl::StatusOr<Data> Read(const BenchmarkDefinition& definition) {
     options.columns = definition.columns;
     options.tsv_columns = {definition.question_field, definition.answer_field};
     options.limit = definition.limit;
+    options.skip = definition.skip;
     MG_ASSIGN_OR_RETURN(data.rows, LoadRows(definition.data, options));
     return data;
   }
@@ -83,6 +84,10 @@ absl::StatusOr<std::unique_ptr<Benchmark>> Benchmark::Load(BenchmarkDefinition d
     const Row& row = data->rows[i];
     MG_ASSIGN_OR_RETURN(BuiltSample built, builder->Build(row, i, LineName(benchmark->definition_.data, row.line),
                                                           data->numeric.empty() ? nullptr : &data->numeric[i]));
+    for (int copy = 1; copy < benchmark->definition_.completions; ++copy) {
+      benchmark->samples_.push_back(built.sample);
+      benchmark->prompts_.push_back(built.prompt);
+    }
     benchmark->samples_.push_back(std::move(built.sample));
     if (built.continuations.empty()) {
       benchmark->prompts_.push_back(std::move(built.prompt));

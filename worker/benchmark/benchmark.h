@@ -33,7 +33,8 @@ class Benchmark {
 
   const BenchmarkDefinition& definition() const { return definition_; }
   const std::vector<Sample>& samples() const { return samples_; }
-  // generate_until: one a sample, in the data's order; else none.
+  // generate_until: one a sample, in the data's order; else none. With `completions` above 1 a row's sample and prompt are
+  // there so many times, one after another.
   const std::vector<std::string>& prompts() const { return prompts_; }
   // The files of the pictures in each prompt, for its "<image>"s in order (sample_builder.h); as many entries as prompts().
   const std::vector<std::vector<std::string>>& images() const { return images_; }

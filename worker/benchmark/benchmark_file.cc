@@ -113,6 +113,13 @@ void ReadSampling(YamlMap& map, BenchmarkSampling* sampling) {
   sampling->beams = Int(map, "beams").value_or(sampling->beams);
 }
 
+void ReadCode(YamlMap& map, CodeSettings* code) {
+  code->program = map.Text("program").value_or("");
+  if (code->program.empty()) map.Fail("program", "is missing: the program that is run, with {{completion}} in it");
+  code->timeout = map.Number("timeout").value_or(code->timeout);
+  code->memory_mib = map.Integer("memory").value_or(code->memory_mib);
+}
+
 absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   BenchmarkSettings settings;
   settings.use = map.Text("use").value_or("");
@@ -143,6 +150,12 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
     map.Merge(few->Done());
   }
   ReadScoring(map, &settings);
+  if (auto code = map.Map("code")) {
+    ReadCode(*code, &settings.code.emplace());
+    map.Merge(code->Done());
+  }
+  settings.completions = Int(map, "completions");
+  settings.skip = map.Integer("skip");
   if (auto sampling = map.Map("sampling")) {
     ReadSampling(*sampling, &settings.sampling.emplace());
     map.Merge(sampling->Done());

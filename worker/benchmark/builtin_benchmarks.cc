@@ -114,14 +114,33 @@ absl::Status CheckSampling(const BenchmarkSampling& s) {
   return absl::OkStatus();
 }
 
+constexpr int kCompletionsMax = 1000;
+
+absl::Status CheckCode(const BenchmarkDefinition& d) {
+  if (d.completions < 1 || d.completions > kCompletionsMax) {
+    return Bad(absl::StrCat("completions ", d.completions, " is not in [1, ", kCompletionsMax, "]"));
+  }
+  if (!d.code) {
+    return d.completions == 1 ? absl::OkStatus() : Bad("completions: more than one a prompt only with 'code'");
+  }
+  if (d.output != BenchmarkOutput::kGenerateUntil) return Bad("code: only completions (output generate_until) are run");
+  if (!(d.code->timeout > 0 && d.code->timeout <= 3600)) return Bad("code.timeout is not in (0, 3600] seconds");
+  if (d.code->memory_mib < 64 || d.code->memory_mib > 1 << 20) return Bad("code.memory is not in [64, 1048576] MiB");
+  if (d.completions > 1 && d.sampling.temperature == 0) {
+    return Bad("completions: they would all be the same; give sampling: {temperature: ...}");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOutput(const BenchmarkDefinition& d) {
   const bool generates = d.output == BenchmarkOutput::kGenerateUntil;
-  if (generates && d.extract.empty() && d.target.empty()) {
+  if (generates && d.extract.empty() && d.target.empty() && !d.code) {
     return Bad(
         "field 'extract' is missing: a benchmark without 'use' names its number rule (sakana or jp_lmeh), or a 'target' to "
         "which metrics compare");
   }
   if (!d.extract.empty()) {
+    if (d.code || d.completions != 1) return Bad("extract: code and completions have no number rule");
     if (!generates) return Bad("extract: only completions (output generate_until) have a number read off them");
     MG_RETURN_IF_ERROR(NumberRule::ByName(d.extract).status());
     return absl::OkStatus();
@@ -136,6 +155,7 @@ absl::Status CheckOutput(const BenchmarkDefinition& d) {
   if (d.output == BenchmarkOutput::kRollingLogLikelihood && d.few_shot.count > 0) {
     return Bad("few_shot: loglikelihood_rolling has no prompt");
   }
+  MG_RETURN_IF_ERROR(CheckCode(d));
   MG_RETURN_IF_ERROR(CheckMetrics(d));
   for (size_t i = 0; i < d.filters.size(); ++i) {
     MG_RETURN_IF_ERROR(Annotate(AnswerFilter::Create(d.filters[i]).status(), "filters"));
@@ -149,6 +169,8 @@ absl::Status CheckOutput(const BenchmarkDefinition& d) {
 }
 
 absl::Status Check(const BenchmarkSettings& spec, const BenchmarkDefinition& d) {
+  if (d.skip > 0 && !d.extract.empty()) return Bad("skip: not where a number rule scores");
+  if (d.skip < 0) return Bad(absl::StrCat("skip ", d.skip, " is below 0"));
   if (spec.limit && *spec.limit < 1) return Bad(absl::StrCat("limit ", *spec.limit, " is below 1"));
   if (!d.average_of.empty()) {
     if (d.average_of.size() > kMembersMax) return Bad(absl::StrCat("average_of has more than ", kMembersMax, " members"));
@@ -205,9 +227,12 @@ absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
   d.answer_tokens = spec.answer_tokens;
   d.language_of_reference = spec.language_of_reference.value_or(false);
   d.bootstrap_median = spec.bootstrap_median.value_or(false);
+  d.code = spec.code;
+  d.completions = spec.completions.value_or(1);
+  d.skip = spec.skip.value_or(0);
   if (d.extract.empty()) {
     d.metrics = spec.metrics.value_or(std::vector<MetricSpec>());
-    if (d.metrics.empty()) d.metrics = DefaultMetrics(d.output);
+    if (d.metrics.empty()) d.metrics = d.code ? std::vector<MetricSpec>{{"pass@1"}} : DefaultMetrics(d.output);
     d.filters = spec.filters.value_or(std::vector<FilterSpec>());
     if (d.filters.empty()) d.filters.emplace_back();
   }

@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "worker/benchmark/builtin_code.h"
 #include "worker/benchmark/builtin_japanese.h"
 #include "worker/benchmark/builtin_vision.h"
 #include "worker/benchmark/mgsm_exemplars.h"
@@ -186,6 +187,7 @@ const std::vector<BuiltinBenchmark>& BuiltinTable() {
     AddJapaneseBenchmarks(all);
     AddVisionBenchmarks(all);
     AddMmlu(all);
+    AddCodeBenchmarks(all);
     return all;
   }();
   return *table;

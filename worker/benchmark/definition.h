@@ -54,6 +54,9 @@ struct BenchmarkDefinition {
   std::vector<std::string> columns;
   std::vector<std::string> average_of;  // names; not empty: everything else but name, data and limit is unused
   BenchmarkSampling sampling;
+  std::optional<CodeSettings> code;  // completions are programs
+  int completions = 1;               // of each prompt
+  int64_t skip = 0;                  // rows at the data's beginning that are no samples
   std::optional<int> answer_tokens;  // completions: at most the longest reference's tokens and so many more
   bool language_of_reference = false;  // see settings.h, as below
   bool bootstrap_median = false;

@@ -4,7 +4,9 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_metrics.h"
@@ -63,7 +65,13 @@ std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
       for (const MetricSpec& metric : definition.metrics) keys.push_back({metric.name, AggregationOf(metric.name)});
     } else {
       for (const FilterSpec& filter : definition.filters) {
-        for (const MetricSpec& metric : definition.metrics) keys.push_back({KeyName(metric.name, language, filter.name)});
+        for (const MetricSpec& metric : definition.metrics) {
+          keys.push_back({KeyName(metric.name, language, filter.name)});
+          // One completion of each problem: a mean of what passed, with all that goes with one.
+          if (definition.completions == 1) continue;
+          keys.back().aggregation = Aggregation::kPassAtK;
+          keys.back().k = PassK(metric.name);
+        }
       }
     }
   }
@@ -89,7 +97,27 @@ bool SmallerIsBetter(absl::string_view metric) {
   return metric == "perplexity" || metric == "byte_perplexity" || metric == "bits_per_byte" || metric == "word_perplexity";
 }
 
+int PassK(absl::string_view metric) {
+  int k = 0;
+  return absl::ConsumePrefix(&metric, "pass@") && absl::SimpleAtoi(metric, &k) && k > 0 ? k : 0;
+}
+
 absl::Status CheckMetrics(const BenchmarkDefinition& definition) {
+  if (definition.code) {
+    for (const MetricSpec& metric : definition.metrics) {
+      const int k = PassK(metric.name);
+      if (k == 0 || MetricSpec{metric.name} != metric) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("metrics: '", metric.name, "': code has pass@1, pass@2 ..., without settings"));
+      }
+      if (k > definition.completions) {
+        return absl::InvalidArgumentError(absl::StrCat("metrics: ", metric.name, " needs completions: ", k,
+                                                       " or more; there are ", definition.completions));
+      }
+    }
+    if (definition.filters.size() == 1 && definition.language.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("filters: of code there is one, and no language");
+  }
   const std::vector<std::string> known = KnownMetrics(definition.output);
   std::set<std::string> seen;
   for (const MetricSpec& metric : definition.metrics) {

@@ -21,18 +21,23 @@ enum class Aggregation {
   kBytePerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["bytes"])
   kBitsPerByte,      // the same, as -log2
   kBootstrapMedian,  // median of 1000 means of as many values[key without "_median"], drawn with replacement
+  kPassAtK,          // mean over values["problem"] of the chance that one of k of its completions has values["passed"]
   kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
 };
 
 struct MetricKey {
   std::string name;  // "acc", "acc_ja", "exact_match@strict", "exact_match_ja@strict"
   Aggregation aggregation = Aggregation::kMean;
+  int k = 0;  // kPassAtK
 };
 
 inline constexpr char kMedianSuffix[] = "_median";
 
 // METRIC, METRIC_LANGUAGE, METRIC@FILTER, METRIC_LANGUAGE@FILTER.
 std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter);
+
+// k of a metric "pass@k"; 0 if it is another.
+int PassK(absl::string_view metric);
 
 // In their order; those that ask for a language come behind those that do not, and bootstrap medians behind all. Not for an
 // average.

@@ -165,10 +165,12 @@ absl::StatusOr<std::vector<Row>> LoadJson(const std::string& path, const RowOpti
 
 }  // namespace
 
-absl::StatusOr<std::vector<Row>> LoadRows(const std::string& path, const RowOptions& options) {
-  if (options.limit && *options.limit < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": limit ", *options.limit, " is below 1"));
+absl::StatusOr<std::vector<Row>> LoadRows(const std::string& path, const RowOptions& given) {
+  if (given.limit && *given.limit < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": limit ", *given.limit, " is below 1"));
   }
+  RowOptions options = given;
+  if (options.limit) options.limit = *options.limit + options.skip;
   std::vector<Row> rows;
   if (absl::EndsWithIgnoreCase(path, ".jsonl")) {
     MG_ASSIGN_OR_RETURN(rows, LoadLines(path, options, /*tab_separated=*/false));
@@ -182,6 +184,11 @@ absl::StatusOr<std::vector<Row>> LoadRows(const std::string& path, const RowOpti
     return absl::InvalidArgumentError(absl::StrCat(path, ": the file's ending is not .jsonl, .json, .csv or .tsv"));
   }
   if (rows.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": the file has no samples"));
+  if (options.skip >= static_cast<int64_t>(rows.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": skip ", options.skip, " leaves none of its ", rows.size(), " samples"));
+  }
+  rows.erase(rows.begin(), rows.begin() + options.skip);
   return rows;
 }
 

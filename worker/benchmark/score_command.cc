@@ -24,6 +24,10 @@ absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& de
     return absl::InvalidArgumentError(
         absl::StrCat("benchmark '", definition.name, "': only completions (output generate_until) can be scored without a model"));
   }
+  if (definition.code) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "benchmark '", definition.name, "': code is run on its samples by `evaluate`; stored completions have no tests"));
+  }
   MG_ASSIGN_OR_RETURN(Completions completions,
                       ReadCompletions(completions_path, definition.limit, /*numbers=*/!definition.extract.empty()));
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<Scorer> scorer,

@@ -1,9 +1,14 @@
 #include "worker/benchmark/scorer.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/aggregate.h"
 #include "worker/benchmark/text_forms.h"
@@ -12,6 +17,7 @@
 namespace merganser {
 namespace {
 
+constexpr size_t kProgramsAtOnce = 8;
 constexpr double kInLanguage = 0.5;  // strictly above
 
 // The first of the largest, as numpy's argmax.
@@ -53,6 +59,7 @@ Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule, st
       keys_(MetricKeys(definition)),
       main_(MainMetric(definition)),
       rule_(rule),
+      code_(definition.code),
       language_id_(std::move(language_id)) {}
 
 absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition& definition,
@@ -76,12 +83,27 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
   }
   std::unique_ptr<Scorer> scorer(new Scorer(definition, rule, std::move(language_id)));
   if (rule != nullptr || definition.output != BenchmarkOutput::kGenerateUntil) return scorer;
+  if (definition.code) {
+    if (!options.allow_commands) {
+      return absl::PermissionDeniedError(absl::StrCat(where,
+                                                      " runs programs that the model writes, which this machine's operator "
+                                                      "has not allowed: start with --allow-commands"));
+    }
+    auto program = Template::Compile(absl::StrCat("code.program of ", where), definition.code->program);
+    if (!program.ok()) return program.status();
+    scorer->program_.emplace(*std::move(program));
+    auto sandbox = Sandbox::Create();
+    if (!sandbox.ok()) return Annotate(sandbox.status(), where);
+    for (const std::string& gap : sandbox->gaps()) MG_LOG(WARNING) << where << ": " << gap;
+    scorer->sandbox_.emplace(*std::move(sandbox));
+  }
   for (const FilterSpec& spec : definition.filters) {
     auto filter = AnswerFilter::Create(spec);
     if (!filter.ok()) return Annotate(filter.status(), where);
     scorer->filters_.push_back(*std::move(filter));
   }
   for (const MetricSpec& spec : definition.metrics) {
+    if (definition.code) break;  // pass@k are of the values that a run gives
     auto metric = TextMetric::Create(spec);
     if (!metric.ok()) return Annotate(metric.status(), where);
     if (metric->needs_morphemes()) {
@@ -125,6 +147,14 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
   }
   for (size_t f = 0; f < filters_.size(); ++f) {
     std::string prediction = filters_[f].Apply(completion);
+    if (code_) {
+      MG_ASSIGN_OR_RETURN(const bool passes, Passes(sample, prediction));
+      outcome.values["passed"] = passes;
+      outcome.values["problem"] = static_cast<double>(sample.line);
+      for (const MetricKey& key : keys_) {
+        if (key.aggregation == Aggregation::kMean) outcome.values[key.name] = passes;
+      }
+    }
     for (const TextMetric& metric : metrics_) {
       MG_ASSIGN_OR_RETURN(const double value, metric.Best(prediction, sample.references));
       set(metric.name(), filters_[f].name(), value);
@@ -134,8 +164,21 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     }
     if (f == 0) outcome.prediction = std::move(prediction);
   }
-  outcome.correct = outcome.values[main_] == 1;
+  outcome.correct = outcome.values[code_ ? "passed" : main_] == 1;
   return outcome;
+}
+
+absl::StatusOr<bool> Scorer::Passes(const Sample& sample, const std::string& completion) const {
+  nlohmann::json fields = nlohmann::json::parse(sample.fields_json, nullptr, /*allow_exceptions=*/false);
+  if (!fields.is_object()) fields = nlohmann::json::object();
+  fields["completion"] = completion;
+  MG_ASSIGN_OR_RETURN(const std::string program,
+                      program_->Render(fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+  SandboxLimits limits;
+  limits.timeout = absl::Seconds(code_->timeout);
+  limits.memory_bytes = code_->memory_mib << 20;
+  MG_ASSIGN_OR_RETURN(const SandboxOutcome ran, sandbox_->Run(program, limits, {}));
+  return ran.passed;
 }
 
 SampleOutcome Scorer::ScoreContinuations(const Sample& sample, absl::Span<const ContinuationScore> scores) const {
@@ -198,12 +241,23 @@ absl::StatusOr<BenchmarkResult> Scorer::Score(absl::Span<const Sample> samples,
                                                    "': ", completions.size(), " completions for ",
                                                    samples.size(), " samples"));
   }
-  std::vector<SampleOutcome> outcomes;
-  outcomes.reserve(samples.size());
-  for (size_t i = 0; i < samples.size(); ++i) {
-    MG_ASSIGN_OR_RETURN(SampleOutcome outcome, ScoreCompletion(samples[i], completions[i]));
-    outcomes.push_back(std::move(outcome));
-  }
+  std::vector<SampleOutcome> outcomes(samples.size());
+  // Programs are processes of their own and may run until their timeout: some at once.
+  const size_t at_once = code_ ? std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kProgramsAtOnce) : 1;
+  std::atomic<size_t> next = 0;
+  std::vector<absl::Status> failed(at_once);
+  const auto work = [&](size_t worker) {
+    for (size_t i = next++; i < samples.size() && failed[worker].ok(); i = next++) {
+      absl::StatusOr<SampleOutcome> outcome = ScoreCompletion(samples[i], completions[i]);
+      failed[worker] = outcome.status();
+      if (outcome.ok()) outcomes[i] = *std::move(outcome);
+    }
+  };
+  std::vector<std::jthread> helpers;
+  for (size_t worker = 1; worker < at_once; ++worker) helpers.emplace_back(work, worker);
+  work(0);
+  helpers.clear();
+  for (const absl::Status& status : failed) MG_RETURN_IF_ERROR(status);
   return Aggregated(std::move(outcomes));
 }
 

@@ -3,6 +3,7 @@
 #define MERGANSER_WORKER_BENCHMARK_SCORER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,16 @@
 #include "worker/benchmark/number_rule.h"
 #include "worker/benchmark/sample.h"
 #include "worker/benchmark/text_metrics.h"
+#include "worker/command/sandbox.h"
+#include "worker/text/template.h"
 
 namespace merganser {
 
 struct ScorerOptions {
   // lid.176.ftz; "": see FindLanguageModel. Read only if a benchmark checks the language.
   std::string language_model;
+  // Benchmarks with `code` may run what a model wrote.
+  bool allow_commands = false;
 };
 
 // Scores samples by one benchmark's rules. Immutable, thread-safe.
@@ -30,7 +35,8 @@ class Scorer {
  public:
   // Where no path of the language model is given, it is also looked for in `folders`.
   // InvalidArgument: unknown number rule or language, broken filter, metric or model.
-  // FailedPrecondition: the language model or MeCab's dictionary is missing.
+  // FailedPrecondition: the language model or MeCab's dictionary is missing. Of code: PermissionDenied unless
+  // ScorerOptions::allow_commands; errors of Sandbox::Create.
   static absl::StatusOr<std::unique_ptr<Scorer>> Create(const BenchmarkDefinition& definition,
                                                         const ScorerOptions& options,
                                                         const std::vector<std::string>& folders);
@@ -39,8 +45,10 @@ class Scorer {
   // - With a number rule: `prediction` is the number found ("18.0"; "" if none), `values` has "acc" (1 if it equals the
   //   answer, else 0).
   // - With filters and metrics: `prediction` is what the first filter gives; `values` has each metric of each filter.
-  // With language_of_reference the stricter METRIC_L is that of "" instead, where the reference is in L (p >= 0.5) and the
-  // completion is not (p < 0.5), as EvoVLM-JP's published scorer has it.
+  //   With language_of_reference the stricter METRIC_L is that of "" instead, where the reference is in L (p >= 0.5) and the
+  //   completion is not (p < 0.5), as EvoVLM-JP's published scorer has it.
+  // - With code: `prediction` is what the first filter gives; `values` has "passed", each "pass@k" of a single completion
+  //   and "problem", the sample's line. Runs the program.
   // With a language L also "p_L" (its probability in the completion) and for each metric the stricter METRIC_L: 0 unless
   // p_L > 0.5. `correct`: MainMetric is 1. Internal: fastText failed.
   absl::StatusOr<SampleOutcome> ScoreCompletion(const Sample& sample, absl::string_view completion) const;
@@ -60,6 +68,8 @@ class Scorer {
                                         absl::Span<const std::string> completions) const;
 
  private:
+  absl::StatusOr<bool> Passes(const Sample& sample, const std::string& completion) const;
+
   Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
          std::shared_ptr<const LanguageId> language_id);
 
@@ -72,6 +82,9 @@ class Scorer {
   const NumberRule* const rule_;  // null with filters and metrics
   std::vector<AnswerFilter> filters_;
   std::vector<TextMetric> metrics_;
+  const std::optional<CodeSettings> code_;
+  std::optional<Template> program_;  // of code
+  std::optional<Sandbox> sandbox_;   // likewise
   const std::shared_ptr<const LanguageId>
       language_id_;  // with the process's other scorers; null without a language
 };

@@ -67,6 +67,9 @@ BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over
   Set(over.columns, base.columns);
   Set(over.average_of, base.average_of);
   Set(over.sampling, base.sampling);
+  Set(over.code, base.code);
+  Set(over.completions, base.completions);
+  Set(over.skip, base.skip);
   Set(over.answer_tokens, base.answer_tokens);
   Set(over.language_of_reference, base.language_of_reference);
   Set(over.bootstrap_median, base.bootstrap_median);

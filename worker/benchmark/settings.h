@@ -55,6 +55,15 @@ struct MetricSpec {
   bool operator==(const MetricSpec&) const = default;
 };
 
+// Completions that are Python: each is run in a sandbox with a test (worker/command/sandbox.h).
+struct CodeSettings {
+  std::string program = {};  // Jinja over the sample's fields and `completion`, as the first filter gives it
+  double timeout = 10;       // seconds
+  int64_t memory_mib = 1024;
+
+  bool operator==(const CodeSettings&) const = default;
+};
+
 // How tokens are chosen; see worker/engine/generator.h.
 struct BenchmarkSampling {
   double temperature = 0;  // 0: greedy
@@ -92,6 +101,9 @@ struct BenchmarkSettings {
   std::optional<std::vector<std::string>> columns = {};
   std::optional<std::vector<std::string>> average_of = {};
   std::optional<BenchmarkSampling> sampling = {};
+  std::optional<CodeSettings> code = {};
+  std::optional<int> completions = {};       // of each prompt; more than one for pass@k
+  std::optional<int64_t> skip = {};          // rows at the data's beginning that are no samples
   std::optional<int> answer_tokens = {};     // completions: at most the longest reference's tokens and so many more
   // The language check spares completions whose reference is not in the language, and takes the others' completions as "".
   std::optional<bool> language_of_reference = {};

@@ -78,9 +78,9 @@ bool ReadSome(int fd, std::string* out) {
   }
 }
 
-std::vector<std::string> Environment(const std::map<std::string, std::string>& over) {
+std::vector<std::string> Environment(const std::map<std::string, std::string>& over, bool inherit) {
   std::map<std::string, std::string> all;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
+  for (char** entry = environ; inherit && *entry != nullptr; ++entry) {
     const std::pair<std::string, std::string> pair = absl::StrSplit(*entry, absl::MaxSplits('=', 1));
     all.insert(pair);
   }
@@ -113,7 +113,7 @@ absl::StatusOr<pid_t> Spawn(const Program& program, const std::string& file, con
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<std::string> argv = program.argv, env = Environment(program.env);
+  std::vector<std::string> argv = program.argv, env = Environment(program.env, program.inherit_env);
   pid_t child = 0;
   const int failed = posix_spawn(&child, file.c_str(), &actions, &attributes, Pointers(argv).data(), Pointers(env).data());
   posix_spawnattr_destroy(&attributes);

@@ -17,7 +17,8 @@ namespace merganser {
 struct Program {
   std::vector<std::string> argv;           // argv[0] is looked up in PATH unless it holds a '/'
   std::string directory;                   // it runs in; "": ours
-  std::map<std::string, std::string> env;  // over our own environment
+  std::map<std::string, std::string> env;  // over our own environment, or instead of it
+  bool inherit_env = true;
   absl::Duration timeout = absl::Hours(1);
   int64_t output_bytes_max = 1 << 20;  // of standard output
 };

@@ -92,13 +92,15 @@ absl::Status LoadedJob::LoadBenchmarks() {
   std::vector<BenchmarkSpec> all = spec_.benchmarks;
   all.insert(all.end(), spec_.held_out.begin(), spec_.held_out.end());
   const std::vector<BenchmarkSettings> settings = SettingsOf(all);
+  ScorerOptions scoring;
+  scoring.allow_commands = options_.allow_commands;
   for (size_t i = 0; i < all.size(); ++i) {
     if (commands_.count(all[i].name) > 0) continue;
     const std::string field =
         absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
     absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
     if (!resolved.ok()) return Annotate(resolved.status(), field);
-    absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved));
+    absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved), scoring);
     if (!group.ok()) return Annotate(group.status(), field);
     if (absl::Status vision = LoadVision(**group); !vision.ok()) return Annotate(vision, field);
     absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
