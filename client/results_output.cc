@@ -1,9 +1,11 @@
 #include "client/results_output.h"
 
+#include <algorithm>
 #include <iostream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/exit_code.h"
 #include "client/message_json.h"
 #include "client/output.h"
@@ -20,6 +22,56 @@ std::string FormatMetric(absl::string_view metric, double value) {
   return share ? FormatPercent(value) : FormatFitness(value);
 }
 
+// "comparison" of the model number `self` on one benchmark.
+Json ComparisonJson(const std::vector<PairedDifference>& pairs, int self,
+                    const std::vector<std::pair<std::string, std::string>>& results, uint64_t seed) {
+  Json models = Json::object();
+  for (const PairedDifference& pair : pairs) {
+    if (pair.first != self && pair.second != self) continue;
+    const bool first = pair.first == self;
+    Json entry = {{"difference", first ? pair.difference : 0.0 - pair.difference},
+                  {"low", first ? pair.low : 0.0 - pair.high},
+                  {"high", first ? pair.high : 0.0 - pair.low},
+                  {"p", pair.p}};
+    if (pair.p_holm) entry["p_holm"] = *pair.p_holm;
+    entry["test"] = pair.mcnemar ? "mcnemar" : "bootstrap";
+    models[results[first ? pair.second : pair.first].first][pair.metric] = std::move(entry);
+  }
+  return {{"seed", seed}, {"resamplings", kComparisonResamplings}, {"models", std::move(models)}};
+}
+
+std::string FormatDifference(absl::string_view metric, double value) {
+  return absl::StrCat(value < 0 ? "" : "+", FormatMetric(metric, value));
+}
+
+std::string FormatP(double p) { return p < 0.0001 ? "<0.0001" : absl::StrFormat("%.4f", p); }
+
+std::string ComparisonTable(const ResultsComparison& comparison,
+                            const std::vector<std::pair<std::string, std::string>>& results) {
+  const bool holm = results.size() > 2;
+  std::vector<std::string> headers = {"benchmark", "metric", "difference of", ">difference", ">95 % interval", ">p"};
+  if (holm) headers.emplace_back(">p (Holm)");
+  headers.emplace_back("test");
+  Table table(headers);
+  for (const auto& [benchmark, pairs] : comparison.benchmarks) {
+    const bool average = std::any_of(pairs.begin(), pairs.end(), [](const auto& pair) { return pair.metric == "average"; });
+    for (const PairedDifference& pair : pairs) {
+      if (average && pair.metric != "average") continue;
+      std::vector<std::string> row = {
+          benchmark,
+          pair.metric,
+          absl::StrCat(results[pair.first].first, " - ", results[pair.second].first),
+          FormatDifference(pair.metric, pair.difference),
+          absl::StrCat(FormatDifference(pair.metric, pair.low), " to ", FormatDifference(pair.metric, pair.high)),
+          FormatP(pair.p)};
+      if (holm) row.push_back(FormatP(pair.p_holm.value_or(1)));
+      row.emplace_back(pair.mcnemar ? "McNemar" : "bootstrap");
+      table.Add(std::move(row));
+    }
+  }
+  return table.empty() ? "" : absl::StrCat("\n", table.Render());
+}
+
 }  // namespace
 
 void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format) {
@@ -30,13 +82,14 @@ void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format)
 }
 
 absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::string>>& results, const std::string& output,
-                                 const std::string& format, LocalLibrary& library) {
+                                 const std::string& format, const ResultsComparison& comparison) {
   const bool several = results.size() > 1;
   Json all = Json::object();
   Table table(several ? std::vector<std::string>{"model", "benchmark", "metric", ">value", ">95 % interval", ">n"}
                       : std::vector<std::string>{"benchmark", "metric", ">value", ">95 % interval", ">n"});
-  for (const auto& [model, text] : results) {
-    const Json json = Json::parse(text);
+  for (size_t m = 0; m < results.size(); ++m) {
+    const auto& [model, text] = results[m];
+    Json json = Json::parse(text);
     for (const auto& [benchmark, entry] : json.items()) {
       const auto n = static_cast<int64_t>(entry["results"].size());
       for (const auto& [metric, value] : entry["metrics"].items()) {
@@ -50,6 +103,9 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
         table.Add(std::move(row));
       }
     }
+    for (const auto& [benchmark, pairs] : comparison.benchmarks) {
+      json[benchmark]["comparison"] = ComparisonJson(pairs, static_cast<int>(m), results, comparison.seed);
+    }
     if (several) {
       all[model] = json;
     } else {
@@ -58,7 +114,7 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
   }
   const std::string file = DumpJson(all);
   if (!output.empty()) MG_RETURN_IF_ERROR(WriteFileAtomically(output, file));
-  Print(format == "json" ? file : table.Render());
+  Print(format == "json" ? file : absl::StrCat(table.Render(), ComparisonTable(comparison, results)));
   if (!output.empty()) std::cerr << "written to " << output << std::endl;
   return exit_code::kOk;
 }

@@ -23,7 +23,7 @@ absl::StatusOr<int> ScoreFile(const ScoreOptions& options) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const absl::StatusOr<std::string> results = library->Score(benchmark, options.completions);
   if (!results.ok()) return results.status();
-  return WriteResults({{"", *results}}, options.output, options.format, *library);
+  return WriteResults({{"", *results}}, options.output, options.format);
 }
 
 }  // namespace

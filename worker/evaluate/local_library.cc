@@ -5,10 +5,12 @@
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "worker/benchmark/builtin_benchmarks.h"
+#include "worker/benchmark/comparison.h"
 #include "worker/benchmark/results_json.h"
 #include "worker/benchmark/score_command.h"
 #include "worker/benchmark/wilson.h"
 #include "worker/evaluate/bench.h"
+#include "worker/evaluate/command_benchmark.h"
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/export.h"
 #include "worker/evaluate/generate.h"
@@ -53,6 +55,25 @@ class Library : public LocalLibrary {
 
   std::string ResultsJson(const std::vector<BenchmarkResult>& results) override {
     return merganser::ResultsJson(results);
+  }
+
+  absl::StatusOr<std::map<std::string, std::vector<PairedDifference>>> Compare(
+      const std::vector<BenchmarkSpec>& benchmarks, const std::vector<std::vector<BenchmarkResult>>& models,
+      uint64_t seed) override {
+    const std::vector<BenchmarkSettings> settings = SettingsOf(benchmarks);
+    std::map<std::string, std::vector<PairedDifference>> all;
+    for (size_t i = 0; i < benchmarks.size(); ++i) {
+      if (IsCommand(benchmarks[i])) continue;
+      MG_ASSIGN_OR_RETURN(const ResolvedBenchmark resolved, ResolveWithParts(settings[i], settings));
+      std::vector<const BenchmarkResult*> results;
+      for (const auto& model : models) {
+        for (const BenchmarkResult& result : model) {
+          if (result.benchmark == benchmarks[i].name) results.push_back(&result);
+        }
+      }
+      MG_ASSIGN_OR_RETURN(all[benchmarks[i].name], merganser::Compare(resolved, results, seed));
+    }
+    return all;
   }
 
   std::pair<double, double> WilsonInterval(double successes, int64_t n) override {

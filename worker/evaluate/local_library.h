@@ -18,6 +18,7 @@
 #include "common/domain/evaluation.h"
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
+#include "worker/benchmark/paired_statistics.h"
 #include "worker/evaluate/candidate_evaluator.h"
 
 namespace merganser {
@@ -139,6 +140,11 @@ class LocalLibrary {
   virtual absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) = 0;
   // The results file (JSON) of an evaluation.
   virtual std::string ResultsJson(const std::vector<BenchmarkResult>& results) = 0;
+  // Every pair of models on each benchmark that scores samples (not `command`), by its name; models[i] are model i's
+  // results, as CandidateEvaluator gave them. See Compare in worker/benchmark/comparison.h.
+  virtual absl::StatusOr<std::map<std::string, std::vector<PairedDifference>>> Compare(
+      const std::vector<BenchmarkSpec>& benchmarks, const std::vector<std::vector<BenchmarkResult>>& models,
+      uint64_t seed) = 0;
   // 95 % Wilson interval of a proportion.
   virtual std::pair<double, double> WilsonInterval(double successes, int64_t n) = 0;
 };
