@@ -84,6 +84,8 @@ void SwapNear(const float* base, const float* x, float t, int64_t count, float* 
 using L1Lanes = std::array<double, 8>;
 // Adds |x[i]|.
 void AddL1(const float* x, int64_t count, L1Lanes& lanes);
+// Adds |x[i] - base[i]| to `whole`, and where the bit is 1 (masks as bits, above) also to `kept`.
+void AddMaskedL1(const float* x, const float* base, const uint8_t* bits, int64_t count, L1Lanes& whole, L1Lanes& kept);
 // Adds x[i]^2.
 void AddSquares(const float* x, int64_t count, L1Lanes& lanes);
 double Total(const L1Lanes& lanes);

@@ -237,16 +237,19 @@ void CandidateTerms::SumRun(const MergePlan& plan, const SourceFacts& facts, siz
     for (const int s : slots) {
       const SourceTerm& term = this->term(run.tensor, s);
       LoadBlock(sources_->tensor(plan.models()[s], run.tensor), first, n, w.merged);
+      if (const uint8_t* bits = MaskBits(term, ranked ? w.kept[s] : nullptr, first, n, w.words.data()); bits != nullptr) {
+        AddMaskedL1(w.merged, w.base, bits, n, whole[s], kept[s]);
+        const int64_t mask_at = mask_at_[run.tensor * used_ + s];
+        if (mask_at >= 0) std::memcpy(mask_bits_.data() + mask_at + first / 8, bits, static_cast<size_t>(n + 7) / 8);
+        continue;
+      }
       if (facts.one_shot()) {
         std::copy(w.merged, w.merged + n, w.scratch);
         Subtract(w.base, n, w.scratch);
         AddL1(w.scratch, n, whole[s]);
       }
-      const uint8_t* bits = Thin(term, w.base, ranked ? w.kept[s] : nullptr, first, n, w.words.data(), w.merged);
+      Thin(term, w.base, nullptr, first, n, w.words.data(), w.merged);
       AddL1(w.merged, n, kept[s]);
-      const int64_t mask_at = mask_at_[run.tensor * used_ + s];
-      if (mask_at >= 0 && bits != nullptr)
-        std::memcpy(mask_bits_.data() + mask_at + first / 8, bits, static_cast<size_t>(n + 7) / 8);
     }
   }
   for (const int s : slots) {

@@ -105,7 +105,7 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
     return absl::InvalidArgumentError(absl::StrCat("'", adapter_dir, "' adapts no tensor"));
   for (const auto& [module, pair] : pairs) {
     const std::string name = module + ".weight";
-    const auto bad = [&](absl::string_view what) {
+    const auto bad = [&, module = module](absl::string_view what) {
       return absl::InvalidArgumentError(
           absl::StrCat("'", adapter_dir, "': module '", Printable(module), "' ", what));
     };

@@ -1,6 +1,7 @@
 // What block_math.h says about masks as bits.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "worker/merge/avx2.h"
 #include "worker/merge/block_math.h"
@@ -69,6 +70,48 @@ MG_TARGET_AVX2 int64_t FillBoundedBitsAvx2(const uint32_t* words, const uint32_t
   }
   return i;
 }
+
+MG_TARGET_AVX512 int64_t FillBoundedBitsAvx512(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds,
+                                               const RankedMask& mask, int64_t count, uint8_t* low_bits,
+                                               uint8_t* high_bits) {
+  const __m512 low = _mm512_set1_ps(mask.low), step = _mm512_set1_ps(mask.step), unit = _mm512_set1_ps(0x1p-24f);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512i both = _mm512_i32gather_epi32(_mm512_loadu_si512(bins + i), bounds, 4);
+    const __m512i least = _mm512_and_si512(both, _mm512_set1_epi32(0xffff)), most = _mm512_srli_epi32(both, 16);
+    const __m512 uniform = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_loadu_si512(words + i), 8)), unit);
+    const __m512 from = _mm512_add_ps(low, _mm512_mul_ps(_mm512_cvtepi32_ps(least), step));
+    const __m512 to = _mm512_add_ps(low, _mm512_mul_ps(_mm512_cvtepi32_ps(most), step));
+    const auto from_bits = static_cast<uint16_t>(_mm512_cmp_ps_mask(uniform, from, _CMP_LT_OQ));
+    const auto to_bits = static_cast<uint16_t>(_mm512_cmp_ps_mask(uniform, to, _CMP_LT_OQ));
+    std::memcpy(low_bits + i / 8, &from_bits, 2);
+    std::memcpy(high_bits + i / 8, &to_bits, 2);
+  }
+  return i;
+}
+
+MG_TARGET_AVX2 inline void AddFour(__m128 x, __m256d& sum) { sum = _mm256_add_pd(sum, _mm256_cvtps_pd(x)); }
+
+MG_TARGET_AVX2 int64_t AddMaskedL1Avx2(const float* x, const float* base, const uint8_t* bits, int64_t count, L1Lanes& whole,
+                                       L1Lanes& kept) {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  __m256d whole_low = _mm256_loadu_pd(whole.data()), whole_high = _mm256_loadu_pd(whole.data() + 4);
+  __m256d kept_low = _mm256_loadu_pd(kept.data()), kept_high = _mm256_loadu_pd(kept.data() + 4);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256 d = _mm256_and_ps(magnitude, _mm256_sub_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(base + i)));
+    const __m256 own = _mm256_and_ps(d, KeptEight(bits[i / 8]));
+    AddFour(_mm256_castps256_ps128(d), whole_low);
+    AddFour(_mm256_extractf128_ps(d, 1), whole_high);
+    AddFour(_mm256_castps256_ps128(own), kept_low);
+    AddFour(_mm256_extractf128_ps(own, 1), kept_high);
+  }
+  _mm256_storeu_pd(whole.data(), whole_low);
+  _mm256_storeu_pd(whole.data() + 4, whole_high);
+  _mm256_storeu_pd(kept.data(), kept_low);
+  _mm256_storeu_pd(kept.data() + 4, kept_high);
+  return i;
+}
 #endif
 
 }  // namespace
@@ -108,7 +151,11 @@ void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t
                      int64_t count, uint8_t* low, uint8_t* high) {
   int64_t i = 0;
 #ifdef MG_AVX2
-  if (HasAvx2()) i = FillBoundedBitsAvx2(words, bins, bounds, mask, count, low, high);
+  if (HasAvx512()) {
+    i = FillBoundedBitsAvx512(words, bins, bounds, mask, count, low, high);
+  } else if (HasAvx2()) {
+    i = FillBoundedBitsAvx2(words, bins, bounds, mask, count, low, high);
+  }
 #endif
   for (; i < count; i += 8) {
     uint32_t low_byte = 0, high_byte = 0;
@@ -119,6 +166,18 @@ void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t
     }
     low[i / 8] = static_cast<uint8_t>(low_byte);
     high[i / 8] = static_cast<uint8_t>(high_byte);
+  }
+}
+
+void AddMaskedL1(const float* x, const float* base, const uint8_t* bits, int64_t count, L1Lanes& whole, L1Lanes& kept) {
+  int64_t i = 0;
+#ifdef MG_AVX2
+  if (HasAvx2()) i = AddMaskedL1Avx2(x, base, bits, count, whole, kept);
+#endif
+  for (; i < count; ++i) {
+    const uint32_t magnitude = std::bit_cast<uint32_t>(x[i] - base[i]) & 0x7fffffffu;
+    whole[i % 8] += static_cast<double>(std::bit_cast<float>(magnitude));
+    kept[i % 8] += static_cast<double>(std::bit_cast<float>(magnitude & Kept(bits, i)));
   }
 }
 

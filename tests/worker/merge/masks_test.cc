@@ -18,8 +18,7 @@ TEST(MaskStreamTest, WordsAreThoseOfPhiloxAtTheirPosition) {
   for (const int64_t first : {int64_t{0}, int64_t{64}, (int64_t{4} << 32) - 64}) {
     stream.Fill(first, 200, words.data());
     for (int64_t i = 0; i < 200; ++i) {
-      ASSERT_EQ(words[i], Philox4x32(stream.key, (first + i) / 4, stream.counter_high)[i % 4])
-          << first + i;
+      ASSERT_EQ(words[i], Philox4x32(stream.key, (first + i) / 4, stream.counter_high)[i % 4]) << first + i;
     }
   }
 }
@@ -35,6 +34,25 @@ TEST(MaskStreamTest, BitsSayWhichWordsAreAtMostTheLimit) {
       for (int64_t i = 0; i < 1000; ++i) ASSERT_EQ(bits[i / 8] >> (i % 8) & 1, words[i] <= limit ? 1 : 0) << i;
     }
   }
+}
+
+TEST(MaskBitsTest, MaskedSumsAreThoseOfTheMaskedValues) {
+  constexpr int64_t kCount = 1003;
+  std::vector<float> x(kCount), base(kCount);
+  std::vector<uint8_t> bits(kCount / 8 + 1);
+  for (int64_t i = 0; i < kCount; ++i) {
+    x[i] = std::sin(static_cast<float>(i));
+    base[i] = std::cos(static_cast<float>(3 * i));
+    bits[i / 8] = static_cast<uint8_t>(i * 37);
+  }
+  L1Lanes whole{1, 2}, kept{3, 4}, want_whole = whole, want_kept = kept;
+  AddMaskedL1(x.data(), base.data(), bits.data(), kCount, whole, kept);
+  Subtract(base.data(), kCount, x.data());
+  AddL1(x.data(), kCount, want_whole);
+  KeepBits(bits.data(), kCount, x.data());
+  AddL1(x.data(), kCount, want_kept);
+  EXPECT_EQ(whole, want_whole);
+  EXPECT_EQ(kept, want_kept);
 }
 
 TEST(MaskBitsTest, KeepMaskAndRankElementByElement) {
@@ -66,8 +84,8 @@ TEST(MaskStreamTest, SeedModelAndTensorEachGiveAnotherStream) {
   const MaskStream stream = MaskStream::For(5, "ja", "a");
   std::vector<uint32_t> words(256), others(256);
   stream.Fill(0, 64, words.data());
-  for (const MaskStream& other : {MaskStream::For(6, "ja", "a"), MaskStream::For(5, "en", "a"),
-                                  MaskStream::For(5, "ja", "b")}) {
+  for (const MaskStream& other :
+       {MaskStream::For(6, "ja", "a"), MaskStream::For(5, "en", "a"), MaskStream::For(5, "ja", "b")}) {
     other.Fill(0, 64, others.data());
     EXPECT_NE(words, others);
   }

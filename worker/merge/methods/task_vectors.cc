@@ -35,18 +35,16 @@ const uint8_t* MaskBits(const SourceTerm& term, const uint8_t* kept, int64_t fir
   return bits;
 }
 
-const uint8_t* Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count,
-                    uint32_t* words, float* x) {
+void Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count, uint32_t* words,
+          float* x) {
   if (term.mask_rule.kind == MaskRule::Kind::kNone || term.ranked.kind == MaskRule::Kind::kNone) {
     std::fill(x, x + count, 0.0f);
-    return nullptr;
+    return;
   }
   Subtract(base, count, x);
   if (term.cut != MagnitudeCut{}) Trim(term.cut, first, count, x);
   if (term.outliers != kNoOutliers) Drop(term.outliers, first, count, x);
-  const uint8_t* bits = MaskBits(term, kept, first, count, words);
-  if (bits != nullptr) KeepBits(bits, count, x);
-  return bits;
+  if (const uint8_t* bits = MaskBits(term, kept, first, count, words); bits != nullptr) KeepBits(bits, count, x);
 }
 
 void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t source) {

@@ -31,9 +31,9 @@ void ThinnedTaskVector(const SourceTerm& term, const MergeBlock& block, size_t s
 const uint8_t* MaskBits(const SourceTerm& term, const uint8_t* kept, int64_t first, int64_t count, uint32_t* words);
 
 // x = thinned(x - base): by magnitude, at random, or at random by rank, whichever the term says. `x` holds the source;
-// `kept` and `words` as above. Returns the bits of the mask, null if it has none.
-const uint8_t* Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count,
-                    uint32_t* words, float* x);
+// `kept` and `words` as above.
+void Thin(const SourceTerm& term, const float* base, const uint8_t* kept, int64_t first, int64_t count, uint32_t* words,
+          float* x);
 
 // Zeroes the elements of all `sources` blocks x of task vectors whose variance across them `cut` does not keep. `variance`
 // is scratch.
