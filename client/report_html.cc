@@ -33,7 +33,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--fg); background: var(-
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; } p.sub { color: var(--dim); margin: 0; }
 table { border-collapse: collapse; } .scroll { overflow-x: auto; } caption { text-align: left; color: var(--dim); }
 th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid var(--line); } tbody th { font-weight: 400; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.winner td, tr.winner th { font-weight: 600; }
 figure { margin: .6rem 0 1.2rem; } figcaption { color: var(--dim); }
 summary { cursor: pointer; color: var(--accent); margin: .4rem 0; }

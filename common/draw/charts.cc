@@ -15,6 +15,7 @@ namespace {
 
 // Of a chart, in SVG units.
 constexpr double kWidth = 900, kHeight = 340, kLeft = 56, kRight = 120, kTop = 14, kBottom = 36;
+constexpr double kLabelHeight = 12;
 
 // Ends at round numbers.
 struct Axis {
@@ -114,14 +115,24 @@ std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<
   }
   Caption("generation", &svg);
   std::sort(lines.begin(), lines.end(), [&](auto* a, auto* b) { return a->fitness[objective] > b->fitness[objective]; });
-  double label_y = -100;
+  // Labels of near lines go below each other, as long as there is room below.
+  std::vector<double> label_y;
   for (const ChartBaseline* line : lines) {
+    const double at = Y(y.Share(line->fitness[objective])) + 4;
+    label_y.push_back(label_y.empty() ? at : std::max(at, label_y.back() + kLabelHeight));
+  }
+  double lowest = Y(0) + 4;
+  for (auto label = label_y.rbegin(); label != label_y.rend(); ++label, lowest -= kLabelHeight) {
+    *label = std::min(*label, lowest);
+    lowest = *label;
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const ChartBaseline* line = lines[i];
     const double at = Y(y.Share(line->fitness[objective]));
-    label_y = std::max(at + 4, label_y + 12);  // labels of near lines go below each other
     absl::StrAppendFormat(&svg,
                           "<line class=\"baseline\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>"
                           "<text x=\"%.0f\" y=\"%.1f\">%s %.3f</text>\n",
-                          X(0), X(1), at, at, X(1) + 6, label_y, EscapeHtml(line->label), line->fitness[objective]);
+                          X(0), X(1), at, at, X(1) + 6, label_y[i], EscapeHtml(line->label), line->fitness[objective]);
   }
   std::vector<std::pair<double, double>> best_line, mean_line;
   double best = -std::numeric_limits<double>::infinity();

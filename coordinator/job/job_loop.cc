@@ -196,6 +196,12 @@ absl::StatusOr<std::vector<Candidate>> JobLoop::ListCandidates(const std::string
   return found->log.state().candidates();
 }
 
+absl::Status JobLoop::LookAtCandidates(const std::string& job,
+                                       const std::function<absl::Status(const std::vector<Candidate>&)>& look) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  return look(found->log.state().candidates());
+}
+
 absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job,
                                                             int64_t after_seq) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));

@@ -4,6 +4,7 @@
 #define MERGANSER_COORDINATOR_JOB_JOB_LOOP_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -71,6 +72,7 @@ class JobLoop {
   absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by = "");
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);
+  absl::Status LookAtCandidates(const std::string& job, const std::function<absl::Status(const std::vector<Candidate>&)>& look);
   // What is there now, perhaps nothing.
   absl::StatusOr<JobManager::EventBatch> EventsAfter(const std::string& job, int64_t after_seq);
   // Whether EventsAfter would have something to say: an event, an error, or that the job is over.

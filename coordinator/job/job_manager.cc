@@ -103,6 +103,10 @@ class JobManagerThread final : public JobManager {
     return Call<absl::StatusOr<std::vector<Candidate>>>(
         [this, job] { return loop_.ListCandidates(job); });
   }
+  absl::Status LookAtCandidates(const std::string& job,
+                                std::function<absl::Status(const std::vector<Candidate>&)> look) override {
+    return Call<absl::Status>([this, job, look = std::move(look)] { return loop_.LookAtCandidates(job, look); });
+  }
 
   absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq,
                                            absl::Duration timeout) override {

@@ -1,9 +1,11 @@
 #include "coordinator/rpc/job_service.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -183,16 +185,30 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
     return absl::InvalidArgumentError(
         absl::StrCat("order_by: '", request.order_by(), "' is neither \"number\" nor \"fitness\""));
   }
-  MG_ASSIGN_OR_RETURN(std::vector<Candidate> candidates, services_->manager->ListCandidates(request.job()));
-  std::erase_if(candidates, [&](const Candidate& c) {
-    return (kind.has_value() && c.kind != *kind) || (state.has_value() && c.state != *state);
-  });
-  if (by_fitness) std::stable_sort(candidates.begin(), candidates.end(), Better);
   const std::string list = absl::StrCat("candidates ", request.job(), " ", request.kind(), " ", request.state(), " ",
                                         by_fitness ? "fitness" : "number");
-  MG_ASSIGN_OR_RETURN(Page page, MakePage(request.page_size(), request.page_token(), list, candidates.size()));
-  for (size_t i = page.begin; i < page.end; ++i) *response->add_candidates() = ToProto(candidates[i]);
-  response->set_next_page_token(std::move(page.next_token));
+  struct Found {
+    Page page;
+    std::vector<Candidate> candidates;
+  };
+  auto found = std::make_shared<Found>();
+  const auto look = [=, size = request.page_size(),
+                     token = request.page_token()](const std::vector<Candidate>& all) -> absl::Status {
+    std::vector<const Candidate*> candidates;
+    for (const Candidate& c : all) {
+      if ((!kind.has_value() || c.kind == *kind) && (!state.has_value() || c.state == *state)) candidates.push_back(&c);
+    }
+    if (by_fitness) {
+      std::stable_sort(candidates.begin(), candidates.end(),
+                       [](const Candidate* a, const Candidate* b) { return Better(*a, *b); });
+    }
+    MG_ASSIGN_OR_RETURN(found->page, MakePage(size, token, list, candidates.size()));
+    for (size_t i = found->page.begin; i < found->page.end; ++i) found->candidates.push_back(*candidates[i]);
+    return absl::OkStatus();
+  };
+  MG_RETURN_IF_ERROR(services_->manager->LookAtCandidates(request.job(), look));
+  for (const Candidate& candidate : found->candidates) *response->add_candidates() = ToProto(candidate);
+  response->set_next_page_token(std::move(found->page.next_token));
   return absl::OkStatus();
 }
 

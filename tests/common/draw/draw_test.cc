@@ -2,6 +2,8 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "common/draw/charts.h"
 #include "common/draw/html.h"
 #include "common/draw/recipe_picture.h"
@@ -95,6 +97,21 @@ TEST(FitnessSvgTest, LeavesOutWhatIsNotFinite) {
   EXPECT_EQ(Count(svg, "class=\"baseline\""), 1);
   EXPECT_THAT(svg, HasSubstr("candidate 9: 0.5000"));
   EXPECT_EQ(FitnessSvg({}, {{"ja", {0.1}}}), "");
+}
+
+TEST(FitnessSvgTest, LabelsOfEqualSourcesAreApartAndWithinThePicture) {
+  const std::string svg = FitnessSvg({{7, 0, {0.25}}}, {{"base", {0}}, {"ja", {0}}, {"math", {0}}, {"average", {0}}});
+  double before = -100;
+  for (const char* name : {"base", "ja", "math", "average"}) {
+    const size_t end = svg.find(absl::StrCat("\">", name, " 0.000"));
+    ASSERT_NE(end, std::string::npos) << name;
+    const size_t begin = svg.rfind("y=\"", end) + 3;
+    double y = 0;
+    ASSERT_TRUE(absl::SimpleAtod(svg.substr(begin, end - begin), &y)) << svg.substr(begin, end - begin);
+    EXPECT_GE(y, before + 12) << name;
+    EXPECT_LE(y, 310) << "above the numbers of the generations";
+    before = y;
+  }
 }
 
 TEST(ParetoSvgTest, TheFrontIsWhatNoOtherBeats) {

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_TESTS_COORDINATOR_HTTP_LISTED_JOBS_H_
 #define MERGANSER_TESTS_COORDINATOR_HTTP_LISTED_JOBS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ class ListedJobs : public JobManager {
   }
   absl::StatusOr<Candidate> GetCandidate(const std::string&, int64_t) override { return Unused(); }
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string&) override { return Unused(); }
+  absl::Status LookAtCandidates(const std::string&, std::function<absl::Status(const std::vector<Candidate>&)>) override {
+    return Unused();
+  }
   absl::StatusOr<EventBatch> WaitForEvents(const std::string&, int64_t, absl::Duration) override { return Unused(); }
   absl::Status WorkerConnected(const WorkerInfo&, const std::vector<RunningAttempt>&, std::shared_ptr<WorkerLink>) override {
     return Unused();
