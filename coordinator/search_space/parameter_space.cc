@@ -103,9 +103,12 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
                                                                     const Recipe* winner) {
   const ParameterSpace space = StageOf(spec, stage).parameter;
   const std::string at = absl::StrCat(StageField(stage), "space.parameter");
-  if (num_layers < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("models: a model of ", num_layers, " layers cannot be merged"));
+  const bool by_layer =
+      space.granularity.kind == Granularity::Kind::kLayer || space.granularity.kind == Granularity::Kind::kBlock;
+  if (by_layer && num_layers < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        at, ".granularity: ", space.granularity.kind == Granularity::Kind::kLayer ? "layer" : "block",
+        " needs a number of layers, and the models' config.json has none; use granularity: model or {filters: [...]}"));
   }
   if (space.sources.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(at, ".sources: at least one source is needed"));

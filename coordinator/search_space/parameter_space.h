@@ -17,10 +17,10 @@ namespace merganser {
 
 class ParameterSpaceDecoder {
  public:
-  // The parameter space of the job's stage number `stage`. `winner`: the best recipe of the stages before, needed for `start:
-  // winner` only; null: the middle of the bounds.
-  // InvalidArgument naming the field if the spec does not fit a model of `num_layers` layers (a block longer than the
-  // model), or the genome would have more than limits::kGenomeDimensionMax coordinates.
+  // The parameter space of the job's stage number `stage`. `winner`: the best recipe of the stages before, needed for
+  // `start: winner` only; null: the middle of the bounds. InvalidArgument naming the field if the spec does not fit a model
+  // of `num_layers` layers (a block longer than the model; layers or blocks where `num_layers` is 0, which is a config.json
+  // that names none), or the genome would have more than limits::kGenomeDimensionMax coordinates.
   static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers, int stage = 0,
                                                       const Recipe* winner = nullptr);
 

@@ -186,7 +186,22 @@ TEST(ParameterSpaceTest, SpacesThatDoNotFitTheModelAreRefusedByField) {
   spec.parameter.granularity = {.kind = Granularity::Kind::kLayer};
   EXPECT_THAT(ParameterSpaceDecoder::Create(spec, 4000).status().message(),
               HasSubstr("the genome would have 16008 coordinates"));
-  EXPECT_TRUE(absl::IsInvalidArgument(ParameterSpaceDecoder::Create(spec, 0).status()));
+}
+
+TEST(ParameterSpaceTest, AModelThatNamesNoLayersIsSearchedAsAWholeOrByFilters) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
+  EXPECT_THAT(GroupNames(spec, 0), ElementsAre("model"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"conv", "fc"}};
+  EXPECT_THAT(GroupNames(spec, 0), ElementsAre("conv", "fc", "rest"));
+  for (const auto& [kind, name] :
+       {std::pair(Granularity::Kind::kLayer, "layer"), std::pair(Granularity::Kind::kBlock, "block")}) {
+    spec.parameter.granularity = {.kind = kind, .block = 2};
+    EXPECT_EQ(
+        ParameterSpaceDecoder::Create(spec, 0).status().message(),
+        std::string("space.parameter.granularity: ") + name +
+            " needs a number of layers, and the models' config.json has none; use granularity: model or {filters: [...]}");
+  }
 }
 
 TEST(BaselineRecipesTest, ASourceIsTakenAsItIs) {
