@@ -255,7 +255,8 @@ bool HttpServer::Answer(int connection) {
   }
   std::string text = absl::StrCat(ResponseHead(response), "Content-Length: ", response.body.size(), "\r\n\r\n");
   if (with_body) text += response.body;
-  SendAll(connection, text, deadline);
+  // Counted anew: the first look at a long job reads all of its log.
+  SendAll(connection, text, Clock::Real().Monotonic() + kConnectionTime);
   shutdown(connection, SHUT_WR);
   return false;
 }
