@@ -83,7 +83,7 @@ class BadClientTest : public testing::Test {
   // Somebody else's job, from its submission to its end.
   void ExpectAJobRuns(const std::string& name) {
     if (session_ == nullptr) StartWorker();
-    const auto job = manager_->CreateJob("", SphereSpec(name));
+    const auto job = manager_->CreateJob("", SphereSpec(name), "");
     ASSERT_TRUE(job.ok()) << job.status();
     EXPECT_TRUE(Eventually([&] { return manager_->GetJob(job->id)->phase == JobPhase::kSucceeded; }));
   }
@@ -169,7 +169,7 @@ TEST_F(BadClientTest, RequestsOfAnyBytesAreAnswered) {
     }
   }
   // Whatever of it was a job, is over before another's.
-  for (const JobSummary& job : *manager_->ListJobs()) (void)manager_->CancelJob(job.id);
+  for (const JobSummary& job : *manager_->ListJobs()) (void)manager_->CancelJob(job.id, "");
   ExpectAJobRuns("after-the-fuzz");
 }
 
@@ -292,7 +292,7 @@ TEST_F(BadClientTest, AWorkerThatReadsNothingLosesItsCandidatesToAnother) {
   hello.mutable_hello()->set_slots(1);
   ASSERT_TRUE(stream->Write(hello));
   ASSERT_TRUE(Eventually([&] { return manager_->ListWorkers()->size() == 1; }));
-  const auto job = manager_->CreateJob("", SphereSpec("beside-a-deaf-worker"));
+  const auto job = manager_->CreateJob("", SphereSpec("beside-a-deaf-worker"), "");
   ASSERT_TRUE(job.ok());
   ASSERT_TRUE(Eventually([&] { return manager_->GetJob(job->id)->running > 0; })) << "the deaf one has it";
   StartWorker();

@@ -141,7 +141,7 @@ TEST_F(CheckpointShareTest, OnlyFilesOfCheckpointsThatAnOpenJobNames) {
   WriteCheckpoint(dir_ + "/private", 1000, 99);
   EXPECT_TRUE(absl::IsNotFound(CoordinatorSource({Workers()}, *CheckpointContent(dir_ + "/private")).List({}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(CoordinatorSource({Workers()}, "../../etc").List({}).status()));
-  ASSERT_TRUE(manager_->CancelJob(job_).ok());
+  ASSERT_TRUE(manager_->CancelJob(job_, "").ok());
   StartServer({});  // it does not remember
   EXPECT_TRUE(absl::IsNotFound(CoordinatorSource({Workers()}, content).List({}).status()));
 }
