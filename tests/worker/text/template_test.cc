@@ -143,5 +143,14 @@ TEST(TemplateTest, EndlessRecursionIsAnErrorNotACrash) {
               HasSubstr("recursion"));
 }
 
+// Found by tests/fuzz/template_fuzz.cc: it was a panic.
+TEST(TemplateTest, ATagOfThreeCharactersIsASyntaxError) {
+  for (const TemplateKind kind : {TemplateKind::kPrompt, TemplateKind::kChat}) {
+    for (const char* source : {"{%}", "a {%} b {% if x %}y{% endif %}"}) {
+      EXPECT_EQ(Template::Compile("t", source, kind).status().code(), absl::StatusCode::kInvalidArgument) << source;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace merganser

@@ -30,8 +30,9 @@ fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(begin) = rest.find("{%") {
-        let Some(length) = rest[begin..].find("%}") else { break };
-        let end = begin + length + 2;
+        // Behind the two characters that open it: "{%}" closes nothing.
+        let Some(length) = rest[begin + 2..].find("%}") else { break };
+        let end = begin + 2 + length + 2;
         out.push_str(&rest[..begin]);
         let tag = &rest[begin..end];
         let inner = &tag[2..tag.len() - 2];
