@@ -40,8 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         if (spec.name != "exact_match") spec.unit = unit;
         const auto metric = TextMetric::Create(spec);
         if (!metric.ok()) std::abort();
-        const double share = metric->Best(answer.substr(0, 2000), {completion.substr(0, 2000), pattern});
-        if (!(share >= 0 && share <= 1)) std::abort();
+        const auto share = metric->Best(answer.substr(0, 2000), {completion.substr(0, 2000), pattern});
+        if (!share.ok() || !(*share >= 0 && *share <= 1)) std::abort();
       }
     }
   }
