@@ -202,7 +202,9 @@ TEST_F(RunTest, AFinishedRunGoesOnWithALargerBudget) {
   const Finished longer = RunToEnd(command, dir);
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
   const auto best = [](const std::string& out) {
-    return nlohmann::json::parse(std::ifstream(out + "/summary.json"))["best"];
+    nlohmann::json best = nlohmann::json::parse(std::ifstream(out + "/summary.json"))["best"];
+    best.erase("candidate");  // the held-out ones of the smaller budget have numbers too
+    return best;
   };
   EXPECT_EQ(best(dir + "/out"), best(dir_ + "/reference")) << "as if it had been submitted with it";
 }

@@ -177,8 +177,10 @@ absl::StatusOr<std::string> ResolveModel(absl::string_view spec_with_content, co
     // Where the Hub cannot be reached it may come later; else it is not there.
     if (downloaded.ok() || absl::IsUnavailable(downloaded.status()) || absl::IsResourceExhausted(downloaded.status()) ||
         absl::IsCancelled(downloaded.status())) {
-      snapshot =
-          downloaded.ok() ? std::move(downloaded) : Annotate(downloaded.status(), absl::StrCat("model '", repository, "'"));
+      snapshot = downloaded.ok()
+                     ? std::move(downloaded)
+                     : Annotate(downloaded.status(), absl::StrCat("model '", repository, "' is neither a directory nor in ",
+                                                                  options.hub_cache, ", and could not be downloaded"));
     } else {
       snapshot = absl::Status(snapshot.status().code(),
                               absl::StrCat(snapshot.status().message(), " (", downloaded.status().message(), ")"));

@@ -62,7 +62,7 @@ TEST_F(ChildEvaluatorTest, ErrorsKeepTheirCodeAndTheChildLives) {
 
 TEST_F(ChildEvaluatorTest, AKilledChildIsACrashOfOneAttemptAndIsReplaced) {
   const absl::Status status = Run("killed").status();
-  EXPECT_EQ(FailureClassOf(status), FailureClass::kTransient);  // it counts, and another attempt follows
+  EXPECT_EQ(FailureClassOf(status), FailureClass::kCrashed);
   EXPECT_THAT(status.message(), HasSubstr("killed by signal 9"));
   EXPECT_TRUE(Run("b").ok());
 }

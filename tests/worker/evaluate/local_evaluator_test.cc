@@ -1,5 +1,6 @@
 #include "worker/evaluate/local_evaluator.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -131,7 +132,10 @@ INSTANTIATE_TEST_SUITE_P(
                            absl::StatusCode::kNotFound,
                            {"models.ja.path", "/nowhere/ja"}},
                     BadJob{"ModelNotInHubCache",
-                           [](JobSpec& j) { j.models[1].path = "no-such-org/no-such-model"; },
+                           [](JobSpec& j) {
+                             setenv("HF_HUB_OFFLINE", "1", 1);
+                             j.models[1].path = "no-such-org/no-such-model";
+                           },
                            absl::StatusCode::kNotFound,
                            {"models.ja.path", "hf download no-such-org/no-such-model"}},
                     BadJob{"TruncatedShard",
