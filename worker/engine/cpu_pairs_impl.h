@@ -10,6 +10,25 @@ MG_INLINE unsigned Bf16Bits(float x) {
 #if defined(__AVX512BF16__)
 constexpr bool kMultipliesBf16 = true;
 
+// The first k of `from` as bf16, two a number of `to`, the last half 0 where k is odd.
+MG_INLINE void RoundToPairs(const float* from, int k, int* to) {
+  typedef unsigned BitsUnaligned __attribute__((vector_size(kNative * 4), aligned(4), may_alias));
+  typedef uint16_t Narrow __attribute__((vector_size(kNative * 2)));
+  char* const out = reinterpret_cast<char*>(to);
+  int i = 0;
+  for (; i + kNative <= k; i += kNative) {
+    const NativeBits bits = *reinterpret_cast<const BitsUnaligned*>(from + i);
+    const NativeBits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const NativeBits nan = (bits >> 16) | 0x40u;
+    *reinterpret_cast<NarrowUnaligned*>(out + i * 2) =
+        __builtin_convertvector((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded, Narrow);
+  }
+  for (; i < k + k % 2; ++i) {
+    const auto half = static_cast<uint16_t>(i < k ? Bf16Bits(from[i]) : 0);
+    __builtin_memcpy(out + i * 2, &half, sizeof half);
+  }
+}
+
 // sums[r] (32 columns) of kRows rows over `pairs` pairs of weights; `first`: they start at zero. Rows of `a` are
 // `stride` pairs apart.
 template <int kRows>
@@ -69,12 +88,7 @@ MG_INLINE void LinearPairs(const LinearArgs& g, const Epilogue& epilogue) {
   const int pairs = (g.k + 1) / 2;
   float* const sums = g.scratch;
   int* const narrow = reinterpret_cast<int*>(g.scratch + LinearScratch(g.rows));
-  for (int r = 0; r < g.rows; ++r) {
-    const float* from = g.a + r * g.lda;
-    int* to = narrow + static_cast<int64_t>(r) * pairs;
-    for (int i = 0; i < g.k / 2; ++i) to[i] = static_cast<int>(Bf16Bits(from[2 * i]) | Bf16Bits(from[2 * i + 1]) << 16);
-    if (g.k % 2 != 0) to[pairs - 1] = static_cast<int>(Bf16Bits(from[g.k - 1]));
-  }
+  for (int r = 0; r < g.rows; ++r) RoundToPairs(g.a + r * g.lda, g.k, narrow + static_cast<int64_t>(r) * pairs);
   for (int p = g.panel_begin; p < g.panel_end; ++p) {
     const uint16_t* panel = static_cast<const uint16_t*>(g.weight) + static_cast<int64_t>(p) * pairs * 2 * kPanel;
     // With more rows than one block a piece of the panel stays in the first-level cache while they pass over it.
