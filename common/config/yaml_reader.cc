@@ -61,7 +61,9 @@ class Reader {
     }
     if (IsPlainList(type) && node.IsSequence()) return ReadField(node, path, type->field(0), message, depth);
     if (node.IsNull()) return absl::OkStatus();  // `random:` is `random: {}`
-    if (!node.IsMap()) return Error(node, path, absl::StrCat("must be a map, not ", Kind(node)));
+    if (!node.IsMap()) {
+      return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", Kind(node)));
+    }
     std::set<std::string> seen;
     for (const auto& entry : node) {
       const std::string key = entry.first.Scalar();

@@ -100,6 +100,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"NotFinite", "space: {parameter: {fixed: {lambda: .nan}}}\n", "job.yaml:1: space.parameter.fixed.lambda: "},
         Case{"ListForMap", "models: [a, b]\n", "job.yaml:1: models: must be a map, not a list"},
         Case{"ValueForList", "objectives: 3\n", "job.yaml:1: objectives: must be a list, not a value"},
+        Case{"ValueForPlainList", "benchmarks: {a: {stop: 7}}\n",
+             "job.yaml:1: benchmarks.a.stop: must be a list, not a value"},
         Case{"MapForValue", "name: {a: b}\n", "job.yaml:1: name: must be a single value, not a map"},
         Case{"TwoOfOneof", "optimizer:\n  cma_es: {}\n  random: {}\n",
              "job.yaml:3: optimizer.random: only one of 'cma_es' and 'random'"},
