@@ -266,6 +266,7 @@ DashboardJson WorkersJson(const std::vector<WorkerStatus>& workers) {
     list.push_back({{"id", worker.info.id},
                     {"name", worker.info.name},
                     {"state", worker.state},
+                    {"quarantine", worker.quarantine},
                     {"device", worker.info.device},
                     {"version", worker.info.version},
                     {"slots", worker.info.slots},

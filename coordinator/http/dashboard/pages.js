@@ -13,6 +13,7 @@ function fleetTiles(workers) {
     tile('Workers', number(connected.length), ' ', el('small', {}, `${count('busy')} busy`)),
     tile('Slots in use', `${number(used)} / ${number(slots)}`),
     tile('Draining', number(count('draining'))),
+    tile('Quarantined', number(count('quarantined'))),
     tile('Lost', number(count('lost'))));
 }
 
@@ -39,7 +40,7 @@ function noJobs() {
 function jobsTable(update) {
   const row = (job) => el('tr', {},
     el('th', {scope: 'row'}, el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name), el('div', {class: 'dim'}, job.id)),
-    el('td', {}, state(job.state)),
+    el('td', {}, state(job.state), job.paused ? [' ', state('paused')] : null),
     el('td', {class: 'n'}, job.best_fitness.length ? fitness(job.best_fitness[0]) : '–',
       job.best_candidate === null ? null : el('div', {class: 'dim'}, 'candidate ' + job.best_candidate)),
     el('td', {}, job.objectives[0]),
@@ -75,7 +76,7 @@ function workersTable(workers) {
     el('span', {class: 'dim'}, a.phase));
   const row = (w) => el('tr', {},
     el('th', {scope: 'row'}, w.name || w.id, w.name && w.name !== w.id ? el('div', {class: 'dim'}, w.id) : null),
-    el('td', {}, state(w.state)), el('td', {}, w.device), el('td', {}, w.running.length ? w.running.map(attempt) : '–'),
+    el('td', {}, state(w.state), w.quarantine ? el('div', {class: 'dim'}, w.quarantine) : null), el('td', {}, w.device), el('td', {}, w.running.length ? w.running.map(attempt) : '–'),
     el('td', {class: 'n'}, number(w.finished)), el('td', {class: 'n'}, number(w.failed)), el('td', {}, time(w.connect_time)),
     el('td', {class: 'n'}, duration(Math.max(0, Date.now() / 1000 - w.last_heartbeat_time)), ' ago'), el('td', {}, w.version));
   return el('div', {class: 'scroll'}, el('table', {class: 'wide'},

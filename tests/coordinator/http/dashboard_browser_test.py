@@ -176,6 +176,21 @@ def pareto(b, url):
     b.wait("location.hash.includes('/candidates/')")
 
 
+def pause(b, url):
+    b.go(url + "/#/jobs/job-4")
+    button = "document.querySelector('.actions button:not(.danger)')"
+    b.wait(button + "?.innerText === 'Pause'")
+    b.run(button + ".click()")
+    b.wait(button + "?.innerText === 'Resume'")   # it came as an event
+    assert b.run("document.querySelector('h1').innerText").endswith("paused")
+    b.go(url + "/")
+    b.wait("document.querySelectorAll('main tbody .state.paused').length === 1")
+    b.go(url + "/#/jobs/job-4")
+    b.wait(button + "?.innerText === 'Resume'")
+    b.run(button + ".click()")
+    b.wait(button + "?.innerText === 'Pause'")
+
+
 def cancel(b, url):
     b.go(url + "/#/jobs/job-4")
     b.wait("document.querySelector('h1 .state')?.innerText === 'preparing'")
@@ -273,6 +288,7 @@ def main():
             comparison(b)
             candidate(b, coordinator.url)
             pareto(b, coordinator.url)
+            pause(b, coordinator.url)
             cancel(b, coordinator.url)
             workers(b, coordinator.url)
             assert not b.errors, b.errors
