@@ -95,41 +95,6 @@ std::vector<double> CrowdingDistances(const std::vector<FitnessVector>& all, abs
   return distances;
 }
 
-double Hypervolume(std::vector<FitnessVector> points, const FitnessVector& reference) {
-  const size_t last = reference.size() - 1;
-  points.erase(std::remove_if(points.begin(), points.end(),
-                              [&](const FitnessVector& p) {
-                                if (p.size() != reference.size()) return true;
-                                for (size_t i = 0; i <= last; ++i) {
-                                  if (!(p[i] > reference[i])) return true;
-                                }
-                                return false;
-                              }),
-               points.end());
-  if (points.empty()) return 0;
-  std::sort(points.begin(), points.end(), [&](const auto& a, const auto& b) { return a[last] > b[last]; });
-  if (last == 0) return points[0][0] - reference[0];
-  double volume = 0;
-  if (last == 1) {  // a staircase: the widest so far, from the top down
-    double widest = reference[0];
-    for (const FitnessVector& p : points) {
-      if (p[0] <= widest) continue;
-      volume += (p[0] - widest) * (p[1] - reference[1]);
-      widest = p[0];
-    }
-    return volume;
-  }
-  // Slices between neighbours in the last objective; each holds the points above it.
-  const FitnessVector below(reference.begin(), reference.end() - 1);
-  std::vector<FitnessVector> slice;
-  for (size_t i = 0; i < points.size(); ++i) {
-    slice.emplace_back(points[i].begin(), points[i].end() - 1);
-    const double floor = i + 1 < points.size() ? points[i + 1][last] : reference[last];
-    if (points[i][last] > floor) volume += (points[i][last] - floor) * Hypervolume(slice, below);
-  }
-  return volume;
-}
-
 std::vector<int> SelectBest(const std::vector<FitnessVector>& all, int count, bool by_hypervolume) {
   const std::vector<int> ranks = DominationRanks(all);
   std::vector<int> selected;

@@ -23,11 +23,6 @@ std::vector<int> DominationRanks(const std::vector<FitnessVector>& all);
 // beyond the first has 0.
 std::vector<double> CrowdingDistances(const std::vector<FitnessVector>& all, absl::Span<const int> front);
 
-// The volume that `points` dominate above `reference`; what is not above it in every objective adds
-// nothing. Exact for any number of objectives (slices along the last one); meant for fronts of some
-// hundred points and up to four objectives.
-double Hypervolume(std::vector<FitnessVector> points, const FitnessVector& reference);
-
 // The best `count` of `all`, indices in order of selection: by front, the last front that has a
 // place by crowding distance (NSGA-II), or, `by_hypervolume` with two objectives, by dropping one
 // after the other whoever adds least to the front's hypervolume (C. Igel, N. Hansen, S. Roth,

@@ -21,8 +21,8 @@
 #include "common/base/rng.h"
 #include "coordinator/optimizer/cma_constants.h"
 #include "coordinator/optimizer/factory.h"
+#include "coordinator/optimizer/hypervolume.h"
 #include "coordinator/optimizer/nsga2.h"
-#include "coordinator/optimizer/pareto.h"
 
 namespace merganser {
 namespace {

@@ -6,8 +6,8 @@
 #include <functional>
 
 #include "coordinator/optimizer/factory.h"
+#include "coordinator/optimizer/hypervolume.h"
 #include "coordinator/optimizer/niche_archive.h"
-#include "coordinator/optimizer/pareto.h"
 #include "tests/contracts/optimizer_contract.h"
 
 namespace merganser {

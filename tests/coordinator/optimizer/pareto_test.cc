@@ -31,16 +31,6 @@ TEST(Pareto, CrowdingIsTheGapBetweenNeighbours) {
   EXPECT_THAT(CrowdingDistances({{1, 1}, {1, 1}}, {0, 1}), ElementsAre(inf, 0));
 }
 
-TEST(Pareto, HypervolumeCountsWhatIsDominatedOnce) {
-  EXPECT_DOUBLE_EQ(Hypervolume({{3}, {2}}, {1}), 2);
-  // 3 x 1 and 1 x 3 overlap in 1 x 1.
-  EXPECT_DOUBLE_EQ(Hypervolume({{3, 1}, {1, 3}, {0.5, 0.5}}, {0, 0}), 5);
-  EXPECT_DOUBLE_EQ(Hypervolume({{3, 1}, {-1, 9}}, {0, 0}), 3);  // not above the reference
-  EXPECT_DOUBLE_EQ(Hypervolume({{2, 1, 1}, {1, 2, 1}, {1, 1, 2}}, {0, 0, 0}), 4);
-  EXPECT_DOUBLE_EQ(Hypervolume({{1, 1, 1, 1}, {2, 1, 1, 1}}, {0, 0, 0, 0}), 2);
-  EXPECT_DOUBLE_EQ(Hypervolume({}, {0, 0}), 0);
-}
-
 TEST(Pareto, TheBestAreWholeFrontsAndTheLeastCrowdedOfTheLast) {
   const std::vector<FitnessVector> all = {{0, 0}, {0, 4}, {0.1, 3.9}, {2, 2}, {4, 0}, {}};
   EXPECT_THAT(SelectBest(all, 3, false), UnorderedElementsAre(1, 4, 3));
