@@ -52,6 +52,10 @@ int64_t At(const std::map<std::string, int64_t>& map, const std::string& key) {
 void AppendBenchmarks(const JobPlan& plan, const std::vector<BenchmarkSpec>& benchmarks, absl::string_view role,
                       Table* table) {
   for (const BenchmarkSpec& b : benchmarks) {
+    if (b.use == "command") {
+      table->Add({std::string(role), b.name, "-", "-", "-"});
+      continue;
+    }
     const auto new_tokens = NewTokens(plan.spec, b);
     const int64_t samples = At(plan.facts.samples, b.name);
     table->Add({std::string(role), b.name, FormatCount(samples), FormatCount(At(plan.facts.prompt_tokens, b.name)),

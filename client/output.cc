@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -121,6 +122,12 @@ std::string FormatCount(int64_t count) {
 std::string FormatFitness(double value) { return std::isfinite(value) ? absl::StrFormat("%.4f", value) : "-"; }
 
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
+
+std::string FormatMetric(absl::string_view metric, double value) {
+  const bool share = std::abs(value) <= 1 && !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" &&
+                     metric != "log_likelihood";
+  return share ? FormatPercent(value) : FormatFitness(value);
+}
 
 std::string DurationText(absl::Duration duration) {
   if (duration < absl::ZeroDuration()) duration = absl::ZeroDuration();

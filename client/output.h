@@ -48,6 +48,8 @@ std::string FormatCount(int64_t count);
 std::string FormatFitness(double value);
 // "30.5 %".
 std::string FormatPercent(double share);
+// Shares as percent; perplexities, bits per byte, log-likelihoods and whatever is beyond [-1, 1] as they are.
+std::string FormatMetric(absl::string_view metric, double value);
 // "850ms", "4.2s", "3m07s", "2h05m", "3d04h".
 std::string DurationText(absl::Duration duration);
 // "2026-01-31T12:00:00Z"; "-" for an infinite time.

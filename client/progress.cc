@@ -182,10 +182,11 @@ void Progress::On(const ActionTaken& e, absl::Time, const JobSummary&) {
 }
 
 void Progress::Estimate(const JobSummary& job) {
-  if (slots_ == 0 || baselines_ == 0 || job.search_total == 0) return;
+  const int64_t left = job.search_total - job.search_finished;
+  if (slots_ == 0 || baselines_ == 0 || left <= 0) return;
   const double each = baseline_seconds_ / static_cast<double>(baselines_);
-  const absl::Duration total = absl::Seconds(each * static_cast<double>(job.search_total) / slots_);
-  Line(absl::StrCat("estimate: about ", DurationText(total), " for ", FormatCount(job.search_total), " candidates at ",
+  const absl::Duration total = absl::Seconds(each * static_cast<double>(left) / slots_);
+  Line(absl::StrCat("estimate: about ", DurationText(total), " for ", FormatCount(left), " candidates at ",
                     DurationText(absl::Seconds(each)), " each, as the ", baselines_, " baselines took"));
 }
 

@@ -82,9 +82,9 @@ std::string ScoresHtml(const JobSummary& job, const ScoreTable& scores) {
     for (const std::string& model : ModelsInOrder(job, models)) {
       for (const auto& [metric, s] : models.at(model)) {
         absl::StrAppend(&html, model == "winner" ? "<tr class=\"winner\">" : "<tr>", "<th scope=\"row\">", EscapeHtml(model),
-                        "</th><td>", EscapeHtml(metric), "</td><td class=\"n\">", FormatPercent(s.value),
-                        "</td><td class=\"n\">", FormatPercent(s.low), " to ", FormatPercent(s.high),
-                        "</td><td class=\"n\">", FormatCount(s.n), "</td></tr>\n");
+                        "</th><td>", EscapeHtml(metric), "</td><td class=\"n\">", FormatMetric(metric, s.value),
+                        "</td><td class=\"n\">", IntervalText(metric, s), "</td><td class=\"n\">", FormatCount(s.n),
+                        "</td></tr>\n");
       }
     }
     absl::StrAppend(&html, "</tbody></table></div>\n");

@@ -16,12 +16,6 @@
 namespace merganser {
 namespace {
 
-// Shares as percent; perplexities, bits per byte and log-likelihoods as they are.
-std::string FormatMetric(absl::string_view metric, double value) {
-  const bool share = !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" && metric != "log_likelihood";
-  return share ? FormatPercent(value) : FormatFitness(value);
-}
-
 // "comparison" of the model number `self` on one benchmark.
 Json ComparisonJson(const std::vector<PairedDifference>& pairs, int self,
                     const std::vector<std::pair<std::string, std::string>>& results, uint64_t seed) {
@@ -94,11 +88,13 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
       const auto n = static_cast<int64_t>(entry["results"].size());
       for (const auto& [metric, value] : entry["metrics"].items()) {
         if (absl::EndsWith(metric, "_stderr")) continue;  // is in the interval
-        const Json& interval = entry["intervals"][metric];
-        std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()),
-                                        absl::StrCat(FormatMetric(metric, interval["low"].get<double>()), " to ",
-                                                     FormatMetric(metric, interval["high"].get<double>())),
-                                        FormatCount(n)};
+        std::string interval = "-";                       // a program's number has none
+        if (const auto it = entry["intervals"].find(metric); it != entry["intervals"].end()) {
+          interval = absl::StrCat(FormatMetric(metric, it->at("low").get<double>()), " to ",
+                                  FormatMetric(metric, it->at("high").get<double>()));
+        }
+        std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()), std::move(interval),
+                                        n > 0 ? FormatCount(n) : "-"};
         if (several) row.insert(row.begin(), model);
         table.Add(std::move(row));
       }

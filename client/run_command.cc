@@ -1,6 +1,7 @@
 // run: a whole job on this machine.
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -209,8 +210,12 @@ class Run {
       absl::StrAppend(&text, "(the search chose its winner by these numbers; name a held_out benchmark)\n");
     if (exported) {
       absl::StrAppend(&text, "\nwinner      ", out_, "/best  (", FormatBytes(exported->bytes), ", candidate ",
-                      *job.best_candidate, ", fitness ", FormatFitness(job.best_fitness.front()), ")\n",
-                      "try it      merganser generate ", out_, "/best --prompt ...\n");
+                      *job.best_candidate, ", fitness ", FormatFitness(job.best_fitness.front()), ")\n");
+      // Models that only a program scores may be of a family that the engine does not run.
+      const auto& scored = job.spec.benchmarks;
+      if (std::any_of(scored.begin(), scored.end(), [](const auto& b) { return b.use != "command"; })) {
+        absl::StrAppend(&text, "try it      merganser generate ", out_, "/best --prompt ...\n");
+      }
     }
     absl::StrAppend(&text, "report      ", out_, "/report.html\ntook        ", DurationText(absl::Seconds(seconds["total"])),
                     "\n");

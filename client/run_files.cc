@@ -82,7 +82,12 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
   for (const auto& [benchmark, models] : held_out) {
     for (const std::string& model : ModelsInOrder(job, models)) {
       for (const auto& [metric, s] : models.at(model)) {
-        scores[benchmark][model][metric] = {{"value", s.value}, {"low", s.low}, {"high", s.high}, {"n", s.n}};
+        Json& score = scores[benchmark][model][metric];
+        score = {{"value", s.value}, {"n", s.n}};
+        if (s.interval) {
+          score["low"] = s.interval->first;
+          score["high"] = s.interval->second;
+        }
       }
     }
   }

@@ -17,8 +17,8 @@ namespace merganser {
 std::string ObjectiveName(const Objective& objective);
 // Names of the candidate's fitness numbers: the objectives', or a finalist's one.
 std::vector<std::string> FitnessNames(const JobSpec& spec, const Candidate& candidate);
-// "math.0 ja.1 ja.2*0.93; embedding of math, head of ja": stack and layer of each hop, with the scale where it is not 1; "" for
-// a recipe whose path is one stack's layers in order.
+// "math.0 ja.1 ja.2*0.93; embedding of math, head of ja": stack and layer of each hop, with the scale where it is not 1; ""
+// for a recipe whose path is one stack's layers in order.
 std::string PathText(const Recipe& recipe);
 // {"ja_math.acc_ja": 0.305}; null for a candidate without fitness.
 Json FitnessJson(const JobSpec& spec, const Candidate& candidate);
@@ -28,9 +28,9 @@ Json TimingsJson(const PhaseTimings& timings);
 // nullptr if the job has no best candidate, or `candidates` lacks it.
 const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates);
 
-// {"job", "state", "candidates": {state: count of all kinds, "search": finished proposals of the optimizer}, "best": {"candidate", "fitness": {objective:
-// value}, "recipe"} or null,
-//  "held_out": {benchmark: {model: {metric: {"value", "low", "high", "n"}}}}, "timing": {phase:
+// {"job", "state", "candidates": {state: count of all kinds, "search": finished proposals of the optimizer}, "best":
+// {"candidate", "fitness": {objective: value}, "recipe"} or null,
+//  "held_out": {benchmark: {model: {metric: {"value", "low", "high" (if it has an interval), "n"}}}}, "timing": {phase:
 //  seconds}}.
 // Timing: the evaluations' phases summed over all candidates, then `more` ("load", "export",
 // "total": of this process).

@@ -54,14 +54,13 @@ absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalL
   std::vector<std::string> names;
   for (const BenchmarkSpec& b : job.spec.held_out) names.push_back(b.name);
   MG_ASSIGN_OR_RETURN(const auto evaluator, library.CreateEvaluator(options));
-  MG_ASSIGN_OR_RETURN(const Evaluation evaluation, evaluator->Evaluate(spec, SourceRecipe(spec, kExported), names,
-                                                                       [](absl::string_view) {}, stop));
+  MG_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                      evaluator->Evaluate(
+                          spec, SourceRecipe(spec, kExported), names, [](absl::string_view) {}, stop));
+  const IntervalFunction interval = [&](double successes, int64_t n) { return library.WilsonInterval(successes, n); };
   for (const BenchmarkResult& result : evaluation.results) {
-    const auto n = static_cast<int64_t>(result.samples.size());
-    for (const auto& [metric, value] : result.metrics) {
-      const auto [low, high] = library.WilsonInterval(value * static_cast<double>(n), n);
-      scores->table[result.benchmark][kExported][metric] = {value, low, high, n};
-    }
+    scores->table[result.benchmark][kExported] =
+        ScoresOfMetrics(result.metrics, static_cast<int64_t>(result.samples.size()), interval);
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,5 @@
 #include "client/score_table.h"
 
-#include <tuple>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/output.h"
@@ -19,22 +17,39 @@ void Add(const JobSummary& job, const Candidate& candidate, const std::string& m
       const auto it = job.facts->samples.find(benchmark);
       if (it != job.facts->samples.end()) n = it->second;
     }
-    for (const auto& [metric, value] : metrics) {
-      if (absl::EndsWith(metric, kStandardError)) continue;
-      const auto error = metrics.find(absl::StrCat(metric, kStandardError));
-      auto [low, high] = std::make_pair(value, value);
-      if (error != metrics.end()) {
-        low = value - 1.96 * error->second;
-        high = value + 1.96 * error->second;
-      } else {
-        std::tie(low, high) = interval(value * static_cast<double>(n), n);
-      }
-      (*table)[benchmark][model][metric] = {value, low, high, n};
-    }
+    (*table)[benchmark][model] = ScoresOfMetrics(metrics, n, interval);
   }
 }
 
+std::string MetricToShow(const JobSummary& job, const std::map<std::string, Score>& metrics) {
+  for (const Objective& objective : job.spec.objectives) {
+    if (metrics.count(objective.metric) != 0) return objective.metric;
+  }
+  return StrictestMetric(metrics);
+}
+
 }  // namespace
+
+std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>& metrics, int64_t n,
+                                             const IntervalFunction& interval) {
+  std::map<std::string, Score> scores;
+  for (const auto& [metric, value] : metrics) {
+    if (absl::EndsWith(metric, kStandardError)) continue;
+    Score score{value, std::nullopt, n};
+    if (const auto error = metrics.find(absl::StrCat(metric, kStandardError)); error != metrics.end()) {
+      score.interval = std::make_pair(value - 1.96 * error->second, value + 1.96 * error->second);
+    } else if (n > 1 && value >= 0 && value <= 1) {
+      score.interval = interval(value * static_cast<double>(n), n);
+    }
+    scores[metric] = score;
+  }
+  return scores;
+}
+
+std::string IntervalText(const std::string& metric, const Score& score) {
+  if (!score.interval) return "-";
+  return absl::StrCat(FormatMetric(metric, score.interval->first), " to ", FormatMetric(metric, score.interval->second));
+}
 
 ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval) {
   ScoreTable table;
@@ -87,15 +102,13 @@ std::string ScoreTableText(const JobSummary& job, const ScoreTable& table) {
   for (const auto& [benchmark, scores] : table) {
     const std::vector<std::string> models = ModelsInOrder(job, scores);
     if (models.empty()) continue;
-    const std::string metric = StrictestMetric(scores.at(models.back()));
+    const std::string metric = MetricToShow(job, scores.at(models.back()));
     Table rows({"model", absl::StrCat(">", metric), ">95 % interval", ">n"});
     for (const std::string& model : models) {
       const auto it = scores.at(model).find(metric);
       if (it == scores.at(model).end()) continue;
       const Score& s = it->second;
-      rows.Add({model, FormatPercent(s.value),
-                absl::StrCat(FormatPercent(s.low), " to ", FormatPercent(s.high)),
-                FormatCount(s.n)});
+      rows.Add({model, FormatMetric(metric, s.value), IntervalText(metric, s), FormatCount(s.n)});
     }
     absl::StrAppend(&text, text.empty() ? "" : "\n", benchmark, "\n", rows.Render());
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,8 +17,9 @@ namespace merganser {
 
 struct Score {
   double value = 0;
-  double low = 0, high = 0;  // 95 % Wilson interval
-  int64_t n = 0;             // samples
+  // 95 % interval: Wilson's, or 1.96 standard errors to each side. None of what a program says of itself without an error.
+  std::optional<std::pair<double, double>> interval;
+  int64_t n = 0;  // samples
 };
 
 // {benchmark: {model: {metric: score}}}; a model is a source's name, "average" or "winner".
@@ -25,6 +27,12 @@ using ScoreTable = std::map<std::string, std::map<std::string, std::map<std::str
 
 // (sum of shares, n) -> interval.
 using IntervalFunction = std::function<std::pair<double, double>(double, int64_t)>;
+
+// {metric: score} of a benchmark's metrics, of which "NAME_stderr" is the error of NAME.
+std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>& metrics, int64_t n,
+                                             const IntervalFunction& interval);
+// "3.0 % to 13.0 %"; "-" where there is no interval.
+std::string IntervalText(const std::string& metric, const Score& score);
 
 // Of the held-out candidates that succeeded.
 ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval);
@@ -40,8 +48,8 @@ std::string StrictestMetric(const std::map<std::string, Score>& metrics);
 std::vector<std::string> ModelsInOrder(const JobSummary& job,
                                        const std::map<std::string, std::map<std::string, Score>>& scores);
 
-// For people: per benchmark a line of title and a table of each model's strictest metric; "" for an
-// empty table.
+// For people: per benchmark a line of title and a table of one metric, that of the objectives if the benchmark has it, else
+// the strictest; "" for an empty table.
 std::string ScoreTableText(const JobSummary& job, const ScoreTable& table);
 
 }  // namespace merganser

@@ -60,6 +60,24 @@ TEST_F(RunFilesTest, TableShowsTheStrictestMetricWithItsInterval) {
             "winner  44.0 %  39.0 % to 49.0 %  250\n");
 }
 
+TEST_F(RunFilesTest, NumbersOfAProgramAreNoSharesAndHaveNoInterval) {
+  FinishedJob finished = SmallFinishedJob();
+  for (Candidate& c : finished.candidates) {
+    for (auto& [benchmark, metrics] : c.metrics)
+      metrics = {{"loss", -3.5}, {"points", 57.25}, {"rate", 0.5}, {"rate_stderr", 0.1}};
+  }
+  for (auto& [benchmark, n] : finished.job.facts->samples) n = 1;
+  finished.job.spec.objectives = {{"task", "points"}};
+  const ScoreTable scores = HeldOutScores(finished.job, finished.candidates, Interval);
+  EXPECT_EQ(ScoreTableText(finished.job, scores),
+            "test\n"
+            "model    points  95 % interval  n\n"
+            "ja      57.2500              -  1\n"
+            "winner  57.2500              -  1\n");
+  EXPECT_FALSE(scores.at("test").at("winner").at("points").interval);
+  EXPECT_NEAR(scores.at("test").at("winner").at("rate").interval->first, 0.304, 1e-9);
+}
+
 TEST_F(RunFilesTest, SearchScoresCallTheBestCandidateTheWinner) {
   const ScoreTable scores = SearchScores(finished_.job, finished_.candidates, Interval);
   EXPECT_EQ(scores.at("task").at("winner").at("acc_ja").value, 0.5);

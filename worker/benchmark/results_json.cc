@@ -37,6 +37,8 @@ Json IntervalsJson(const BenchmarkResult& result) {
   Json intervals = Json::object();
   for (const auto& [name, value] : result.metrics) {
     if (absl::EndsWith(name, kStandardErrorSuffix)) continue;
+    // A program's number without a standard error has no interval.
+    if (result.samples.empty() && result.metrics.count(name + kStandardErrorSuffix) == 0) continue;
     const MetricInterval interval = IntervalOf(result.metrics, name, static_cast<int64_t>(result.samples.size()));
     intervals[name] = {{"stderr", interval.standard_error}, {"low", interval.low}, {"high", interval.high}};
   }

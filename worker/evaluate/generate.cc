@@ -144,7 +144,8 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   result.finish_reason = std::string(Word(generations[0].reason));
   const GenerationTimings timings = decoder->timings();
   result.prompt_tokens = timings.prompt_tokens;
-  result.generated_tokens = timings.generated_tokens;
+  result.generated_tokens = static_cast<int64_t>(generations[0].tokens.size());  // the timings count all beams
+  if (generations[0].reason == FinishReason::kEos) ++result.generated_tokens;
   result.prefill_seconds = timings.prefill_seconds;
   result.decode_seconds = timings.decode_seconds;
   return result;
