@@ -41,6 +41,7 @@ void ReadFewShot(YamlMap& map, const std::string& file, FewShotSettings* few) {
 FilterStep ReadStep(YamlMap& map) {
   FilterStep step;
   int kinds = 0;
+  for (const char* kind : {"regex", "number", "map", "strip", "lowercase", "uppercase"}) map.Offer(kind);
   if (map.Has("regex")) {
     ++kinds;
     step.kind = FilterStep::Kind::kRegex;
@@ -115,9 +116,10 @@ void ReadSampling(YamlMap& map, BenchmarkSampling* sampling) {
 
 void ReadCode(YamlMap& map, CodeSettings* code) {
   code->program = map.Text("program").value_or("");
-  if (code->program.empty()) map.Fail("program", "is missing: the program that is run, with {{completion}} in it");
   code->timeout = map.Number("timeout").value_or(code->timeout);
   code->memory_mib = map.Integer("memory").value_or(code->memory_mib);
+  map.Merge(map.Done());  // a misspelt `program` is told as such
+  if (code->program.empty()) map.Fail("program", "is missing: the program that is run, with {{completion}} in it");
 }
 
 absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {

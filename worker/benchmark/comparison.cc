@@ -134,6 +134,8 @@ absl::StatusOr<std::vector<PairedDifference>> Compare(const ResolvedBenchmark& b
     std::iota(indices.back().begin(), indices.back().end(), 0);
   }
   if (average) names.emplace_back("average");
+  // McNemar's test counts samples; several completions of one problem are not independent of each other.
+  const bool single = std::all_of(strata.begin(), strata.end(), [](const auto& s) { return s.units.size() == s.count; });
   std::vector<ResampledModel> models;
   std::vector<std::vector<double>> values;  // [model][metric]
   for (const BenchmarkResult* result : results) {
@@ -171,7 +173,7 @@ absl::StatusOr<std::vector<PairedDifference>> Compare(const ResolvedBenchmark& b
         pair.low = bootstrap.low;
         pair.high = bootstrap.high;
         const auto *binary_a = models[a].Binary(k), *binary_b = models[b].Binary(k);
-        pair.mcnemar = binary_a != nullptr && binary_b != nullptr;
+        pair.mcnemar = single && binary_a != nullptr && binary_b != nullptr;
         pair.p = pair.mcnemar ? PairedMcNemar(*binary_a, *binary_b) : bootstrap.p;
         p.push_back(pair.p);
         pairs.push_back(std::move(pair));

@@ -258,7 +258,9 @@ absl::Status YamlMap::Done() {
   for (const auto& entry : node_) {
     const std::string& key = entry.first.Scalar();
     if (asked_.count(key) != 0) continue;
-    const std::vector<std::string> known(asked_.begin(), asked_.end());
+    std::set<std::string> all = offered_;
+    all.insert(asked_.begin(), asked_.end());
+    const std::vector<std::string> known(all.begin(), all.end());
     Merge(ErrorAt(entry.first, PathOf(key), absl::StrCat("unknown field", DidYouMean(key, known))));
   }
   return status_;

@@ -25,6 +25,8 @@ class YamlMap {
   static absl::StatusOr<YamlMap> Parse(absl::string_view text, const std::string& file);
 
   bool Has(const std::string& key) const;
+  // A key that Done() may suggest for a misspelt one, although nothing asks for it where it is absent.
+  void Offer(const std::string& key) { offered_.insert(key); }
   std::optional<std::string> Text(const std::string& key);
   std::optional<int64_t> Integer(const std::string& key);
   std::optional<double> Number(const std::string& key);
@@ -66,7 +68,7 @@ class YamlMap {
   std::string file_;
   std::string path_;  // of this map in the file; "" at the top
   YAML::Node node_;
-  std::set<std::string> asked_;
+  std::set<std::string> asked_, offered_;
   absl::Status status_;
 };
 

@@ -71,6 +71,9 @@ TEST(BenchmarkFile, ErrorsNameFileLineAndField) {
   bad("few_shot: {count: 1, sead: 2}\n", "b.yaml:1: few_shot.sead: unknown field; did you mean 'seed'");
   bad("few_shot: 3\n", "b.yaml:1: few_shot: must be a map, not a value");
   bad("filters:\n- steps:\n  - {strip: true, lowercase: true}\n", "a step is one of regex");
+  bad("filters:\n- steps:\n  - {regx: {pattern: x}}\n",
+      "b.yaml:3: filters[0].steps[0].regx: unknown field; did you mean 'regex'");
+  bad("code: {programm: x}\n", "b.yaml:1: code.programm: unknown field; did you mean 'program'");
   bad("metrics: [{nam: f1}]\n", "metrics[0].nam: unknown field; did you mean 'name'");
   bad("prompt: a\nprompt: b\n", "b.yaml:2: prompt: given twice");
   bad("prompt: [a\n", "not valid YAML");

@@ -82,6 +82,13 @@ TEST(Comparison, SharesAreComparedByMcNemarWithTheBootstrapsInterval) {
   EXPECT_NEAR(pair.p, golden["p"], 1e-12);
 }
 
+TEST(Comparison, CompletionsOfOneProblemAreNoSamplesForMcNemar) {
+  BenchmarkResult a = ResultOf("exact_match", std::vector<double>(40, 1)),
+                  b = ResultOf("exact_match", std::vector<double>(40, 0));
+  for (int i = 0; i < 40; ++i) a.samples[i].values["problem"] = b.samples[i].values["problem"] = i / 10;
+  EXPECT_FALSE(Compare(Plain("exact_match"), {&a, &b}, 1)->front().mcnemar);
+}
+
 TEST(Comparison, AnAveragesMembersAreDrawnFromOneByOneAndCountAlike) {
   const json all = PairedGoldens();
   const json golden = all["average"];
