@@ -70,7 +70,9 @@ void AddBenchCommand(CLI::App& app, Action* chosen) {
       AddVerb(app, "bench", "Measures how fast the engine runs a checkpoint on this machine",
               "  merganser bench org/name --sequences 64 --prompt-tokens 64 --new-tokens 64", options, &Bench, chosen);
   BenchRequest& request = options->request;
-  verb->add_option("MODEL", request.model, "Directory, or a Hub id that is in the local Hugging Face cache")->required();
+  verb->add_option("MODEL", request.model,
+                   "Directory, or a Hub id (org/name), which is downloaded if the local cache lacks it")
+      ->required();
   const auto number = [&](const char* flag, int64_t* value, const char* meaning) {
     verb->add_option(flag, *value, meaning)->check(CLI::PositiveNumber)->capture_default_str();
   };

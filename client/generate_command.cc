@@ -46,7 +46,8 @@ void AddGenerateCommand(CLI::App& app, Action* chosen) {
                            "  merganser generate org/name --chat --prompt 'Hello'\n"
                            "  merganser generate org/llava --chat --image photo.jpg --prompt 'What is this?' --beams 5",
                            options, &Generate, chosen);
-  verb->add_option("MODEL", options->request.model, "Directory, or a Hub id that is in the local Hugging Face cache")
+  verb->add_option("MODEL", options->request.model,
+                   "Directory, or a Hub id (org/name), which is downloaded if the local cache lacks it")
       ->required();
   verb->add_option("--prompt", options->request.prompt, "The text")->required();
   verb->add_option("--image", options->request.images,

@@ -10,7 +10,8 @@ namespace merganser {
 // --allow-commands, of the verbs that run a job's benchmarks.
 inline void AddCommandOption(CLI::App* verb, LocalOptions* options) {
   verb->add_flag("--allow-commands", options->allow_commands,
-                 "Benchmarks may be programs that the job names (use: command); they run as you");
+                 "Benchmarks may run programs: the file's own (use: command), as you; what models write (humaneval, mbpp, "
+                 "code), in a sandbox");
 }
 
 // --threads, and with `with_device` --device and --compute, into `options`.

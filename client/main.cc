@@ -62,7 +62,7 @@ int Main(int argc, char** argv) {
       "for the one that does\n"
       "best on your benchmark, and writes it as a checkpoint.\n\n"
       "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
-      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, "
+      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, report, "
       "cancel, pause, resume, update, workers, drain, quarantine, release\n"
       "Stores:          store verify, store backup, store restore, store migrate",
       "merganser");

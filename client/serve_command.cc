@@ -56,7 +56,9 @@ void AddServeCommand(CLI::App& app, Action* chosen) {
               "    -d '{\"model\": \"best\", \"prompt\": \"Q: 3+4?\\nA:\\n\", \"max_tokens\": 12, \"temperature\": 0}'",
               options, &Serve, chosen);
   ServeRequest& request = options->request;
-  verb->add_option("MODEL", request.model, "Directory, or a Hub id that is in the local Hugging Face cache")->required();
+  verb->add_option("MODEL", request.model,
+                   "Directory, or a Hub id (org/name), which is downloaded if the local cache lacks it")
+      ->required();
   verb->add_option("--name", request.name, "Name of the model in requests (default: the last part of MODEL)");
   verb->add_option("--host", request.host, "Address to listen at; 0.0.0.0 for every one of this machine")
       ->capture_default_str();
