@@ -64,7 +64,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
   app->add_flag("--allow-commands", flags->local.allow_commands,
-                "benchmarks may be programs that a job names (use: command); they run as this worker's user");
+                "benchmarks may run programs: a job's own (use: command), as this worker's user; what models write "
+                "(humaneval, mbpp, code), in a sandbox");
   app->add_option("--model-root", flags->local.model_roots, "models must lie in one of these folders (repeatable)");
   app->add_option(
       "--checkpoint-cache", flags->checkpoints.cache.dir,
