@@ -159,7 +159,6 @@ absl::StatusOr<std::vector<WorkerStatus>> JobLoop::ListWorkers() {
 
 void JobLoop::LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by) {
   MG_LOG(INFO) << ToString(kind) << " worker=" << worker_id << " by=\"" << by << "\" reason=\"" << why << "\"";
-  if (by.empty()) return;
   for (const auto& job : jobs_) {
     if (job->log.state().seq() == 0 || job->log.state().over() || job->log.stalled()) continue;
     std::vector<EventBody> events;
