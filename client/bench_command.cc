@@ -11,6 +11,7 @@
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
+#include "common/cli/number_checks.h"
 #include "nlohmann/json.hpp"
 
 namespace merganser {
@@ -74,7 +75,7 @@ void AddBenchCommand(CLI::App& app, Action* chosen) {
                    "Directory, or a Hub id (org/name), which is downloaded if the local cache lacks it")
       ->required();
   const auto number = [&](const char* flag, int64_t* value, const char* meaning) {
-    verb->add_option(flag, *value, meaning)->check(CLI::PositiveNumber)->capture_default_str();
+    verb->add_option(flag, *value, meaning)->check(PositiveNumber())->capture_default_str();
   };
   number("--sequences", &request.sequences, "Random prompts that are generated together");
   number("--prompt-tokens", &request.prompt_tokens, "Tokens of each prompt");

@@ -11,6 +11,7 @@
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
+#include "common/cli/number_checks.h"
 
 namespace merganser {
 namespace {
@@ -50,28 +51,29 @@ void AddGenerateCommand(CLI::App& app, Action* chosen) {
                    "Directory, or a Hub id (org/name), which is downloaded if the local cache lacks it")
       ->required();
   verb->add_option("--prompt", options->request.prompt, "The text")->required();
-  verb->add_option("--image", options->request.images,
-                   "JPEG or PNG file for a model that sees (repeatable); stands where the prompt says <image>, else before it")
+  verb->add_option(
+          "--image", options->request.images,
+          "JPEG or PNG file for a model that sees (repeatable); stands where the prompt says <image>, else before it")
       ->check(CLI::ExistingFile);
   verb->add_flag("--chat", options->request.chat, "Through the checkpoint's chat template");
   verb->add_option("--system", options->request.system, "System message (with --chat)");
   verb->add_option("--max-new-tokens", options->request.max_new_tokens, "Tokens")
-      ->check(CLI::PositiveNumber)
+      ->check(PositiveNumber())
       ->capture_default_str();
   verb->add_option("--stop", options->request.stop, "End at this text (repeatable)");
   verb->add_option("--temperature", options->request.temperature, "Draw tokens at this temperature; 0: greedy")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegativeNumber())
       ->capture_default_str();
   verb->add_option("--top-k", options->request.top_k, "Draw among the k most likely tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegativeNumber())
       ->capture_default_str();
   verb->add_option("--top-p", options->request.top_p, "Draw among the fewest tokens whose probabilities reach it")
       ->capture_default_str();
   verb->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
-  verb->add_option("--beams", options->request.beams, "Beam search")->check(CLI::PositiveNumber)->capture_default_str();
+  verb->add_option("--beams", options->request.beams, "Beam search")->check(PositiveNumber())->capture_default_str();
   verb->add_option("--repetition-penalty", options->request.repetition_penalty,
                    "Divides (or multiplies, if negative) the scores of tokens that occurred")
-      ->check(CLI::PositiveNumber)
+      ->check(PositiveNumber())
       ->capture_default_str();
   AddLocalOptions(verb, &options->local);
 }

@@ -15,6 +15,7 @@
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
+#include "common/cli/number_checks.h"
 #include "common/codec/time_codec.h"
 #include "common/config/yaml_message.h"
 
@@ -73,8 +74,10 @@ absl::StatusOr<int> Describe(const ReadOptions& options) {
   line("message", job.message());
   line("candidates", absl::StrCat(job.queued(), " queued, ", job.running(), " running, ", job.succeeded(), " succeeded, ",
                                   job.failed(), " failed, ", job.cancelled(), " cancelled"));
-  line("search", absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
-                              " candidates each, ", job.dimension(), " numbers per genome"));
+  const bool searches = job.population() > 0;  // before, the models are not read yet
+  line("search", searches ? absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
+                                         " candidates each, ", job.dimension(), " numbers per genome")
+                          : absl::StrCat(Done(job), " done, not begun"));
   line("waiting", job.waiting());
   if (job.has_best_candidate()) {
     line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
@@ -225,7 +228,7 @@ void AddJobCommands(CLI::App& app, Action* chosen) {
   candidates->add_option("--order-by", query->query.order_by, "fitness: best first")
       ->check(CLI::IsMember({"number", "fitness"}))
       ->capture_default_str();
-  candidates->add_option("--limit", query->query.limit, "The first so many; 0: all")->check(CLI::NonNegativeNumber);
+  candidates->add_option("--limit", query->query.limit, "The first so many; 0: all")->check(NonNegativeNumber());
   auto [best, best_options] =
       add("best", "Prints the best candidate's recipe", "  merganser best job-7 > recipe.yaml", &Best, true);
   AddFormatOption(best, &best_options->format);
@@ -234,7 +237,7 @@ void AddJobCommands(CLI::App& app, Action* chosen) {
   events->add_option("-o,--format", events_options->format, "table, or json: one object a line")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
-  events->add_option("--after", events_options->after, "Only events with a higher number")->check(CLI::NonNegativeNumber);
+  events->add_option("--after", events_options->after, "Only events with a higher number")->check(NonNegativeNumber());
   events->add_flag("-f,--follow", events_options->follow, "Go on until the job ends");
 }
 

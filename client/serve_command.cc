@@ -12,6 +12,7 @@
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
+#include "common/cli/number_checks.h"
 
 namespace merganser {
 namespace {
@@ -66,13 +67,13 @@ void AddServeCommand(CLI::App& app, Action* chosen) {
   verb->add_option("--api-key", request.api_key, "Requests must bear this key (default: environment's MERGANSER_API_KEY)");
   verb->add_option("--max-length", request.max_length,
                    "Tokens of a prompt with its completion; 0: the model's, at most 4096")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegativeNumber())
       ->capture_default_str();
   verb->add_option("--max-sequences", options->local.max_sequences, "Completions that are generated together; 0: 32")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   verb->add_option("--max-queue", request.queue, "Completions that may wait; beyond it requests get status 429")
-      ->check(CLI::PositiveNumber)
+      ->check(PositiveNumber())
       ->capture_default_str();
   verb->add_option("--connections", request.connections, "Requests that are answered at a time; more wait")
       ->check(CLI::Range(1, 4096))

@@ -14,6 +14,7 @@
 #include "client/watch.h"
 #include "common/base/sha256.h"
 #include "common/base/status_macros.h"
+#include "common/cli/number_checks.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/time_codec.h"
 #include "common/config/job_file.h"
@@ -178,18 +179,18 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
                  chosen);
   verb->add_option("JOB", update->job, "Id or name")->required();
   verb->add_option("--candidates", update->candidates, "As budget.candidates of the job file, all of them")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--generations", update->generations, "As budget.generations")->check(CLI::PositiveNumber);
-  verb->add_option("--samples", update->samples, "As budget.samples")->check(CLI::PositiveNumber);
+      ->check(PositiveNumber());
+  verb->add_option("--generations", update->generations, "As budget.generations")->check(PositiveNumber());
+  verb->add_option("--samples", update->samples, "As budget.samples")->check(PositiveNumber());
   verb->add_option("--wall-time", update->wall_time, "As budget.wall_time: 90m, 12h");
   verb->add_option("--target", update->target, "As budget.target");
   verb->add_option("--stage", update->stage, "Whose budget, 1 for the first; default: the last stage's")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--max-attempts", update->max_attempts, "Per candidate")->check(CLI::PositiveNumber);
+      ->check(PositiveNumber());
+  verb->add_option("--max-attempts", update->max_attempts, "Per candidate")->check(PositiveNumber());
   verb->add_option("--attempt-timeout", update->attempt_timeout, "An attempt that evaluates longer is stopped");
   verb->add_option("--priority", update->priority, "Higher goes first; in [-100, 100]");
   verb->add_option("--share", update->share, "Of the workers, relative to other jobs of its priority")
-      ->check(CLI::PositiveNumber);
+      ->check(PositiveNumber());
   AddFormatOption(verb, &update->format);
   AddConnectionOptions(verb, &update->connection, false);
 }

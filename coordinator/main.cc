@@ -72,7 +72,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--tls-cert", flags->server.security.tls_cert, "PEM certificate chain");
   app->add_option("--tls-key", flags->server.security.tls_key, "PEM key");
   app->add_option("--tls-ca", flags->server.security.tls_ca, "PEM CA that signs client certificates; their CN is a role");
-  app->add_option("--token-file", flags->server.security.token_file, "lines \"role token\"");
+  app->add_option("--token-file", flags->server.security.token_file, "lines \"role token\" or \"role token name\"");
   app->add_flag("--insecure", flags->server.security.insecure, "let other hosts in without TLS or authentication");
   app->add_option("--reflection", flags->reflection, "gRPC reflection: 1, 0 or -1 (on loopback only)")
       ->check(CLI::Range(-1, 1))

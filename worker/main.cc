@@ -16,6 +16,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
+#include "common/cli/number_checks.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
@@ -72,7 +73,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       "a folder for checkpoints that this worker lacks: fetched from --checkpoint-url, then from the coordinator");
   app->add_option("--cache-bytes", flags->checkpoints.cache.bytes_max,
                   "of that folder; what was not used for longest makes room")
-      ->check(CLI::PositiveNumber)
+      ->check(PositiveNumber())
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->capture_default_str();
   app->add_option("--checkpoint-url", flags->checkpoints.url_templates,
