@@ -142,7 +142,8 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
       metrics->OnReplayed(Clock::Real().Monotonic() - start);
       return std::nullopt;
     }
-    if (!absl::IsUnavailable(status)) return Fail("cannot lead", status);
+    // A store that is full takes no lease either; it may have room again.
+    if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return Fail("cannot lead", status);
     if (!std::exchange(told, true)) {
       MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';
     }
