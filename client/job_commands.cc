@@ -1,5 +1,6 @@
 // jobs, describe, candidates, best, events: what one may ask of a coordinator or of a store.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,13 +10,16 @@
 #include "absl/time/clock.h"
 #include "client/connection.h"
 #include "client/exit_code.h"
+#include "client/front_report.h"
 #include "client/interrupt.h"
 #include "client/message_json.h"
 #include "client/output.h"
 #include "client/print_message.h"
+#include "client/run_outputs.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
 #include "common/cli/number_checks.h"
+#include "common/codec/job_codec.h"
 #include "common/codec/time_codec.h"
 #include "common/config/yaml_message.h"
 
@@ -62,6 +66,16 @@ absl::StatusOr<int> Jobs(const ReadOptions& options) {
   return exit_code::kOk;
 }
 
+// "" while nothing holds every constraint.
+absl::StatusOr<std::string> Front(JobReader& reader, const v1::Job& job) {
+  MG_ASSIGN_OR_RETURN(const JobSummary summary, FromProto(job));
+  MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, ReadCandidates(reader, job.id()));
+  const auto record = [&](const std::string& key) { return reader.GetRecord(key); };
+  const std::optional<FrontReport> front = DescribeFront(summary.spec, candidates, record);
+  if (!front) return std::string();
+  return absl::StrCat(FrontText(summary.spec, *front), "; candidates ", absl::StrJoin(front->candidates, " "));
+}
+
 absl::StatusOr<int> Describe(const ReadOptions& options) {
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
@@ -81,6 +95,10 @@ absl::StatusOr<int> Describe(const ReadOptions& options) {
   line("waiting", job.waiting());
   if (job.has_best_candidate()) {
     line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
+  }
+  if (job.spec().objectives_size() > 1) {
+    MG_ASSIGN_OR_RETURN(const std::string front, Front(*reader, job));
+    line("front", front);
   }
   line("created", TimeText(FromProto(job.create_time())));
   if (job.has_end_time()) line("ended", TimeText(FromProto(job.end_time())));
@@ -116,6 +134,10 @@ absl::StatusOr<int> Best(const ReadOptions& options) {
   if (PrintMessage(options.format, best)) return exit_code::kOk;
   std::string text = absl::StrCat("# candidate ", best.number(), " of ", job.id(), " ", job.spec().name(), ", generation ",
                                   best.generation() + 1, ", fitness ", Fitness(best.fitness()), "\n");
+  if (job.spec().objectives_size() > 1) {
+    MG_ASSIGN_OR_RETURN(const std::string front, Front(*reader, job));
+    if (!front.empty()) absl::StrAppend(&text, "# front: ", front, "\n");
+  }
   Print(absl::StrCat(text, WriteYaml(best.recipe())));
   return exit_code::kOk;
 }

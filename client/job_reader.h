@@ -36,6 +36,9 @@ class JobReader {
   virtual absl::StatusOr<std::vector<v1::Candidate>> ListCandidates(const std::string& job, const CandidateQuery& query) = 0;
   virtual absl::StatusOr<v1::Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
 
+  // The bytes of a result record, by Candidate.record_key. Unimplemented where only the store has them.
+  virtual absl::StatusOr<std::string> GetRecord(const std::string& key) = 0;
+
   // Calls `on_update` with the job as it is (seq 0), then with each event after `after_seq` as it
   // comes, until the job's last event, or until `on_update` returns false: OK. DeadlineExceeded at
   // `deadline`, Cancelled after a stop request. A coordinator that goes away is waited for, for a

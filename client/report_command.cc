@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/connection.h"
 #include "client/exit_code.h"
+#include "client/front_report.h"
 #include "client/print_message.h"
 #include "client/report_html.h"
 #include "client/run_outputs.h"
@@ -29,8 +30,9 @@ absl::StatusOr<int> Report(const ReportOptions& options) {
   MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, ReadCandidates(*reader, job.id));
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());  // for the intervals
   const RunScores scores = ScoresOf(job, candidates, *library);
+  const auto front = DescribeFront(job.spec, candidates, [&](const std::string& key) { return reader->GetRecord(key); });
   const std::string path = options.out.empty() ? absl::StrCat(job.spec.name, "-report.html") : options.out;
-  MG_RETURN_IF_ERROR(WriteFileAtomically(path, ReportHtml(job, candidates, scores.table, scores.held_out)));
+  MG_RETURN_IF_ERROR(WriteFileAtomically(path, ReportHtml(job, candidates, scores.table, scores.held_out, front)));
   Print(absl::StrCat(path, "\n"));
   return exit_code::kOk;
 }

@@ -92,7 +92,8 @@ std::string ScoresHtml(const JobSummary& job, const ScoreTable& scores) {
   return html;
 }
 
-std::string ChartsHtml(const JobSummary& job, const std::vector<Candidate>& candidates) {
+std::string ChartsHtml(const JobSummary& job, const std::vector<Candidate>& candidates,
+                       const std::optional<FrontReport>& front) {
   const ChartData data = DataOf(candidates);
   std::vector<std::string> objectives;
   for (const Objective& objective : job.spec.objectives) objectives.push_back(ObjectiveName(objective));
@@ -112,13 +113,19 @@ std::string ChartsHtml(const JobSummary& job, const std::vector<Candidate>& cand
         "</figure>\n<p class=\"sub\">Green: candidates that no other beats in every objective. Rings: the sources and "
         "their average.</p>\n");
   }
+  if (front) {
+    absl::StrAppend(
+        &html, "<p>Front: ", EscapeHtml(FrontText(job.spec, *front)),
+        ". The interval is of these candidates on other samples; that they were chosen on these ones is not in it.</p>\n");
+  }
   return html;
 }
 
 std::string RecipeHtml(const JobSummary& job, const Candidate& best) {
   const std::string path = PathText(best.recipe);
-  std::string html = absl::StrCat("<h2>Best recipe</h2>\n", path.empty() ? "" : absl::StrCat("<p>Path: ", EscapeHtml(path), ".</p>\n"),
-                                  RecipePictures(best.recipe, job.spec.parameter.bounds));
+  std::string html =
+      absl::StrCat("<h2>Best recipe</h2>\n", path.empty() ? "" : absl::StrCat("<p>Path: ", EscapeHtml(path), ".</p>\n"),
+                   RecipePictures(best.recipe, job.spec.parameter.bounds));
   if (const std::string tables = RecipeTables(best.recipe); !tables.empty()) {
     absl::StrAppend(&html, "<details><summary>The numbers as a table</summary>", tables, "</details>\n");
   }
@@ -179,7 +186,7 @@ std::string RepeatHtml(const JobSummary& job) {
 }  // namespace
 
 std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& scores,
-                       bool held_out) {
+                       bool held_out, const std::optional<FrontReport>& front) {
   const Candidate* best = BestCandidate(job, candidates);
   std::string html = absl::StrCat(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
@@ -202,7 +209,7 @@ std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& cand
     absl::StrAppend(&html, "<h2>", held_out ? "Held-out scores" : "Scores on the samples of the search", "</h2>\n",
                     ScoresHtml(job, scores));
   }
-  absl::StrAppend(&html, ChartsHtml(job, candidates));
+  absl::StrAppend(&html, ChartsHtml(job, candidates, front));
   if (best != nullptr) absl::StrAppend(&html, RecipeHtml(job, *best));
   return absl::StrCat(html, TimeHtml(job), FailuresHtml(candidates), RepeatHtml(job), "</body></html>\n");
 }

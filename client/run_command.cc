@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "client/embedded_fleet.h"
 #include "client/exit_code.h"
+#include "client/front_report.h"
 #include "client/interrupt.h"
 #include "client/job_plan.h"
 #include "client/local_options.h"
@@ -195,12 +196,13 @@ class Run {
       seconds["export"] = exported->seconds;
       if (scores.held_out && !BestCandidate(job, candidates)->recipe.path.empty()) {
         progress_.Note("the folded winner on the held-out benchmarks");
-        MG_RETURN_IF_ERROR(ScoreExported(job, absl::StrCat(out_, "/best"), *prepared.library, options_.local,
-                                         interrupt_.token(), &scores));
+        MG_RETURN_IF_ERROR(
+            ScoreExported(job, absl::StrCat(out_, "/best"), *prepared.library, options_.local, interrupt_.token(), &scores));
       }
     }
+    const auto front = DescribeFront(job.spec, candidates, [&](const std::string& key) { return store_->GetRecord(key); });
     seconds["total"] = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start_);
-    MG_RETURN_IF_ERROR(WriteRunFiles(job, candidates, scores, out_, seconds));
+    MG_RETURN_IF_ERROR(WriteRunFiles(job, candidates, scores, front, out_, seconds));
     if (job.phase != JobPhase::kSucceeded) {
       std::cerr << "error: " << job.spec.name << " " << ToString(job.phase) << ": " << job.message << std::endl;
       return exit_code::kJobFailed;
@@ -217,6 +219,7 @@ class Run {
         absl::StrAppend(&text, "try it      merganser generate ", out_, "/best --prompt ...\n");
       }
     }
+    if (front) absl::StrAppend(&text, "front       ", FrontText(job.spec, *front), "\n");
     absl::StrAppend(&text, "report      ", out_, "/report.html\ntook        ", DurationText(absl::Seconds(seconds["total"])),
                     "\n");
     Print(text);
@@ -249,7 +252,8 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
   verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");
   verb->add_option("--store", options->store,
                    "Keep results elsewhere than in the folder's run.db: sqlite:PATH or redis://...");
-  verb->add_option("--dashboard", options->dashboard, "Show the run as it goes at http://127.0.0.1:PORT/; 0 chooses a free port")
+  verb->add_option("--dashboard", options->dashboard,
+                   "Show the run as it goes at http://127.0.0.1:PORT/; 0 chooses a free port")
       ->type_name("PORT")
       ->check(CLI::Range(0, 65535));
   AddLocalOptions(verb, &options->local);

@@ -57,7 +57,7 @@ const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidat
 }
 
 std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
-                        const std::map<std::string, double>& more) {
+                        const std::map<std::string, double>& more, const std::optional<FrontReport>& front_report) {
   Json counts = {
       {"succeeded", job.succeeded}, {"failed", job.failed}, {"cancelled", job.cancelled}, {"search", job.search_finished}};
   if (job.queued + job.running > 0) {
@@ -66,9 +66,7 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
   }
   Json best = nullptr;
   if (const Candidate* c = BestCandidate(job, candidates)) {
-    best = {{"candidate", c->number},
-            {"fitness", FitnessJson(job.spec, *c)},
-            {"recipe", MessageJson(ToProto(c->recipe))}};
+    best = {{"candidate", c->number}, {"fitness", FitnessJson(job.spec, *c)}, {"recipe", MessageJson(ToProto(c->recipe))}};
   }
   Json front = Json::array();
   if (job.spec.objectives.size() > 1) {
@@ -100,6 +98,7 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
                   {"held_out", std::move(scores)},
                   {"timing", std::move(timing)}};
   if (!front.empty()) summary["front"] = std::move(front);
+  if (front_report) summary["front_hypervolume"] = FrontJson(job.spec, *front_report);
   return DumpJson(summary);
 }
 

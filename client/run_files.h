@@ -4,9 +4,11 @@
 #define MERGANSER_CLIENT_RUN_FILES_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "client/front_report.h"
 #include "client/message_json.h"
 #include "client/score_table.h"
 #include "common/domain/candidate.h"
@@ -33,9 +35,11 @@ const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidat
 //  "held_out": {benchmark: {model: {metric: {"value", "low", "high" (if it has an interval), "n"}}}}, "timing": {phase:
 //  seconds}}.
 // Timing: the evaluations' phases summed over all candidates, then `more` ("load", "export",
-// "total": of this process).
+// "total": of this process). With several objectives also "front": [{"candidate", "fitness"}], and if `front` is given
+// "front_hypervolume" (FrontJson).
 std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
-                        const std::map<std::string, double>& more);
+                        const std::map<std::string, double>& more,
+                        const std::optional<FrontReport>& front_report = std::nullopt);
 
 // One line per candidate, in order: {"candidate", "kind", "label", "generation" (null but for the
 // search), "state", "fitness", "metrics": {benchmark: {metric: value}}, "attempts", "message",

@@ -66,13 +66,14 @@ absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalL
 }
 
 absl::Status WriteRunFiles(const JobSummary& job, const std::vector<Candidate>& candidates, const RunScores& scores,
-                           const std::string& dir, const std::map<std::string, double>& seconds) {
+                           const std::optional<FrontReport>& front, const std::string& dir,
+                           const std::map<std::string, double>& seconds) {
   MG_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(dir, "/candidates.jsonl"), CandidatesJsonl(job, candidates)));
-  MG_RETURN_IF_ERROR(
-      WriteFileAtomically(absl::StrCat(dir, "/report.html"), ReportHtml(job, candidates, scores.table, scores.held_out)));
+  MG_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(dir, "/report.html"),
+                                         ReportHtml(job, candidates, scores.table, scores.held_out, front)));
   const ScoreTable none;
   return WriteFileAtomically(absl::StrCat(dir, "/summary.json"),
-                             SummaryJson(job, candidates, scores.held_out ? scores.table : none, seconds));
+                             SummaryJson(job, candidates, scores.held_out ? scores.table : none, seconds, front));
 }
 
 }  // namespace merganser

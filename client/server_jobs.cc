@@ -100,6 +100,10 @@ absl::StatusOr<v1::Job> ServerJobs::UpdateJob(const v1::UpdateJobRequest& reques
   return std::move(*response.mutable_job());
 }
 
+absl::StatusOr<std::string> ServerJobs::GetRecord(const std::string&) {
+  return absl::UnimplementedError("a coordinator does not hand out records; name its store with --store");
+}
+
 absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
                                 const UpdateFunction& on_update) {
   absl::Notification stopped;
