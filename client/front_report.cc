@@ -56,10 +56,23 @@ absl::StatusOr<FrontValue> ValueOf(const Candidate& candidate, const v1::Evaluat
   return result;
 }
 
-absl::StatusOr<std::vector<FrontValue>> ValuesOf(const JobSpec& spec, const Candidate& candidate,
-                                                 const RecordFunction& record) {
+// A candidate that ended with its twin's result has no record of its own.
+const std::string& RecordKeyOf(const Candidate& candidate, const std::vector<Candidate>& candidates) {
+  if (!candidate.record_key.empty()) return candidate.record_key;
+  for (const Candidate& other : candidates) {
+    if (!other.record_key.empty() && other.recipe == candidate.recipe && other.benchmarks == candidate.benchmarks) {
+      return other.record_key;
+    }
+  }
+  return candidate.record_key;
+}
+
+absl::StatusOr<std::vector<FrontValue>> ValuesOf(const JobSpec& spec, const std::vector<Candidate>& candidates,
+                                                 const Candidate& candidate, const RecordFunction& record) {
   const std::string where = absl::StrCat("record of candidate ", candidate.number);
-  MG_ASSIGN_OR_RETURN(const std::string bytes, record(candidate.record_key));
+  const std::string& key = RecordKeyOf(candidate, candidates);
+  if (key.empty()) return absl::NotFoundError(absl::StrCat("candidate ", candidate.number, " has no record"));
+  MG_ASSIGN_OR_RETURN(const std::string bytes, record(key));
   v1::ResultRecord result;
   if (!result.ParseFromString(bytes)) return absl::DataLossError(absl::StrCat(where, " is damaged"));
   std::vector<FrontValue> values;
@@ -101,7 +114,7 @@ std::optional<FrontReport> DescribeFront(const JobSpec& spec, const std::vector<
     const Candidate& candidate = *by_number.at(number);
     absl::StatusOr<std::vector<FrontValue>> values = absl::CancelledError("");
     if (report.no_interval.empty()) {
-      values = ValuesOf(spec, candidate, record);
+      values = ValuesOf(spec, candidates, candidate, record);
       if (!values.ok()) report.no_interval = std::string(values.status().message());
     }
     if (!values.ok()) {

@@ -30,6 +30,7 @@ class FrontReportTest : public testing::Test {
     c.state = CandidateState::kSucceeded;
     c.benchmarks = {"task"};
     c.record_key = absl::StrCat("record ", c.number);
+    c.recipe.mask_seed = candidates_.size();
     c.fitness = {right / 100.0, -1.0 * hops};
     v1::ResultRecord record;
     v1::BenchmarkResult& result = *record.mutable_evaluation()->add_results();
@@ -84,6 +85,19 @@ TEST_F(FrontReportTest, TokensAndUnreadableRecordsHaveNoInterval) {
   EXPECT_EQ(Describe()->no_interval, "cost.tokens is not recorded sample by sample");
   records_.clear();
   EXPECT_EQ(Describe()->no_interval, "no record 1");
+}
+
+TEST_F(FrontReportTest, ATwinIsReadFromTheRecordOfTheOther) {
+  const auto front = Describe();
+  Candidate twin = candidates_[1];
+  twin.number = 9;
+  twin.record_key.clear();
+  candidates_.insert(candidates_.begin() + 1, twin);
+  EXPECT_THAT(Describe()->candidates, ElementsAre(9, 2));
+  ASSERT_TRUE(Describe()->interval.has_value()) << Describe()->no_interval;
+  EXPECT_EQ(Describe()->interval->low, front->interval->low);
+  for (Candidate& c : candidates_) c.record_key.clear();
+  EXPECT_EQ(Describe()->no_interval, "candidate 9 has no record");
 }
 
 TEST_F(FrontReportTest, OneObjectiveHasNoFront) {
