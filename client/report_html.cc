@@ -114,9 +114,12 @@ std::string ChartsHtml(const JobSummary& job, const std::vector<Candidate>& cand
         "their average.</p>\n");
   }
   if (front) {
-    absl::StrAppend(
-        &html, "<p>Front: ", EscapeHtml(FrontText(job.spec, *front)),
-        ". The interval is of these candidates on other samples; that they were chosen on these ones is not in it.</p>\n");
+    absl::StrAppend(&html, "<p>Front: ", EscapeHtml(FrontText(job.spec, *front)), ".",
+                    front->interval
+                        ? " The interval is of these candidates on other samples; that they were chosen on these "
+                          "ones is not in it."
+                        : "",
+                    "</p>\n");
   }
   return html;
 }
