@@ -47,6 +47,7 @@ absl::StatusOr<std::vector<Response>> RecordedResponses(const std::string& store
   MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> candidates, jobs->ListCandidates(job, query));
   std::vector<Response> responses;
   for (const v1::Candidate& candidate : candidates) {
+    if (candidate.record_key().empty()) continue;  // took the result of an equal recipe, which is a row already
     MG_ASSIGN_OR_RETURN(const std::string bytes, records->GetRecord(candidate.record_key()));
     Response response{
         absl::StrCat("candidate ", candidate.number()), {candidate.genome().begin(), candidate.genome().end()}, {}};
