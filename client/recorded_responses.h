@@ -12,8 +12,8 @@ namespace merganser {
 
 // Of the job's search candidates that succeeded, in order, the outcomes on the first objective's
 // benchmark: right where the objective's metric is at least one half. One that took the result of an
-// equal recipe is left out. Held-out benchmarks are not read. Errors of OpenStore; NotFound for a job; DataLoss for a damaged record; those of
-// CheckResponses.
+// equal recipe is left out. Held-out benchmarks are not read. Errors of OpenStore; NotFound for a job;
+// DataLoss for a damaged record; those of CheckResponses.
 absl::StatusOr<std::vector<Response>> RecordedResponses(const std::string& store_uri, const std::string& job);
 
 // A line each: {"recipe": "candidate 12", "genome": [...], "correct": "0110..."}.
