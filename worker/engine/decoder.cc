@@ -225,12 +225,12 @@ absl::Status Decoder::Serve(RequestFeed& feed, std::stop_token stop) {
   const auto check = [this](const GenerationRequest& request) {
     if (request.beams.count > 1)
       return absl::InvalidArgumentError("the request asks for beams, which a server does not have");
-    if (!request.embeddings.empty()) return absl::InvalidArgumentError("the request has embeddings, which a server does not take");
     return CheckGeneration(request, "the request");
   };
   const RopeType rope = config_.rope_scaling.type;
   const bool reuse = rope != RopeType::kDynamic && rope != RopeType::kLongrope;
-  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_).Serve(feed, check, reuse, stop);
+  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_)
+      .Serve(feed, check, reuse, stop);
 }
 
 absl::Status Decoder::CheckGeneration(const GenerationRequest& request, const std::string& what) const {

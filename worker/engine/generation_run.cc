@@ -80,7 +80,7 @@ absl::StatusOr<GenerationRun::Sequence> GenerationRun::Place(int entry) {
   };
   const auto oldest = free_slots_.begin();
   if (!reuse_) return take(oldest, 0);
-  const SlotMemory::Match match = memory_.Best(request.prompt, scored, request.log_probs);
+  const SlotMemory::Match match = memory_.Best(ReusablePrompt(request), scored, request.log_probs);
   if (match.length == 0) return take(oldest, 0);
   const auto free = std::find(free_slots_.begin(), free_slots_.end(), match.slot);
   // In place, unless most of what the slot holds would be lost to the next request.
@@ -190,6 +190,7 @@ absl::Status GenerationRun::RunBatch() {
 
 void GenerationRun::RememberStep() {
   size_t begin = 0;
+  ForgetEmbeddedTokens(batch_);
   for (const Segment& segment : batch_.segments) {
     memory_.Extend(segment.slot, segment.past, absl::MakeConstSpan(batch_.tokens).subspan(begin, segment.length));
     begin += segment.length;

@@ -13,8 +13,8 @@ absl::Status CheckPromptEmbeddings(absl::Span<const PromptEmbeddings> embeddings
       end = int64_t{e.position} + e.rows;
       continue;
     }
-    return absl::InvalidArgumentError(absl::StrCat(what, " has ", e.rows, " embeddings at position ", e.position, " of ", tokens,
-                                                   " tokens; they must lie in it in order"));
+    return absl::InvalidArgumentError(absl::StrCat(what, " has ", e.rows, " embeddings at position ", e.position, " of ",
+                                                   tokens, " tokens; they must lie in it in order"));
   }
   return absl::OkStatus();
 }
@@ -27,6 +27,17 @@ void AddPromptEmbeddings(absl::Span<const PromptEmbeddings> embeddings, int begi
       batch.embeddings.resize(batch.tokens.size(), nullptr);
       batch.embeddings[first + p - begin] = e.values + static_cast<int64_t>(p - e.position) * hidden_size;
     }
+  }
+}
+
+absl::Span<const int32_t> ReusablePrompt(const GenerationRequest& request) {
+  const absl::Span<const int32_t> prompt = request.prompt;
+  return request.embeddings.empty() ? prompt : prompt.first(request.embeddings.front().position + 1);
+}
+
+void ForgetEmbeddedTokens(StepBatch& batch) {
+  for (size_t i = 0; i < batch.embeddings.size(); ++i) {
+    if (batch.embeddings[i] != nullptr) batch.tokens[i] = -1;  // which no prompt has
   }
 }
 

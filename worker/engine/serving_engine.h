@@ -48,8 +48,8 @@ class ServingEngine {
 
   // Runs what `feed` gives, all together, until `stop` is requested; then every request that is still there ends with
   // Cancelled. A request may join at every step. What a slot of the cache holds of an earlier request is used again where a
-  // later one begins with the same tokens. An error of one step ends the requests that are there, not the serving.
-  // FailedPrecondition: no weights loaded.
+  // later one begins with the same tokens, up to its first embedding. An error of one step ends the requests that are there,
+  // not the serving. FailedPrecondition: no weights loaded.
   virtual absl::Status Serve(RequestFeed& feed, std::stop_token stop) = 0;
 };
 

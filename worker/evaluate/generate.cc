@@ -60,11 +60,14 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const GenerateRequest& request
   messages.push_back({{"role", "user"}, {"content", prompt}});
   // Bytes that are no UTF-8 become U+FFFD instead of an exception.
   const auto render = [&] {
-    return chat.Render(messages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), /*add_generation_prompt=*/true);
+    return chat.Render(messages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+                       /*add_generation_prompt=*/true);
   };
   absl::StatusOr<std::string> text_or = render();
   if (!request.images.empty() && (!text_or.ok() || !absl::StrContains(*text_or, kImageMark))) {
-    messages.back()["content"] = ContentParts(prompt);  // a template for parts drops or refuses plain text
+    // A template for parts drops or refuses plain text.
+    messages.back()["content"] = ContentParts(prompt);
+    if (!request.system.empty()) messages[0]["content"] = {{{"type", "text"}, {"text", request.system}}};
     text_or = render();
   }
   MG_RETURN_IF_ERROR(text_or.status());
@@ -73,12 +76,12 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const GenerateRequest& request
 }
 
 // The images' features in their places. `features` must outlive the request.
-absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& device,
-                       std::vector<ImageFeatures>& features, GenerationRequest& generation) {
+absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<const Checkpoint>& checkpoint,
+                       const std::string& device, std::vector<ImageFeatures>& features, GenerationRequest& generation) {
   if (request.images.empty()) return absl::OkStatus();
   if (!IsVisionModel(*checkpoint)) {
-    return absl::InvalidArgumentError(absl::StrCat("images: '", checkpoint->dir(), "' is a ", checkpoint->config().architecture,
-                                                   ", which does not see"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("images: '", checkpoint->dir(), "' is a ", checkpoint->config().architecture, ", which does not see"));
   }
   MG_ASSIGN_OR_RETURN(const auto vision, VisionModel::Load(checkpoint, device));
   std::vector<int> rows;
@@ -99,9 +102,12 @@ absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<con
 
 absl::string_view Word(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kEos: return "eos";
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
+    case FinishReason::kEos:
+      return "eos";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
   }
   return "unknown";
 }
@@ -118,7 +124,8 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   generation.sampling = {request.temperature, request.top_k, request.top_p, request.repetition_penalty, request.seed};
   generation.beams.count = request.beams;
   if (request.beams > 1 && request.temperature > 0) {
-    return absl::InvalidArgumentError("temperature: beam search takes the most likely tokens; leave out --beams or --temperature");
+    return absl::InvalidArgumentError(
+        "temperature: beam search takes the most likely tokens; leave out --beams or --temperature");
   }
 
   EngineOptions engine;

@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "worker/engine/decoder.h"
 #include "worker/evaluate/devices.h"
+#include "worker/evaluate/served_vision.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/serve/api_server.h"
 #include "worker/text/chat_template.h"
@@ -56,6 +57,11 @@ absl::Status ServeModel(const ServeRequest& request, const LocalOptions& options
   model.max_length = decoder->max_length();
   model.vocab_size = checkpoint->config().vocab_size;
   model.created = absl::ToUnixSeconds(absl::Now());
+  std::unique_ptr<ServedVision> vision;
+  if (IsVisionModel(*checkpoint)) {
+    MG_ASSIGN_OR_RETURN(vision, ServedVision::Create(checkpoint, engine.device, engine.threads));
+    model.pictures = vision.get();
+  }
   RequestQueue queue(static_cast<size_t>(std::max(1, request.queue)));
   ApiServerOptions server_options{request.host, request.port, request.api_key, request.connections};
   MG_ASSIGN_OR_RETURN(const auto server, ApiServer::Start(server_options, model, queue));

@@ -1,16 +1,18 @@
 #include "worker/serve/api_call.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "worker/serve/api_error.h"
+#include "worker/serve/chat_messages.h"
 #include "worker/serve/json_fields.h"
+#include "worker/vision/image_prompt.h"
 
 namespace merganser {
 namespace {
@@ -156,53 +158,27 @@ absl::Status CheckLengths(const ApiCall& call, const ServedModel& model, absl::s
   return absl::OkStatus();
 }
 
-// The content of a chat message as one text.
-absl::StatusOr<std::string> ContentText(const json& content, const std::string& param) {
-  if (content.is_null()) return std::string();
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) return ParamError(param, "must be a string or a list of parts");
-  std::vector<std::string> texts;
-  for (const json& part : content) {
-    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" && part.contains("text") &&
-                         part["text"].is_string();
-    if (!is_text) return ParamError(param, "has a part that is no text; only {\"type\": \"text\", \"text\": ...} is served");
-    texts.push_back(part["text"].get<std::string>());
-  }
-  return absl::StrJoin(texts, "");
-}
-
-absl::StatusOr<std::string> RenderMessages(JsonFields& fields, const ServedModel& model) {
-  const json* messages = fields.Take("messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    return ParamError("messages", "must be a list of at least one message");
-  }
-  json rendered = json::array();
-  for (size_t i = 0; i < messages->size(); ++i) {
-    const json& message = (*messages)[i];
-    const std::string param = absl::StrCat("messages[", i, "]");
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
-      return ParamError(param, "must be an object with a role");
+// The pictures' rows in their places of the call's only prompt.
+absl::Status PutPictures(const std::vector<std::string>& files, const ServedModel& model, ApiCall* call) {
+  if (files.empty()) return absl::OkStatus();
+  std::vector<int> rows;
+  for (size_t i = 0; i < files.size(); ++i) {
+    absl::StatusOr<SeenPicture> seen = model.pictures->Read(files[i]);
+    if (absl::IsInvalidArgument(seen.status()) || absl::IsResourceExhausted(seen.status())) {
+      return ParamError("messages", absl::StrCat("have a picture (", i + 1, " of ", files.size(),
+                                                 ") that cannot be read: ", seen.status().message()));
     }
-    json copy = message;
-    const json null;
-    MG_ASSIGN_OR_RETURN(copy["content"], ContentText(message.contains("content") ? message["content"] : null,
-                                                     absl::StrCat(param, ".content")));
-    rendered.push_back(std::move(copy));
+    MG_RETURN_IF_ERROR(seen.status());
+    rows.push_back(seen->rows);
+    call->pictures.push_back(std::make_shared<const SeenPicture>(*std::move(seen)));
   }
-  std::string extra = "{}";
-  if (const json* kwargs = fields.Take("chat_template_kwargs"); kwargs != nullptr) {
-    if (!kwargs->is_object()) return ParamError("chat_template_kwargs", "must be an object");
-    extra = kwargs->dump(-1, ' ', false, json::error_handler_t::replace);
+  absl::StatusOr<ImagePrompt> prompt = ExpandImageTokens(call->prompts[0], model.pictures->image_token(), rows);
+  if (!prompt.ok()) return ParamError("messages", absl::StrCat("do not fit their pictures: ", prompt.status().message()));
+  call->prompts[0] = std::move(prompt->tokens);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    call->embeddings.push_back({prompt->positions[i], rows[i], call->pictures[i]->values.data()});
   }
-  if (!model.chat_template.ok()) {
-    return ParamError(
-        "messages", absl::StrCat("need a chat template: ", model.chat_template.status().message(), "; use /v1/completions"));
-  }
-  absl::StatusOr<std::string> text =
-      model.chat_template->Render(rendered.dump(-1, ' ', false, json::error_handler_t::replace),
-                                  /*add_generation_prompt=*/true, extra);
-  if (!text.ok()) return ParamError("messages", text.status().message());
-  return text;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -214,6 +190,7 @@ GenerationRequest ApiCall::Request(size_t prompt, int choice) const {
   request.stop = stop;
   request.sampling = sampling;
   request.sampling.sample = static_cast<uint64_t>(choice);
+  request.embeddings = embeddings;
   request.log_probs = log_probs ? std::max(1, alternatives) : 0;
   // Without log-probabilities an echo is the text alone; a request for no token at all still runs, to be found valid.
   request.score_prompt = (echo && log_probs) || max_tokens == 0;
@@ -248,15 +225,13 @@ absl::StatusOr<ApiCall> ParseChatCall(absl::string_view body, const ServedModel&
   ApiCall call;
   call.chat = true;
   MG_RETURN_IF_ERROR(ReadCommon(fields, model, &call));
-  MG_ASSIGN_OR_RETURN(const std::string text, RenderMessages(fields, model));
-  absl::StatusOr<std::vector<int32_t>> encoded = model.tokenizer->Encode(text, /*add_special_tokens=*/false);
+  MG_ASSIGN_OR_RETURN(const ChatPrompt prompt, RenderMessages(fields, model));
+  absl::StatusOr<std::vector<int32_t>> encoded = model.tokenizer->Encode(prompt.text, /*add_special_tokens=*/false);
   if (!encoded.ok()) return ParamError("messages", encoded.status().message());
   if (encoded->empty()) return ParamError("messages", "give an empty prompt");
-  const int64_t left = model.max_length - static_cast<int64_t>(encoded->size());
-  int64_t max_tokens = std::max<int64_t>(1, left);
+  int64_t max_tokens = 0;  // all that fits
   MG_RETURN_IF_ERROR(fields.Integer("max_tokens", 1, INT32_MAX, &max_tokens));
   MG_RETURN_IF_ERROR(fields.Integer("max_completion_tokens", 1, INT32_MAX, &max_tokens));
-  call.max_tokens = static_cast<int>(max_tokens);
   MG_RETURN_IF_ERROR(fields.Bool("logprobs", &call.log_probs));
   int64_t alternatives = 0;
   MG_RETURN_IF_ERROR(fields.Integer("top_logprobs", 0, kChatAlternativesMax, &alternatives));
@@ -270,6 +245,9 @@ absl::StatusOr<ApiCall> ParseChatCall(absl::string_view body, const ServedModel&
   MG_RETURN_IF_ERROR(fields.CheckAllTaken());
   call.prompts.push_back(*std::move(encoded));
   call.prompt_texts.emplace_back();
+  MG_RETURN_IF_ERROR(PutPictures(prompt.pictures, model, &call));  // last: it takes time
+  const int64_t left = model.max_length - static_cast<int64_t>(call.prompts[0].size());
+  call.max_tokens = static_cast<int>(max_tokens > 0 ? max_tokens : std::max<int64_t>(1, left));
   MG_RETURN_IF_ERROR(CheckLengths(call, model, "messages"));
   return call;
 }

@@ -9,8 +9,9 @@ namespace merganser {
 
 class CallRun::Choice : public ServedRequest {
  public:
-  Choice(size_t index, GenerationRequest request, std::shared_ptr<Events> events)
-      : index_(index), request_(std::move(request)), events_(std::move(events)) {}
+  Choice(size_t index, GenerationRequest request, std::vector<std::shared_ptr<const SeenPicture>> pictures,
+         std::shared_ptr<Events> events)
+      : index_(index), request_(std::move(request)), pictures_(std::move(pictures)), events_(std::move(events)) {}
 
   void Abandon() { abandoned_ = true; }
 
@@ -31,6 +32,7 @@ class CallRun::Choice : public ServedRequest {
  private:
   const size_t index_;
   const GenerationRequest request_;
+  const std::vector<std::shared_ptr<const SeenPicture>> pictures_;  // that request_ points into
   const std::shared_ptr<Events> events_;
   std::atomic<bool> abandoned_ = false;
 };
@@ -52,8 +54,8 @@ CallRun::Event CallRun::Events::Pop() {
 CallRun::CallRun(ApiCall call, const Tokenizer* tokenizer)
     : call_(std::move(call)), events_(std::make_shared<Events>()), left_(call_.prompts.size() * call_.choices) {
   for (size_t i = 0; i < left_; ++i) {
-    choices_.push_back(
-        std::make_shared<Choice>(i, call_.Request(i / call_.choices, static_cast<int>(i % call_.choices)), events_));
+    GenerationRequest request = call_.Request(i / call_.choices, static_cast<int>(i % call_.choices));
+    choices_.push_back(std::make_shared<Choice>(i, std::move(request), call_.pictures, events_));
     texts_.emplace_back(tokenizer, call_.stop);
   }
   ended_.resize(left_, false);

@@ -1,13 +1,11 @@
 // Pictures through `merganser generate`, and a language model merged into a model that sees.
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
-#include "common/base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "tests/worker/evaluate/example_job.h"
+#include "tests/worker/evaluate/seeing_model.h"
 #include "worker/evaluate/export.h"
 #include "worker/evaluate/generate.h"
 
@@ -17,25 +15,11 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-std::string Picture(const std::string& name) { return MG_SOURCE_DIR "/tests/worker/vision/testdata/images/" + name; }
-
 class GenerateImageTest : public testing::Test {
  protected:
-  // The LLaVA-NeXT fixture, with the example's tokenizer and an <image> token.
   void SetUp() override {
     dir_ = testing::TempDir() + "/see" + std::to_string(::getpid());
-    fs::create_directories(dir_ + "/vlm");
-    const std::string fixture = MG_SOURCE_DIR "/tests/worker/vision/testdata/llava_next/";
-    for (const char* name : {"config.json", "generation_config.json", "preprocessor_config.json", "model.safetensors"}) {
-      fs::copy_file(fixture + name, dir_ + "/vlm/" + name);
-    }
-    fs::copy_file(ExampleDir() + "/base/tokenizer_config.json", dir_ + "/vlm/tokenizer_config.json");
-    nlohmann::json tokenizer = nlohmann::json::parse(ReadFile(ExampleDir() + "/base/tokenizer.json").value());
-    nlohmann::json image = tokenizer["added_tokens"][0];
-    image["id"] = 1024;
-    image["content"] = "<image>";
-    tokenizer["added_tokens"].push_back(image);
-    std::ofstream(dir_ + "/vlm/tokenizer.json") << tokenizer.dump();
+    WriteSeeingModel(dir_ + "/vlm");
   }
   void TearDown() override { fs::remove_all(dir_); }
 
@@ -45,7 +29,8 @@ class GenerateImageTest : public testing::Test {
     options.threads = 1;
     return options;
   }
-  static absl::StatusOr<GenerateResult> Ask(const std::string& model, std::vector<std::string> images, const std::string& prompt) {
+  static absl::StatusOr<GenerateResult> Ask(const std::string& model, std::vector<std::string> images,
+                                            const std::string& prompt) {
     GenerateRequest request{model, prompt};
     request.images = std::move(images);
     request.max_new_tokens = 12;
@@ -73,7 +58,8 @@ TEST_F(GenerateImageTest, TheAnswerDependsOnThePicture) {
 }
 
 TEST_F(GenerateImageTest, ErrorsSayWhatIsWrong) {
-  EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "<image> <image>").status().message(), HasSubstr("2 image tokens"));
+  EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "<image> <image>").status().message(),
+              HasSubstr("2 image tokens"));
   EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("truncated.jpg")}, "x").status().message(), HasSubstr("truncated.jpg"));
   EXPECT_THAT(Ask(ExampleDir() + "/ja", {Picture("rocket.jpg")}, "x").status().message(), HasSubstr("does not see"));
   fs::remove(dir_ + "/vlm/preprocessor_config.json");

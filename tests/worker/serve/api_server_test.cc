@@ -294,9 +294,9 @@ TEST(ApiServerChatTest, MessagesGoThroughTheTemplate) {
   EXPECT_EQ(events[0]["choices"][0]["delta"]["role"], "assistant");
   EXPECT_EQ(text, choice["message"]["content"]);
 
-  request["messages"] = {{{"role", "user"}, {"content", {{{"type", "image_url"}, {"image_url", "x"}}}}}};
+  request["messages"] = {{{"role", "user"}, {"content", {{{"type", "image_url"}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}}}}}};
   EXPECT_THAT(endpoint.Post("/v1/chat/completions", request)["error"]["message"].get<std::string>(),
-              HasSubstr("messages[0].content has a part that is no text"));
+              HasSubstr("messages[0].content[0] is a picture, and 'ja' is served without eyes"));
 }
 
 TEST(ApiServerKeyTest, OnlyTheBearerOfTheKeyIsAnswered) {
