@@ -1,0 +1,227 @@
+// A job loop whose store is away, that is deposed, or that starts again.
+#include "coordinator/job/job_loop.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/job/job_loop_testing.h"
+
+namespace merganser {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Fault = FaultyStore::Fault;
+
+// --- the store ---------------------------------------------------------------------------------
+
+class StoreAwayTest : public JobLoopTest, public ::testing::WithParamInterface<Fault> {};
+INSTANTIATE_TEST_SUITE_P(BeforeAndAfter, StoreAwayTest, ::testing::Values(Fault::kBefore, Fault::kAfter),
+                         [](const auto& info) {
+                           return info.param == Fault::kBefore ? "BeforeApplying" : "AfterApplying";
+                         });
+
+TEST_P(StoreAwayTest, AReportDuringAnOutageIsSettledWhenTheStoreIsBack) {
+  auto worker = world_.AddWorker("w-1");
+  const AttemptReport report = Honest(*worker, First(*worker));
+  world_.store.fault = [](absl::string_view op) { return op == "append" ? GetParam() : Fault::kNone; };
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->ReportAttempt(report).status()));
+  Pass(3);
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->ReportAttempt(report).status()));
+  EXPECT_EQ(Get(0).state, CandidateState::kRunning);  // not acted on before it is stored
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  Pass(6);
+  EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kDuplicate);
+  EXPECT_EQ(world_.Run(job_).phase, JobPhase::kSucceeded);
+}
+
+TEST_P(StoreAwayTest, NothingIsDispatchedBeforeItIsStored) {
+  auto worker = world_.AddWorker("w-1");
+  job_ = world_.Submit(SphereSpec()).id;
+  world_.store.fault = [](absl::string_view op) { return op == "append" ? GetParam() : Fault::kNone; };
+  Pass(4);
+  EXPECT_THAT(worker->held, IsEmpty());
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  Pass(6);
+  EXPECT_THAT(worker->held, SizeIs(1));
+}
+
+TEST_P(StoreAwayTest, AJobWhoseCreationGotNoAnswerAppearsIffItWasMade) {
+  world_.store.fault = [](absl::string_view op) { return op == "create_job" ? GetParam() : Fault::kNone; };
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->CreateJob("r-1", SphereSpec()).status()));
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  Pass(1);
+  EXPECT_THAT(*world_.loop->ListJobs(), SizeIs(GetParam() == Fault::kAfter ? 1 : 0));
+  const std::string id = world_.loop->CreateJob("r-1", SphereSpec())->id;
+  EXPECT_THAT(*world_.loop->ListJobs(), SizeIs(1));
+  world_.AddWorker("w-1");
+  EXPECT_EQ(world_.Run(id).phase, JobPhase::kSucceeded);
+}
+
+TEST_P(StoreAwayTest, AWholeJobSurvivesAStoreThatFailsEveryThirdTime) {
+  world_.AddWorker("w-1", 2);
+  int calls = 0;
+  world_.store.fault = [&](absl::string_view) { return ++calls % 3 == 0 ? GetParam() : Fault::kNone; };
+  absl::StatusOr<JobSummary> job = absl::UnavailableError("");
+  while (!job.ok()) job = world_.loop->CreateJob("r-1", SphereSpec());
+  const JobSummary end = world_.Run(job->id);
+  EXPECT_EQ(end.phase, JobPhase::kSucceeded) << end.message;
+  EXPECT_EQ(end.search_finished, 14);
+}
+
+TEST_F(JobLoopTest, WithoutItsLeaseRenewedACoordinatorStopsActingAndGoesOnLater) {
+  auto worker = world_.AddWorker("w-1");
+  const AttemptReport report = Honest(*worker, First(*worker));
+  world_.store.fault = [](absl::string_view op) { return op == "renew" ? Fault::kBefore : Fault::kNone; };
+  Pass(8);
+  EXPECT_TRUE(world_.loop->leading());
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->ReportAttempt(report).status()));
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  Pass(2);
+  EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kCommitted);
+}
+
+TEST_F(JobLoopTest, AnOldLeaderStopsAtItsFirstWriteAndSendsItsWorkersAway) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  const AttemptReport report = Honest(*worker, worker->held[0]);
+  // Paused past its lease by its own clock's account: another leads meanwhile.
+  ASSERT_TRUE(world_.memory.ReleaseLead(world_.loop->epoch()).ok());
+  JobLoop successor(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  ASSERT_TRUE(successor.Start().ok());
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->ReportAttempt(report).status()));
+  EXPECT_FALSE(world_.loop->leading());
+  world_.loop->Tick();
+  EXPECT_TRUE(worker->sent_away);
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->GetJob(job_).status()));
+  // The successor found the record on its own.
+  EXPECT_EQ(successor.StateOf(job_)->Find(0)->state, CandidateState::kSucceeded);
+}
+
+TEST_F(JobLoopTest, AnIdleOldLeaderStopsWhenItsLeaseCannotBeRenewed) {
+  auto worker = world_.AddWorker("w-1");
+  ASSERT_TRUE(world_.memory.ReleaseLead(world_.loop->epoch()).ok());
+  JobLoop successor(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  ASSERT_TRUE(successor.Start().ok());
+  Pass(2);
+  EXPECT_TRUE(world_.loop->leading());  // it has not asked yet
+  Pass(2);
+  EXPECT_FALSE(world_.loop->leading());
+  EXPECT_TRUE(worker->sent_away);
+}
+
+TEST_F(JobLoopTest, OnlyOneLeads) {
+  JobLoop other(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  EXPECT_TRUE(absl::IsUnavailable(other.Start()));
+  world_.loop->Stop();
+  EXPECT_TRUE(other.Start().ok());
+  EXPECT_GT(other.epoch(), world_.loop->epoch());
+}
+
+// --- restarts ----------------------------------------------------------------------------------
+
+TEST_F(JobLoopTest, AfterARestartAWorkerGoesOnWithWhatItRuns) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  world_.NewLoop();
+  world_.workers.clear();
+  Pass(10);
+  world_.workers["w-1"] = worker;
+  ASSERT_TRUE(world_.Connect(worker).ok());
+  EXPECT_THAT(worker->disowned, IsEmpty());
+  Pass(60);
+  EXPECT_EQ(*world_.Work(*worker), Disposition::kCommitted);
+  EXPECT_THAT(Get(0).attempts, SizeIs(1));
+}
+
+TEST_F(JobLoopTest, AfterTheReattachWindowTheRestIsQueuedAgainForFree) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  world_.workers.clear();
+  world_.NewLoop();
+  auto other = world_.AddWorker("w-2");
+  Pass(14);
+  EXPECT_THAT(other->held, IsEmpty());
+  Pass(1);
+  ASSERT_THAT(other->held, SizeIs(1));
+  EXPECT_EQ(CountedAttempts(Get(0)), 0);
+}
+
+TEST_F(JobLoopTest, WithoutAReattachWindowNothingWaits) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  world_.options.reattach_window = absl::ZeroDuration();
+  world_.NewLoop();
+  auto again = world_.AddWorker("w-3");
+  world_.loop->Tick();
+  EXPECT_THAT(again->held, SizeIs(1));
+}
+
+TEST_F(JobLoopTest, EventsGiveTheWholeStoryAndReplayToTheSameState) {
+  world_.AddWorker("w", 3);
+  job_ = world_.Submit(SphereSpec()).id;
+  world_.Run(job_);
+  const JobManager::EventBatch batch = *world_.loop->EventsAfter(job_, 0);
+  JobState replayed(job_, SphereSpec());
+  for (const auto& [seq, event] : batch.events) ASSERT_TRUE(replayed.Apply(seq, event).ok()) << seq;
+  EXPECT_TRUE(replayed == *world_.loop->StateOf(job_));
+  EXPECT_EQ(batch.job.seq, static_cast<int64_t>(batch.events.size()));
+  EXPECT_THAT(world_.loop->EventsAfter(job_, batch.job.seq - 2)->events, SizeIs(2));
+  EXPECT_TRUE(world_.loop->HasEventsAfter(job_, batch.job.seq));  // it is over
+
+  const JobState before = *world_.loop->StateOf(job_);
+  world_.NewLoop();
+  EXPECT_TRUE(before == *world_.loop->StateOf(job_));
+  EXPECT_EQ(world_.Summary(job_).dimension, 8);
+}
+
+TEST_F(JobLoopTest, ALogThatCannotBeReplayedNamesJobAndEvent) {
+  job_ = world_.Submit(SphereSpec()).id;
+  const int64_t epoch = world_.loop->epoch();
+  ASSERT_TRUE(world_.memory.Append(epoch, job_, 2, {std::string("\xff\xff damaged")}).ok());
+  world_.loop->Stop();
+  JobLoop next(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  const absl::Status status = next.Start();
+  EXPECT_TRUE(absl::IsDataLoss(status));
+  EXPECT_THAT(status.message(), HasSubstr("job-1 event 3"));
+  EXPECT_FALSE(next.leading());
+}
+
+TEST_F(JobLoopTest, GenomesThatWereLoggedAreKeptWhenTheOptimizerWouldProposeOthers) {
+  // The log of a machine that rounds differently: its second genome is another in the last places.
+  world_.AddWorker("w", 2);
+  job_ = world_.Submit(SphereSpec()).id;
+  for (int i = 0; i < 100 && world_.Summary(job_).phase != JobPhase::kSearch; ++i) {
+    for (auto& [id, worker] : world_.workers) (void)world_.Work(*worker);
+    world_.loop->Tick();
+  }
+  JobManager::EventBatch batch = *world_.loop->EventsAfter(job_, 0);
+  World other;
+  std::vector<std::string> bytes;
+  double changed = 0;
+  for (auto& [seq, event] : batch.events) {
+    auto* proposed = std::get_if<CandidatesProposed>(&event.body);
+    const bool search = proposed != nullptr && proposed->candidates[0].kind == CandidateKind::kSearch;
+    if (search) {
+      double& gene = proposed->candidates[1].genome[0];
+      gene = changed = gene * 0.5 + 0.2;
+    }
+    bytes.push_back(ProtoJobCodec().EncodeEvent(event));
+    if (search) break;
+  }
+  ASSERT_GT(changed, 0);
+  other.loop->Stop();
+  const int64_t epoch = *other.memory.Lead("setup", absl::Seconds(1));
+  const std::string copy =
+      *other.memory.CreateJob(epoch, "", "sphere", ProtoJobCodec().EncodeSpec(SphereSpec()));
+  ASSERT_TRUE(other.memory.Append(epoch, copy, 0, bytes).ok());
+  ASSERT_TRUE(other.memory.ReleaseLead(epoch).ok());
+  other.NewLoop();
+  other.AddWorker("w", 2);
+  const JobSummary job = other.Run(copy);
+  EXPECT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
+  EXPECT_EQ(other.Candidates(copy)[kFirstSearch + 1].genome[0], changed);
+}
+
+}  // namespace
+}  // namespace merganser
