@@ -105,6 +105,18 @@ def comparison(merganser, seeds, settings):
     return "\n".join(head + lines + tail)
 
 
+def publish(text, page, begin, end):
+    """Prints the text, or puts it between the two marks of the file `page`."""
+    if not page:
+        print(text)
+        return
+    with open(page, encoding="utf-8") as file:
+        whole = file.read()
+    first, last = whole.index(begin) + len(begin), whole.index(end)
+    with open(page, "w", encoding="utf-8") as file:
+        file.write(whole[:first] + "\n" + text + "\n" + whole[last:])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("merganser")
@@ -119,14 +131,7 @@ def main():
         settings = [(f"{samples} {each}, {answer}", optimizer, int(each), samples, int(answer) if answer.isdigit() else 0,
                      "answer" if answer.isdigit() else answer, BUDGETS[-1]) for optimizer, each, samples, answer in options.setting]
     text = comparison(options.merganser, options.seeds, settings)
-    if not options.write:
-        print(text)
-        return
-    with open(options.write, encoding="utf-8") as file:
-        page = file.read()
-    begin, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    with open(options.write, "w", encoding="utf-8") as file:
-        file.write(page[:begin] + "\n" + text + "\n" + page[end:])
+    publish(text, options.write, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -92,14 +92,7 @@ def main():
                      + ", ".join(f"{100 * score:.1f}" for score in scores) + " |")
     text = "\n".join([f"`acc_ja` on the 250 test problems of what real searches return, mean of {len(options.seeds)} seeds with its 95 % interval:", "",
                       "| setting | optimizer | sample evaluations | candidates | mean | each seed |", "|---|---|---|---|---|---|", *lines])
-    if not options.write:
-        print(text)
-        return
-    with open(options.write, encoding="utf-8") as file:
-        page = file.read()
-    begin, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    with open(options.write, "w", encoding="utf-8") as file:
-        file.write(page[:begin] + "\n" + text + "\n" + page[end:])
+    compare.publish(text, options.write, BEGIN, END)
 
 
 if __name__ == "__main__":
