@@ -5,22 +5,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/device.h"
+#include "worker/engine/scalar_type.h"
 #include "worker/engine/torch_status.h"
 
 namespace merganser {
-
-at::ScalarType ScalarTypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return at::kBFloat16;
-    case DType::kF16:
-      return at::kHalf;
-    case DType::kF64:
-      return at::kDouble;
-    default:
-      return at::kFloat;
-  }
-}
 
 absl::StatusOr<std::unique_ptr<DeviceArena>> DeviceArena::Create(ArenaLayout layout, const std::string& device) {
   MG_ASSIGN_OR_RETURN(const c10::Device parsed, ParseDevice(device));

@@ -14,9 +14,6 @@
 
 namespace merganser {
 
-// The ATen type of a floating-point type of checkpoints.
-at::ScalarType ScalarTypeOf(DType dtype);
-
 // Allocated once. Threading: that of plain memory.
 class DeviceArena {
  public:

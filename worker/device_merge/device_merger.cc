@@ -7,6 +7,7 @@
 #include "common/base/status_macros.h"
 #include "worker/device_merge/chunk_merge.h"
 #include "worker/engine/device.h"
+#include "worker/engine/scalar_type.h"
 #include "worker/engine/torch_status.h"
 
 namespace merganser {

@@ -5,23 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/device.h"
+#include "worker/engine/scalar_type.h"
 #include "worker/engine/weight_layout.h"
 
 namespace merganser {
 namespace {
-
-at::ScalarType TypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return at::kBFloat16;
-    case DType::kF16:
-      return at::kHalf;
-    case DType::kF64:
-      return at::kDouble;
-    default:
-      return at::kFloat;  // FindWeight lets no other through
-  }
-}
 
 int64_t Elements(const WeightView& view) {
   int64_t n = 1;
@@ -52,7 +40,7 @@ absl::StatusOr<at::Tensor> AtenWeights::Fused(const WeightSource& source, const 
       const WeightView& before = views.back();
       in_place = in_place && before.data + Elements(before) * SizeOf(before.dtype) == view.data;
     }
-    in_place = in_place && TypeOf(view.dtype) == wanted && reinterpret_cast<uintptr_t>(view.data) % 16 == 0;
+    in_place = in_place && ScalarTypeOf(view.dtype) == wanted && reinterpret_cast<uintptr_t>(view.data) % 16 == 0;
     all_rows += rows[i];
     views.push_back(std::move(view));
   }
@@ -67,10 +55,10 @@ absl::StatusOr<at::Tensor> AtenWeights::Fused(const WeightSource& source, const 
     const WeightView& view = views[i];
     at::Tensor from;
     if (device.is_cpu() && reinterpret_cast<uintptr_t>(view.data) % SizeOf(view.dtype) != 0) {
-      from = at::empty(view.shape, TypeOf(view.dtype));
+      from = at::empty(view.shape, ScalarTypeOf(view.dtype));
       std::memcpy(from.data_ptr(), view.data, Elements(view) * SizeOf(view.dtype));
     } else {
-      from = Blob(view.data, view.shape, TypeOf(view.dtype), device);
+      from = Blob(view.data, view.shape, ScalarTypeOf(view.dtype), device);
     }
     own.narrow(0, row, rows[i]).copy_(from);
     row += rows[i];

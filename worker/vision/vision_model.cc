@@ -13,6 +13,7 @@
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/tensor_view.h"
 #include "worker/engine/device.h"
+#include "worker/engine/scalar_type.h"
 #include "worker/engine/torch_status.h"
 #include "worker/vision/clip_tower.h"
 
@@ -20,15 +21,6 @@ namespace merganser {
 namespace {
 
 constexpr int64_t kProcessorBytesMax = 1 << 20;
-
-at::ScalarType TypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16: return at::kBFloat16;
-    case DType::kF16: return at::kHalf;
-    case DType::kF64: return at::kDouble;
-    default: return at::kFloat;
-  }
-}
 
 // The tensor under the first of `names` that is there.
 absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const std::vector<std::string>& names,
@@ -45,7 +37,7 @@ absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const std::vect
     MG_RETURN_IF_ERROR(CatchTorch(absl::StrCat("reading tensor '", name, "'"), [&] {
       c10::InferenceMode guard;
       // A copy first: in the file a tensor may lie at any byte.
-      tensor = at::empty(shape, TypeOf(view->dtype));
+      tensor = at::empty(shape, ScalarTypeOf(view->dtype));
       std::memcpy(tensor.data_ptr(), view->data.data(), view->data.size());
       tensor = tensor.to(options);
     }));
