@@ -25,6 +25,7 @@ using testing_merge::ReplaceText;
 using testing_merge::SmallCheckpoint;
 using testing_merge::SmallLlama;
 using testing_merge::StoredTensor;
+using testing_merge::TokenizerJson;
 using Values = std::vector<float>;
 
 // Merges the models in these folders as the mergekit YAML says, and writes the result to `out`.
@@ -231,13 +232,6 @@ TEST(MergekitIssuesTest, Issue576AVisionModelKeepsItsTensorsAndIsMergedInHalves)
   }
   const std::string q = "model.layers.1.self_attn.q_proj.weight";
   EXPECT_FLOAT_EQ(merged.at(q)[5], 0.5f * qwen(1).Find(q)->values[5] + 0.5f * qwen(2).Find(q)->values[5]);
-}
-
-std::string TokenizerJson(const std::vector<std::string>& tokens) {
-  nlohmann::json json = {{"version", "1.0"}, {"added_tokens", nlohmann::json::array()}, {"model", {{"type", "BPE"}}}};
-  json["model"]["vocab"] = nlohmann::json::object();
-  for (size_t i = 0; i < tokens.size(); ++i) json["model"]["vocab"][tokens[i]] = i;
-  return json.dump();
 }
 
 SmallCheckpoint WithRows(int number, int rows) {

@@ -13,8 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/worker/merge/merge_models.h"
-#include "tests/worker/merge/small_checkpoints.h"
+#include "tests/worker/merge/recipe_export_testing.h"
 #include "worker/checkpoint/evo_mistral.h"
 
 namespace merganser {
@@ -23,60 +22,24 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing_merge::AsWritten;
+using testing_merge::Average;
+using testing_merge::Copies;
+using testing_merge::Export;
 using testing_merge::NewTestFolder;
 using testing_merge::OneGroup;
+using testing_merge::Options;
 using testing_merge::ReadTensors;
 using testing_merge::ReadWhole;
+using testing_merge::Refusal;
 using testing_merge::ReplaceText;
+using testing_merge::SetPaths;
 using testing_merge::SmallCheckpoint;
 using testing_merge::SmallLlama;
 using testing_merge::StoredTensor;
+using testing_merge::Tied;
 using testing_merge::Values;
-
-absl::StatusOr<std::string> AsWritten(const std::string& path) { return path; }
-
-RecipeExportOptions Options() {
-  RecipeExportOptions options;
-  options.out_dir = NewTestFolder() + "/out";
-  options.threads = 2;
-  return options;
-}
-
-// The recipe's models at these folders, in the order of their names.
-void SetPaths(const std::map<std::string, std::string>& dirs, Recipe& recipe) {
-  recipe.models.clear();
-  for (const auto& [name, dir] : dirs) recipe.models.push_back({name, dir});
-}
-
-std::map<std::string, Values> Export(const Recipe& recipe, RecipeExportOptions options = Options()) {
-  const auto facts = ExportRecipeFiles(recipe, AsWritten, options, {});
-  EXPECT_TRUE(facts.ok()) << facts.status();
-  return facts.ok() ? ReadTensors(options.out_dir) : std::map<std::string, Values>{};
-}
-
-std::string Refusal(const Recipe& recipe, const RecipeExportOptions& options = Options()) {
-  const auto plan = PlanRecipeExport(recipe, AsWritten, options);
-  EXPECT_FALSE(plan.ok());
-  const auto facts = ExportRecipeFiles(recipe, AsWritten, options, {});
-  EXPECT_EQ(facts.status(), plan.status());
-  EXPECT_FALSE(fs::exists(options.out_dir));
-  return std::string(plan.status().message());
-}
-
-// A copy of each model, and nothing merged.
-Recipe Copies(const std::map<std::string, std::string>& dirs) {
-  Recipe recipe;
-  SetPaths(dirs, recipe);
-  recipe.dtype = "float32";
-  for (const auto& [name, dir] : dirs) recipe.stacks.push_back({name, "", "", {name}, {}});
-  return recipe;
-}
-
-Recipe Average(const std::map<std::string, std::string>& dirs) {
-  Recipe recipe = OneGroup("linear", "", {"a", "b"}, {{{"weight", 0.5}}, {{"weight", 0.5}}});
-  SetPaths(dirs, recipe);
-  return recipe;
-}
+using testing_merge::Write;
 
 TEST(RecipeExportTest, BatchesShardsAndThreadsDoNotChangeABit) {
   Recipe recipe = OneGroup("ties", "base", {"a", "b"}, {{{"weight", 0.6}, {"density", 0.5}}, {{"weight", 0.4}, {"density", 0.3}}});
@@ -206,13 +169,6 @@ TEST(RecipeExportTest, ScalesAreFoldedIntoTheLastOperationBeforeTheSum) {
   EXPECT_EQ(config["num_hidden_layers"], 4);
 }
 
-SmallCheckpoint Tied(int number) {
-  SmallCheckpoint checkpoint = SmallLlama(number);
-  checkpoint.Remove("lm_head.weight");
-  ReplaceText(checkpoint.config, "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
-  return checkpoint;
-}
-
 TEST(RecipeExportTest, AScaledEmbeddingIsUntiedFirst) {
   Recipe recipe = Copies({{"a", Write(Tied(1))}});
   recipe.path = {{0, 0, 0.5}, {0, 1, 1.0}};
@@ -277,203 +233,6 @@ TEST(RecipeExportTest, EvoMistralIsAFormOfMistralsOnly) {
   EXPECT_THAT(Refusal(Copies({{"a", Write(SmallLlama(1))}}), options), HasSubstr("a form of Mistral models; this is a LlamaForCausalLM"));
   options.form = "evomistrall";
   EXPECT_THAT(Refusal(Copies({{"a", Write(SmallLlama(1))}}), options), HasSubstr("did you mean 'evomistral'?"));
-}
-
-TEST(RecipeExportTest, TiedAndUntiedHeadsNeedAWord) {
-  const std::string tied = Write(Tied(1)), untied = Write(SmallLlama(2));
-  Recipe recipe = Average({{"a", tied}, {"b", untied}});
-  EXPECT_THAT(Refusal(recipe), HasSubstr("head: 'a' ("));
-  EXPECT_THAT(Refusal(recipe), HasSubstr("write `head: untied`"));
-
-  recipe.head = "untied";
-  const RecipeExportOptions with_head = Options();
-  const auto merged = Export(recipe, with_head);
-  const float want = 0.5f * SmallLlama(1).Find("model.embed_tokens.weight")->values[3] + 0.5f * SmallLlama(2).Find("lm_head.weight")->values[3];
-  EXPECT_FLOAT_EQ(merged.at("lm_head.weight")[3], want);
-  EXPECT_EQ(nlohmann::json::parse(ReadWhole(with_head.out_dir + "/config.json"))["tie_word_embeddings"], false);
-
-  recipe.head = "tied";
-  const RecipeExportOptions without = Options();
-  EXPECT_EQ(Export(recipe, without).count("lm_head.weight"), 0u);
-  EXPECT_EQ(nlohmann::json::parse(ReadWhole(without.out_dir + "/config.json"))["tie_word_embeddings"], true);
-}
-
-TEST(RecipeExportTest, AHeadThatIsStoredThoughItIsTiedIsNotWritten) {
-  SmallCheckpoint stored = Tied(1);
-  stored.tensors.push_back(*SmallLlama(1).Find("lm_head.weight"));
-  const RecipeExportOptions options = Options();
-  const auto merged = Export(Average({{"a", Write(stored)}, {"b", Write(Tied(2))}}), options);
-  EXPECT_EQ(merged.count("lm_head.weight"), 0u);
-  EXPECT_EQ(merged.count("model.embed_tokens.weight"), 1u);
-}
-
-SmallCheckpoint WithRows(int number, int rows) {
-  SmallCheckpoint checkpoint = SmallLlama(number);
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
-    StoredTensor* tensor = checkpoint.Find(name);
-    tensor->header.shape[0] = rows;
-    tensor->values.resize(rows * 4, 7.0f);
-  }
-  ReplaceText(checkpoint.config, "\"vocab_size\": 8", absl::StrCat("\"vocab_size\": ", rows));
-  return checkpoint;
-}
-
-TEST(RecipeExportTest, OtherVocabularySizesNeedAWord) {
-  const std::string small = Write(SmallLlama(1)), large = Write(WithRows(2, 10));
-  Recipe recipe = Average({{"a", small}, {"b", large}});
-  EXPECT_THAT(Refusal(recipe), HasSubstr("'b' ("));
-  EXPECT_THAT(Refusal(recipe), HasSubstr("has 10 embedding rows and 'a' ("));
-  EXPECT_THAT(Refusal(recipe), HasSubstr("write `vocabulary_from: NAME`"));
-
-  recipe.vocabulary_from = "b";
-  const RecipeExportOptions grown = Options();
-  const auto merged = Export(recipe, grown);
-  ASSERT_EQ(merged.at("lm_head.weight").size(), 40u);
-  EXPECT_EQ(merged.at("lm_head.weight")[39], 7.0f);  // 'a' lacks the row: it is b's in both
-  EXPECT_FLOAT_EQ(merged.at("lm_head.weight")[31],
-                  0.5f * SmallLlama(1).Find("lm_head.weight")->values[31] + 0.5f * SmallLlama(2).Find("lm_head.weight")->values[31]);
-  EXPECT_EQ(nlohmann::json::parse(ReadWhole(grown.out_dir + "/config.json"))["vocab_size"], 10);
-
-  recipe.vocabulary_from = "a";
-  EXPECT_EQ(Export(recipe).at("model.embed_tokens.weight").size(), 32u);
-  recipe.vocabulary_from = "bb";
-  EXPECT_THAT(Refusal(recipe), HasSubstr("vocabulary_from: no model 'bb'"));
-}
-
-std::string TokenizerJson(const std::vector<std::string>& tokens, const std::vector<std::string>& added = {}) {
-  nlohmann::json json = {{"version", "1.0"}, {"added_tokens", nlohmann::json::array()}, {"model", {{"type", "BPE"}}}};
-  json["model"]["vocab"] = nlohmann::json::object();
-  for (size_t i = 0; i < tokens.size(); ++i) json["model"]["vocab"][tokens[i]] = i;
-  for (size_t i = 0; i < added.size(); ++i) {
-    json["added_tokens"].push_back({{"id", tokens.size() + i}, {"content", added[i]}, {"special", true}});
-  }
-  return json.dump();
-}
-
-// a: t0..t7. b: the same in reverse, with "x" for t7 and two more added tokens.
-Recipe TwoTokenizers() {
-  const std::string a = Write(SmallLlama(1), {{"tokenizer.json", TokenizerJson({"t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"})}});
-  const std::string b = Write(WithRows(2, 10), {{"tokenizer.json", TokenizerJson({"x", "t6", "t5", "t4", "t3", "t2", "t1", "t0"}, {"<s1>", "<s2>"})}});
-  Recipe recipe = Average({{"a", a}, {"b", b}});
-  recipe.tokenizer_from = "a";
-  return recipe;
-}
-
-Values Row(const Values& matrix, int row) { return {matrix.begin() + row * 4, matrix.begin() + row * 4 + 4}; }
-
-Values Mean(const Values& x, const Values& y) {
-  Values mean;
-  for (size_t i = 0; i < x.size(); ++i) mean.push_back(0.5f * x[i] + 0.5f * y[i]);
-  return mean;
-}
-
-TEST(RecipeExportTest, AUnionOfTokenizersAlignsRowsByToken) {
-  Recipe recipe = TwoTokenizers();
-  recipe.tokenizer.source = "union";
-  recipe.tokenizer.pad_to_multiple_of = 4;
-  const RecipeExportOptions options = Options();
-  const auto merged = Export(recipe, options);
-  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values, b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
-  const Values& have = merged.at("model.embed_tokens.weight");
-  ASSERT_EQ(have.size(), 12u * 4);  // t0..t7, x, <s1>, <s2>, padding
-  EXPECT_EQ(Row(have, 2), Mean(Row(a, 2), Row(b, 5)));
-  EXPECT_EQ(Row(have, 7), Row(a, 7));  // t7 is a's alone
-  EXPECT_EQ(Row(have, 8), Row(b, 0));  // x is b's
-  EXPECT_EQ(Row(have, 10), Row(b, 9));
-  const auto tokenizer = nlohmann::json::parse(ReadWhole(options.out_dir + "/tokenizer.json"));
-  ASSERT_EQ(tokenizer["added_tokens"].size(), 3u);
-  EXPECT_EQ(tokenizer["added_tokens"][0]["content"], "x");
-  EXPECT_EQ(tokenizer["added_tokens"][0]["id"], 8);
-  EXPECT_EQ(tokenizer["added_tokens"][2]["content"], "<s2>");
-  EXPECT_EQ(tokenizer["added_tokens"][2]["special"], true);
-  EXPECT_EQ(nlohmann::json::parse(ReadWhole(options.out_dir + "/config.json"))["vocab_size"], 12);
-}
-
-TEST(RecipeExportTest, RulesOfTokensSayWhoseRowItIs) {
-  Recipe recipe = TwoTokenizers();
-  recipe.tokenizer = {"b", {{"x", "a", "t3"}, {"t0", "b", "", -1, false, true}, {"<s1>", "", "", -1, true, true}, {"<s2>", "a", "", 5}}};
-  const auto merged = Export(recipe);
-  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values, b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
-  const Values& have = merged.at("model.embed_tokens.weight");
-  ASSERT_EQ(have.size(), 40u);
-  EXPECT_EQ(Row(have, 0), Mean(Row(a, 3), Row(b, 0)));  // a lacks x
-  EXPECT_EQ(Row(have, 7), Row(b, 7));                    // forced for both
-  EXPECT_EQ(Row(have, 8), Values(4, 0.0f));
-  EXPECT_EQ(Row(have, 9), Mean(Row(a, 5), Row(b, 9)));
-}
-
-TEST(RecipeExportTest, BadRulesOfTokensAreRefused) {
-  const auto refusal = [](TokenizerSpec spec) {
-    Recipe recipe = TwoTokenizers();
-    recipe.tokenizer = std::move(spec);
-    return Refusal(recipe);
-  };
-  EXPECT_THAT(refusal({"onion"}), HasSubstr("tokenizer.source: no model 'onion'"));
-  EXPECT_THAT(refusal({"union", {{"nope", "a"}}}), HasSubstr("tokenizer.tokens[0]: the merged tokenizer has no token 'nope'"));
-  EXPECT_THAT(refusal({"union", {{"x", "c"}}}), HasSubstr("tokenizer.tokens[0].model: no model 'c'"));
-  EXPECT_THAT(refusal({"union", {{"x", "a"}}}), HasSubstr("model 'a' has no token 'x'"));
-  EXPECT_THAT(refusal({"union", {{"x", "a", "", 8}}}), HasSubstr("row 8 of model 'a', which has 8 rows"));
-}
-
-TEST(RecipeExportTest, AChatTemplateIsWritten) {
-  Recipe recipe = Copies({{"a", Write(SmallLlama(1), {{"tokenizer_config.json", R"({"chat_template": "old", "eos_token": "</s>"})"}})}});
-  recipe.chat_template = "{{ messages }} and more";
-  const RecipeExportOptions options = Options();
-  Export(recipe, options);
-  EXPECT_EQ(ReadWhole(options.out_dir + "/chat_template.jinja"), recipe.chat_template);
-  const auto config = nlohmann::json::parse(ReadWhole(options.out_dir + "/tokenizer_config.json"));
-  EXPECT_EQ(config["chat_template"], recipe.chat_template);
-  EXPECT_EQ(config["eos_token"], "</s>");
-}
-
-std::string Adapter(const std::string& config, const std::vector<StoredTensor>& tensors) {
-  SmallCheckpoint adapter{"{}", tensors};
-  const std::string dir = Write(adapter, {{"adapter_config.json", config}});
-  fs::rename(dir + "/model.safetensors", dir + "/adapter_model.safetensors");
-  return dir;
-}
-
-const char kLoraConfig[] = R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "alpha_pattern": {"k_proj": 1}})";
-
-TEST(RecipeExportTest, AnAdapterIsMergedOnLoad) {
-  const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.", k = "base_model.model.model.layers.1.self_attn.k_proj.";
-  const std::string lora = Adapter(kLoraConfig, {{{q + "lora_A.weight", DType::kF32, {2, 4}}, {1, 2, 3, 4, 0.5, 0, 0, -1}},
-                                                 {{q + "lora_B.weight", DType::kF32, {4, 2}}, {1, 0, 0, 1, 0.5, 0.25, -1, 2}},
-                                                 {{k + "lora_A.weight", DType::kF32, {2, 4}}, {1, 0, 0, 0, 0, 1, 0, 0}},
-                                                 {{k + "lora_B.weight", DType::kF32, {2, 2}}, {1, 0, 0, 1}},
-                                                 {{"base_model.model.model.norm.weight", DType::kF32, {4}}, {9, 9, 9, 9}}});
-  Recipe recipe = Copies({{"a", Write(SmallLlama(1))}});
-  recipe.models[0].lora = lora;
-  const auto merged = Export(recipe);
-  SmallCheckpoint a = SmallLlama(1);
-  const Values& before = a.Find("model.layers.1.self_attn.q_proj.weight")->values;
-  const Values& after = merged.at("model.layers.1.self_attn.q_proj.weight");
-  // Scale 4 / 2; row 2 of B A is 0.5 * (1 2 3 4) + 0.25 * (0.5 0 0 -1).
-  EXPECT_FLOAT_EQ(after[8], before[8] + 2 * (0.5f + 0.125f));
-  EXPECT_FLOAT_EQ(after[11], before[11] + 2 * (2.0f - 0.25f));
-  EXPECT_FLOAT_EQ(merged.at("model.layers.1.self_attn.k_proj.weight")[5], a.Find("model.layers.1.self_attn.k_proj.weight")->values[5] + 0.5f);
-  EXPECT_EQ(merged.at("model.norm.weight"), Values(4, 9.0f));
-  EXPECT_EQ(merged.at("model.layers.2.self_attn.q_proj.weight"), a.Find("model.layers.2.self_attn.q_proj.weight")->values);
-}
-
-TEST(RecipeExportTest, AdaptersThatDoNotFitAreRefused) {
-  const std::string model = Write(SmallLlama(1));
-  const auto refusal = [&](const std::string& config, const std::vector<StoredTensor>& tensors) {
-    Recipe recipe = Copies({{"a", model}});
-    recipe.models[0].lora = Adapter(config, tensors);
-    return Refusal(recipe);
-  };
-  const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.";
-  const StoredTensor a{{q + "lora_A.weight", DType::kF32, {2, 4}}, Values(8)}, b{{q + "lora_B.weight", DType::kF32, {4, 2}}, Values(8)};
-  EXPECT_THAT(refusal(kLoraConfig, {a}), HasSubstr("has one of its two matrices only"));
-  EXPECT_THAT(refusal(kLoraConfig, {a, {{q + "lora_B.weight", DType::kF32, {3, 2}}, Values(6)}}), HasSubstr("has matrices of shape [2, 4] and [3, 2]"));
-  EXPECT_THAT(refusal(kLoraConfig, {a, b, {{"base_model.model.nope.weight", DType::kF32, {1}}, {1}}}), HasSubstr("has no place in"));
-  EXPECT_THAT(refusal(R"({"peft_type": "IA3"})", {a, b}), HasSubstr("peft_type 'IA3' is not LORA"));
-  EXPECT_THAT(refusal(R"({"peft_type": "LORA", "lora_alpha": 1, "use_dora": true})", {a, b}), HasSubstr("use_dora"));
-  EXPECT_THAT(refusal(R"({"peft_type": "LORA"})", {a, b}), HasSubstr("lora_alpha"));
-  Recipe absent = Copies({{"a", model}});
-  absent.models[0].lora = NewTestFolder();
-  EXPECT_THAT(Refusal(absent), HasSubstr("models.a.lora: "));
 }
 
 TEST(RecipeExportTest, EveryTensorIsAccountedFor) {

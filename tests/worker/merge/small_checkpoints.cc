@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -145,6 +146,16 @@ std::map<std::string, std::vector<float>> ReadTensors(const std::string& dir) {
     }
   }
   return tensors;
+}
+
+std::string TokenizerJson(const std::vector<std::string>& tokens, const std::vector<std::string>& added) {
+  nlohmann::json json = {{"version", "1.0"}, {"added_tokens", nlohmann::json::array()}, {"model", {{"type", "BPE"}}}};
+  json["model"]["vocab"] = nlohmann::json::object();
+  for (size_t i = 0; i < tokens.size(); ++i) json["model"]["vocab"][tokens[i]] = i;
+  for (size_t i = 0; i < added.size(); ++i) {
+    json["added_tokens"].push_back({{"id", tokens.size() + i}, {"content", added[i]}, {"special", true}});
+  }
+  return json.dump();
 }
 
 std::string ReadWhole(const std::string& path) {

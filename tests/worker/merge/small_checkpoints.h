@@ -35,6 +35,9 @@ float FormulaValue(int model, int tensor, int element);
 // Writes it to a new folder, which is removed when the process ends; `files` are added. Returns the folder.
 std::string Write(const SmallCheckpoint& checkpoint, const std::map<std::string, std::string>& files = {});
 
+// tokenizer.json of a BPE vocabulary without merges: `tokens` from 0 on, then the special tokens `added`.
+std::string TokenizerJson(const std::vector<std::string>& tokens, const std::vector<std::string>& added = {});
+
 // A new, empty folder, removed likewise.
 std::string NewTestFolder();
 
