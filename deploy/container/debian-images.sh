@@ -1,15 +1,27 @@
 #!/usr/bin/env bash
-# debian-images.sh [BUILD_DIR [NAME]]: images NAME:coordinator and NAME:cpu (merganser:... unless set) where no base image can be
-# pulled. Their Debian comes from its packages (mmdebstrap), of the release that this machine runs; the programs come from a
-# finished build, .build/release unless set; the rest is the Dockerfile's own stages, by buildah. They are left in this machine's
-# container storage, for buildah and podman:
+# debian-images.sh [--cuda] [--services] [BUILD_DIR [NAME]]: images NAME:coordinator and NAME:cpu (merganser:... unless set) where no
+# base image can be pulled. Their Debian comes from its packages (mmdebstrap), of the release that this machine runs; the programs
+# come from a finished build, .build/release unless set; the rest is the Dockerfile's own stages, by buildah. They are left in this
+# machine's container storage, for buildah and podman:
 #
 #   deploy/container/debian-images.sh && buildah push merganser:cpu oci-archive:merganser-cpu.tar
+#
+#   --cuda      NAME:cuda too (5 GB), where the build's libtorch is that of a CUDA wheel
+#   --services  NAME:redis and NAME:prometheus too, for compose.yaml
 #
 # Needs root and the Debian packages mmdebstrap and buildah. The base, merganser-debian:CODENAME, is made once
 # (`buildah rmi merganser-debian:CODENAME` renews it).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+TARGETS=(coordinator cpu) SERVICES=()
+while [[ "${1:-}" == --* ]]; do
+  case "$1" in
+    --cuda) TARGETS+=(cuda) ;;
+    --services) SERVICES=(redis prometheus) ;;
+    *) echo "usage: debian-images.sh [--cuda] [--services] [BUILD_DIR [NAME]]" >&2; exit 2 ;;
+  esac
+  shift
+done
 BUILD="${1:-.build/release}" NAME="${2:-merganser}"
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -37,18 +49,23 @@ if ! buildah inspect --type image "$DEBIAN" >/dev/null 2>&1; then
 fi
 
 say "installing $BUILD"
-for component in merganser:merganser torch_cpu:torch-cpu; do
+COMPONENTS=(merganser:merganser torch_cpu:torch-cpu)
+if [[ " ${TARGETS[*]} " == *" cuda "* ]]; then COMPONENTS+=(torch:torch-cuda); fi
+for component in "${COMPONENTS[@]}"; do
   cmake --install "$BUILD" --prefix "$DIR/build/opt/${component#*:}" --strip --component "${component%:*}" >"$DIR/log" ||
     { tail "$DIR/log" >&2; die "cmake --install"; }
 done
 deploy/container/debian-packages.sh "$DIR/build/opt/merganser" >"$DIR/build/opt/merganser/packages"
 
-# The Dockerfile without the stage that compiles and the one that needs CUDA; `build` is the folder instead.
-awk '/^FROM / {skip = / AS (build|cuda)$/} !skip' deploy/container/Dockerfile >"$DIR/Dockerfile"
-for target in coordinator cpu; do
-  say "building $NAME:$target"
+build() {  # TARGET DOCKERFILE CONTEXT
+  say "building $NAME:$1"
   buildah build --quiet --layers --pull-never --build-arg "DEBIAN=$DEBIAN" --build-context "build=$DIR/build" \
-    --target "$target" --tag "$NAME:$target" --file "$DIR/Dockerfile" "$DIR/build" >"$DIR/log" 2>&1 ||
-    { tail -n 40 "$DIR/log" >&2; die "buildah build --target $target"; }
-done
-buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep "/$NAME:\(coordinator\|cpu\) "
+    --target "$1" --tag "$NAME:$1" --file "$2" "$3" >"$DIR/log" 2>&1 ||
+    { tail -n 40 "$DIR/log" >&2; die "buildah build --target $1"; }
+}
+# The Dockerfile without the stage that compiles; `build` is the folder instead.
+awk '/^FROM / {skip = / AS build$/} !skip' deploy/container/Dockerfile >"$DIR/Dockerfile"
+for target in "${TARGETS[@]}"; do build "$target" "$DIR/Dockerfile" "$DIR/build"; done
+mkdir "$DIR/empty"
+for target in ${SERVICES[@]+"${SERVICES[@]}"}; do build "$target" deploy/container/Dockerfile.services "$DIR/empty"; done
+buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep "/$NAME:"

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# compose_test.sh BUILD_DIR: deploy/container/compose.yaml brought up by podman-compose, from images of Debian's packages and this
+# build: a job over its published port, Prometheus over its own names, a store that outlives the containers. Grafana is not among
+# Debian's packages and is left out.
+set -euo pipefail
+BUILD="$(cd "$1" && pwd)"
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+ok() { echo "ok: $1"; }
+fail() { echo "FAILED: $1" >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || { echo "skipped: mmdebstrap, buildah and a network of containers need root"; exit 77; }
+for program in mmdebstrap buildah podman podman-compose curl python3; do
+  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
+done
+DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-compose-test.XXXXXX")"
+NAME="merganser-compose-$$"
+LABEL="label=io.podman.compose.project=$NAME"
+remove_containers() {  # with the volumes that have no name
+  # Twice: a container that is just starting again is missed.
+  for _ in 1 2; do podman ps -aq --filter "$LABEL" 2>/dev/null | xargs -r podman rm -f -t "$1" -v >/dev/null 2>&1 || true; done
+}
+finish() {
+  local code=$?
+  trap - EXIT
+  if [ $code -ne 0 ] && [ $code -ne 77 ]; then
+    tail -n 20 "$DIR"/*.log >&2 2>/dev/null || true
+    for container in $(podman ps -aq --filter "$LABEL" 2>/dev/null); do podman logs --tail 10 "$container" >&2 2>&1 || true; done
+  fi
+  remove_containers 0
+  podman volume ls -q --filter "$LABEL" 2>/dev/null | xargs -r podman volume rm -f >/dev/null 2>&1 || true
+  podman network rm -f "${NAME}_default" "$NAME" >/dev/null 2>&1 || true
+  buildah rmi -f "$NAME:cpu" "$NAME:coordinator" "$NAME:redis" "$NAME:prometheus" >/dev/null 2>&1 || true
+  rm -rf "$DIR"
+  exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+eventually() {  # WHAT COMMAND...
+  for _ in $(seq 450); do
+    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
+    sleep 0.2
+  done
+  fail "$1"
+}
+
+deploy/container/debian-images.sh --services "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 || {
+  if grep -qE 'Could not resolve|Failed to fetch|Unable to fetch|unable to download' "$DIR/images.log"; then
+    echo "skipped: Debian's packages cannot be loaded"
+    exit 77
+  fi
+  fail "the images are built"
+}
+
+# Containers find each other by name on netavark's networks. What else differs is what a machine may not permit: podman's own limits
+# above those of who starts it, systemd's cgroups where there is no systemd, crun where cgroups are of both versions.
+export CONTAINERS_CONF="$DIR/containers.conf"
+podman_with() {  # ENGINE LINES...
+  mkdir -p "$DIR/networks"
+  cat >"$CONTAINERS_CONF" <<CONF
+[containers]
+default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]
+[network]
+network_backend = "netavark"
+network_config_dir = "$DIR/networks"
+[engine]
+$(printf '%s\n' "$@")
+CONF
+  podman network exists "$NAME" 2>/dev/null || podman network create "$NAME" >/dev/null 2>"$DIR/podman.log" || return 1
+  podman run --rm --network "$NAME" "localhost/$NAME:coordinator" true >/dev/null 2>"$DIR/podman.log"
+}
+podman_with || podman_with 'cgroup_manager = "cgroupfs"' || podman_with 'cgroup_manager = "cgroupfs"' 'runtime = "runc"' ||
+  { echo "skipped: podman runs no container on a network of its own here: $(tail -n 1 "$DIR/podman.log")"; exit 77; }
+podman network rm -f "$NAME" >/dev/null
+
+export MERGANSER_IMAGE="localhost/$NAME" MERGANSER_REDIS_IMAGE="localhost/$NAME:redis"
+export MERGANSER_PROMETHEUS_IMAGE="localhost/$NAME:prometheus"
+MERGANSER_PORT="$(free_port)" MERGANSER_HTTP_PORT="$(free_port)" MERGANSER_PROMETHEUS_PORT="$(free_port)"
+export MERGANSER_PORT MERGANSER_HTTP_PORT MERGANSER_PROMETHEUS_PORT MERGANSER_SERVER="127.0.0.1:$MERGANSER_PORT"
+up() {
+  timeout 120 podman-compose -p "$NAME" -f deploy/container/compose.yaml up -d --no-build redis coordinator worker prometheus \
+    >"$DIR/up.log" 2>&1 || fail "podman-compose up"
+}
+two_workers() { [ "$("$BUILD/bin/merganser" workers -o json | grep -c '"idle"')" -eq 2 ]; }
+up
+eventually "two workers are connected to the coordinator" two_workers
+for service in coordinator worker redis prometheus; do
+  [ "$(podman exec "${NAME}_${service}_1" id -u)" -ne 0 ] || fail "$service is not root"
+done
+for service in coordinator worker; do
+  if podman exec "${NAME}_${service}_1" touch /opt/merganser/written 2>/dev/null; then fail "$service changes its image"; fi
+  podman exec "${NAME}_${service}_1" grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || fail "$service has no capabilities"
+done
+ok "none runs as root; programs are read-only and without capabilities"
+
+sed "s|path: \([a-z]\)|path: /models/ja-math/\1|; s|candidates: 400|candidates: 8|; s|^    data: tasks|    limit: 20\n&|; s|, data: tasks|, limit: 20, data: tasks|" \
+  examples/ja-math/job.yaml | sed "s|data: tasks|data: /models/ja-math/tasks|" >"$DIR/job.yaml"
+timeout 200 "$BUILD/bin/merganser" submit "$DIR/job.yaml" --wait >"$DIR/submit.log" 2>&1 || fail "the job succeeds"
+ok "a job succeeds that was submitted at the published port"
+curl -fsS "127.0.0.1:$MERGANSER_HTTP_PORT/" | grep -qi '<html' || fail "the dashboard answers"
+ok "the dashboard answers at its published port"
+query() { curl -fsS --data-urlencode "query=$1" "127.0.0.1:$MERGANSER_PROMETHEUS_PORT/api/v1/query"; }
+scraped() { query 'sum(up)' | grep -q '"3"\]'; }
+eventually "Prometheus scrapes the coordinator and both workers" scraped
+counted() { query 'sum(merganser_candidates_finished_total{state="succeeded"}) >= 8' | grep -q '"value"'; }
+eventually "and knows the job's candidates" counted
+
+remove_containers 10
+up
+kept() { "$BUILD/bin/merganser" jobs -o json | grep -qi '"state": *"[A-Z_]*succeeded"'; }
+eventually "the job is still there when every container was removed and made again" kept
