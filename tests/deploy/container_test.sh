@@ -61,8 +61,7 @@ buildah run "$NAME-coordinator" -- sh -c 'test ! -e /opt/merganser/lib' || fail 
 buildah run "$NAME-worker" -- sh -c '! ls /opt/merganser/lib/torch/lib | grep -q cuda' || fail "the worker's image has no CUDA"
 ok "neither runs as root, and each holds no more than it needs"
 
-# The CUDA stage as it is, upon `cpu` and with a file for its 5 GB of libtorch (debian-images.sh --cuda copies them). buildah reads the
-# whole Dockerfile before it looks for a stage: what cannot be parsed, in the stage that compiles too, ends here.
+# The CUDA stage as it is, upon `cpu` and with a file for its 5 GB of libtorch (debian-images.sh --cuda copies them).
 mkdir -p "$DIR/build/opt/torch-cuda/lib/torch/lib"
 echo libtorch >"$DIR/build/opt/torch-cuda/lib/torch/lib/libtorch_cuda.so"
 sed "s|^FROM worker AS cuda$|FROM localhost/$NAME:cpu AS cuda|" deploy/container/Dockerfile >"$DIR/Dockerfile"
@@ -72,7 +71,7 @@ configured="$(buildah inspect --type image --format '{{.OCIv1.Config.User}} {{.O
 for part in 10001:10001 NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility "--device cuda:0]"; do
   [[ "$configured" == *"$part"* ]] || fail "the image with CUDA says $part: $configured"
 done
-ok "the stage with CUDA parses and configures what NVIDIA's runtime asks for"
+ok "the stage with CUDA configures what NVIDIA's runtime asks for"
 
 REDIS=127.0.0.1:$(free_port) USERS=127.0.0.1:$(free_port) WORKERS=127.0.0.1:$(free_port)
 redis-server --bind 127.0.0.1 --port "${REDIS#*:}" --dir "$DIR" --save "" >"$DIR/redis.log" 2>&1 &
