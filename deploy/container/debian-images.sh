@@ -6,7 +6,7 @@
 #
 #   deploy/container/debian-images.sh && buildah push merganser:cpu oci-archive:merganser-cpu.tar
 #
-#   --cuda      NAME:cuda too (5 GB), where the build's libtorch is that of a CUDA wheel
+#   --cuda      NAME:cuda too (4 GB), where the build's libtorch is that of a CUDA wheel
 #   --services  NAME:redis and NAME:prometheus too, for compose.yaml
 #
 # Needs root and the Debian packages mmdebstrap and buildah. The base, merganser-debian:CODENAME, is made once

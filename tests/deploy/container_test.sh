@@ -61,7 +61,7 @@ buildah run "$NAME-coordinator" -- sh -c 'test ! -e /opt/merganser/lib' || fail 
 buildah run "$NAME-worker" -- sh -c '! ls /opt/merganser/lib/torch/lib | grep -q cuda' || fail "the worker's image has no CUDA"
 ok "neither runs as root, and each holds no more than it needs"
 
-# The CUDA stage as it is, upon `cpu` and with a file for its 5 GB of libtorch (debian-images.sh --cuda copies them).
+# The CUDA stage as it is, upon `cpu` and with a file for its 3.8 GB of libtorch (debian-images.sh --cuda copies them).
 mkdir -p "$DIR/build/opt/torch-cuda/lib/torch/lib"
 echo libtorch >"$DIR/build/opt/torch-cuda/lib/torch/lib/libtorch_cuda.so"
 sed "s|^FROM worker AS cuda$|FROM localhost/$NAME:cpu AS cuda|" deploy/container/Dockerfile >"$DIR/Dockerfile"
