@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # redis_test.sh: deploy/redis with its users. What is written in a function survives a restart (as whom Redis replays its log is
-# the default user, who is off), nobody comes in without a password, and a worker writes results and nothing else.
+# the default user, who is off), nobody comes in without a password, a worker writes results and nothing else, and none of them can
+# stall, empty or reconfigure the server.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../deploy/redis"
 command -v redis-server >/dev/null || { echo "skipped: no redis-server"; exit 77; }
@@ -32,6 +33,18 @@ expect "and writes in one" done as coordinator fcall twice 2 mg:a mg:b
 expect "nobody comes in without a password" '*NOAUTH*' as nobody get mg:a
 expect "a worker writes a result" 1 as worker setnx mg:result:1 x
 expect "a worker writes nothing else" '*NOPERM*' as worker setnx mg:a y
+for user in worker reader; do
+  for command in "client pause 1000" "client kill id 1" "client list" "client no-evict on" "function flush" "config get dir" "flushall" \
+    "shutdown nosave" "acl list" "subscribe mg" "info"; do
+    expect "a $user is refused: $command" '*NOPERM*' as "$user" $command
+  done
+done
+for command in "client pause 1000" "client kill id 1" "config set maxmemory 1" "flushall" "shutdown nosave" "acl setuser x on nopass" "keys *"; do
+  set -f
+  expect "a coordinator is refused: $command" '*NOPERM*' as coordinator $command
+  set +f
+done
+expect "a coordinator reads no key that is not its own" '*NOPERM*' as coordinator get other
 expect "a worker reads nothing" '*NOPERM*' as worker get mg:result:1
 kill "$PID"
 wait "$PID" || true
