@@ -86,17 +86,13 @@ absl::StatusOr<std::vector<FrontValue>> ValuesOf(const JobSpec& spec, const std:
 }  // namespace
 
 std::vector<double> ReferencePoint(const JobSpec& spec, const std::vector<Candidate>& candidates) {
-  std::vector<double> reference(spec.objectives.size(), 0.0);
+  std::vector<FitnessVector> points;
   for (const Candidate& c : candidates) {
     const bool counts =
         c.kind == CandidateKind::kSource || c.kind == CandidateKind::kAverage || c.kind == CandidateKind::kSearch;
-    if (!counts || c.state != CandidateState::kSucceeded || c.fitness.size() != reference.size()) continue;
-    for (size_t i = 0; i < reference.size(); ++i) {
-      if (std::isfinite(c.fitness[i])) reference[i] = std::min(reference[i], c.fitness[i]);
-    }
+    if (counts && c.state == CandidateState::kSucceeded) points.push_back(c.fitness);
   }
-  for (double& r : reference) r *= 1.1;
-  return reference;
+  return VolumeReference(spec.objectives.size(), points);
 }
 
 std::optional<FrontReport> DescribeFront(const JobSpec& spec, const std::vector<Candidate>& candidates,

@@ -25,8 +25,8 @@ struct FrontReport {
 // Reads a result record (RecordStore::GetRecord).
 using RecordFunction = std::function<absl::StatusOr<std::string>(const std::string& key)>;
 
-// Where the volume begins, of each objective: 0 if no baseline and no candidate of the search is below it, else the worst of
-// them and a tenth more, so that who is worst in one objective still counts by the others.
+// VolumeReference of the baselines and of the candidates of the search: where the volume begins, of
+// each objective.
 std::vector<double> ReferencePoint(const JobSpec& spec, const std::vector<Candidate>& candidates);
 
 // nullopt for a job of one objective or an empty front. The interval resamples what the records of the front's candidates

@@ -40,7 +40,7 @@ function(mg_test name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   # Relative to the tests' working directory (the source tree), so that clones share ccache's objects.
   target_compile_definitions(${name} PRIVATE MG_SOURCE_DIR="." MG_BINARY_DIR="${MG_RELATIVE_BINARY_DIR}")
-  target_link_libraries(${name} PRIVATE ${ARG_DEPS} mg_warnings GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} mg_testing_temporary_directory mg_warnings GTest::gmock GTest::gtest_main)
   if(NOT ARG_TORCH AND CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${name} PRIVATE -O1)  # a third less time to compile; what is tested keeps its own flags
   endif()

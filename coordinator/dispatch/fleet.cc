@@ -5,8 +5,8 @@
 
 namespace merganser {
 
-std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link,
-                                           absl::Time now, absl::Duration monotonic) {
+std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link, absl::Time now,
+                                           absl::Duration monotonic) {
   Worker& worker = workers_[info.id];
   worker.info = info;
   worker.draining = false;
@@ -74,7 +74,17 @@ std::vector<WorkerStatus> Fleet::Statuses(const LeaseTable& leases) const {
                                                   : "idle";
     status.quarantine = worker.quarantine;
     status.quarantine_end_time = worker.quarantine_end;
-    status.running = worker.running;
+    // A heartbeat is seconds old: what has ended since is not running, and what was assigned since is.
+    for (const RunningAttempt& attempt : worker.running) {
+      const Lease* const lease = leases.Find(attempt.id);
+      const bool leased = lease != nullptr && lease->token == attempt.token && lease->worker == id;
+      if (leased || worker.stopping.count(attempt.token) != 0) status.running.push_back(attempt);
+    }
+    for (const Lease& lease : leases.OfWorker(id)) {
+      const auto told = [&](const RunningAttempt& attempt) { return attempt.token == lease.token; };
+      if (std::any_of(status.running.begin(), status.running.end(), told)) continue;
+      status.running.push_back({lease.id, lease.token, "queued"});
+    }
     status.connect_time = worker.connect_time;
     status.last_heartbeat_time = worker.last_heartbeat_time;
     status.finished = worker.finished;

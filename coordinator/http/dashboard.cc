@@ -18,6 +18,7 @@
 #include "coordinator/http/dashboard_assets.h"
 #include "coordinator/http/dashboard_json.h"
 #include "coordinator/http/job_indexes.h"
+#include "coordinator/replay/front_volume.h"
 
 namespace merganser {
 namespace {
@@ -76,6 +77,31 @@ absl::StatusOr<int64_t> Number(const HttpRequest& request, const std::string& na
   if (number.has_value()) return *number;
   return absl::InvalidArgumentError(
       absl::StrCat(name, ": '", request.Query(name), "' is not a whole number from 0 to ", high));
+}
+
+// {"value" (null: it would take too long), "reference": by objective} of a job with several; null while nothing is on the
+// front.
+Json FrontVolumeJson(const JobSummary& job, const JobIndex& index) {
+  const std::vector<Objective>& objectives = job.spec.objectives;
+  if (objectives.size() < 2 || index.front().empty()) return nullptr;
+  std::vector<FitnessVector> points;
+  for (const CandidateRow& row : index.rows()) {
+    const bool counts =
+        row.kind == CandidateKind::kSource || row.kind == CandidateKind::kAverage || row.kind == CandidateKind::kSearch;
+    if (counts && row.has_fitness()) points.push_back(row.fitness);
+  }
+  const FitnessVector reference = VolumeReference(objectives.size(), points);
+  std::vector<std::vector<FrontValue>> front;
+  for (const int64_t number : index.front()) {
+    std::vector<FrontValue>& values = front.emplace_back();
+    for (const double value : index.Find(number)->fitness) values.push_back({value, "", {}});
+  }
+  const std::optional<double> volume = FrontVolume(front, reference);
+  Json json = {{"value", volume ? Json(*volume) : Json(nullptr)}, {"reference", Json::object()}};
+  for (size_t i = 0; i < objectives.size(); ++i) {
+    json["reference"][absl::StrCat(objectives[i].benchmark, ".", objectives[i].metric)] = reference[i];
+  }
+  return json;
 }
 
 class Dashboard {
@@ -188,6 +214,7 @@ class Dashboard {
     return Look(job, [](const JobSummary& summary, const JobIndex& index) {
       Json json = JobDetailsJson(summary, index, kGenerationsMax);
       json["job"] = JobJson(summary, index.Rate(absl::Now()), absl::Now());
+      json["front_volume"] = FrontVolumeJson(summary, index);
       return json;
     });
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "coordinator/job/ranking.h"
 
 namespace merganser {
 namespace {
@@ -118,10 +119,16 @@ void JobIndex::Take(const CandidateFinished& e, const JobEvent& event) {
   row->end_time = event.time;
   if (row->kind == CandidateKind::kHeldOut) row->metrics = e.metrics;
   if (e.state == CandidateState::kFailed) ++failures_[row->message];
+  if (row->kind == CandidateKind::kSource && e.state == CandidateState::kSucceeded) {
+    Candidate& source = sources_.emplace_back();
+    source.kind = row->kind;
+    source.label = row->label;
+    source.metrics = e.metrics;
+  }
   if (row->kind == CandidateKind::kSearch) {
     finishes_.push_back(event.time);
     if (finishes_.size() > kFinishesMax) finishes_.pop_front();
-    AddToFront(*row);
+    AddToFront(*row, e.metrics);
   }
   std::string text(ToString(e.state));
   for (const double value : e.fitness) absl::StrAppendFormat(&text, " %.4f", value);
@@ -140,8 +147,10 @@ void JobIndex::Take(const ActionTaken& e, const JobEvent& event) {
 }
 
 // The front of a few objectives is short: dozens among 100,000 candidates.
-void JobIndex::AddToFront(const CandidateRow& row) {
-  if (row.fitness.empty()) return;
+void JobIndex::AddToFront(const CandidateRow& row, const MetricTable& metrics) {
+  Candidate candidate;
+  candidate.metrics = metrics;
+  if (row.fitness.empty() || Violation(spec_, sources_, candidate) > 0) return;
   for (const double value : row.fitness) {
     if (!std::isfinite(value)) return;
   }

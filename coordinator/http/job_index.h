@@ -67,6 +67,9 @@ class JobIndex {
  public:
   static constexpr size_t kEventLinesMax = 10'000;  // older ones are in the log (`merganser events`)
 
+  // `spec`: the job's; its constraints keep candidates from the front.
+  explicit JobIndex(JobSpec spec = {}) : spec_(std::move(spec)) {}
+
   // Events that were applied already are skipped.
   void Apply(int64_t seq, const JobEvent& event);
 
@@ -85,7 +88,8 @@ class JobIndex {
   // neighbours the lowest and the highest stay, so best and worst are always among them.
   std::vector<const CandidateRow*> Thinned(size_t objective, size_t count) const;
   std::vector<GenerationLine> Generations(size_t objective) const;
-  // Search candidates that no other beats in every objective, in order of number; those of equal fitness once.
+  // Search candidates that hold every constraint and that no other such one beats in every objective, in order of number;
+  // those of equal fitness once.
   const std::vector<int64_t>& front() const { return front_; }
   // Reasons of failed candidates, the most frequent first.
   std::vector<std::pair<std::string, int64_t>> Failures() const;
@@ -106,9 +110,11 @@ class JobIndex {
     Line(event, std::nullopt, "event");
   }
   void Line(const JobEvent& event, std::optional<int64_t> candidate, std::string text);
-  void AddToFront(const CandidateRow& row);
+  void AddToFront(const CandidateRow& row, const MetricTable& metrics);
   CandidateRow* Row(int64_t number);
 
+  JobSpec spec_;
+  std::vector<Candidate> sources_;  // succeeded; what constraints may ask for
   int64_t seq_ = 0;
   std::vector<CandidateRow> rows_;  // index = number
   std::vector<int64_t> front_;

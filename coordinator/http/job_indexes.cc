@@ -24,6 +24,7 @@ absl::Status JobIndexes::Look(const std::string& job, const std::function<void(c
   MG_ASSIGN_OR_RETURN(JobSummary summary, manager_.GetJob(job));
   const std::shared_ptr<Entry> entry = Find(summary.id);
   absl::MutexLock lock(&entry->mu);
+  if (entry->index.seq() == 0) entry->index = JobIndex(summary.spec);
   while (entry->index.seq() < summary.seq) {
     MG_ASSIGN_OR_RETURN(const JobManager::EventBatch batch,
                         manager_.WaitForEvents(summary.id, entry->index.seq(), absl::ZeroDuration()));

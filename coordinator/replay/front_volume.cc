@@ -1,6 +1,7 @@
 #include "coordinator/replay/front_volume.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 
@@ -24,6 +25,18 @@ std::vector<double> DrawCounts(const std::string& samples_of, size_t count, int 
 }
 
 }  // namespace
+
+FitnessVector VolumeReference(size_t objectives, const std::vector<FitnessVector>& points) {
+  FitnessVector reference(objectives, 0.0);
+  for (const FitnessVector& point : points) {
+    if (point.size() != objectives) continue;
+    for (size_t i = 0; i < objectives; ++i) {
+      if (std::isfinite(point[i])) reference[i] = std::min(reference[i], point[i]);
+    }
+  }
+  for (double& r : reference) r *= 1.1;
+  return reference;
+}
 
 std::optional<double> FrontVolume(const std::vector<std::vector<FrontValue>>& front, const FitnessVector& reference) {
   std::vector<FitnessVector> points;

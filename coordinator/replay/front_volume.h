@@ -23,6 +23,10 @@ struct VolumeInterval {
   double low = 0, high = 0;
 };
 
+// Where a volume begins, of each objective: 0 if no point is below it, else the worst of them and a tenth more, so that who
+// is worst in one objective still counts by the others. Points of other lengths and values that are not finite do not count.
+FitnessVector VolumeReference(size_t objectives, const std::vector<FitnessVector>& points);
+
 // The front's exact hypervolume above `reference`; nullopt if that takes too long (thousands of points, or hundreds with
 // many objectives).
 std::optional<double> FrontVolume(const std::vector<std::vector<FrontValue>>& front, const FitnessVector& reference);

@@ -102,5 +102,6 @@ job="$("$BIN/merganser" submit "$JOB")"
 "$BIN/merganser" export "$job" --out "$OUT/best" --overwrite
 if [ $OBSERVE = yes ]; then
   say "all of it runs on until Ctrl-C"
+  trap 'exit 0' INT  # the way to end it: nothing went wrong, so no logs are kept
   wait
 fi

@@ -27,6 +27,25 @@ async function request(path, options = {}) {
 }
 
 export async function get(path, options) { return (await request(path, options)).json(); }
+// get() that outlasts a break of the network or of the coordinator: `waits` (message) hears of each failure. Ends with
+// undefined once `signal` is aborted.
+export async function getPatiently(path, signal, waits) {
+  for (;;) {
+    try {
+      const answer = await get(path);
+      return signal.aborted ? undefined : answer;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (!passing(error)) throw error;
+      waits(error.message + '; trying again');
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+}
+
+// Whether the same request may well succeed later.
+export const passing = (error) => error.status === undefined || error.status >= 500;
+
 export async function getText(path) { return (await request(path)).text(); }
 export async function post(path) {
   return (await request(path, {method: 'POST', headers: {'X-Merganser': 'dashboard'}})).json();

@@ -1,4 +1,5 @@
 // Finds the page for what stands behind '#', and ends the one before it.
+import {get} from './api.js';
 import {el, replace} from './dom.js';
 import {jobsPage, workersPage} from './pages.js';
 import {jobPage} from './job.js';
@@ -24,7 +25,6 @@ const kRoutes = [
 ];
 
 function show() {
-  if (location.hash === '#main') return;  // the skip link
   leave();
   leave = () => {};
   const path = location.hash.slice(1) || '/';
@@ -44,9 +44,17 @@ function show() {
   replace(main, el('h1', {}, 'No such page'), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
 }
 
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();  // what stands behind '#' is the page
+  main.focus();
+});
+
 window.addEventListener('hashchange', () => {
   show();
   window.scrollTo(0, 0);
   main.focus({preventScroll: true});
 });
 show();
+
+get('server').then((server) => replace(document.getElementById('server'), `merganser ${server.version}, store ${server.store}`))
+  .catch(() => {});  // the pages say what is wrong

@@ -1,5 +1,5 @@
 // One candidate, and two side by side.
-import {get, query} from './api.js';
+import {get, getPatiently, query} from './api.js';
 import {duration, el, fitness, number, pager, replace, state, time, word} from './dom.js';
 import {candidateLink, recipe} from './job.js';
 
@@ -11,14 +11,17 @@ const firstBenchmark = (job, c) => c.benchmarks.find((b) => job.objectives[0].st
 const crumbs = (job, ...rest) => el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ',
   el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name), ' / ', rest);
 
-function fail(view, title, error) {
-  replace(view, el('h1', {}, title), el('p', {class: 'error', role: 'alert'}, error.message), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
+function fail(view, title, why) {
+  replace(view, el('h1', {}, title), el('p', {class: 'error', role: 'alert'}, why), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
 }
 
 export function candidatePage(view, [id, n], onConnection) {
   onConnection(true, '');
+  const left = new AbortController();
   (async () => {
-    const {candidate: c, job} = await get(`jobs/${encodeURIComponent(id)}/candidates/${n}`);
+    const answer = await getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, left.signal, (why) => fail(view, 'Candidate ' + n, why));
+    if (!answer) return;
+    const {candidate: c, job} = answer;
     document.title = `Candidate ${n} of ${job.name} · Merganser`;
     const samples = el('div');
     replace(view, crumbs(job, 'candidate ' + n),
@@ -31,7 +34,8 @@ export function candidatePage(view, [id, n], onConnection) {
       el('h2', {}, 'Attempts'), attempts(c),
       el('h2', {}, 'Samples'), samples);
     if (c.has_samples) sampleList(samples, id, n, firstBenchmark(job, c)); else replace(samples, el('p', {class: 'dim'}, 'None: the candidate has no result.'));
-  })().catch((error) => fail(view, 'Candidate ' + n, error));
+  })().catch((error) => fail(view, 'Candidate ' + n, error.message));
+  return () => left.abort();
 }
 
 const neighbours = (id, n) => [n > 0 ? candidateLink(id, n - 1, '← ' + (n - 1)) : null, ' ', candidateLink(id, n + 1, (n + 1) + ' →')];
@@ -106,9 +110,11 @@ export function comparePage(view, [id, a, b], onConnection) {
       pager(asked.offset, kSamples, page.total, (offset) => { asked.offset = offset; load().catch(none); tools.scrollIntoView(); }));
   }
 
+  const gone = new AbortController();
   (async () => {
-    const of = (n) => get(`jobs/${encodeURIComponent(id)}/candidates/${n}`);
+    const of = (n) => getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, gone.signal, (why) => fail(view, `Candidates ${a} and ${b}`, why));
     const [left, right] = await Promise.all([of(a), of(b)]);
+    if (!left || !right) return;
     const job = left.job;
     asked.benchmark = firstBenchmark(job, left.candidate);
     document.title = `${a} and ${b} of ${job.name} · Merganser`;
@@ -118,5 +124,6 @@ export function comparePage(view, [id, a, b], onConnection) {
       el('h2', {}, 'Recipes'), el('div', {class: 'columns'}, side(left), side(right)),
       el('h2', {}, 'Samples'), tools, pairs);
     await load().catch(none);  // without samples the recipes are still worth a look
-  })().catch((error) => fail(view, `Candidates ${a} and ${b}`, error));
+  })().catch((error) => fail(view, `Candidates ${a} and ${b}`, error.message));
+  return () => gone.abort();
 }

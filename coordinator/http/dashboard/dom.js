@@ -23,6 +23,30 @@ export function replace(element, ...children) {
   add(element, children);
 }
 
+let selectedAt = 0;
+document.addEventListener('selectionchange', () => { selectedAt = Date.now(); });
+
+// Whether somebody has just marked text in it, to copy it: to draw it again can wait.
+export function marked(element) {
+  const selection = getSelection();
+  return Date.now() - selectedAt < 15000 && !selection.isCollapsed && element.contains(selection.anchorNode);
+}
+
+// replace() for what is drawn again while somebody uses it: who had the focus has it again, found by its data-key, link or value.
+export function redraw(element, ...children) {
+  const at = element.contains(document.activeElement) ? whereabouts(document.activeElement) : null;
+  replace(element, ...children);
+  if (at) element.querySelector(at)?.focus({preventScroll: true});
+}
+
+function whereabouts(element) {
+  for (const name of ['data-key', 'href', 'value']) {
+    const value = element.getAttribute(name);
+    if (value) return `${element.localName}[${name}="${CSS.escape(value)}"]`;
+  }
+  return null;
+}
+
 // Pictures and tables that the coordinator drew: the one markup that is taken as it is.
 export function drawn(html, tag = 'div', attributes = {}) {
   const element = el(tag, attributes);
@@ -75,7 +99,7 @@ export function pager(offset, limit, total, go) {
   if (total <= limit) return el('p', {class: 'dim'}, `${number(total)} in all`);
   const last = Math.min(total, offset + limit);
   return el('p', {class: 'pager'},
-    el('button', {type: 'button', disabled: offset === 0, onclick: () => go(Math.max(0, offset - limit))}, 'Previous'), ' ',
-    el('button', {type: 'button', disabled: last >= total, onclick: () => go(offset + limit)}, 'Next'), ' ',
+    el('button', {type: 'button', 'data-key': 'previous', disabled: offset === 0, onclick: () => go(Math.max(0, offset - limit))}, 'Previous'), ' ',
+    el('button', {type: 'button', 'data-key': 'next', disabled: last >= total, onclick: () => go(offset + limit)}, 'Next'), ' ',
     el('span', {class: 'dim'}, `${number(offset + 1)} to ${number(last)} of ${number(total)}`));
 }

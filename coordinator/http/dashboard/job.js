@@ -1,6 +1,6 @@
 // One job: how far it is, fitness over candidates, the best recipe, held-out scores, the Pareto front, its candidates and events.
-import {follow, get, getText, post, query} from './api.js';
-import {announce, drawn, duration, el, fitness, number, pager, percent, replace, state, tile, time, word} from './dom.js';
+import {follow, get, getText, passing, post, query} from './api.js';
+import {announce, drawn, duration, el, fitness, marked, number, pager, percent, redraw, replace, state, tile, time, word} from './dom.js';
 
 const kRefresh = 2000;  // ms between redraws of what is costly, while the job runs
 const kRows = 25;
@@ -22,35 +22,43 @@ export function jobPage(view, [id], onConnection) {
   const chart = fitnessChart(parts.chart, id);
   const table = candidateTable(parts.table, id);
   const events = eventList(parts.events, path, id);
-  let job = null, best = null, bestBy = '', ended = false, timer = null, drawnSeq = -1;
+  let job = null, best = null, bestBy = '', ended = false, timer = null, drawnSeq = -1, mayChange = true;
 
   async function refresh() {
     try {
-      const details = await get(path);
+      const [details, server] = await Promise.all([get(path), job ? null : get('server')]);
       if (ended) return;
       const first = job === null;
+      if (first) mayChange = server.may_change;
       job = details.job;
-      drawnSeq = job.seq;
       bestBy = details.best_by;
-      head(parts.head, job, id, bestBy);
+      head(parts.head, job, id, bestBy, mayChange);
       if (first) {
         document.title = job.name + ' · Merganser';
         chart.start(job);
         replace(parts.settings, settings(details));
       }
       replace(parts.heldOut, heldOut(details.held_out));
-      replace(parts.failures, await nobodyWorks(job), failures(details.failures));
+      replace(parts.failures, failures(details.failures, parts.failures.querySelector('details')?.open));
       await Promise.all([chart.draw(path, details), table.start(job), bestRecipe(), paretoFront(details)]);
+      drawnSeq = details.job.seq;
     } catch (error) {
-      if (!ended && job === null) replace(view, el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
+      if (ended) return;
+      const what = [el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message, passing(error) ? '; trying again' : '')];
+      if (passing(error)) {
+        if (job === null) replace(parts.head, what);
+        timer ??= setTimeout(() => { timer = null; refresh(); }, kRefresh);
+      } else if (job === null) {
+        replace(view, what, el('p', {}, el('a', {href: '#/'}, 'All jobs')));
+      }
     }
   }
 
   async function bestRecipe() {
     if (job.best_candidate === null) return replace(parts.recipe, el('p', {class: 'dim'}, 'No candidate has a fitness yet.'));
     if (best === job.best_candidate) return;
-    best = job.best_candidate;
-    const {candidate} = await get(`${path}/candidates/${best}`);
+    const {candidate} = await get(`${path}/candidates/${job.best_candidate}`);
+    best = candidate.number;
     if (!ended) replace(parts.recipe, recipe(id, candidate));
   }
 
@@ -64,7 +72,7 @@ export function jobPage(view, [id], onConnection) {
       job.objectives.map((o) => el('th', {scope: 'col', class: 'n'}, o)))), el('tbody', {}, details.front.map(row)));
     const open = parts.front.querySelector('details')?.open;
     replace(parts.front, section('Pareto front',
-      el('p', {class: 'dim'}, `${number(details.front_size)} candidates that no other beats in every objective.`),
+      el('p', {class: 'dim'}, `${number(details.front_size)} candidates that no other beats in every objective`, frontVolume(id, details.front_volume)),
       drawn(svg, 'div', {class: 'scroll'}), el('details', {open}, el('summary', {}, 'The front as a table'), el('div', {class: 'scroll'}, rows))));
   }
 
@@ -73,7 +81,7 @@ export function jobPage(view, [id], onConnection) {
     if (!job || job.seq === drawnSeq || timer !== null) return;
     timer = setTimeout(async () => {
       await refresh();
-      await table.refresh().catch(() => {});
+      if (!marked(parts.table)) await table.refresh().catch(() => {});
       timer = null;
       schedule();
     }, kRefresh);
@@ -84,7 +92,7 @@ export function jobPage(view, [id], onConnection) {
     if (job && job.state !== update.job.state) announce(`${update.job.name}: ${word(update.job.state)}`);
     if (job) {
       job = update.job;
-      head(parts.head, job, id, bestBy);
+      head(parts.head, job, id, bestBy, mayChange);
     }
     events.add(update.events);
     schedule();
@@ -100,16 +108,15 @@ export function jobPage(view, [id], onConnection) {
 
 export const candidateLink = (job, n, text) => el('a', {href: `#/jobs/${encodeURIComponent(job)}/candidates/${n}`}, text ?? n);
 
-function head(part, job, id, bestBy) {
-  if (part.querySelector('dialog')?.open) return;  // somebody is answering it
-  const hadFocus = part.contains(document.activeElement);
-  const cancel = job.over ? null : el('button', {type: 'button', class: 'danger', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
-  const pause = job.over ? null : el('button', {type: 'button', onclick: () => togglePause(part, job)}, job.paused ? 'Resume' : 'Pause');
+function head(part, job, id, bestBy, mayChange) {
+  if (part.querySelector('dialog')?.open || marked(part)) return;  // somebody is answering it, or copies from it
+  const cancel = el('button', {type: 'button', class: 'danger', 'data-key': 'cancel', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
+  const pause = el('button', {type: 'button', 'data-key': 'pause', onclick: () => togglePause(part, job)}, job.paused ? 'Resume' : 'Pause');
   const took = (job.end_time ?? Date.now() / 1000) - job.create_time;
-  replace(part,
+  redraw(part,
     el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', job.id),
     el('h1', {}, job.name, ' ', state(job.state), job.paused ? [' ', state('paused')] : null),
-    job.waiting && !job.paused ? el('p', {class: 'dim'}, 'Candidates wait: ' + job.waiting) : null,
+    job.over ? null : el('p', {class: 'waiting dim'}, waiting(job)),
     job.message ? el('p', {class: job.state === 'failed' ? 'error' : 'dim'}, job.message) : null,
     job.search_total ? el('progress', {class: 'wide', max: job.search_total, value: job.search_finished, 'aria-label': 'search progress'}) : null,
     el('dl', {class: 'tiles'},
@@ -122,16 +129,21 @@ function head(part, job, id, bestBy) {
       job.over ? tile('Took', duration(took))
         : tile('Left', duration(job.left_seconds), ' ', el('small', {}, 'after ' + duration(took))),
       tile('Time per candidate', timePerCandidate(job))),
-    el('p', {class: 'actions'}, pause, ' ', cancel, el('span', {class: 'error', role: 'alert'})));
-  if (hadFocus) part.querySelector('button')?.focus({preventScroll: true});
+    job.over ? null : mayChange ? el('p', {class: 'actions'}, pause, ' ', cancel, ' ', el('span', {class: 'error', role: 'alert'}))
+      : el('p', {class: 'dim'}, 'Your token may look; to pause or cancel takes one of role submitter.'));
 }
 
-// Why a job stands still, if it is for want of workers.
-async function nobodyWorks(job) {
-  if (job.over || job.running > 0 || job.queued === 0) return null;
-  const {workers} = await get('workers');
-  if (workers.some((w) => w.state !== 'lost')) return null;
-  return el('p', {class: 'error'}, 'It waits: no worker is connected. ', el('code', {}, 'merganser-worker --coordinator HOST:PORT'), ' adds one.');
+// Why candidates wait, and what helps.
+function waiting(job) {
+  if (!job.waiting || job.paused) return '';
+  const nobody = job.waiting === 'no worker is connected';
+  return [el('span', {class: nobody ? 'error' : null}, 'Candidates wait: ' + job.waiting), nobody ? ['. ', el('code', {}, 'merganser-worker --coordinator HOST:PORT'), ' adds one.'] : ''];
+}
+
+function frontVolume(id, volume) {
+  if (!volume || volume.value === null) return '.';
+  const above = Object.entries(volume.reference).map(([o, x]) => `${o} ${Number(x.toPrecision(4))}`).join(', ');
+  return [`; hypervolume ${volume.value.toPrecision(4)} above ${above}. `, el('code', {}, 'merganser describe ' + id), ' says how sure that is.'];
 }
 
 function timePerCandidate(job) {
@@ -166,7 +178,8 @@ function confirmCancel(part, job) {
 // --- fitness ---------------------------------------------------------------------------------------------------------
 function fitnessChart(part, id) {
   let plot = null, objective = 0, last = null, job = null;
-  const box = el('div', {class: 'chart', tabindex: 0, role: 'img'});
+  // Role application: a screen reader hands the arrow keys on.
+  const box = el('div', {class: 'chart', tabindex: 0, role: 'application', 'aria-roledescription': 'chart'});
   const legend = el('p', {class: 'legend', 'aria-hidden': 'true'}, el('span', {class: 'k-base'}, el('i'), 'sources and their average'),
     el('span', {}, 'Drag to zoom, double-click for all of it; click a candidate to open it.'));
   const generations = el('details', {}, el('summary', {}, 'Generations as a table'), el('div', {class: 'scroll'}));
@@ -190,17 +203,24 @@ function fitnessChart(part, id) {
     ctx.textBaseline = 'alphabetic';
     ctx.lineJoin = 'round';
     ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-    let below = -Infinity;
+    const labels = [];
     for (const b of [...last.baselines].sort((x, y) => (y.fitness[objective] ?? 0) - (x.fitness[objective] ?? 0))) {
       const value = b.fitness[objective];
       if (value === null || value === undefined) continue;
-      const y = u.valToPos(value, 'y', true);
+      const y = u.valToPos(value, 'y', true), text = value.toFixed(3), before = labels.at(-1);
       ctx.beginPath();
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      below = Math.max(y + 4 * devicePixelRatio, below + 13 * devicePixelRatio);  // labels of near lines go below each other
-      const label = `${b.label} ${value.toFixed(3)}`, x = bbox.left + bbox.width + (narrow ? -4 : 6) * devicePixelRatio;
+      if (narrow && before?.text === text) before.names += ', ' + b.label;  // there is room to the left
+      else labels.push({names: b.label, text, y: y + 4 * devicePixelRatio});
+    }
+    // Labels of near lines go below each other, but not below the chart.
+    const step = 13 * devicePixelRatio, bottom = bbox.top + bbox.height;
+    for (let i = 1; i < labels.length; ++i) labels[i].y = Math.max(labels[i].y, labels[i - 1].y + step);
+    for (let i = labels.length - 1, most = bottom; i >= 0; --i, most -= step) labels[i].y = Math.min(labels[i].y, most);
+    for (const {names, text, y: below} of labels) {
+      const label = `${names} ${text}`, x = bbox.left + bbox.width + (narrow ? -4 : 6) * devicePixelRatio;
       if (narrow) {  // over the points, so with a rim
         ctx.save();
         ctx.setLineDash([]);
@@ -329,10 +349,10 @@ function heldOut(lines) {
     el('tbody', {}, lines.filter((l) => l.benchmark === b).map(row))))));
 }
 
-function failures(list) {
+function failures(list, open) {
   if (list.length === 0) return null;
   const total = list.reduce((sum, f) => sum + f.count, 0);
-  return el('details', {}, el('summary', {}, `${number(total)} candidates failed; why`), el('ul', {}, list.map((f) => el('li', {}, `${number(f.count)} × `, f.reason))));
+  return el('details', {open}, el('summary', {}, `${number(total)} candidates failed; why`), el('ul', {}, list.map((f) => el('li', {}, `${number(f.count)} × `, f.reason))));
 }
 
 function settings(details) {
@@ -343,7 +363,7 @@ function settings(details) {
 }
 
 function candidateTable(part, id) {
-  const asked = {search: '', kind: 'search', state: '', order: 'fitness', descending: true, offset: 0, limit: kRows};
+  const asked = {search: '', kind: 'search', state: '', order: 'fitness', objective: 0, descending: true, offset: 0, limit: kRows};
   const chosen = new Set();
   const rows = el('div', {role: 'region', 'aria-label': 'Candidates', 'aria-live': 'off'}), choice = el('div');
   let job = null, turn = 0;
@@ -359,10 +379,11 @@ function candidateTable(part, id) {
     oninput: (e) => later(() => ask({search: e.target.value.trim()}))});
   const tools = el('div', {class: 'tools', role: 'search'}, el('label', {class: 'grow'}, 'Search', search), el('label', {}, 'Kind', kinds), el('label', {}, 'State', states));
 
-  function column(title, order, numeric = true) {
-    const sort = asked.order === order ? (asked.descending ? 'descending' : 'ascending') : 'none';
-    const next = () => ask(asked.order === order ? {descending: !asked.descending} : {order, descending: order === 'fitness' || order === 'seconds'});
-    return el('th', {scope: 'col', class: numeric ? 'n' : null, 'aria-sort': sort}, el('button', {type: 'button', onclick: next, 'data-order': order}, title));
+  function column(title, order, {objective = 0, spare = false} = {}) {
+    const now = asked.order === order && asked.objective === objective;
+    const next = () => ask(now ? {descending: !asked.descending} : {order, objective, descending: order === 'fitness' || order === 'seconds'});
+    return el('th', {scope: 'col', class: spare ? 'n spare' : 'n', 'aria-sort': now ? (asked.descending ? 'descending' : 'ascending') : 'none'},
+      el('button', {type: 'button', onclick: next, 'data-key': order + (objective || '')}, title));
   }
 
   function choose(n, on) {
@@ -382,9 +403,9 @@ function candidateTable(part, id) {
     const box = r.state === 'succeeded' && r.kind !== 'prepare'
       ? el('input', {type: 'checkbox', value: r.number, checked: chosen.has(r.number), 'aria-label': `compare candidate ${r.number}`, onchange: (e) => choose(r.number, e.target.checked)}) : null;
     return el('tr', {class: chosen.has(r.number) ? 'chosen' : null}, el('td', {}, box), el('th', {scope: 'row', class: 'n'}, candidateLink(id, r.number)),
-      el('td', {}, word(r.kind), r.label ? ' ' + r.label : ''), el('td', {class: 'n'}, r.generation === null ? '–' : r.generation + 1), el('td', {}, state(r.state)),
+      el('td', {class: 'spare'}, word(r.kind), r.label ? ' ' + r.label : ''), el('td', {class: 'n spare'}, r.generation === null ? '–' : r.generation + 1), el('td', {}, state(r.state)),
       job.objectives.map((_, i) => el('td', {class: 'n'}, fitness(r.fitness[i]))), el('td', {class: 'n'}, duration(r.seconds)),
-      el('td', {class: 'n'}, r.attempts), el('td', {class: 'worker'}, r.worker || '–'), el('td', {class: 'message'}, r.message));
+      el('td', {class: 'n spare'}, r.attempts), el('td', {class: 'worker spare'}, r.worker || '–'), el('td', {class: 'message'}, r.message));
   }
 
   async function refresh() {
@@ -392,16 +413,13 @@ function candidateTable(part, id) {
     const mine = ++turn;
     const page = await get(`jobs/${encodeURIComponent(id)}/candidates?` + query(asked));
     if (mine !== turn) return;  // a newer question is on its way
-    const at = rows.contains(document.activeElement) ? document.activeElement : null;
-    const again = at && (at.dataset.order ? `[data-order=${at.dataset.order}]` : at.type === 'checkbox' ? `input[value="${at.value}"]` : at.href ? `a[href="${at.getAttribute('href')}"]` : null);
-    replace(rows, el('div', {class: 'scroll'}, el('table', {class: 'wide'},
-      el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'visually-hidden'}, 'Compare')), column('Candidate', 'number'), el('th', {scope: 'col'}, 'Kind'),
-        column('Generation', 'generation'), el('th', {scope: 'col'}, 'State'),
-        job.objectives.map((o, i) => (i === 0 ? column(o, 'fitness') : el('th', {scope: 'col', class: 'n'}, o))), column('Time', 'seconds'),
-        el('th', {scope: 'col', class: 'n'}, 'Attempts'), el('th', {scope: 'col'}, 'Worker'), el('th', {scope: 'col'}, 'Message'))),
+    redraw(rows, el('div', {class: 'scroll'}, el('table', {class: 'wide'},
+      el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'visually-hidden'}, 'Compare')), column('Candidate', 'number'), el('th', {scope: 'col', class: 'spare'}, 'Kind'),
+        column('Generation', 'generation', {spare: true}), el('th', {scope: 'col'}, 'State'),
+        job.objectives.map((o, objective) => column(o, 'fitness', {objective})), column('Time', 'seconds'),
+        el('th', {scope: 'col', class: 'n spare'}, 'Attempts'), el('th', {scope: 'col', class: 'spare'}, 'Worker'), el('th', {scope: 'col'}, 'Message'))),
       el('tbody', {}, page.rows.map(row)))),
-      page.rows.length === 0 ? el('p', {class: 'dim'}, 'No such candidate; the job has ', number(page.all), ' of all kinds.') : pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
-    if (again) rows.querySelector(again)?.focus({preventScroll: true});
+      page.rows.length === 0 ? el('p', {class: 'dim'}, asked.search || asked.state ? 'No such candidate' : 'None of this kind yet', '; the job has ', number(page.all), ' of all kinds.') : pager(asked.offset, kRows, page.total, (offset) => { asked.offset = offset; refresh(); }));
   }
 
   return {

@@ -1,6 +1,6 @@
 // The list of jobs and the list of workers.
 import {follow} from './api.js';
-import {announce, duration, el, fitness, number, progress, replace, state, tile, time} from './dom.js';
+import {announce, duration, el, fitness, marked, number, progress, redraw, replace, state, tile, time} from './dom.js';
 
 function overview(on, onConnection) { return follow(() => 'stream', on, onConnection); }
 
@@ -22,10 +22,8 @@ export function jobsPage(view, _, onConnection) {
   replace(view, el('h1', {}, 'Jobs'), tiles, list);
   const states = new Map();
   return overview((update) => {
-    const at = document.activeElement?.getAttribute('href');
-    replace(tiles, fleetTiles(update.workers));
-    replace(list, update.jobs.length === 0 ? noJobs() : jobsTable(update));
-    if (at) list.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus({preventScroll: true});
+    redraw(tiles, fleetTiles(update.workers));
+    if (!marked(list)) redraw(list, update.jobs.length === 0 ? noJobs() : jobsTable(update));
     for (const job of update.jobs) {
       if (states.has(job.id) && states.get(job.id) !== job.state) announce(`${job.name}: ${job.state}`);
       states.set(job.id, job.state);
@@ -40,20 +38,21 @@ function noJobs() {
 function jobsTable(update) {
   const row = (job) => el('tr', {},
     el('th', {scope: 'row'}, el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name), el('div', {class: 'dim'}, job.id)),
-    el('td', {}, state(job.state), job.paused ? [' ', state('paused')] : null),
+    el('td', {}, state(job.state), job.paused ? [' ', state('paused')] : null,
+      job.waiting && !job.paused && job.running === 0 ? el('div', {class: 'dim'}, job.waiting) : null),
     el('td', {class: 'n'}, job.best_fitness.length ? fitness(job.best_fitness[0]) : '–',
-      job.best_candidate === null ? null : el('div', {class: 'dim'}, 'candidate ' + job.best_candidate)),
-    el('td', {}, job.objectives[0]),
+      job.best_candidate === null ? null : el('div', {class: 'dim spare'}, 'candidate ' + job.best_candidate)),
+    el('td', {class: 'spare'}, job.objectives[0]),
     el('td', {}, progress(job), job.failed ? el('div', {class: 'dim'}, number(job.failed) + ' failed') : null),
     el('td', {class: 'n'}, job.over ? '–' : duration(job.left_seconds)),
-    el('td', {class: 'n'}, duration((job.end_time ?? Date.now() / 1000) - job.create_time)),
-    el('td', {}, time(job.create_time)));
+    el('td', {class: 'n spare'}, duration((job.end_time ?? Date.now() / 1000) - job.create_time)),
+    el('td', {class: 'spare'}, time(job.create_time)));
   const more = update.total > update.jobs.length
     ? el('p', {class: 'dim'}, `The newest ${update.jobs.length} of ${number(update.total)}; `, el('code', {}, 'merganser jobs'), ' lists all.') : null;
   return [el('div', {class: 'scroll'}, el('table', {class: 'wide'},
     el('thead', {}, el('tr', {}, ['Job', 'State'].map((h) => el('th', {scope: 'col'}, h)), el('th', {scope: 'col', class: 'n'}, 'Best'),
-      el('th', {scope: 'col'}, 'Objective'), el('th', {scope: 'col'}, 'Progress'), el('th', {scope: 'col', class: 'n'}, 'Left'),
-      el('th', {scope: 'col', class: 'n'}, 'Took'), el('th', {scope: 'col'}, 'Started'))),
+      el('th', {scope: 'col', class: 'spare'}, 'Objective'), el('th', {scope: 'col'}, 'Progress'), el('th', {scope: 'col', class: 'n'}, 'Left'),
+      el('th', {scope: 'col', class: 'n spare'}, 'Took'), el('th', {scope: 'col', class: 'spare'}, 'Started'))),
     el('tbody', {}, update.jobs.map(row)))), more];
 }
 
@@ -61,8 +60,8 @@ export function workersPage(view, _, onConnection) {
   const tiles = el('div'), list = el('div');
   replace(view, el('h1', {}, 'Workers'), tiles, list);
   return overview((update) => {
-    replace(tiles, fleetTiles(update.workers));
-    replace(list, update.workers.length === 0 ? noWorkers() : workersTable(update.workers));
+    redraw(tiles, fleetTiles(update.workers));
+    if (!marked(list)) redraw(list, update.workers.length === 0 ? noWorkers() : workersTable(update.workers));
   }, onConnection);
 }
 
@@ -76,12 +75,13 @@ function workersTable(workers) {
     el('span', {class: 'dim'}, a.phase));
   const row = (w) => el('tr', {},
     el('th', {scope: 'row'}, w.name || w.id, w.name && w.name !== w.id ? el('div', {class: 'dim'}, w.id) : null),
-    el('td', {}, state(w.state), w.quarantine ? el('div', {class: 'dim'}, w.quarantine) : null), el('td', {}, w.device), el('td', {}, w.running.length ? w.running.map(attempt) : '–'),
-    el('td', {class: 'n'}, number(w.finished)), el('td', {class: 'n'}, number(w.failed)), el('td', {}, time(w.connect_time)),
-    el('td', {class: 'n'}, duration(Math.max(0, Date.now() / 1000 - w.last_heartbeat_time)), ' ago'), el('td', {}, w.version));
+    el('td', {}, state(w.state), w.quarantine ? el('div', {class: 'dim'}, w.quarantine) : null), el('td', {}, w.device),
+    el('td', {}, w.running.length && w.state !== 'lost' ? w.running.map(attempt) : '–'),
+    el('td', {class: 'n'}, number(w.finished)), el('td', {class: 'n'}, number(w.failed)), el('td', {class: 'spare'}, time(w.connect_time)),
+    el('td', {class: 'n'}, duration(Math.max(0, Date.now() / 1000 - w.last_heartbeat_time)), ' ago'), el('td', {class: 'spare'}, w.version));
   return el('div', {class: 'scroll'}, el('table', {class: 'wide'},
     el('thead', {}, el('tr', {}, ['Worker', 'State', 'Device', 'Runs'].map((h) => el('th', {scope: 'col'}, h)),
-      ['Finished', 'Failed'].map((h) => el('th', {scope: 'col', class: 'n'}, h)), el('th', {scope: 'col'}, 'Connected'),
-      el('th', {scope: 'col', class: 'n'}, 'Heartbeat'), el('th', {scope: 'col'}, 'Version'))),
+      ['Finished', 'Failed'].map((h) => el('th', {scope: 'col', class: 'n'}, h)), el('th', {scope: 'col', class: 'spare'}, 'Connected'),
+      el('th', {scope: 'col', class: 'n'}, 'Heartbeat'), el('th', {scope: 'col', class: 'spare'}, 'Version'))),
     el('tbody', {}, workers.map(row))));
 }

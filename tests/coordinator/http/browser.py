@@ -83,7 +83,9 @@ class Browser:
         elif method == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.errors.append(str(params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.errors.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
+            # An interface that came or went on this machine: the pages ask again.
+            if "ERR_NETWORK_CHANGED" not in params["entry"]["text"]:
+                self.errors.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
         return message
 
     def size(self, width=None, height=None):
@@ -126,6 +128,10 @@ class Browser:
 
     def scheme(self, name):
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
+    def offline(self, away):
+        """Every further request fails at once, or (False) no more."""
+        self.call("Network.emulateNetworkConditions", offline=away, latency=0, downloadThroughput=-1, uploadThroughput=-1)
 
     def shot(self, path, selector=None):
         """A picture of what is seen, or of the whole of one element."""

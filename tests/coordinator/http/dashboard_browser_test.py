@@ -27,6 +27,7 @@ CANDIDATES = int(sys.argv[3]) if len(sys.argv) > 3 else 10_000
 class Coordinator:
     def __init__(self, folder, store, *flags):
         ports = folder / f"ports-{len(flags)}"
+        ports.unlink(missing_ok=True)  # of one before
         self.process = subprocess.Popen(
             [BUILD / "bin/merganser-coordinator", "--store", store, "--listen", "127.0.0.1:0", "--worker-listen", "127.0.0.1:0",
              "--http", "127.0.0.1:0", "--port-file", ports, *flags], stderr=open(folder / f"log-{len(flags)}", "wb"))
@@ -99,7 +100,7 @@ def many_tabs(b, url):
         b.go(url + "/#/jobs/job-4")   # never over: it is followed
         b.wait("document.querySelector('h1 .state')?.innerText === 'preparing'")
         b.wait(text("#connection") + " === 'live'")
-    assert b.wait(f"{text('main')}.includes('It waits: no worker is connected')")
+    assert b.wait(f"{text('main')}.includes('Candidates wait: no worker is connected. merganser-worker')")
     assert b.run("document.querySelector('section[aria-labelledby=events] button').hidden"), "no event is older than the first"
 
 
@@ -125,12 +126,12 @@ def table(b):
     b.press("Enter")
     b.wait("document.querySelector('.pager')?.innerText.includes('26 to 50')")
     # By keyboard: sort by number, and the focus stays where it was.
-    b.run("document.querySelector('button[data-order=number]').focus()")
+    b.run("document.querySelector('button[data-key=number]').focus()")
     b.press("Enter")
-    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.order === 'number'")
-    assert b.run("document.activeElement.dataset.order") == "number"
+    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.key === 'number'")
+    assert b.run("document.activeElement.dataset.key") == "number"
     b.press("Enter")
-    b.wait("document.querySelector('th[aria-sort=descending] button')?.dataset.order === 'number'")
+    b.wait("document.querySelector('th[aria-sort=descending] button')?.dataset.key === 'number'")
     b.run("document.querySelector('input[type=search]').focus(); document.querySelector('input[type=search]').value = ''")
     b.write("g3")
 
@@ -138,8 +139,8 @@ def table(b):
 def comparison(b):
     b.wait("document.querySelector('.pager')?.innerText.includes('of 100')")
     # The first two of a generation have records.
-    b.run("document.querySelector('button[data-order=number]').click()")
-    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.order === 'number'")
+    b.run("document.querySelector('button[data-key=number]').click()")
+    b.wait("document.querySelector('th[aria-sort=ascending] button')?.dataset.key === 'number'")
     b.run("[...document.querySelectorAll('td input[type=checkbox]')].slice(0, 2).forEach((box) => box.click())")
     shot(b, "candidates", "section[aria-labelledby=candidates]")
     b.wait("document.querySelector('.choice a')")
@@ -167,6 +168,12 @@ def pareto(b, url):
     b.wait("document.querySelectorAll('svg.picture circle.front').length > 2")
     assert b.run("document.querySelectorAll('svg.picture circle.baseline-point').length") == 4
     shot(b, "pareto", "section[aria-labelledby=pareto-front]")
+    assert "hypervolume 0." in b.run(text("section[aria-labelledby=pareto-front] p")), "above (0, 0), and both lie in [0, 1]"
+    # Each objective sorts.
+    b.run("document.querySelector('button[data-key=fitness1]').click()")
+    b.wait("document.querySelector('th[aria-sort=descending] button')?.dataset.key === 'fitness1'")
+    column = b.run("[...document.querySelectorAll('section[aria-labelledby=candidates] tbody tr')].map(r => Number(r.cells[6].innerText))")
+    assert column == sorted(column, reverse=True) and column[0] > column[-1], column
     # The chart by keyboard.
     b.run("document.querySelector('.chart').focus()")
     for _ in range(3):
@@ -174,6 +181,41 @@ def pareto(b, url):
     assert b.wait("document.getElementById('announce').textContent.startsWith('candidate ')")
     b.press("Enter")
     b.wait("location.hash.includes('/candidates/')")
+
+
+def keyboard(b, url):
+    """From the address bar on: the skip link, the navigation, then what the page holds; and an update takes no focus away."""
+    b.go("about:blank")
+    b.go(url + "/#/jobs/job-4")
+    b.wait("document.querySelector('button.danger')")
+    said = []
+    for _ in range(7):
+        b.press("Tab")
+        said.append(b.run("document.activeElement.innerText"))
+    assert said == ["Skip to content", "Merganser", "Jobs", "Workers", "Jobs", "Pause", "Cancel job …"], said
+    b.run("document.activeElement.focusedBefore = true")
+    urllib.request.urlopen(urllib.request.Request(url + "/api/jobs/job-4/pause", method="POST", headers={"X-Merganser": "dashboard"})).close()
+    b.wait("document.querySelector('.actions button:not(.danger)').innerText === 'Resume'")
+    assert b.run("document.activeElement.innerText") == "Cancel job …"
+    assert not b.run("document.activeElement.focusedBefore"), "it was drawn again"
+    urllib.request.urlopen(urllib.request.Request(url + "/api/jobs/job-4/resume", method="POST", headers={"X-Merganser": "dashboard"})).close()
+    b.wait("document.querySelector('.actions button:not(.danger)').innerText === 'Pause'")
+    b.run("document.querySelector('.skip').focus()")
+    b.press("Enter")
+    assert b.run("document.activeElement.id") == "main" and b.run("location.hash") == "#/jobs/job-4"
+
+
+def outage(b, url):
+    """Who opens a page while the network is away sees it once it is back."""
+    b.go(url + "/")
+    b.wait("document.querySelectorAll('main tbody tr').length === 4")
+    for page, there in (("#/jobs/job-2", "main svg.picture"), ("#/jobs/job-3/candidates/20", ".pair")):
+        b.offline(True)
+        b.run(f"location.hash = '{page}'")
+        b.wait(f"{text('main [role=alert]')}.includes('trying again')")
+        b.offline(False)
+        b.wait(f"document.querySelector('{there}')")
+    b.errors[:] = [e for e in b.errors if "ERR_INTERNET_DISCONNECTED" not in e]
 
 
 def pause(b, url):
@@ -223,6 +265,9 @@ def token(b, folder, store):
         b.write("viewers-secret-token")
         b.press("Enter")
         b.wait("document.querySelectorAll('main tbody tr').length === 4")
+        b.go(c.url + "/#/jobs/job-4")
+        b.wait(f"{text('main')}.includes('Your token may look')")
+        assert b.run("document.querySelectorAll('main .actions, main button.danger').length") == 0, "a viewer is offered no change"
     finally:
         c.end()
 
@@ -288,12 +333,20 @@ def main():
             comparison(b)
             candidate(b, coordinator.url)
             pareto(b, coordinator.url)
+            keyboard(b, coordinator.url)
+            outage(b, coordinator.url)
             pause(b, coordinator.url)
-            cancel(b, coordinator.url)
             workers(b, coordinator.url)
             assert not b.errors, b.errors
             coordinator.end()
             token(b, folder, store)
+            b.go("about:blank")
+            b.wait("location.href === 'about:blank'")
+            b.errors.clear()  # it was refused until it had a token, and its coordinator has ended
+            coordinator = Coordinator(folder, store)
+            cancel(b, coordinator.url)
+            assert not b.errors, b.errors
+            coordinator.end()
             live(b, folder)
             outside = [u for u in b.requests if not re.match(r"http://127\.0\.0\.1:\d+/|about:|data:|file:", u)]
             assert not outside, outside

@@ -147,6 +147,12 @@ TEST_F(DashboardTest, AJobsPageHasBaselinesHeldOutScoresGenerationsFrontAndReaso
   EXPECT_EQ(json["generations"][0][0]["count"], 9);
   EXPECT_EQ(json["failures"][0]["count"].get<int>() + json["failures"][1]["count"].get<int>(), 6);
   EXPECT_GT(json["front"].size(), 1u);
+  // Both objectives lie in [0, 1]: the volume is at least the best candidate's rectangle, and less than everything.
+  const double best = json["front"][0]["fitness"][0].get<double>() * json["front"][0]["fitness"][1].get<double>();
+  EXPECT_GE(json["front_volume"]["value"], best);
+  EXPECT_LT(json["front_volume"]["value"], 1.0);
+  EXPECT_EQ(json["front_volume"]["reference"].size(), 2u);
+  EXPECT_EQ(json["front_volume"]["reference"].front(), 0.0);
   EXPECT_THAT(json["settings"].get<std::string>(), HasSubstr("name: made"));
 }
 
@@ -256,6 +262,35 @@ TEST(JobIndexTest, TheFrontHoldsWhatNoOtherBeats) {
   EXPECT_THAT(index.front(), ElementsAre(0, 3, 5));
   index.Apply(3, {absl::UnixEpoch(), PhaseStarted{}});
   EXPECT_EQ(index.seq(), static_cast<int64_t>(fitness.size()) + 1) << "an event that was applied is skipped";
+}
+
+TEST(JobIndexTest, WhoMissesAConstraintIsNotOnTheFront) {
+  JobSpec spec;
+  spec.constraints.resize(1);
+  spec.constraints[0].benchmark = "english";
+  spec.constraints[0].metric = "acc";
+  spec.constraints[0].at_least_model = "base";
+  JobIndex index(spec);
+  CandidatesProposed proposed;
+  for (int64_t number = 0; number < 3; ++number) {
+    Candidate candidate;
+    candidate.number = number;
+    candidate.kind = number == 0 ? CandidateKind::kSource : CandidateKind::kSearch;
+    candidate.label = number == 0 ? "base" : "";
+    proposed.candidates.push_back(candidate);
+  }
+  index.Apply(1, {absl::UnixEpoch(), proposed});
+  const auto finish = [&](int64_t seq, int64_t number, std::vector<double> fitness, double english) {
+    CandidateFinished finished;
+    finished.candidate = number;
+    finished.fitness = std::move(fitness);
+    finished.metrics["english"]["acc"] = english;
+    index.Apply(seq, {absl::UnixEpoch(), finished});
+  };
+  finish(2, 0, {0.1, 0.1}, 0.5);
+  finish(3, 1, {0.9, 0.9}, 0.4);  // better, but it lost what base can do
+  finish(4, 2, {0.3, 0.3}, 0.5);
+  EXPECT_THAT(index.front(), ElementsAre(2));
 }
 
 }  // namespace
