@@ -291,13 +291,17 @@ std::vector<EventBody> JobDriver::FinishTwins() {
     if (state_.Find(number)->kind != CandidateKind::kSearch) continue;
     const std::optional<int64_t> twin = known_.SucceededTwinOf(number);
     if (!twin.has_value()) continue;
-    const Candidate& known = *state_.Find(*twin);
-    events.emplace_back(CandidateFinished{.candidate = number,
-                                          .fitness = known.fitness,
-                                          .metrics = known.metrics,
-                                          .message = absl::StrCat("the same recipe as candidate ", *twin)});
+    events.emplace_back(FinishAsTwin(number, *twin));
   }
   return events;
+}
+
+CandidateFinished JobDriver::FinishAsTwin(int64_t number, int64_t known) const {
+  const Candidate& twin = *state_.Find(known);
+  return {.candidate = number,
+          .fitness = twin.fitness,
+          .metrics = twin.metrics,
+          .message = absl::StrCat("the same recipe as candidate ", known)};
 }
 
 std::vector<EventBody> JobDriver::Propose(int64_t count) {
@@ -314,7 +318,7 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
     generation = std::min(next_generation, stage->first_generation + asked_ / population_);
   }
   CandidatesProposed proposed;
-  std::vector<EventBody> undecodable;
+  std::vector<EventBody> ended;  // at once: undecodable, or known
   for (Proposal& proposal : *proposals) {
     Candidate candidate;
     candidate.number = static_cast<int64_t>(state_.candidates().size() + proposed.candidates.size());
@@ -330,17 +334,20 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
     absl::StatusOr<Recipe> recipe = space_->Decode(candidate.genome);
     if (recipe.ok()) {
       candidate.recipe = *std::move(recipe);
+      if (const std::optional<int64_t> twin = known_.SucceededTwinOf(candidate)) {
+        ended.emplace_back(FinishAsTwin(candidate.number, *twin));
+      }
     } else {
-      undecodable.emplace_back(CandidateFinished{.candidate = candidate.number,
-                                              .state = CandidateState::kFailed,
-                                              .message = std::string(recipe.status().message())});
+      ended.emplace_back(CandidateFinished{.candidate = candidate.number,
+                                           .state = CandidateState::kFailed,
+                                           .message = std::string(recipe.status().message())});
     }
     proposed.candidates.push_back(std::move(candidate));
   }
   asked_ += count;
   std::vector<EventBody> events;
   events.emplace_back(std::move(proposed));
-  Append(std::move(undecodable), events);
+  Append(std::move(ended), events);
   return events;
 }
 

@@ -59,6 +59,9 @@ class JobDriver {
   // stored and applied to the state before the next call (the optimizer has been asked for them).
   std::vector<EventBody> Next(absl::Time now);
 
+  // Equal for twins, hardly ever for others.
+  uint64_t RecipeHash(int64_t candidate) { return known_.HashOf(candidate); }
+
   // The state's summary, with dimension, population and the number of candidates that the budget allows.
   JobSummary Summary() const;
 
@@ -74,6 +77,8 @@ class JobDriver {
   std::vector<EventBody> Propose(int64_t count);
   // Ends queued candidates whose twin has succeeded.
   std::vector<EventBody> FinishTwins();
+  // The end of a candidate as its twin `known`, which has succeeded.
+  CandidateFinished FinishAsTwin(int64_t number, int64_t known) const;
   std::vector<EventBody> AfterSearch();
   std::vector<EventBody> Finalists();
   std::vector<EventBody> AfterFinalists() const;

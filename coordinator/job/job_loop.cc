@@ -275,6 +275,7 @@ void JobLoop::AdvanceJobs() {
         observer_->OnOptimizerStep(clock_.Monotonic() - start);
       }
       if (events.empty()) break;
+      AddStarts(*job, &events);
       // Applying them makes the job dirty again. A failed commit is repeated by RetryStalled.
       if (Commit(*job, std::move(events)).ok()) continue;
       // Nothing was kept: proposals that the optimizer made must not be skipped.

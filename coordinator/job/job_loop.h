@@ -84,8 +84,10 @@ class JobLoop {
                        bool draining);
   void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone);
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report);
-  // Of each, in order; results of one job are read and stored together.
-  std::vector<absl::StatusOr<Disposition>> ReportAttempts(const std::vector<AttemptReport>& reports);
+  // Of each, in order; results of one job are read and stored together, with the attempts that take the places that they leave.
+  // `records`: empty, or for each report the bytes at its record_key if they were read already; "" if not.
+  std::vector<absl::StatusOr<Disposition>> ReportAttempts(const std::vector<AttemptReport>& reports,
+                                                          std::vector<std::string> records = {});
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers();
   absl::Status DrainWorker(const std::string& worker_id, const std::string& by = "");
   absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
@@ -161,13 +163,18 @@ class JobLoop {
 
   // --- job_loop_dispatch.cc: who gets what, and for how long
   void Dispatch();
+  // Adds to events of the job, which are about to be stored, the attempts that can start once they are: of candidates that they
+  // propose, or on places that they leave. One write then does for both.
+  void AddStarts(Job& job, std::vector<EventBody>* events);
   void Assign(Job& job, const AttemptStarted& started);
   // Second attempts beside stragglers, where slots are idle.
   void Speculate();
   // Stops attempts that evaluate beyond their time; quarantines workers that do not stop.
   void StopOverdue();
-  // The job's queue for a plan over `room` places.
-  DispatchJob QueueOf(const Job& job, size_t room);
+  // Workers that take assignments, and into `room` the places that they have.
+  std::vector<DispatchWorker> Accepting(size_t* room) const;
+  // The job's queue for a plan over `room` places, without candidates of which `skip`, unless it is empty, says so.
+  DispatchJob QueueOf(const Job& job, size_t room, const std::function<bool(int64_t)>& skip = nullptr);
   // When the candidate may be dispatched: later than now only after a fetch that failed.
   absl::Time ReadyTime(const JobState& state, int64_t candidate) const;
   // How long an attempt of the job may evaluate; infinite while nothing is known.

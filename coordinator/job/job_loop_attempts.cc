@@ -226,6 +226,7 @@ absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attem
   if (status.ok()) {
     std::vector<EventBody> events;
     events.emplace_back(*std::move(finished));
+    AddStarts(job, &events);
     status = Commit(job, std::move(events), {report.record_key});
     if (status.ok()) return Disposition::kCommitted;
   }

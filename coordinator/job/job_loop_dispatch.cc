@@ -1,9 +1,11 @@
 // The part of JobLoop that hands out attempts and ends those that take too long.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/sha256.h"
@@ -31,13 +33,21 @@ absl::Time JobLoop::ReadyTime(const JobState& state, int64_t number) const {
   return state.queued_since(number) + std::min(kUnavailableDelayMax, kUnavailableDelay * (1 << std::min(failed - 1, 10)));
 }
 
-DispatchJob JobLoop::QueueOf(const Job& job, size_t room) {
+std::vector<DispatchWorker> JobLoop::Accepting(size_t* room) const {
+  std::vector<DispatchWorker> workers = fleet_.Accepting(leases_, clock_.Monotonic(), options_.lease, options_.prefetch);
+  *room = 0;
+  for (const DispatchWorker& worker : workers) *room += static_cast<size_t>(std::max(0, worker.capacity - worker.assigned));
+  return workers;
+}
+
+DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bool(int64_t)>& skip) {
   const JobState& state = job.log.state();
   const JobSpec& spec = state.spec();
   const absl::Time now = clock_.Now();
+  const absl::Time since = state.queued().empty() ? now : state.queued_since(*state.queued().begin());
   DispatchJob queue{.id = state.id(),
                     .priority = spec.priority,
-                    .waited = std::min(clock_.Monotonic() - job.served, now - state.queued_since(*state.queued().begin())),
+                    .waited = std::min(clock_.Monotonic() - job.served, now - since),
                     .share = spec.share,
                     .running = static_cast<int>(state.running().size())};
   if (spec.workers != WorkerRequirements{}) {
@@ -48,6 +58,7 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room) {
   for (int64_t number : state.queued()) {
     // A few more than fit, as some may have to avoid the last free worker.
     if (queue.queued.size() >= room + 8) break;
+    if (skip && skip(number)) continue;
     if (const absl::Time ready = ReadyTime(state, number); ready > now) {
       retry_time_ = std::min(retry_time_, ready);
       continue;
@@ -71,11 +82,8 @@ void JobLoop::Dispatch() {
   if (!dispatch_due_ || !leadership_.acting()) return;
   dispatch_due_ = false;
   retry_time_ = absl::InfiniteFuture();
-  std::vector<DispatchWorker> workers = fleet_.Accepting(leases_, clock_.Monotonic(), options_.lease, options_.prefetch);
   size_t room = 0;
-  for (const DispatchWorker& worker : workers) {
-    room += static_cast<size_t>(std::max(0, worker.capacity - worker.assigned));
-  }
+  std::vector<DispatchWorker> workers = Accepting(&room);
   if (room == 0) return;
   std::vector<DispatchJob> queues;
   for (const auto& job : jobs_) {
@@ -91,6 +99,72 @@ void JobLoop::Dispatch() {
   }
   for (auto& [id, events] : started) (void)Commit(*job_by_id_.at(id), std::move(events));
   dispatch_due_ = false;  // set by what was just applied
+}
+
+void JobLoop::AddStarts(Job& job, std::vector<EventBody>* events) {
+  const JobState& state = job.log.state();
+  std::vector<int64_t> proposed;
+  std::set<int64_t> ended;
+  std::map<std::string, int> left;  // places by worker
+  for (const EventBody& body : *events) {
+    if (const auto* proposal = std::get_if<CandidatesProposed>(&body)) {
+      for (const Candidate& candidate : proposal->candidates) proposed.push_back(candidate.number);
+    } else if (const auto* finished = std::get_if<CandidateFinished>(&body)) {
+      ended.insert(finished->candidate);
+      const Candidate* const candidate = state.Find(finished->candidate);
+      if (candidate == nullptr) continue;
+      for (const Attempt& attempt : candidate->attempts) {
+        const Lease* const lease = leases_.Find({state.id(), candidate->number, attempt.number});
+        if (lease != nullptr) ++left[lease->worker];
+      }
+    } else if (const auto* phase = std::get_if<PhaseStarted>(&body); phase != nullptr && IsTerminal(phase->phase)) {
+      return;
+    }
+  }
+  if (!leadership_.acting() || state.paused() || job.log.stalled() || (proposed.empty() && state.queued().empty())) return;
+  size_t room = 0;
+  std::vector<DispatchWorker> workers = Accepting(&room);
+  for (DispatchWorker& worker : workers) {
+    const auto places = left.find(worker.id);
+    if (places == left.end()) continue;
+    worker.assigned -= places->second;
+    room += static_cast<size_t>(places->second);
+  }
+  if (room == 0) return;
+  absl::flat_hash_set<uint64_t> recipes;  // of those that end
+  for (const int64_t number : ended) {
+    const Candidate* const candidate = state.Find(number);
+    if (candidate != nullptr && candidate->kind == CandidateKind::kSearch) recipes.insert(job.driver->RecipeHash(number));
+  }
+  // What may turn out to be the twin of one that succeeds now is left to the tick, which knows.
+  const auto skip = [&](int64_t number) {
+    return ended.contains(number) || (!recipes.empty() && recipes.contains(job.driver->RecipeHash(number)));
+  };
+  std::vector<DispatchJob> queues;  // of every job, as if for Dispatch: what is another's turn is not taken
+  for (const auto& other : jobs_) {
+    const JobState& its = other->log.state();
+    if (other.get() == &job) {
+      queues.push_back(QueueOf(job, room, skip));
+      for (const int64_t number : proposed) {
+        if (queues.back().queued.size() >= room + 8) break;
+        if (!ended.contains(number)) queues.back().queued.push_back({.number = number});
+      }
+    } else if (!its.over() && !its.paused() && !its.queued().empty() && !other->log.stalled()) {
+      queues.push_back(QueueOf(*other, room));
+    }
+  }
+  Dispatcher planner = dispatcher_;
+  bool all_mine = true;
+  for (const DispatchChoice& choice : planner.Plan(queues, std::move(workers))) {
+    if (choice.job_id != state.id()) {
+      all_mine = false;
+      continue;
+    }
+    const Candidate* const known = state.Find(choice.candidate);
+    const int before = known == nullptr ? 0 : static_cast<int>(known->attempts.size());
+    events->emplace_back(AttemptStarted{choice.candidate, before + 1, RandomToken(), choice.worker});
+  }
+  if (all_mine) dispatcher_ = planner;
 }
 
 void JobLoop::Assign(Job& job, const AttemptStarted& started) {

@@ -8,7 +8,9 @@
 
 namespace merganser {
 
-std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vector<AttemptReport>& reports) {
+std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vector<AttemptReport>& reports,
+                                                                 std::vector<std::string> read) {
+  read.resize(reports.size());
   std::vector<std::optional<absl::StatusOr<Disposition>>> answers(reports.size());
   // Results of open candidates, each candidate's first; whatever else is in a report, the plain way finds it out.
   struct Result {
@@ -18,7 +20,7 @@ std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vect
   };
   std::map<Job*, std::vector<Result>> results;
   std::set<std::pair<Job*, int64_t>> taken;
-  for (size_t i = 0; i < reports.size() && reports.size() > 1; ++i) {
+  for (size_t i = 0; i < reports.size(); ++i) {
     const AttemptReport& report = reports[i];
     const auto job = job_by_id_.find(report.id.job_id);
     if (report.failure.has_value() || !Ready().ok() || job == job_by_id_.end() || job->second->log.stalled()) continue;
@@ -32,27 +34,41 @@ std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vect
     if (taken.emplace(job->second, candidate->number).second) results[job->second].push_back({i, candidate, &attempt});
   }
   for (const auto& [job, of_job] : results) {
-    std::vector<std::string> keys;
-    for (const Result& result : of_job) keys.push_back(reports[result.report].record_key);
-    const std::vector<absl::StatusOr<std::string>> records = store_.GetRecords(keys);
+    std::vector<std::string> missing;
+    for (const Result& result : of_job) {
+      if (read[result.report].empty()) missing.push_back(reports[result.report].record_key);
+    }
+    if (!missing.empty()) {
+      std::vector<absl::StatusOr<std::string>> records = store_.GetRecords(missing);
+      size_t next = 0;
+      for (const Result& result : of_job) {
+        if (!read[result.report].empty()) continue;
+        absl::StatusOr<std::string>& record = records[next++];
+        if (record.ok()) read[result.report] = *std::move(record);
+      }
+    }
     std::vector<EventBody> events;
     std::vector<std::string> required;
     std::vector<size_t> together;
-    for (size_t k = 0; k < of_job.size(); ++k) {
-      if (!records[k].ok()) continue;
-      const Result& result = of_job[k];
+    std::set<size_t> late;
+    for (const Result& result : of_job) {
+      const std::string bytes = std::move(read[result.report]);
+      if (bytes.empty()) continue;
       absl::StatusOr<CandidateFinished> finished =
-          ParseRecord(*job, *result.candidate, *result.attempt, reports[result.report].record_sha256, *records[k]);
+          ParseRecord(*job, *result.candidate, *result.attempt, reports[result.report].record_sha256, bytes);
       if (!finished.ok()) continue;
       events.emplace_back(*std::move(finished));
-      required.push_back(keys[k]);
+      required.push_back(reports[result.report].record_key);
       together.push_back(result.report);
+      if (result.attempt->ended) late.insert(result.report);
     }
     if (events.empty()) continue;
+    AddStarts(*job, &events);
     const absl::Status stored = Commit(*job, std::move(events), std::move(required));
     if (absl::IsFailedPrecondition(stored)) continue;  // one of them is gone: which one, the plain way finds out
     for (const size_t i : together) {
       if (stored.ok() && observer_ != nullptr) observer_->OnReport(Disposition::kCommitted);
+      if (stored.ok() && observer_ != nullptr && late.contains(i)) observer_->OnLateResult(Disposition::kCommitted);
       answers[i] = stored.ok() ? absl::StatusOr<Disposition>(Disposition::kCommitted) : stored;
     }
   }

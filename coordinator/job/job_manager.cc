@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <list>
 #include <optional>
 #include <thread>
@@ -20,6 +21,9 @@ namespace {
 
 // Bounds what callers can pile up behind a slow store; more than a fleet of thousands sends in a second.
 constexpr size_t kQueueMax = 16384;
+// Records that are read before the loop has asked for them: in one call of the store, and bytes in all.
+constexpr size_t kReadTogether = 256;
+constexpr size_t kRecordBytesAhead = size_t{64} << 20;
 // Between ticks when nobody calls: leases are seconds long.
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 // A caller waits this long for the loop, which may be waiting for the store. What it asked for may still happen.
@@ -42,7 +46,7 @@ class JobManagerThread final : public JobManager {
  public:
   JobManagerThread(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
                    const JobManagerOptions& options)
-      : clock_(*clock), loop_(store, codec, clock, observer, options) {}
+      : store_(*store), clock_(*clock), loop_(store, codec, clock, observer, options) {}
 
   ~JobManagerThread() override { Stop(); }
 
@@ -50,7 +54,10 @@ class JobManagerThread final : public JobManager {
     {
       absl::MutexLock lock(&mu_);
       if (stopping_) return absl::UnavailableError("the coordinator has stopped");
-      if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
+      if (!thread_.joinable()) {
+        thread_ = std::thread([this] { Run(); });
+        reader_ = std::thread([this] { ReadRecords(); });
+      }
     }
     return Call<absl::Status>(
         [this] {
@@ -62,11 +69,18 @@ class JobManagerThread final : public JobManager {
   }
 
   void Stop() override {
-    std::thread thread;
+    std::thread thread, reader;
     {
       absl::MutexLock lock(&mu_);
       stopping_ = true;
       thread.swap(thread_);
+      reader.swap(reader_);
+    }
+    // First: what it still reads is answered as well.
+    if (reader.joinable()) reader.join();
+    {
+      absl::MutexLock lock(&mu_);
+      all_read_ = true;
     }
     if (thread.joinable()) thread.join();
   }
@@ -143,8 +157,8 @@ class JobManagerThread final : public JobManager {
   void ReportAttemptThen(const AttemptReport& report, std::function<void(absl::StatusOr<Disposition>)> done) override {
     {
       absl::MutexLock lock(&mu_);
-      if (!stopping_ && thread_.joinable() && queue_.size() + reports_.size() < kQueueMax) {
-        reports_.push_back({report, std::move(done)});
+      if (!stopping_ && thread_.joinable() && queue_.size() + reports_.size() + unread_.size() < kQueueMax) {
+        (report.failure.has_value() ? reports_ : unread_).push_back({.report = report, .done = std::move(done)});
         return;
       }
     }
@@ -169,6 +183,7 @@ class JobManagerThread final : public JobManager {
   using Command = std::function<void()>;
   struct Reported {
     AttemptReport report;
+    std::string record;  // "": to be read by the loop
     std::function<void(absl::StatusOr<Disposition>)> done;
   };
   struct Watch {
@@ -213,12 +228,13 @@ class JobManagerThread final : public JobManager {
       {
         absl::MutexLock lock(&mu_);
         const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-          return stopping_ || !queue_.empty() || !reports_.empty();
+          return all_read_ || !queue_.empty() || !reports_.empty();
         };
         mu_.AwaitWithTimeout(absl::Condition(&due), kTickInterval);
         commands.swap(queue_);
         reports.swap(reports_);
-        stop = stopping_;
+        record_bytes_ = 0;
+        stop = all_read_;
       }
       if (stop) loop_.Stop();  // what is still queued learns that it is too late
       // Before the commands: a worker that says goodbye has reported first.
@@ -233,11 +249,58 @@ class JobManagerThread final : public JobManager {
     }
   }
 
+  // The records of what is reported are read while the loop waits for the store's disk, so that it finds them here. One that
+  // could not be read the loop reads itself, and learns why not.
+  void ReadRecords() ABSL_LOCKS_EXCLUDED(mu_) {
+    while (true) {
+      std::vector<Reported> some;
+      {
+        absl::MutexLock lock(&mu_);
+        const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+          return stopping_ || (!unread_.empty() && record_bytes_ < kRecordBytesAhead);
+        };
+        mu_.Await(absl::Condition(&due));
+        if (stopping_) {
+          std::move(unread_.begin(), unread_.end(), std::back_inserter(reports_));
+          unread_.clear();
+          return;
+        }
+        if (unread_.size() <= kReadTogether) {
+          some.swap(unread_);
+        } else {
+          std::move(unread_.begin(), unread_.begin() + kReadTogether, std::back_inserter(some));
+          unread_.erase(unread_.begin(), unread_.begin() + kReadTogether);
+        }
+      }
+      size_t bytes = 0;
+      if (leading_.load()) {
+        std::vector<std::string> keys;
+        // Its own key and no other: whoever reports may not have the coordinator read what it likes.
+        for (const Reported& one : some) {
+          const AttemptId& id = one.report.id;
+          keys.push_back(RecordKey(id.job_id, id.candidate, id.attempt, one.report.token));
+        }
+        std::vector<absl::StatusOr<std::string>> records = store_.GetRecords(keys);
+        for (size_t i = 0; i < some.size(); ++i) {
+          if (records[i].ok() && some[i].report.record_key == keys[i]) some[i].record = *std::move(records[i]);
+          bytes += some[i].record.size();
+        }
+      }
+      absl::MutexLock lock(&mu_);
+      record_bytes_ += bytes;
+      std::move(some.begin(), some.end(), std::back_inserter(reports_));
+    }
+  }
+
   void AnswerReports(std::vector<Reported> reported) {
     if (reported.empty()) return;
     std::vector<AttemptReport> reports;
-    for (Reported& one : reported) reports.push_back(std::move(one.report));
-    std::vector<absl::StatusOr<Disposition>> answers = loop_.ReportAttempts(reports);
+    std::vector<std::string> records;
+    for (Reported& one : reported) {
+      reports.push_back(std::move(one.report));
+      records.push_back(std::move(one.record));
+    }
+    std::vector<absl::StatusOr<Disposition>> answers = loop_.ReportAttempts(reports, std::move(records));
     Publish();
     for (size_t i = 0; i < reported.size(); ++i) reported[i].done(std::move(answers[i]));
   }
@@ -259,6 +322,7 @@ class JobManagerThread final : public JobManager {
     }
   }
 
+  ResultsStore& store_;
   Clock& clock_;
   // Only the loop's thread.
   JobLoop loop_;
@@ -269,9 +333,13 @@ class JobManagerThread final : public JobManager {
 
   absl::Mutex mu_;
   std::deque<Command> queue_ ABSL_GUARDED_BY(mu_);
-  std::vector<Reported> reports_ ABSL_GUARDED_BY(mu_);
-  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<Reported> unread_ ABSL_GUARDED_BY(mu_);   // results whose records are to be read
+  std::vector<Reported> reports_ ABSL_GUARDED_BY(mu_);  // for the loop
+  size_t record_bytes_ ABSL_GUARDED_BY(mu_) = 0;        // of reports_
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;          // nothing more is taken in
+  bool all_read_ ABSL_GUARDED_BY(mu_) = false;          // and nothing more comes from the reader
   std::thread thread_ ABSL_GUARDED_BY(mu_);
+  std::thread reader_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace

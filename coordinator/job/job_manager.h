@@ -1,9 +1,10 @@
 // The job loop: owns every job's state, drives optimizers, leases candidates to workers. DESIGN.md "Processes",
 // docs/architecture.md "Life of a candidate".
 //
-// One thread owns all state. Public methods post a command to it and wait for the answer; a command becomes events, which are
-// stored (under this leader's epoch) before they are applied and before anything is acted on or answered. So no lock is
-// held over the store, the order is total, and a restart is a replay.
+// One thread owns all state; a second only reads records of what is reported, ahead of it. Public methods post a command to
+// it and wait for the answer; a command becomes events, which are stored (under this leader's epoch) before they are applied
+// and before anything is acted on or answered. So no lock is held over the store, the order is total, and a restart is a
+// replay.
 #ifndef MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_
 #define MERGANSER_COORDINATOR_JOB_JOB_MANAGER_H_
 

@@ -10,7 +10,7 @@ namespace {
 uint64_t Mix(uint64_t hash, uint64_t value) { return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 29); }
 
 // Over what recipes of one job differ in; equal recipes have equal hashes, and the rest is compared.
-uint64_t HashOf(const Candidate& candidate) {
+uint64_t RecipeHash(const Candidate& candidate) {
   const Recipe& recipe = candidate.recipe;
   uint64_t hash = StableHash64(recipe.embedding_from, StableHash64(recipe.head_from));
   for (const Hop& hop : recipe.path) {
@@ -31,23 +31,42 @@ uint64_t HashOf(const Candidate& candidate) {
 
 }  // namespace
 
-std::optional<int64_t> KnownRecipes::SucceededTwinOf(int64_t number) {
+void KnownRecipes::CatchUp() {
   const std::vector<Candidate>& candidates = state_.candidates();
   while (hashes_.size() < candidates.size()) {
     const Candidate& candidate = candidates[hashes_.size()];
-    hashes_.push_back(HashOf(candidate));
+    hashes_.push_back(RecipeHash(candidate));
     if (candidate.kind == CandidateKind::kSearch) by_hash_[hashes_.back()].push_back(candidate.number);
   }
-  const Candidate& candidate = candidates[number];
+}
+
+std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, uint64_t hash) const {
   if (candidate.recipe.stacks.empty()) return std::nullopt;  // it could not be decoded
-  for (const int64_t other : by_hash_[hashes_[number]]) {
-    const Candidate& twin = candidates[other];
-    if (other != number && twin.state == CandidateState::kSucceeded && twin.recipe == candidate.recipe &&
+  const auto same = by_hash_.find(hash);
+  if (same == by_hash_.end()) return std::nullopt;
+  for (const int64_t other : same->second) {
+    const Candidate& twin = state_.candidates()[other];
+    if (other != candidate.number && twin.state == CandidateState::kSucceeded && twin.recipe == candidate.recipe &&
         twin.benchmarks == candidate.benchmarks) {
       return other;
     }
   }
   return std::nullopt;
+}
+
+std::optional<int64_t> KnownRecipes::SucceededTwinOf(int64_t number) {
+  CatchUp();
+  return Find(state_.candidates()[number], hashes_[number]);
+}
+
+std::optional<int64_t> KnownRecipes::SucceededTwinOf(const Candidate& candidate) {
+  CatchUp();
+  return Find(candidate, RecipeHash(candidate));
+}
+
+uint64_t KnownRecipes::HashOf(int64_t number) {
+  CatchUp();
+  return hashes_[number];
 }
 
 }  // namespace merganser

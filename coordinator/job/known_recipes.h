@@ -21,8 +21,16 @@ class KnownRecipes {
   // The oldest succeeded candidate with the recipe and the benchmarks (draws included) of candidate `number`; nullopt if there
   // is none.
   std::optional<int64_t> SucceededTwinOf(int64_t number);
+  // The same for one that is not in the state yet.
+  std::optional<int64_t> SucceededTwinOf(const Candidate& candidate);
+  // Equal for twins, hardly ever for others.
+  uint64_t HashOf(int64_t number);
 
  private:
+  // Takes in the candidates that came since the last call.
+  void CatchUp();
+  std::optional<int64_t> Find(const Candidate& candidate, uint64_t hash) const;
+
   const JobState& state_;
   std::vector<uint64_t> hashes_;                                  // by candidate
   std::unordered_map<uint64_t, std::vector<int64_t>> by_hash_;    // kSearch candidates, oldest first

@@ -92,8 +92,10 @@ class Timers {
 struct Shared {
   const Flags& flags;
   Timers timers;
-  CallPool pool{32, 1 << 20};  // for the store, which blocks
-  std::unique_ptr<RecordStore> records;
+  // Of real workers each has a thread and a connection of its own for its records: here 128 of both, which is RedisPool's bound
+  // eight times.
+  CallPool pool{128, 1 << 20};
+  std::vector<std::unique_ptr<RecordStore>> records;
   absl::Mutex mu;
   std::map<int64_t, absl::Time> received;  // of search candidates
   std::string refusal;                     // the first one's message
@@ -104,7 +106,7 @@ struct Shared {
 
 class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::SessionResponse> {
  public:
-  Worker(Shared* shared, int number) : shared_(*shared), id_(absl::StrCat("load-", number)) {
+  Worker(Shared* shared, int number) : shared_(*shared), id_(absl::StrCat("load-", number)), records_(*shared->records[number % shared->records.size()]) {
     channel_ = *CreateChannel(shared_.flags.worker);
     stub_ = v1::WorkerService::NewStub(channel_.channel);
     channel_.Prepare(&context_, absl::InfiniteDuration());
@@ -211,7 +213,7 @@ class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::Sess
       }
     }
     const std::string bytes = SerializeDeterministic(record);
-    while (!shared_.over && !shared_.records->PutRecord(assign.record_key(), bytes).ok()) absl::SleepFor(absl::Milliseconds(50));
+    while (!shared_.over && !records_.PutRecord(assign.record_key(), bytes).ok()) absl::SleepFor(absl::Milliseconds(50));
     auto call = std::make_shared<Call>();
     call->request.set_job_id(assign.job_id());
     call->request.set_candidate(assign.candidate());
@@ -251,6 +253,7 @@ class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::Sess
 
   Shared& shared_;
   const std::string id_;
+  RecordStore& records_;
   ClientChannel channel_;
   std::unique_ptr<v1::WorkerService::Stub> stub_;
   grpc::ClientContext context_;
@@ -288,12 +291,15 @@ double Quantile(std::vector<double> values, double q) {
 
 int Run(const Flags& flags) {
   Shared shared{.flags = flags};
-  auto records = OpenRecordStore(flags.store);
-  if (!records.ok()) {
+  for (int i = 0; i < 8; ++i) {
+    auto records = OpenRecordStore(flags.store);
+    if (records.ok()) {
+      shared.records.push_back(*std::move(records));
+      continue;
+    }
     std::cerr << records.status() << "\n";
     return 1;
   }
-  shared.records = *std::move(records);
   std::vector<std::unique_ptr<Worker>> workers;
   const absl::Time dial = absl::Now();
   for (int i = 0; i < flags.workers; ++i) workers.push_back(std::make_unique<Worker>(&shared, i));

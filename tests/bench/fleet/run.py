@@ -3,7 +3,8 @@
 
     python3 tests/bench/fleet/run.py                                 # every scenario, about five minutes
     python3 tests/bench/fleet/run.py throughput latency
-    python3 tests/bench/fleet/run.py peers --peer-python PYTHON      # Optuna: journal file and SQLite storage, 16 processes
+    python3 tests/bench/fleet/run.py peers --peer-python PYTHON --ray-python PYTHON
+                                                                     # Optuna: journal file and SQLite storage, 16 processes; Ray: 16 actors
 
 Prints one JSON object per scenario."""
 import argparse
@@ -13,7 +14,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -169,11 +169,44 @@ elif trials:
 """
 
 
-def peers(python, trials=1600, processes=16):
-    """Zero-time trials of eight numbers through Optuna, from the first one's start to the last one's end; beside it the same
-    number of candidates on as many of our workers."""
+RAY = """
+import random, sys, time, ray
+trials, processes = int(sys.argv[1]), int(sys.argv[2])
+ray.init(num_cpus=processes, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+@ray.remote
+class Worker:
+    def evaluate(self, number, genome):
+        return number, sum(genome)
+
+workers = [Worker.remote() for _ in range(processes)]
+ray.get([worker.evaluate.remote(0, [0.0]) for worker in workers])  # they have started
+results, running, idle, proposed, start = {}, {}, list(workers), 0, time.time()
+while len(results) < trials:
+    while idle and proposed < trials:
+        worker = idle.pop()
+        running[worker.evaluate.remote(proposed, [random.uniform(0, 2) for _ in range(8)])] = worker
+        proposed += 1
+    done, _ = ray.wait(list(running), num_returns=1)
+    for number, value in ray.get(done):
+        results[number] = value
+    idle += [running.pop(reference) for reference in done]
+print(len(results), time.time() - start)
+"""
+
+
+def peers(python, ray_python, trials=1600, processes=16):
+    """Zero-time trials of eight numbers through Optuna and Ray, from the first one's start to the last one's end (Ray's processes
+    have started before, as our workers have); beside it the same number of candidates on as many of our workers. Ray's trials are
+    in its driver's memory only."""
     rates = {}
-    for kind in ("journal", "rdb"):
+    if ray_python:
+        done, seconds = subprocess.run([ray_python, "-c", RAY, str(trials), str(processes)], check=True, stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL, text=True).stdout.split()[-2:]
+        rates["ray-actors"] = int(done) / float(seconds)
+        print(json.dumps({"scenario": "ray-actors", "trials": int(done), "processes": processes, "seconds": round(float(seconds), 1),
+                          "completions_per_s": round(rates["ray-actors"], 1)}), flush=True)
+    for kind in ("journal", "rdb") if python else ():
         path = os.path.join(tempfile.mkdtemp(prefix="mg-optuna-"), kind)
         subprocess.run([python, "-c", OPTUNA, kind, path, "0"], check=True, stderr=subprocess.DEVNULL)
         running = [subprocess.Popen([python, "-c", OPTUNA, kind, path, str(trials // processes)], stderr=subprocess.DEVNULL)
@@ -196,12 +229,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
     parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")
+    parser.add_argument("--ray-python", help="a Python with ray, for the same")
     parser.add_argument("--candidates", type=int, default=1600, help="of the scenario overhead")
     parser.add_argument("--trials", type=int, default=1600, help="of the scenario peers")
     args = parser.parse_args()
     for name in args.scenarios:
         if name == "peers":
-            peers(args.peer_python or sys.executable, args.trials)
+            if not args.peer_python and not args.ray_python:
+                parser.error("peers: --peer-python or --ray-python must be given")
+            peers(args.peer_python, args.ray_python, args.trials)
         elif name == "overhead":
             overhead(args.candidates)
         else:

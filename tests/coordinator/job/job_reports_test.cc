@@ -51,6 +51,53 @@ TEST_F(JobReportsTest, ResultsOfOneJobAreStoredInOneAppend) {
   for (const auto& answer : Report()) EXPECT_EQ(answer.value(), Disposition::kDuplicate);
 }
 
+// With as many workers as candidates a search costs a write for each generation's proposals, with the attempts at them, and one
+// for its results.
+TEST_F(JobReportsTest, AGenerationIsStoredTogetherWithItsFirstAttempts) {
+  (void)Report();
+  ASSERT_EQ(appends_, 1);
+  for (auto& [id, worker] : world_.workers) worker->held.clear();
+  world_.loop->Tick();
+  EXPECT_EQ(appends_, 2);
+  for (auto& [id, worker] : world_.workers) {
+    ASSERT_FALSE(worker->held.empty()) << id;
+    EXPECT_EQ(world_.loop->GetCandidate(job_, worker->held.front().id.candidate)->generation, 1);
+  }
+}
+
+TEST_F(JobReportsTest, AResultIsStoredTogetherWithTheNextAttemptOfItsWorker) {
+  (void)Report();
+  for (auto& [id, worker] : world_.workers) {
+    worker->held.clear();
+    if (id != "worker-0") world_.loop->WorkerDisconnected(id, worker.get(), /*gone=*/true);
+  }
+  world_.loop->Tick();
+  auto& worker = *world_.workers["worker-0"];
+  ASSERT_EQ(worker.held.size(), 2u) << "one to evaluate, one ahead";
+  const AttemptReport report = *world_.Evaluate(worker, worker.held.front());
+  appends_ = 0;
+  EXPECT_EQ(world_.loop->ReportAttempts({report})[0].value(), Disposition::kCommitted);
+  EXPECT_EQ(worker.held.size(), 3u) << "the one that is reported, and two";
+  EXPECT_EQ(appends_, 1);
+  world_.loop->Tick();
+  EXPECT_EQ(appends_, 1) << "nothing is left to dispatch";
+}
+
+TEST_F(JobReportsTest, ARecordThatWasReadAlreadyIsNotReadAgain) {
+  int reads = 0;
+  world_.store.fault = [&reads](absl::string_view operation) {
+    reads += operation == "get_record" ? 1 : 0;
+    return FaultyStore::Fault::kNone;
+  };
+  std::vector<std::string> records;
+  for (const AttemptReport& report : reports_) records.push_back(*world_.memory.GetRecord(report.record_key));
+  records[1].clear();                          // it is read
+  records[2] = *world_.memory.GetRecord(reports_[3].record_key);  // of another attempt: the plain way reads the right one
+  for (const auto& answer : world_.loop->ReportAttempts(reports_, records)) EXPECT_EQ(answer.value(), Disposition::kCommitted);
+  EXPECT_EQ(reads, 2);
+  EXPECT_EQ(world_.Summary(job_).search_finished, 6);
+}
+
 TEST_F(JobReportsTest, EachGetsItsOwnAnswer) {
   reports_[0].token = "of another attempt";
   reports_[1].record_sha256 = std::string(64, '0');
