@@ -106,7 +106,8 @@ struct Shared {
 
 class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::SessionResponse> {
  public:
-  Worker(Shared* shared, int number) : shared_(*shared), id_(absl::StrCat("load-", number)), records_(*shared->records[number % shared->records.size()]) {
+  Worker(Shared* shared, int number)
+      : shared_(*shared), id_(absl::StrCat("load-", number)), records_(*shared->records[number % shared->records.size()]) {
     channel_ = *CreateChannel(shared_.flags.worker);
     stub_ = v1::WorkerService::NewStub(channel_.channel);
     channel_.Prepare(&context_, absl::InfiniteDuration());

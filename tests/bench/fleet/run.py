@@ -21,6 +21,27 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 BIN = os.path.join(ROOT, "build", "bin")
 
 
+SYNC_MS = 0  # added to each sync of redis-server: disks differ, and one disk from hour to hour
+SLOW_SYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+#define SLOW(name) \\
+  int name(int fd) { int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, #name); usleep(MICROSECONDS); return real(fd); }
+SLOW(fsync)
+SLOW(fdatasync)
+"""
+
+
+def redis_environment(folder):
+    if not SYNC_MS:
+        return None
+    library = os.path.join(folder, "slow_sync.so")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-DMICROSECONDS={round(SYNC_MS * 1000)}", "-x", "c", "-", "-o", library, "-ldl"],
+                   input=SLOW_SYNC, text=True, check=True)
+    return {**os.environ, "LD_PRELOAD": library}
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -34,7 +55,7 @@ class Fleet:
         self.store = f"redis://127.0.0.1:{self.redis_port}"
         self.redis = subprocess.Popen(
             ["redis-server", "--port", str(self.redis_port), "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always",
-             "--save", "", "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL)
+             "--save", "", "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL, env=redis_environment(self.dir))
         time.sleep(1)
         self.coordinator = None
         self.start_coordinator()
@@ -105,10 +126,10 @@ def fsync_ms(folder):
 
 
 def latency():
-    """More idle workers than candidates: from proposed to received, which is two writes (the proposal, then the attempt), and how
-    long one write takes on this disk."""
+    """More idle workers than candidates: from proposed to received, which is one write, and how long one takes on this disk."""
     fleet = Fleet()
-    finish("latency", fleet.load(workers=200, candidates=2000, population=50, candidate_ms=100), fleet, fsync_ms=fsync_ms(fleet.dir))
+    finish("latency", fleet.load(workers=200, candidates=2000, population=50, candidate_ms=100), fleet,
+           fsync_ms=fsync_ms(fleet.dir) + SYNC_MS)
     fleet.close()
 
 
@@ -228,11 +249,14 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of connections
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
+    parser.add_argument("--sync-ms", type=float, default=0, help="so much longer each sync of redis-server takes, as on a slower disk")
     parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")
     parser.add_argument("--ray-python", help="a Python with ray, for the same")
     parser.add_argument("--candidates", type=int, default=1600, help="of the scenario overhead")
     parser.add_argument("--trials", type=int, default=1600, help="of the scenario peers")
     args = parser.parse_args()
+    global SYNC_MS
+    SYNC_MS = args.sync_ms
     for name in args.scenarios:
         if name == "peers":
             if not args.peer_python and not args.ray_python:
