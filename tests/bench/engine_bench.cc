@@ -8,8 +8,9 @@
 //   [sequences 96]
 //                                                [fp32|bf16]
 //
-// prompts.txt has one prompt a line: its token ids, with blanks between. Prints one JSON object a
-// line. On a busy machine compare the processor's seconds (load_cpu, generate_cpu) with one thread.
+// prompts.txt has one prompt a line: its token ids, with blanks between. Lines like "1 2 3 | 4 5 | 6" are a context and its
+// choices, of which log-likelihoods are computed (choices.py writes them); then new tokens do not apply. Prints one JSON
+// object a line. On a busy machine compare the processor's seconds (load_cpu, generate_cpu) with one thread.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "common/base/clock.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/engine/decoder.h"
@@ -31,9 +33,7 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-double CpuSeconds(std::clock_t clocks) {
-  return static_cast<double>(clocks) / static_cast<double>(CLOCKS_PER_SEC);
-}
+double CpuSeconds(std::clock_t clocks) { return static_cast<double>(clocks) / static_cast<double>(CLOCKS_PER_SEC); }
 
 int Run(int argc, char** argv) {
   if (argc < 3) {
@@ -42,19 +42,22 @@ int Run(int argc, char** argv) {
                  "fp32|bf16]\n");
     return 2;
   }
-  const auto number = [&](int i, int otherwise) {
-    return argc > i ? std::atoi(argv[i]) : otherwise;
-  };
+  const auto number = [&](int i, int otherwise) { return argc > i ? std::atoi(argv[i]) : otherwise; };
   auto checkpoint = Checkpoint::Open(argv[1]);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   std::vector<GenerationRequest> requests;
+  std::vector<ScoringRequest> choices;
+  size_t samples = 0;
   std::ifstream file(argv[2]);
-  for (std::string line; std::getline(file, line);) {
-    GenerationRequest request;
-    request.max_new_tokens = number(3, 36);
-    std::istringstream ids(line);
-    for (int32_t id; ids >> id;) request.prompt.push_back(id);
-    requests.push_back(std::move(request));
+  for (std::string line; std::getline(file, line); ++samples) {
+    std::vector<std::vector<int32_t>> parts;
+    for (const absl::string_view part : absl::StrSplit(line, '|')) {
+      std::istringstream ids{std::string(part)};
+      parts.emplace_back();
+      for (int32_t id; ids >> id;) parts.back().push_back(id);
+    }
+    for (size_t i = 1; i < parts.size(); ++i) choices.push_back({parts[0], parts[i]});
+    if (parts.size() == 1) requests.push_back({parts[0], number(3, 36), {}});
   }
   EngineOptions options;
   options.threads = number(5, 0);
@@ -70,28 +73,25 @@ int Run(int argc, char** argv) {
     const CheckpointWeights weights(*checkpoint);
     const std::clock_t cpu_start = std::clock();
     const absl::Duration start = clock.Monotonic();
-    if (const absl::Status loaded = (*decoder)->LoadWeights(weights); !loaded.ok())
-      return Fail(loaded);
+    if (const absl::Status loaded = (*decoder)->LoadWeights(weights); !loaded.ok()) return Fail(loaded);
     const double load = absl::ToDoubleSeconds(clock.Monotonic() - start);
     const std::clock_t cpu_loaded = std::clock();
-    auto generations = (*decoder)->Generate(requests, {}, nullptr);
-    if (!generations.ok()) return Fail(generations.status());
+    if (auto generations = (*decoder)->Generate(requests, {}, nullptr); !generations.ok()) return Fail(generations.status());
+    if (auto scores = (*decoder)->LogLikelihood(choices, {}, nullptr); !scores.ok()) return Fail(scores.status());
     const double all = absl::ToDoubleSeconds(clock.Monotonic() - start);
     const GenerationTimings timings = (*decoder)->timings();
-    best = std::max(best, static_cast<double>(requests.size()) / all);
+    best = std::max(best, static_cast<double>(samples) / all);
     std::printf(
         "{\"seconds\": %.4f, \"load\": %.4f, \"prefill\": %.4f, \"decode\": %.4f, "
         "\"prompt_tokens\": %lld, "
         "\"generated_tokens\": %lld, \"load_cpu\": %.4f, \"generate_cpu\": %.4f, "
         "\"samples_per_second\": %.1f}\n",
-        all, load, timings.prefill_seconds, timings.decode_seconds,
-        static_cast<long long>(timings.prompt_tokens),
+        all, load, timings.prefill_seconds, timings.decode_seconds, static_cast<long long>(timings.prompt_tokens),
         static_cast<long long>(timings.generated_tokens), CpuSeconds(cpu_loaded - cpu_start),
-        CpuSeconds(std::clock() - cpu_loaded),
-        static_cast<double>(requests.size()) / all);
+        CpuSeconds(std::clock() - cpu_loaded), static_cast<double>(samples) / all);
   }
   std::printf("{\"engine\": \"%s\", \"samples\": %zu, \"best_samples_per_second\": %.1f}\n",
-              (*decoder)->description().c_str(), requests.size(), best);
+              (*decoder)->description().c_str(), samples, best);
   return 0;
 }
 

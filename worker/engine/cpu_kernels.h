@@ -19,6 +19,8 @@
 
 #include <cstdint>
 
+#include "worker/engine/position_span.h"
+
 namespace merganser {
 
 inline constexpr int kLane = 16;   // floats in one vector of the kernels, whatever the hardware's width
@@ -82,9 +84,13 @@ struct AttentionArgs {
   float* scores;  // workspace, AttentionWorkspace(group, position + rows) floats
   float* out;     // [rows, ldo], heads as in q; may not alias q
   int64_t ldo;
+  // Where the positions lie in keys and values, from position 0 on; null: position i at i.
+  const PositionSpan* spans = nullptr;
+  int span_count = 0;
 };
 
-// Floats needed at AttentionArgs::scores for queries that see up to `positions` positions.
+// Floats needed at AttentionArgs::scores for queries that see up to `positions` positions; with spans, positions rounded up
+// to kLane span by span.
 inline int64_t AttentionWorkspace(int group, int64_t positions) { return group * ((positions + kLane - 1) / kLane * kLane); }
 
 struct CpuKernels {

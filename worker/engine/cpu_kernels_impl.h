@@ -267,10 +267,26 @@ MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float
   for (int h = 0; h < kHeads; ++h) Store(scores + h * stride, acc[h] * scale);
 }
 
+// The part of a span that a query sees, and the whole blocks that hold it: positions, and what leads from them to rows.
+struct SeenSpan {
+  int begin, end, first, blocks_end, shift;
+};
+MG_INLINE SeenSpan Seen(const AttentionArgs& g, int span, int begin, int end) {
+  const PositionSpan& s = g.spans[span];
+  SeenSpan seen;
+  seen.begin = begin > s.position ? begin : s.position;
+  seen.end = span + 1 < g.span_count && g.spans[span + 1].position < end ? g.spans[span + 1].position : end;
+  if (seen.end < seen.begin) seen.end = seen.begin;
+  seen.first = seen.begin / kLane * kLane;
+  seen.blocks_end = seen.end == seen.begin ? seen.first : (seen.end + kLane - 1) / kLane * kLane;
+  seen.shift = s.row - s.position;
+  return seen;
+}
+
 // out[h] = sum over positions of p[h][position] * values[position] / sum[h], kColumns vectors of
-// the head at a time.
+// the head at a time. `p` has the blocks of the spans, one after the other.
 template <int kHeads, int kColumns>
-MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, int head_dim, int begin, int end,
+MG_INLINE void ValueBlock(const AttentionArgs& g, const float* p, int64_t stride, int column, int begin, int end,
                           const float* inverse, float* out) {
   Vec acc[kHeads][kColumns];
 #pragma GCC unroll 4
@@ -278,19 +294,24 @@ MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, i
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) acc[h][c] = Splat(0.0f);
   }
-  for (int j = begin; j < end; ++j) {
-    const float* v = values + static_cast<int64_t>(j) * head_dim;
+  for (int span = 0; span < g.span_count; ++span) {
+    const SeenSpan seen = Seen(g, span, begin, end);
+    const float* at = p - seen.first;
+    for (int j = seen.begin; j < seen.end; ++j) {
+      const float* v = g.values + static_cast<int64_t>(j + seen.shift) * g.head_dim + column;
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) {
-      const Vec x = Load(v + c * kLane);
+      for (int c = 0; c < kColumns; ++c) {
+        const Vec x = Load(v + c * kLane);
 #pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h][c], x, p[h * stride + j]);
+        for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h][c], x, at[h * stride + j]);
+      }
     }
+    p += seen.blocks_end - seen.first;
   }
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) Store(out + h * head_dim + c * kLane, acc[h][c] * inverse[h]);
+    for (int c = 0; c < kColumns; ++c) Store(out + h * g.head_dim + c * kLane, acc[h][c] * inverse[h]);
   }
 }
 
@@ -298,23 +319,35 @@ MG_INLINE void ValueBlock(const float* p, int64_t stride, const float* values, i
 template <int kHeads>
 MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, int end, float* out) {
   constexpr float kLowest = -3.0e38f;
-  const int first = begin / kLane * kLane;
-  const int blocks_end = (end + kLane - 1) / kLane * kLane;
-  const int64_t stride = blocks_end;
-  for (int j = first; j < blocks_end; j += kLane) {
-    ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j) * g.head_dim, g.scale, g.scores + j, stride);
+  int count = 0;  // of scores: whole blocks
+  for (int span = 0; span < g.span_count; ++span) {
+    const SeenSpan seen = Seen(g, span, begin, end);
+    count += seen.blocks_end - seen.first;
+  }
+  const int64_t stride = count;
+  float* scores = g.scores;
+  for (int span = 0; span < g.span_count; ++span) {
+    const SeenSpan seen = Seen(g, span, begin, end);
+    for (int j = seen.first; j < seen.blocks_end; j += kLane, scores += kLane) {
+      ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j + seen.shift) * g.head_dim, g.scale, scores, stride);
+    }
   }
   float inverse[kHeads];
   for (int h = 0; h < kHeads; ++h) {
     float* s = g.scores + h * stride;
-    if (g.softcap > 0) Softcap(s + first, blocks_end - first, g.softcap);
-    for (int j = first; j < begin; ++j) s[j] = kLowest;
-    for (int j = end; j < blocks_end; ++j) s[j] = kLowest;
-    Vec max = Load(s + first);
-    for (int j = first + kLane; j < blocks_end; j += kLane) max = Max(max, Load(s + j));
+    if (g.softcap > 0) Softcap(s, count, g.softcap);
+    float* blocks = s;
+    for (int span = 0; span < g.span_count; ++span) {
+      const SeenSpan seen = Seen(g, span, begin, end);
+      for (int j = seen.first; j < seen.begin; ++j) blocks[j - seen.first] = kLowest;
+      for (int j = seen.end; j < seen.blocks_end; ++j) blocks[j - seen.first] = kLowest;
+      blocks += seen.blocks_end - seen.first;
+    }
+    Vec max = Load(s);
+    for (int j = kLane; j < count; j += kLane) max = Max(max, Load(s + j));
     const Vec top = Splat(MaxOf(max));
     Vec sum = Splat(0.0f);
-    for (int j = first; j < blocks_end; j += kLane) {
+    for (int j = 0; j < count; j += kLane) {
       const Vec e = Exp(Load(s + j) - top);
       Store(s + j, e);
       sum = sum + e;
@@ -323,12 +356,18 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   }
   int d = 0;
   for (; d + 2 * kLane <= g.head_dim; d += 2 * kLane) {
-    ValueBlock<kHeads, 2>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+    ValueBlock<kHeads, 2>(g, g.scores, stride, d, begin, end, inverse, out + d);
   }
-  if (d < g.head_dim) ValueBlock<kHeads, 1>(g.scores, stride, g.values + d, g.head_dim, begin, end, inverse, out + d);
+  if (d < g.head_dim) ValueBlock<kHeads, 1>(g, g.scores, stride, d, begin, end, inverse, out + d);
 }
 
-void Attention(const AttentionArgs& g) {
+void Attention(const AttentionArgs& args) {
+  const PositionSpan whole;
+  AttentionArgs g = args;
+  if (g.spans == nullptr) {
+    g.spans = &whole;
+    g.span_count = 1;
+  }
   for (int r = 0; r < g.rows; ++r) {
     const int end = g.position + r + 1;
     const int begin = end > g.window ? end - g.window : 0;

@@ -78,20 +78,31 @@ std::vector<CpuRunner::Tile> CpuRunner::MakeTiles(const StepBatch& batch) const 
   std::vector<Tile> tiles(1);
   int token = 0;
   int result = 0;
-  for (const Segment& segment : batch.segments) {
-    if (tiles.back().rows > 0 && tiles.back().rows + segment.length > std::min(target + segment.length / 2, tile_rows_)) {
-      tiles.emplace_back();
-    }
-    const int context = std::max(segment.context, segment.past + segment.length);
-    for (int done = 0; done < segment.length;) {
-      if (done > 0) {
-        tiles.emplace_back();
-        tiles.back().follows = true;
+  for (size_t i = 0; i < batch.segments.size(); ++i) {
+    const Segment& segment = batch.segments[i];
+    // Segments of one slot see each other: they stay in one tile where they fit.
+    bool follows = i > 0 && batch.segments[i - 1].slot == segment.slot;
+    if (!follows) {
+      int length = segment.length;
+      for (size_t j = i + 1; j < batch.segments.size() && batch.segments[j].slot == segment.slot; ++j) {
+        length += batch.segments[j].length;
       }
-      const int piece_rows = std::min(segment.length - done, tile_rows_);
+      if (tiles.back().rows > 0 && tiles.back().rows + length > std::min(target + length / 2, tile_rows_))
+        tiles.emplace_back();
+    }
+    const std::vector<PositionSpan>* spans = segment.branch >= 0 ? &batch.branches[segment.branch] : nullptr;
+    const int row = segment.past + (spans == nullptr ? 0 : spans->back().row - spans->back().position);
+    const int context = std::max(segment.context, segment.past + segment.length);
+    for (int done = 0; done < segment.length; follows = true) {
+      if (tiles.back().rows == tile_rows_ || (follows && done == 0 && tiles.back().rows + segment.length > tile_rows_)) {
+        tiles.emplace_back();
+        tiles.back().follows = follows;
+      }
+      const int piece_rows = std::min(segment.length - done, tile_rows_ - tiles.back().rows);
       const int end = done + piece_rows;
       const int outputs = std::clamp(end - (segment.length - segment.outputs), 0, piece_rows);
-      tiles.back().pieces.push_back({segment.slot, segment.past + done, piece_rows, outputs, context, token + done, result});
+      tiles.back().pieces.push_back(
+          {segment.slot, segment.past + done, piece_rows, outputs, context, token + done, result, row + done, spans});
       tiles.back().rows += piece_rows;
       result += outputs;
       done = end;
@@ -135,6 +146,7 @@ absl::Status CpuRunner::RunMatrices(int rows, int head_rows) {
   StepBatch batch;
   batch.tokens.resize(rows);
   batch.segments.assign(rows, Segment{0, 0, 1, 0});
+  for (int i = 0; i < rows; ++i) batch.segments[i].slot = i;  // sequences of their own; slots are not used
   for (int i = 0; i < head_rows; ++i) batch.segments[i].outputs = 1;
   ForTiles(MakeTiles(batch), [&](const Tile& tile, Workspace& work, bool shared) {
     for (const HopWeights& hop : path_) {
@@ -217,14 +229,14 @@ void CpuRunner::RotateAndStore(const Piece& piece, int hop, int begin, int end, 
       kernels_.rms_norm(qkv, d, g_.heads, g_.head_dim, weights.layer->q_norm, eps, qkv, d);
       kernels_.rms_norm(keys, d, g_.kv_heads, g_.head_dim, weights.layer->k_norm, eps, keys, d);
     }
-    const int64_t position = piece.past + r;
-    const RopeTable::Row row = weights.rope->At(position, piece.context, scratch);
-    kernels_.rope(qkv, g_.heads + g_.kv_heads, d, g_.head_dim, row.cos, row.sin);
+    const RopeTable::Row turn = weights.rope->At(piece.past + r, piece.context, scratch);
+    kernels_.rope(qkv, g_.heads + g_.kv_heads, d, g_.head_dim, turn.cos, turn.sin);
+    const int64_t row = piece.row + r;
     for (int head = 0; head < g_.kv_heads; ++head) {
       const float* k = qkv + (g_.heads + head) * d;
-      float* keys = Keys(hop, piece.slot, head) + position / kLane * kLane * d + position % kLane;
+      float* keys = Keys(hop, piece.slot, head) + row / kLane * kLane * d + row % kLane;
       for (int i = 0; i < d; ++i) keys[i * kLane] = k[i];
-      std::memcpy(Values(hop, piece.slot, head) + position * d, k + g_.kv_heads * d, d * sizeof(float));
+      std::memcpy(Values(hop, piece.slot, head) + row * d, k + g_.kv_heads * d, d * sizeof(float));
     }
   }
 }
@@ -285,6 +297,10 @@ void CpuRunner::Attend(const Tile& tile, int hop, bool outputs_only, Workspace& 
       args.scores = mine.scores;
       args.out = work.attention + int64_t{job.row} * g_.attention_stride + head * group * g_.head_stride;
       args.ldo = g_.attention_stride;
+      if (job.piece->spans != nullptr) {
+        args.spans = job.piece->spans->data();
+        args.span_count = static_cast<int>(job.piece->spans->size());
+      }
       kernels_.attention(args);
     }
   });

@@ -34,6 +34,7 @@ class CpuRunner : public ModelRunner {
   absl::Status Step(const StepBatch& batch, const StepResults& results) override;
   absl::Status CopyPositions(int from, int to, int begin, int end) override;
   absl::Status RunMatrices(int rows, int head_rows) override;
+  int64_t branch_rows() const override { return positions_; }
 
  private:
   // Of the output matrix at a time: 1024 logits a row, which stay in the cache.
@@ -46,13 +47,15 @@ class CpuRunner : public ModelRunner {
     int rows;
     int outputs;
     int context;
-    int token;   // index of its first token in the batch
-    int result;  // index of its first result
+    int token;                               // index of its first token in the batch
+    int result;                              // index of its first result
+    int row;                                 // of the slot, where its first token lies
+    const std::vector<PositionSpan>* spans;  // null: positions are rows
   };
   struct Tile {
     std::vector<Piece> pieces;
     int rows = 0;
-    bool follows = false;  // continues the sequence of the tile before it, and so must run after it
+    bool follows = false;  // goes on in the slot of the tile before it, and so must run after it
   };
   // The rows of one tile; owned per thread.
   struct Workspace {

@@ -195,6 +195,11 @@ absl::Status Decoder::LoadWeights(const ModelWeights& weights) {
   return absl::OkStatus();
 }
 
+bool Decoder::RotationDependsOnLength() const {
+  const RopeType rope = config_.rope_scaling.type;
+  return rope == RopeType::kDynamic || rope == RopeType::kLongrope;
+}
+
 absl::Status Decoder::CheckLoaded() const {
   if (loaded_) return absl::OkStatus();
   return absl::FailedPreconditionError("the engine has no weights: LoadWeights comes first");
@@ -227,10 +232,8 @@ absl::Status Decoder::Serve(RequestFeed& feed, std::stop_token stop) {
       return absl::InvalidArgumentError("the request asks for beams, which a server does not have");
     return CheckGeneration(request, "the request");
   };
-  const RopeType rope = config_.rope_scaling.type;
-  const bool reuse = rope != RopeType::kDynamic && rope != RopeType::kLongrope;
   return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_)
-      .Serve(feed, check, reuse, stop);
+      .Serve(feed, check, !RotationDependsOnLength(), stop);
 }
 
 absl::Status Decoder::CheckGeneration(const GenerationRequest& request, const std::string& what) const {
@@ -290,7 +293,7 @@ absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const Scori
           absl::StrCat("request ", i, " needs ", inputs, " positions, more than the cache's ", max_length_));
     }
   }
-  return ScoringRun(*runner_, options_, requests, timings_).Run(stop, progress);
+  return ScoringRun(*runner_, options_, requests, !RotationDependsOnLength(), timings_).Run(stop, progress);
 }
 
 absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens,

@@ -52,8 +52,10 @@ class Decoder : public Generator, public ServingEngine {
   // Its own kind of call: nothing else may be called until it has returned.
   absl::Status Serve(RequestFeed& feed, std::stop_token stop) override;
 
-  // The logits after each of `tokens`, of which `embeddings` stand for some: [tokens, vocab_size], row-major fp32. Errors as Generate.
-  absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens, absl::Span<const PromptEmbeddings> embeddings = {});
+  // The logits after each of `tokens`, of which `embeddings` stand for some: [tokens, vocab_size], row-major fp32. Errors as
+  // Generate.
+  absl::StatusOr<std::vector<float>> Logits(absl::Span<const int32_t> tokens,
+                                            absl::Span<const PromptEmbeddings> embeddings = {});
 
   int64_t max_length() const override { return max_length_; }
   // Seconds that the matrix products of one step take by themselves, weights read included; see
@@ -80,6 +82,7 @@ class Decoder : public Generator, public ServingEngine {
   absl::Status CheckGeneration(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckLoaded() const;
+  bool RotationDependsOnLength() const;
 
   const ModelConfig config_;
   EngineOptions options_;

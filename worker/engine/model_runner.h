@@ -9,19 +9,24 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "worker/engine/engine_options.h"
+#include "worker/engine/position_span.h"
 #include "worker/engine/weight_source.h"
 
 namespace merganser {
 
 // Consecutive new tokens of one sequence.
 struct Segment {
-  int slot = 0;     // of the cache; at most one segment per slot in a step
+  int slot = 0;     // of the cache; at most one segment per slot in a step, but see `branch`
   int past = 0;     // positions of this slot that are already in the cache
   int length = 0;   // new tokens, >= 1
   int outputs = 0;  // results are wanted for the last `outputs` of them
   // Tokens of the sequence that these belong to, which decides about rotations that depend on the
   // length; 0: past + length. More than that for a piece of a prompt.
   int context = 0;
+  // Which of StepBatch::branches the tokens are on: then `past` counts the positions before them in their sequence, and they
+  // lie in the slot where the branch says. Segments of one slot stand side by side, each behind those that it sees. -1: on
+  // none, and positions are rows. Only of a runner with branch_rows().
+  int branch = -1;
 };
 
 // Where a candidate's weights are. Layers of a source that is constant are used again by the next
@@ -47,9 +52,12 @@ struct StepBatch {
   std::vector<int32_t> tokens;    // of all segments, one after the other
   std::vector<Segment> segments;  // prompt pieces and single decoded tokens in any mix
   std::vector<Target> targets;    // by ascending result
-  bool log_sums = false;          // RowResult::log_sum is wanted; implied by targets
-  // Rows that stand for the embeddings of some of `tokens`: [hidden_size] each. Empty, or one per token, null where it is the
-  // token's own. They are not multiplied by the family's factor, but by the path's.
+  // For segments on branches: what their tokens see, themselves included, from position 0 on. Sequences of one slot that
+  // begin alike share the spans of their beginning.
+  std::vector<std::vector<PositionSpan>> branches;
+  bool log_sums = false;  // RowResult::log_sum is wanted; implied by targets
+  // Rows that stand for the embeddings of some of `tokens`: [hidden_size] each. Empty, or one per token, null where it is
+  // the token's own. They are not multiplied by the family's factor, but by the path's.
   std::vector<const float*> embeddings;
 };
 
@@ -89,6 +97,9 @@ class ModelRunner {
   // Does the matrix products of a step with `rows` new tokens, `head_rows` of them with results, and
   // nothing else: what a step costs at the least on this machine. REQUIRES: weights are loaded.
   virtual absl::Status RunMatrices(int rows, int head_rows) = 0;
+
+  // Rows of a slot that branches may lie in; 0: this runner takes no branches.
+  virtual int64_t branch_rows() const { return 0; }
 };
 
 }  // namespace merganser

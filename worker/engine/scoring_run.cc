@@ -9,11 +9,12 @@
 
 namespace merganser {
 
-ScoringRun::ScoringRun(ModelRunner& runner, const EngineOptions& options,
-                       absl::Span<const ScoringRequest> requests, GenerationTimings& timings)
+ScoringRun::ScoringRun(ModelRunner& runner, const EngineOptions& options, absl::Span<const ScoringRequest> requests,
+                       bool branches, GenerationTimings& timings)
     : runner_(runner),
       options_(options),
       requests_(requests),
+      branch_rows_(branches ? runner.branch_rows() : 0),
       timings_(timings),
       scores_(requests.size()) {
   const auto shorter = [](const std::vector<int32_t>* a, const std::vector<int32_t>* b) {
@@ -26,7 +27,11 @@ ScoringRun::ScoringRun(ModelRunner& runner, const EngineOptions& options,
     scores_[i].tokens = static_cast<int>(requests[i].continuation.size());
     scores_[i].scores.resize(requests[i].continuation.size());
   }
-  for (auto& [prompt, group] : by_prompt) groups_.push_back(std::move(group));
+  for (auto& [prompt, group] : by_prompt) {
+    // A single continuation runs with its context.
+    if (group.requests.size() > 1) group.trees = MakeScoringTrees(requests, group.requests, branch_rows_);
+    groups_.push_back(std::move(group));
+  }
 }
 
 ScoringRun::Stream ScoringRun::Context(const Group& group, int slot) const {
@@ -47,18 +52,10 @@ ScoringRun::Stream ScoringRun::Context(const Group& group, int slot) const {
   return stream;
 }
 
-ScoringRun::Stream ScoringRun::Continuation(const Group& group, int slot, size_t round) const {
-  const int request = group.requests[round];
-  const std::vector<int32_t>& continuation = requests_[request].continuation;
-  Stream stream{slot,
-                static_cast<int>(requests_[request].prompt.size()),
-                {continuation.begin(), continuation.end() - 1},
-                0,
-                {}};
-  for (size_t i = 1; i < continuation.size(); ++i) {
-    stream.wanted.push_back({{request, static_cast<int>(i)}});
+void ScoringRun::AddTree(const ScoringTree& tree, int slot, std::vector<Stream>* streams) {
+  for (const ScoringTree::Node& node : tree.nodes) {
+    streams->push_back({slot, node.position, node.tokens, 0, node.wanted, node.spans});
   }
-  return stream;
 }
 
 absl::Status ScoringRun::RunStreams(std::vector<Stream> streams, std::stop_token stop) {
@@ -66,8 +63,7 @@ absl::Status ScoringRun::RunStreams(std::vector<Stream> streams, std::stop_token
   while (first < streams.size()) {
     if (stop.stop_requested()) return absl::CancelledError("scoring was cancelled");
     MG_RETURN_IF_ERROR(RunStep(streams, first));
-    while (first < streams.size() &&
-           streams[first].done == static_cast<int>(streams[first].tokens.size())) {
+    while (first < streams.size() && streams[first].done == static_cast<int>(streams[first].tokens.size())) {
       ++first;
     }
   }
@@ -81,8 +77,7 @@ absl::Status ScoringRun::RunStep(std::vector<Stream>& streams, size_t first) {
   for (size_t i = first; i < streams.size(); ++i) {
     Stream& stream = streams[i];
     const int left = static_cast<int>(stream.tokens.size()) - stream.done;
-    const int piece =
-        std::min(left, options_.max_batch_tokens - static_cast<int>(batch.tokens.size()));
+    const int piece = std::min(left, options_.max_batch_tokens - static_cast<int>(batch.tokens.size()));
     if (piece == 0) break;
     const int end = stream.done + piece;
     const int outputs = std::clamp(end - stream.first_output, 0, piece);
@@ -92,18 +87,21 @@ absl::Status ScoringRun::RunStep(std::vector<Stream>& streams, size_t first) {
         wanted.push_back(w);
       }
     }
-    batch.tokens.insert(batch.tokens.end(), stream.tokens.begin() + stream.done,
-                        stream.tokens.begin() + end);
-    batch.segments.push_back({stream.slot, stream.past + stream.done, piece, outputs,
-                              stream.past + static_cast<int>(stream.tokens.size())});
+    batch.tokens.insert(batch.tokens.end(), stream.tokens.begin() + stream.done, stream.tokens.begin() + end);
+    batch.segments.push_back(
+        {stream.slot, stream.past + stream.done, piece, outputs, stream.past + static_cast<int>(stream.tokens.size())});
+    if (stream.spans.size() > 1) {
+      batch.segments.back().branch = static_cast<int>(batch.branches.size());
+      batch.branches.push_back(stream.spans);
+    }
     stream.done = end;
   }
   std::vector<RowResult> results(rows);
   std::vector<double> log_probs(batch.targets.size());
   const absl::Duration start = options_.clock->Monotonic();
   MG_RETURN_IF_ERROR(runner_.Step(batch, {absl::MakeSpan(results), absl::MakeSpan(log_probs)}));
-  AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start),
-              static_cast<int64_t>(batch.tokens.size()), 0, timings_);
+  AddStepTime(absl::ToDoubleSeconds(options_.clock->Monotonic() - start), static_cast<int64_t>(batch.tokens.size()), 0,
+              timings_);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const RowResult& row = results[batch.targets[i].result];
     Score& score = scores_[wanted[i].request];
@@ -113,34 +111,35 @@ absl::Status ScoringRun::RunStep(std::vector<Stream>& streams, size_t first) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Score>> ScoringRun::Run(std::stop_token stop,
-                                                   const GenerationProgress& progress) {
+absl::StatusOr<std::vector<Score>> ScoringRun::Run(std::stop_token stop, const GenerationProgress& progress) {
   std::vector<const std::vector<int32_t>*> prompts;
   for (const Group& group : groups_) prompts.push_back(&requests_[group.requests[0]].prompt);
-  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, std::numeric_limits<int>::max(), timings_));
+  MG_ASSIGN_OR_RETURN(shared_prefix_,
+                      PrefillSharedPrefix(runner_, options_, prompts, std::numeric_limits<int>::max(), timings_));
 
   size_t finished = 0;
   for (size_t begin = 0; begin < groups_.size(); begin += options_.max_sequences) {
     const size_t end = std::min(groups_.size(), begin + options_.max_sequences);
     std::vector<Stream> streams;
     size_t rounds = 0;
+    // Behind their contexts in the same step, or, where a slot takes one segment of it, from the next one on.
+    const size_t with_context = branch_rows_ > 0 ? 1 : 0;
     for (size_t g = begin; g < end; ++g) {
       const int slot = static_cast<int>(g - begin);
       if (shared_prefix_ > 0) {
         MG_RETURN_IF_ERROR(runner_.CopyPositions(options_.max_sequences, slot, 0, shared_prefix_));
       }
-      streams.push_back(Context(groups_[g], slot));
-      if (groups_[g].requests.size() > 1) rounds = std::max(rounds, groups_[g].requests.size());
-      finished += groups_[g].requests.size();
+      const Group& group = groups_[g];
+      streams.push_back(Context(group, slot));
+      if (with_context > 0 && !group.trees.empty()) AddTree(group.trees[0], slot, &streams);
+      rounds = std::max(rounds, group.trees.size());
+      finished += group.requests.size();
     }
     MG_RETURN_IF_ERROR(RunStreams(std::move(streams), stop));
-    for (size_t round = 0; round < rounds; ++round) {
+    for (size_t round = with_context; round < rounds; ++round) {
       streams.clear();
       for (size_t g = begin; g < end; ++g) {
-        const Group& group = groups_[g];
-        if (group.requests.size() == 1 || round >= group.requests.size()) continue;
-        if (requests_[group.requests[round]].continuation.size() == 1) continue;
-        streams.push_back(Continuation(group, static_cast<int>(g - begin), round));
+        if (round < groups_[g].trees.size()) AddTree(groups_[g].trees[round], static_cast<int>(g - begin), &streams);
       }
       MG_RETURN_IF_ERROR(RunStreams(std::move(streams), stop));
     }

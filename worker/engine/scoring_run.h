@@ -12,32 +12,29 @@
 #include "worker/engine/engine_options.h"
 #include "worker/engine/generator.h"
 #include "worker/engine/model_runner.h"
+#include "worker/engine/scoring_tree.h"
 
 namespace merganser {
 
-// Requests with one prompt form a group with a slot of its own. Its prompt is computed once, and
-// its last row gives the first token of every continuation; the rest of each continuation then runs
-// behind the prompt in the same slot, one of each group per step, so nothing is ever copied. A
-// prefix that all prompts share is computed once for the call. Used once, from one thread. The
-// requests are checked already.
+// Requests with one prompt form a group with a slot of its own. Its prompt is computed once, and its last row gives the
+// first token of every continuation. The rest of the continuations runs behind it in the same slot, so nothing is ever
+// copied: as a tree in the same pass (scoring_tree.h) where the runner takes branches, else one of each group per step. A
+// prefix that all prompts share is computed once for the call. Used once, from one thread. The requests are checked already.
 class ScoringRun {
  public:
-  // `runner` has options.max_sequences slots and one more, for the shared prefix. All arguments
-  // outlive the run.
-  ScoringRun(ModelRunner& runner, const EngineOptions& options,
-             absl::Span<const ScoringRequest> requests, GenerationTimings& timings);
+  // `runner` has options.max_sequences slots and one more, for the shared prefix. `branches` false: continuations of one
+  // prompt have no tree, since what they have in common depends on their lengths. All arguments outlive the run.
+  ScoringRun(ModelRunner& runner, const EngineOptions& options, absl::Span<const ScoringRequest> requests, bool branches,
+             GenerationTimings& timings);
 
   // Errors of Generator::LogLikelihood.
   absl::StatusOr<std::vector<Score>> Run(std::stop_token stop, const GenerationProgress& progress);
 
  private:
+  using Wanted = ScoringTree::Wanted;
   struct Group {
     std::vector<int> requests;  // with equal prompts
-  };
-  // Token `index` of the continuation of `request`.
-  struct Wanted {
-    int request;
-    int index;
+    std::vector<ScoringTree> trees;
   };
   // Tokens to be run in one slot, in pieces if they are many.
   struct Stream {
@@ -46,19 +43,21 @@ class ScoringRun {
     std::vector<int32_t> tokens;
     int first_output;                         // the results of this token and of those after it...
     std::vector<std::vector<Wanted>> wanted;  // ...are for these
+    std::vector<PositionSpan> spans = {};     // StepBatch::branches; one or none: the tokens are on no branch
     int done = 0;
   };
 
   // The prompt of `group`, with the whole continuation if there is only one.
   Stream Context(const Group& group, int slot) const;
-  // What follows the first token of the `round`-th continuation.
-  Stream Continuation(const Group& group, int slot, size_t round) const;
+  // Adds the nodes of `tree`, whose context is in `slot`.
+  static void AddTree(const ScoringTree& tree, int slot, std::vector<Stream>* streams);
   absl::Status RunStreams(std::vector<Stream> streams, std::stop_token stop);
   absl::Status RunStep(std::vector<Stream>& streams, size_t first);
 
   ModelRunner& runner_;
   const EngineOptions& options_;
   const absl::Span<const ScoringRequest> requests_;
+  const int64_t branch_rows_;  // 0: no branches
   GenerationTimings& timings_;
   std::vector<Group> groups_;  // the longest prompts first
   int shared_prefix_ = 0;

@@ -231,6 +231,41 @@ TEST_P(DecodingTest, ChoicesOfOnePromptAreScoredAsIfAlone) {
   }
 }
 
+TEST_P(DecodingTest, ChoicesWithACommonBeginningAreScoredAsIfAlone) {
+  // With the kernels a tree in one pass; the longest contexts leave no room for all of it at once. Steps end within trees.
+  for (const int batch : {7, 2048}) {
+    EngineOptions options;
+    options.max_sequences = 3;
+    options.max_batch_tokens = batch;
+    const auto decoder = Make(options);
+    std::vector<ScoringRequest> requests;
+    for (const auto& prompt : RandomPrompts(7, 4)) {
+      for (const std::vector<int32_t>& choice : std::vector<std::vector<int32_t>>{{3, 60, 1, 2},
+                                                                                  {7},
+                                                                                  {3, 60, 5, 6, 7},
+                                                                                  {9, 8},
+                                                                                  {3, 60, 1, 4},
+                                                                                  {9, 8, 8, 9, 1, 1},
+                                                                                  {3, 60, 1, 2},
+                                                                                  {12, 1, 2},
+                                                                                  {13, 2, 1}}) {
+        requests.push_back({prompt, choice});
+      }
+    }
+    const auto together = decoder->LogLikelihood(requests, {}, nullptr);
+    ASSERT_TRUE(together.ok()) << together.status();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const auto alone = decoder->LogLikelihood({requests[i]}, {}, nullptr);
+      const double tolerance = GetParam() == ComputeType::kFp32 ? 0 : 0.1;
+      ASSERT_EQ((*together)[i].scores.size(), (*alone)[0].scores.size());
+      for (size_t t = 0; t < (*alone)[0].scores.size(); ++t) {
+        EXPECT_NEAR((*together)[i].scores[t].log_prob, (*alone)[0].scores[t].log_prob, tolerance) << i << " " << t;
+      }
+      EXPECT_EQ((*together)[i].is_greedy, (*alone)[0].is_greedy);
+    }
+  }
+}
+
 TEST_P(DecodingTest, BadDecodingSettingsNameTheRequest) {
   const auto decoder = Make({.max_sequences = 4});
   const auto message = [&](auto change) {

@@ -196,6 +196,37 @@ TEST_P(KernelsTest, AttentionIsSoftmaxOverTheWindow) {
   }
 }
 
+TEST_P(KernelsTest, AttentionIsTheSameToTheBitWhereverPositionsLie) {
+  constexpr int dim = 32, group = 3, positions = 75, rows = 4, slot = 160;
+  // 0 .. 20 at their rows, 21 .. 39 and 40 .. 74 elsewhere.
+  const std::vector<PositionSpan> spans{{0, 0}, {21, 101}, {40, 40}};
+  const auto row_of = [](int p) { return p < 21 || p >= 40 ? p : p + 80; };
+  for (const int window : {4, 30, 50, 1000}) {
+    const auto q = Random(rows * group * dim), k = Random(positions * dim), v = Random(positions * dim);
+    const auto attend = [&](bool branched) {
+      // What no position holds is garbage.
+      std::vector<float> keys(slot * dim, std::numeric_limits<float>::quiet_NaN()), values = keys;
+      for (int p = 0; p < positions; ++p) {
+        const int row = branched ? row_of(p) : p;
+        for (int d = 0; d < dim; ++d) {
+          keys[row / kLane * kLane * dim + d * kLane + row % kLane] = k[p * dim + d];
+          values[row * dim + d] = v[p * dim + d];
+        }
+      }
+      std::vector<float> scores(AttentionWorkspace(group, slot)), out(rows * group * dim);
+      AttentionArgs args{q.data(),         group * dim, rows, group, dim,           keys.data(), values.data(),
+                         positions - rows, window,      0.2f, 0.0f,  scores.data(), out.data(),  group * dim};
+      if (branched) {
+        args.spans = spans.data();
+        args.span_count = static_cast<int>(spans.size());
+      }
+      kernels_->attention(args);
+      return out;
+    };
+    EXPECT_EQ(attend(true), attend(false)) << window;
+  }
+}
+
 TEST_P(KernelsTest, ReduceLogitsCarriesOverChunks) {
   for (const int n : {3, 64, 100}) {
     auto logits = Random(n);
