@@ -17,6 +17,7 @@ class Interrupt {
  public:
   // `message` goes to stderr at the first signal, as a line of its own.
   explicit Interrupt(std::string message);
+  ~Interrupt();
 
   std::stop_token token() const { return source_.get_token(); }
   // The first signal's number; 0: none came.

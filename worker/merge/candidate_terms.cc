@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/merge/cut_search.h"
+#include "worker/merge/masked_bf16.h"
 #include "worker/merge/methods/task_vectors.h"
 
 namespace merganser {
@@ -230,17 +232,32 @@ void CandidateTerms::SumRun(const MergePlan& plan, const SourceFacts& facts, siz
     if (!ranked) break;
     w.FillRanked(facts.ranks(plan.base(), plan.models()[s], run.tensor), term(run.tensor, s), run.first, run.count, s);
   }
+  // Leaves a mask's bits for the merge, if there is room.
+  const auto keep_mask = [&](int slot, int64_t first, int64_t count, const uint8_t* bits) {
+    const int64_t mask_at = mask_at_[static_cast<size_t>(run.tensor) * used_ + static_cast<size_t>(slot)];
+    if (mask_at >= 0) std::memcpy(mask_bits_.data() + mask_at + first / 8, bits, static_cast<size_t>(count + 7) / 8);
+  };
+  const FloatTensor& base = sources_->tensor(plan.base(), run.tensor);
   for (int64_t at = 0; at < run.count; at += block_elements) {
     const int64_t first = run.first + at, n = std::min(block_elements, run.count - at);
-    LoadBlock(sources_->tensor(plan.base(), run.tensor), first, n, w.base);
+    bool base_loaded = false;
     if (ranked) w.PointToBlock(at);
     for (const int s : slots) {
       const SourceTerm& term = this->term(run.tensor, s);
-      LoadBlock(sources_->tensor(plan.models()[s], run.tensor), first, n, w.merged);
+      const FloatTensor& source = sources_->tensor(plan.models()[s], run.tensor);
+      if (HasMaskedBF16() && base.dtype == DType::kBF16 && source.dtype == DType::kBF16) {
+        if (const uint8_t* bits = MaskBits(term, ranked ? w.kept[s] : nullptr, first, n, w.words.data()); bits != nullptr) {
+          AddMaskedL1BF16(source.data + 2 * first, base.data + 2 * first, bits, n, facts.one_shot() ? &whole[s] : nullptr,
+                          kept[s]);
+          keep_mask(s, first, n, bits);
+          continue;
+        }
+      }
+      if (!std::exchange(base_loaded, true)) LoadBlock(base, first, n, w.base);
+      LoadBlock(source, first, n, w.merged);
       if (const uint8_t* bits = MaskBits(term, ranked ? w.kept[s] : nullptr, first, n, w.words.data()); bits != nullptr) {
         AddMaskedL1(w.merged, w.base, bits, n, whole[s], kept[s]);
-        const int64_t mask_at = mask_at_[run.tensor * used_ + s];
-        if (mask_at >= 0) std::memcpy(mask_bits_.data() + mask_at + first / 8, bits, static_cast<size_t>(n + 7) / 8);
+        keep_mask(s, first, n, bits);
         continue;
       }
       if (facts.one_shot()) {

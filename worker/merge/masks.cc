@@ -116,6 +116,10 @@ MG_TARGET_AVX2 void FillAvx2(const MaskStream& stream, uint64_t counter, uint32_
   }
 }
 
+int64_t WholeFills(int64_t count) {
+  return (count + MaskStream::kFillWords - 1) / MaskStream::kFillWords * MaskStream::kFillWords;
+}
+
 // The same with eight counters to a register.
 struct WideCounters {
   __m512i c0, c1, c2, c3;
@@ -128,9 +132,21 @@ MG_TARGET_AVX512 inline WideCounters WideCountersFrom(uint64_t counter, uint64_t
           _mm512_set1_epi64(static_cast<int64_t>(counter_high >> 32))};
 }
 
-MG_TARGET_AVX512 inline void WideRound(__m512i k0, __m512i k1, WideCounters& c) {
+// The keys of the ten rounds. In memory an instruction takes one to all lanes by itself.
+struct RoundKeys {
+  uint64_t k0[10], k1[10];
+
+  explicit RoundKeys(uint64_t key) {
+    auto low = static_cast<uint32_t>(key), high = static_cast<uint32_t>(key >> 32);
+    for (int round = 0; round < 10; ++round, low += kBump0, high += kBump1) k0[round] = low, k1[round] = high;
+  }
+};
+
+MG_TARGET_AVX512 inline void WideRound(const RoundKeys& keys, int round, WideCounters& c) {
   const __m512i p0 = _mm512_mul_epu32(c.c0, _mm512_set1_epi64(kMultiplier0));
   const __m512i p1 = _mm512_mul_epu32(c.c2, _mm512_set1_epi64(kMultiplier1));
+  const __m512i k0 = _mm512_set1_epi64(static_cast<int64_t>(keys.k0[round]));
+  const __m512i k1 = _mm512_set1_epi64(static_cast<int64_t>(keys.k1[round]));
   c.c0 = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), c.c1, k0, 0x96);  // a ^ b ^ c
   c.c2 = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), c.c3, k1, 0x96);
   c.c1 = p1;
@@ -145,17 +161,17 @@ MG_TARGET_AVX512 inline void WideUnpack(const WideCounters& c, __m512i& first, _
   second = _mm512_unpackhi_epi64(c01, c23);  // counters 4, 5, 6, 7
 }
 
+// `count` words, a multiple of kFillWords.
 template <bool kBits>
-MG_TARGET_AVX512 void FillAvx512(const MaskStream& stream, uint64_t counter, uint32_t limit, void* out) {
+MG_TARGET_AVX512 void FillAvx512(const MaskStream& stream, uint64_t counter, int64_t count, uint32_t limit, void* out) {
   constexpr int kWords = 64;
+  const RoundKeys keys(stream.key);
   const __m512i limits = _mm512_set1_epi32(static_cast<int>(limit));
-  for (int at = 0; at < MaskStream::kFillWords; at += kWords, counter += kWords / 4) {
+  for (int64_t at = 0; at < count; at += kWords, counter += kWords / 4) {
     WideCounters a = WideCountersFrom(counter, stream.counter_high), b = WideCountersFrom(counter + 8, stream.counter_high);
-    uint32_t k0 = static_cast<uint32_t>(stream.key), k1 = static_cast<uint32_t>(stream.key >> 32);
-    for (int round = 0; round < 10; ++round, k0 += kBump0, k1 += kBump1) {
-      const __m512i key0 = _mm512_set1_epi32(static_cast<int>(k0)), key1 = _mm512_set1_epi32(static_cast<int>(k1));
-      WideRound(key0, key1, a);
-      WideRound(key0, key1, b);
+    for (int round = 0; round < 10; ++round) {
+      WideRound(keys, round, a);
+      WideRound(keys, round, b);
     }
     __m512i words[4];
     WideUnpack(a, words[0], words[1]);
@@ -179,13 +195,12 @@ MaskStream MaskStream::For(uint64_t mask_seed, absl::string_view model, absl::st
 }
 
 void MaskStream::Fill(int64_t first, int64_t count, uint32_t* words) const {
+#ifdef MG_AVX2
+  if (HasAvx512()) return FillAvx512<false>(*this, static_cast<uint64_t>(first) / 4, WholeFills(count), 0, words);
+#endif
   for (int64_t i = 0; i < count; i += kFillWords) {
     const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
 #ifdef MG_AVX2
-    if (HasAvx512()) {
-      FillAvx512<false>(*this, counter, 0, words + i);
-      continue;
-    }
     if (HasAvx2()) {
       FillAvx2<false>(*this, counter, 0, words + i);
       continue;
@@ -196,13 +211,12 @@ void MaskStream::Fill(int64_t first, int64_t count, uint32_t* words) const {
 }
 
 void MaskStream::FillBits(int64_t first, int64_t count, uint32_t limit, uint8_t* bits) const {
+#ifdef MG_AVX2
+  if (HasAvx512()) return FillAvx512<true>(*this, static_cast<uint64_t>(first) / 4, WholeFills(count), limit, bits);
+#endif
   for (int64_t i = 0; i < count; i += kFillWords) {
     const uint64_t counter = static_cast<uint64_t>(first + i) / 4;
 #ifdef MG_AVX2
-    if (HasAvx512()) {
-      FillAvx512<true>(*this, counter, limit, bits + i / 8);
-      continue;
-    }
     if (HasAvx2()) {
       FillAvx2<true>(*this, counter, limit, bits + i / 8);
       continue;

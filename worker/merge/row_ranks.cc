@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "worker/merge/avx2.h"
 #include "worker/merge/block_math.h"
 #include "worker/merge/multiversion.h"
 
@@ -61,6 +62,62 @@ MG_MULTIVERSION uint32_t CountBelow(const uint32_t* magnitudes, int64_t begin, i
   uint32_t below = 0;
   for (int64_t i = begin; i < end; ++i) below += static_cast<int32_t>(magnitudes[i]) < bound ? 1 : 0;
   return below;
+}
+
+constexpr int kTables = 4;  // of counts: a count that has just been changed is slow to change again
+
+// counts[table * size + bin]: how often each bin below `size` occurs, in kTables parts.
+void CountBins(const uint32_t* bins, int64_t count, size_t size, std::vector<uint32_t>& counts) {
+  counts.assign(kTables * size, 0);
+  uint32_t* const table = counts.data();
+  int64_t i = 0;
+  for (; i + kTables <= count; i += kTables) {
+    for (int t = 0; t < kTables; ++t) ++table[static_cast<size_t>(t) * size + bins[i + t]];
+  }
+  for (; i < count; ++i) ++table[bins[i]];
+}
+
+// bounds[bin]: the first rank of the bin's elements, and 65536 times the last. Returns the sum of the squares of the counts.
+#ifdef MG_AVX2
+MG_TARGET_AVX512 double BoundsOfBinsAvx512(const uint32_t* counts, size_t size, uint32_t* bounds) {
+  const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi32(1), last = _mm512_set1_epi32(15);
+  __m512i before = zero;
+  __m512d pairs = _mm512_setzero_pd();
+  for (size_t bin = 0; bin < size; bin += 16) {
+    __m512i own = zero;
+    for (int t = 0; t < kTables; ++t)
+      own = _mm512_add_epi32(own, _mm512_loadu_si512(counts + static_cast<size_t>(t) * size + bin));
+    __m512i through = own;  // sums up to each bin
+    through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 15));
+    through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 14));
+    through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 12));
+    through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 8));
+    through = _mm512_add_epi32(through, before);
+    before = _mm512_permutexvar_epi32(last, through);
+    const __m512i first = _mm512_sub_epi32(through, own);
+    _mm512_storeu_si512(bounds + bin, _mm512_or_si512(first, _mm512_slli_epi32(_mm512_sub_epi32(through, one), 16)));
+    const __m512d low = _mm512_cvtepi32_pd(_mm512_castsi512_si256(own)),
+                  high = _mm512_cvtepi32_pd(_mm512_extracti32x8_epi32(own, 1));
+    pairs = _mm512_add_pd(pairs, _mm512_add_pd(_mm512_mul_pd(low, low), _mm512_mul_pd(high, high)));
+  }
+  return _mm512_reduce_add_pd(pairs);
+}
+#endif
+
+double BoundsOfBins(const uint32_t* counts, size_t size, uint32_t* bounds) {
+#ifdef MG_AVX2
+  if (HasAvx512() && size % 16 == 0) return BoundsOfBinsAvx512(counts, size, bounds);
+#endif
+  uint64_t pairs = 0;
+  uint32_t rank = 0;
+  for (size_t bin = 0; bin < size; ++bin) {
+    uint32_t own = 0;
+    for (size_t t = 0; t < kTables; ++t) own += counts[t * size + bin];
+    pairs += uint64_t{own} * own;
+    bounds[bin] = rank | (rank + own - 1) << 16;
+    rank += own;
+  }
+  return static_cast<double>(pairs);
 }
 
 }  // namespace
@@ -179,19 +236,12 @@ bool RowRanks::FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, i
   if (most >= kExponent || !std::isfinite(scale)) return false;
   s.bins.resize(row_);
   Bins(s.magnitudes.data(), scale, last, row_, s.bins.data());
-  s.counts.assign(last + 1, 0);
-  for (int64_t i = 0; i < row_; ++i) ++s.counts[s.bins[i]];
+  s.counts.resize(last + 1);
+  CountBins(s.bins.data(), row_, s.counts.size(), s.ranks);
   // An element is looked up if its word falls between the probabilities of its bin's first and last rank. (What empty bins
   // get means nothing.)
-  uint64_t pairs = 0;
-  uint32_t rank = 0;
-  for (uint32_t& bin : s.counts) {
-    const uint32_t own = bin;
-    pairs += uint64_t{own} * own;
-    bin = rank | (rank + own - 1) << 16;
-    rank += own;
-  }
-  if (static_cast<double>(pairs) * static_cast<double>(mask.step) > kLookUpsMax) return false;
+  const double pairs = BoundsOfBins(s.ranks.data(), s.counts.size(), s.counts.data());
+  if (pairs * static_cast<double>(mask.step) > kLookUpsMax) return false;
   s.high.resize(kKeptPiece / 8);
   for (int64_t at = 0; at < count; at += kKeptPiece) {
     const int64_t n = std::min(kKeptPiece, count - at);

@@ -94,11 +94,20 @@ TEST(MaterializerTest, OneShotGivesTheBitsOfACandidate) {
 // Where everything is bf16, some methods merge in one pass over stored values. Sources that hold the same numbers as fp32 go
 // the other way.
 TEST(MaterializerTest, OnePassOverStoredValuesGivesTheSameBits) {
-  const std::map<std::string, std::map<std::string, double>> methods = {
-      {"linear", {}},      {"task_arithmetic", {{"lambda", 1.3}, {"normalize", 1}}},
-      {"ties", {}},        {"slerp", {{"t", 0.3}}},
-      {"multislerp", {}},  {"karcher", {}},
-      {"model_stock", {}}, {"dare_ties", {}}};
+  const std::multimap<std::string, std::map<std::string, double>> methods = {
+      {"linear", {}},
+      {"task_arithmetic", {{"lambda", 1.3}, {"normalize", 1}}},
+      {"ties", {}},
+      {"slerp", {{"t", 0.3}}},
+      {"multislerp", {}},
+      {"karcher", {}},
+      {"model_stock", {}},
+      {"dare_ties", {}},
+      {"dare_linear", {}},
+      {"dare_ties", {{"rescale", 0}, {"lambda", 0.8}}},
+      {"della", {}},
+      {"della_linear", {{"lambda", -1.1}}},
+      {"della", {{"rescale", 0}}}};
   const auto rounded = [](const Values& values) {
     std::vector<uint16_t> stored(values.size());
     StoreBlock(DType::kBF16, values.data(), static_cast<int64_t>(values.size()),
@@ -131,7 +140,7 @@ TEST(MaterializerTest, OnePassOverStoredValuesGivesTheSameBits) {
         std::vector<std::map<std::string, double>> each;
         for (int s = 0; s < sources; ++s) {
           if (spec.Find("weight") != nullptr) own["weight"] = s == 1 ? -0.2 : 0.7;
-          if (spec.Find("density") != nullptr) own["density"] = 0.3 + 0.1 * s;
+          if (spec.Find("density") != nullptr) own["density"] = s == 3 ? 1 : s == 2 ? 0 : 0.3 + 0.1 * s;
           each.push_back(own);
         }
         const Recipe recipe = OneGroup(method, spec.base == MethodSpec::Base::kRequired ? "base" : "",

@@ -15,6 +15,9 @@ class DareTies final : public MergeMethod {
     for (size_t s = 0; s < terms.sources.size(); ++s) ThinnedTaskVector(terms.sources[s], block, s);
     MergeBySign(terms, block, out);
   }
+  std::optional<bool> MergeBF16(const TensorTerms& terms, const BF16Block& block) const override {
+    return MergeMaskedBF16(MaskedSum::kBySign, terms, block);
+  }
 };
 
 }  // namespace

@@ -21,6 +21,9 @@ class DellaLinear final : public MergeMethod {
     AddUp(terms, block, out);
     AddPlainSum(terms, block, out);
   }
+  std::optional<bool> MergeBF16(const TensorTerms& terms, const BF16Block& block) const override {
+    return MergeMaskedBF16(MaskedSum::kPlain, terms, block);
+  }
 };
 
 }  // namespace

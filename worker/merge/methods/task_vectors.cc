@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "worker/merge/bf16_kernels.h"
+#include "worker/merge/masked_bf16.h"
 #include "worker/merge/multiversion.h"
 
 namespace merganser {
@@ -131,6 +132,42 @@ std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& 
     }
     finite &=
         MergeBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at, block.out + 2 * at);
+  }
+  return finite;
+}
+
+std::optional<bool> MergeMaskedBF16(MaskedSum sum, const TensorTerms& terms, const BF16Block& block) {
+  using Kind = MaskRule::Kind;
+  constexpr int64_t kPiece = 2048;  // whose masks are drawn at a time; a multiple of MaskStream::kFillWords
+  static constexpr uint8_t kNothing[kPiece / 8] = {};
+  const int sources = static_cast<int>(terms.sources.size());
+  if (!HasMaskedBF16() || sources > kBF16SourcesMax) return std::nullopt;
+  for (const SourceTerm& term : terms.sources) {
+    if (term.ranked.kind == Kind::kSome && (term.mask_bits == nullptr || term.ranked.rescale)) return std::nullopt;
+  }
+  const std::optional<float> divisor = sum == MaskedSum::kPlain ? PlainDivisor(terms) : std::nullopt;
+  uint8_t drawn[kBF16SourcesMax][kPiece / 8];
+  bool finite = true;
+  for (int64_t at = 0; at < block.count; at += kPiece) {
+    const int64_t n = std::min(kPiece, block.count - at);
+    MaskedSource masked[kBF16SourcesMax];
+    for (int s = 0; s < sources; ++s) {
+      const SourceTerm& term = terms.sources[s];
+      masked[s] = {block.sources[s] + 2 * at, nullptr, term.kept_scale, term.weight};
+      if (term.mask_rule.kind == Kind::kNone || term.ranked.kind == Kind::kNone) {
+        masked[s].bits = kNothing;
+      } else if (term.mask_bits != nullptr) {
+        masked[s].bits = term.mask_bits + (block.first + at) / 8;
+      } else if (term.mask_rule.kind == Kind::kSome) {
+        term.mask.FillBits(block.first + at, n, term.mask_rule.limit, drawn[s]);
+        masked[s].bits = drawn[s];
+      }
+    }
+    const std::byte* base = block.base + 2 * at;
+    std::byte* out = block.out + 2 * at;
+    finite &= sum == MaskedSum::kPlain
+                  ? AddMaskedBF16(base, masked, sources, divisor.has_value(), divisor.value_or(1), terms.lambda, n, out)
+                  : MergeMaskedBySignBF16(base, masked, sources, terms.normalize, terms.lambda, n, out);
   }
   return finite;
 }

@@ -56,6 +56,12 @@ void MergeBySign(const TensorTerms& terms, const MergeBlock& block, float* out);
 // TIES with thresholds that are known, as MergeMethod::MergeBF16; nullopt with masks, outliers or too many sources.
 std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& block);
 
+// DARE and DELLA with masks that are known or drawn by word alone, as MergeMethod::MergeBF16: signs elected as by
+// MergeBySign, or summed as by AddPlainSum. nullopt where the machine has no kernel for it, with ranks of which no mask is
+// known, or too many sources.
+enum class MaskedSum { kPlain, kBySign };
+std::optional<bool> MergeMaskedBF16(MaskedSum sum, const TensorTerms& terms, const BF16Block& block);
+
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_MERGE_METHODS_TASK_VECTORS_H_
