@@ -16,6 +16,8 @@ namespace {
 
 constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector register
 constexpr int64_t kHugePage = int64_t{2} << 20;
+// Mappings that others are to take over have few sizes, so that they fit: addresses cost nothing, only pages that are touched do.
+constexpr int64_t kLentBytes = int64_t{64} << 20;
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -98,7 +100,8 @@ void ArenaPages::Give(Mapping mapping) {
 }
 
 absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout, std::shared_ptr<ArenaPages> pages) {
-  const size_t bytes = static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage));
+  const int64_t granule = pages != nullptr ? kLentBytes : kHugePage;
+  const size_t bytes = static_cast<size_t>(RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), granule));
   const ArenaPages::Mapping mapping = pages != nullptr ? pages->Take(bytes) : ArenaPages::MapPages(bytes);
   if (mapping.buffer == nullptr) {
     return absl::ResourceExhaustedError(

@@ -10,6 +10,7 @@
 #include "worker/merge/cut_search.h"
 #include "worker/merge/masked_bf16.h"
 #include "worker/merge/methods/task_vectors.h"
+#include "worker/merge/prefetch.h"
 
 namespace merganser {
 namespace {
@@ -241,10 +242,12 @@ void CandidateTerms::SumRun(const MergePlan& plan, const SourceFacts& facts, siz
   for (int64_t at = 0; at < run.count; at += block_elements) {
     const int64_t first = run.first + at, n = std::min(block_elements, run.count - at);
     bool base_loaded = false;
+    Prefetch(base, first + n, block_elements);
     if (ranked) w.PointToBlock(at);
     for (const int s : slots) {
       const SourceTerm& term = this->term(run.tensor, s);
       const FloatTensor& source = sources_->tensor(plan.models()[s], run.tensor);
+      Prefetch(source, first + n, block_elements);
       if (HasMaskedBF16() && base.dtype == DType::kBF16 && source.dtype == DType::kBF16) {
         if (const uint8_t* bits = MaskBits(term, ranked ? w.kept[s] : nullptr, first, n, w.words.data()); bits != nullptr) {
           AddMaskedL1BF16(source.data + 2 * first, base.data + 2 * first, bits, n, facts.one_shot() ? &whole[s] : nullptr,

@@ -9,6 +9,7 @@
 
 #include "worker/merge/avx2.h"
 #include "worker/merge/magnitude_index.h"
+#include "worker/merge/prefetch.h"
 
 namespace merganser {
 namespace {
@@ -250,6 +251,8 @@ void SearchCuts(absl::Span<const CutQuery> queries, ThreadPool& pool, const std:
         const int64_t n = std::min(kBlock, end - at);
         LoadBlock(*open[q].base, at, n, base);
         LoadBlock(*open[q].source, at, n, x);
+        Prefetch(*open[q].base, at + n, kBlock);
+        Prefetch(*open[q].source, at + n, kBlock);
         Subtract(base, n, x);
         Count(x, n, brackets[q], own, within.data());
       }

@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/domain/limits.h"
 #include "worker/merge/mergekit/mergekit_arithmetic.h"
+#include "worker/merge/prefetch.h"
 
 namespace merganser {
 namespace {
@@ -81,7 +82,7 @@ absl::Status Materializer::CheckSourcesFinite() {
 void Materializer::Prepare(const MergePlan& plan) { facts_.Prepare(plan); }
 
 std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const TensorRun& run, Arena& arena) const {
-  constexpr int64_t kPiece = 4096;  // checked while it is in the cache
+  constexpr int64_t kPiece = 2048;  // checked while it is in the cache
   if (arena.layout().tensors()[run.tensor].dtype != DType::kBF16) return std::nullopt;
   std::vector<const FloatTensor*> tensors;  // the sources, then the base
   for (const int model : plan.models()) tensors.push_back(&sources_->tensor(model, run.tensor));
@@ -94,7 +95,10 @@ std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const Te
   bool finite = true;
   for (int64_t first = run.first, end = run.first + run.count; first < end; first += kPiece) {
     const int64_t n = std::min(kPiece, end - first);
-    for (size_t i = 0; i < tensors.size(); ++i) from[i] = tensors[i]->data + 2 * first;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      from[i] = tensors[i]->data + 2 * first;
+      Prefetch(*tensors[i], first + n, kPiece);
+    }
     const BF16Block block{first, n, plan.base() >= 0 ? from.back() : nullptr, from.data(),
                           arena.data(run.tensor) + 2 * first};
     const std::optional<bool> merged = plan.method()->MergeBF16(terms, block);

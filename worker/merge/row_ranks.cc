@@ -8,6 +8,7 @@
 #include "worker/merge/avx2.h"
 #include "worker/merge/block_math.h"
 #include "worker/merge/multiversion.h"
+#include "worker/merge/prefetch.h"
 
 namespace merganser {
 namespace {
@@ -229,6 +230,8 @@ bool RowRanks::FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, i
                              uint8_t* bits) const {
   const int64_t begin = first / row_ * row_;
   LoadDifferences(begin, row_, s);
+  Prefetch(base_, begin + row_, row_);
+  Prefetch(source_, begin + row_, row_);
   s.magnitudes.resize(row_);
   const uint32_t most = Magnitudes(s.source.data(), row_, s.magnitudes.data());
   const auto last = static_cast<int32_t>(std::bit_floor(static_cast<uint64_t>(row_))) - 1;
