@@ -193,7 +193,8 @@ std::string JobPlanText(const JobPlan& plan) {
     absl::StrAppend(&text, absl::StrFormat("%-11s %s\n", key, value));
   };
   line("job", spec.name);
-  line("models", absl::StrCat(spec.models.size(), " of ", plan.facts.architecture, ", ", plan.facts.num_layers, " layers, ",
+  line("models", absl::StrCat(spec.models.size(), " of ", plan.facts.architecture, ", ",
+                              plan.facts.num_layers > 0 ? absl::StrCat(plan.facts.num_layers, " layers, ") : "",
                               FormatCount(plan.facts.parameters), " parameters; merged as ", spec.dtype));
   for (const ModelRef& model : spec.models) {
     line("", absl::StrCat(model.name, model.name == spec.parameter.base ? " (base): " : ": ", model.path));

@@ -1,7 +1,12 @@
 // merge: one recipe to a checkpoint.
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/exit_code.h"
 #include "client/local_options.h"
 #include "client/merge_plan_output.h"
@@ -9,6 +14,7 @@
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "client/write_checkpoint.h"
+#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/codec/recipe_codec.h"
 #include "common/config/job_file.h"
@@ -24,14 +30,41 @@ struct MergeOptions {
   LocalOptions local;
 };
 
-// The file in our own form; `source` then says which line a field is in.
-absl::StatusOr<Recipe> ReadOwnForm(const std::string& file, SourceMap& source) {
+constexpr int64_t kRecipeBytesMax = int64_t{16} << 20;
+
+// The text in our own form; `source` then says which line a field is in.
+absl::StatusOr<Recipe> ReadOwnForm(const std::string& text, const std::string& file, SourceMap& source) {
   v1::Recipe proto;
-  MG_ASSIGN_OR_RETURN(source, ReadYamlFile(file, &proto));
+  MG_ASSIGN_OR_RETURN(source, ReadYaml(text, file, &proto));
   absl::StatusOr<Recipe> recipe = FromProto(proto);
   if (!recipe.ok()) return source.Locate(recipe.status());
   MG_RETURN_IF_ERROR(source.Locate(ResolveModelPaths(file, &recipe->models)));
   return recipe;
+}
+
+// What is wrong with a stack is told by its name ("stack 'm', group 'g', source 'ja': ..."): as fields of the file, which
+// have lines.
+absl::Status ByField(const absl::Status& status, const Recipe& recipe) {
+  absl::string_view rest = status.message();
+  const auto named = [&rest](absl::string_view what, const std::string& name) {
+    return absl::ConsumePrefix(&rest, absl::StrCat(what, " '", name, "'"));
+  };
+  for (size_t i = 0; i < recipe.stacks.size(); ++i) {
+    const Stack& stack = recipe.stacks[i];
+    if (!named("stack", stack.name)) continue;
+    std::string field = absl::StrCat("stacks[", i, "]");
+    for (size_t g = 0; g < stack.settings.size(); ++g) {
+      if (!named(", group", stack.settings[g].group.name)) continue;
+      absl::StrAppend(&field, ".settings[", g, "]");
+      for (size_t s = 0; s < stack.sources.size(); ++s) {
+        if (named(", source", stack.sources[s])) absl::StrAppend(&field, ".sources[", s, "]");
+      }
+      break;
+    }
+    if (!absl::StartsWith(rest, ": ")) return status;
+    return absl::Status(status.code(), absl::StrCat(field, rest));
+  }
+  return status;
 }
 
 absl::StatusOr<int> DryRun(const MergeOptions& options, const ExportRequest& request) {
@@ -47,12 +80,19 @@ absl::StatusOr<int> Merge(const MergeOptions& options) {
   if (!shard_bytes.ok()) return Annotate(shard_bytes.status(), "--shard-size");
   request.max_shard_bytes = *shard_bytes;
   if (options.form != "checkpoint") request.form = options.form;
-  SourceMap source(options.recipe_file);
-  MG_ASSIGN_OR_RETURN(const bool mergekit, IsMergekitFile(options.recipe_file));
+  // Read once: it may be a pipe.
+  const std::string file = options.recipe_file == "-" ? "/dev/stdin" : options.recipe_file;
+  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kRecipeBytesMax));
+  // Paths in what comes from a pipe start at the working directory.
+  std::error_code ignored;
+  const bool piped = file == "/dev/stdin" || !std::filesystem::is_regular_file(file, ignored);
+  const std::string place = !piped ? file : file == "/dev/stdin" ? "stdin" : "pipe";
+  SourceMap source(place);
+  const bool mergekit = IsMergekitText(text);
   if (mergekit) {
-    MG_ASSIGN_OR_RETURN(request.recipe, ReadMergekitFile(options.recipe_file, options.local));
+    MG_ASSIGN_OR_RETURN(request.recipe, ReadMergekitText(text, place, options.local));
   } else {
-    MG_ASSIGN_OR_RETURN(request.recipe, ReadOwnForm(options.recipe_file, source));
+    MG_ASSIGN_OR_RETURN(request.recipe, ReadOwnForm(text, place, source));
   }
   for (Stack& stack : request.recipe.stacks) {
     if (!options.arithmetic.empty() && !stack.method.empty())
@@ -61,9 +101,9 @@ absl::StatusOr<int> Merge(const MergeOptions& options) {
   request.out_dir = options.out;
   request.overwrite = options.overwrite;
   request.text_files = {{"recipe.yaml", RecipeYaml(request.recipe)}};
-  const absl::StatusOr<int> code =
-      options.dry_run ? DryRun(options, request) : WriteCheckpoint(std::move(request), options.local);
-  return code.ok() ? code : source.Locate(code.status());
+  const absl::StatusOr<int> code = options.dry_run ? DryRun(options, request) : WriteCheckpoint(request, options.local);
+  if (code.ok()) return code;
+  return source.Locate(mergekit ? code.status() : ByField(code.status(), request.recipe));
 }
 
 }  // namespace
@@ -73,14 +113,18 @@ void AddMergeCommand(CLI::App& app, Action* chosen) {
   CLI::App* verb = AddVerb(app, "merge", "Merges the models of a recipe into a Hugging Face checkpoint",
                            "  merganser merge recipe.yaml out/merged\n"
                            "  merganser merge mergekit.yml out/merged --dry-run\n"
-                           "  merganser best job-7 > recipe.yaml && merganser merge recipe.yaml out/merged",
+                           "  merganser best job-7 | merganser merge - out/merged",
                            options, &Merge, chosen);
-  verb->add_option("RECIPE.yaml", options->recipe_file, "What `best` prints and every export holds, or a mergekit YAML")->required();
+  verb->add_option("RECIPE.yaml", options->recipe_file,
+                   "What `best` prints and every export holds, or a mergekit YAML; - reads it from a pipe")
+      ->required();
   verb->add_option("OUT_DIR", options->out, "Made whole or not at all");
   verb->add_flag("--overwrite", options->overwrite, "Replace OUT_DIR if it is there");
-  verb->add_flag("--dry-run", options->dry_run, "Print what would be done, from the files' headers; reads no weights, writes nothing");
+  verb->add_flag("--dry-run", options->dry_run,
+                 "Print what would be done, from the files' headers; reads no weights, writes nothing");
   verb->add_option("--shard-size", options->shard_size, "Largest file of weights")->capture_default_str();
-  verb->add_option("--form", options->form, "checkpoint: scales of a path folded in; evomistral: the path beside distinct layers")
+  verb->add_option("--form", options->form,
+                   "checkpoint: scales of a path folded in; evomistral: the path beside distinct layers")
       ->check(CLI::IsMember({"checkpoint", "evomistral"}))
       ->capture_default_str();
   verb->add_option("--arithmetic", options->arithmetic,

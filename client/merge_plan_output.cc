@@ -36,11 +36,12 @@ struct Line {
 }  // namespace
 
 std::string MergePlanText(const RecipeExportPlan& plan) {
-  std::string text = absl::StrCat(FormatCount(plan.parameters), " parameters in ", FormatCount(static_cast<int64_t>(plan.tensors.size())),
-                                  " tensors and ", plan.layers, " layers\n", "reads ", FormatBytes(plan.read_bytes), ", writes ",
-                                  FormatBytes(plan.write_bytes), " in ", plan.shards, plan.shards == 1 ? " file" : " files",
-                                  "\nmemory at most ", FormatBytes(plan.memory_bytes), " beyond the page cache\ncomputing about ",
-                                  DurationText(absl::Seconds(plan.estimated_seconds)), ", the disk's time apart\n");
+  std::string text = absl::StrCat(
+      FormatCount(plan.parameters), " parameters in ", FormatCount(static_cast<int64_t>(plan.tensors.size())), " tensors",
+      plan.layers > 0 ? absl::StrCat(" and ", plan.layers, " layers") : "", "\nreads ", FormatBytes(plan.read_bytes),
+      ", writes ", FormatBytes(plan.write_bytes), " in ", plan.shards, plan.shards == 1 ? " file" : " files",
+      "\nmemory at most ", FormatBytes(plan.memory_bytes), " beyond the page cache\ncomputing about ",
+      DurationText(absl::Seconds(plan.estimated_seconds)), ", the disk's time apart\n");
   for (const std::string& note : plan.notes) absl::StrAppend(&text, note, "\n");
   absl::StrAppend(&text, "mergekit.yaml: ", plan.no_mergekit_yaml.empty() ? "yes" : absl::StrCat("no, ", plan.no_mergekit_yaml), "\n\n");
   std::vector<Line> lines;

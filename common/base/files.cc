@@ -41,8 +41,11 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
     close(fd);
     return absl::InvalidArgumentError(absl::StrCat("'", path, "' has ", info.st_size, " bytes, more than ", max_bytes));
   }
+  // What is no file (a pipe, a terminal) says only by its end how long it is.
+  constexpr size_t kPiece = 65536;
+  const bool endless = !S_ISREG(info.st_mode);
   std::string bytes;
-  bytes.resize(static_cast<size_t>(info.st_size));
+  bytes.resize(endless ? kPiece : static_cast<size_t>(info.st_size));
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n = read(fd, bytes.data() + done, bytes.size() - done);
@@ -54,6 +57,11 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
     }
     if (n == 0) break;
     done += static_cast<size_t>(n);
+    if (static_cast<int64_t>(done) > max_bytes) {
+      close(fd);
+      return absl::InvalidArgumentError(absl::StrCat("'", path, "' has more than ", max_bytes, " bytes"));
+    }
+    if (endless && done == bytes.size()) bytes.resize(2 * bytes.size());
   }
   close(fd);
   bytes.resize(done);

@@ -161,6 +161,21 @@ v1::DataFlowSpace ToProto(const DataFlowSpace& space) {
   return proto;
 }
 
+// Validate() refuses an unknown method, too; it knows no near names.
+absl::Status CheckMethodNames(const ParameterSpace& space, const std::string& at) {
+  std::vector<std::string> known;
+  for (const MethodSignature& method : KnownMethods()) known.push_back(method.name);
+  const auto check = [&](const std::string& name, const std::string& field) {
+    return FindMethod(name) != nullptr ? absl::OkStatus()
+                                       : Bad(field, absl::StrCat("unknown method '", name, "'", DidYouMean(name, known)));
+  };
+  if (!space.method.empty()) MG_RETURN_IF_ERROR(check(space.method, absl::StrCat(at, ".method")));
+  for (size_t i = 0; i < space.methods.size(); ++i) {
+    MG_RETURN_IF_ERROR(check(space.methods[i], absl::StrCat(at, ".methods[", i, "]")));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ParseSpaces(const v1::SearchSpace& proto, const std::string& at, ParameterSpace* parameter,
                          std::optional<DataFlowSpace>* data_flow) {
   if (!proto.has_parameter() && !proto.has_data_flow()) {
@@ -171,6 +186,7 @@ absl::Status ParseSpaces(const v1::SearchSpace& proto, const std::string& at, Pa
     if (!parameter->used()) {
       return Bad(absl::StrCat(at, "space.parameter.method"), "missing; name a merge method, or several in `methods`");
     }
+    MG_RETURN_IF_ERROR(CheckMethodNames(*parameter, absl::StrCat(at, "space.parameter")));
   }
   if (proto.has_data_flow()) {
     MG_ASSIGN_OR_RETURN(*data_flow, ParseDataFlow(proto.data_flow(), absl::StrCat(at, "space.data_flow")));

@@ -33,10 +33,10 @@ class SourceMap {
   std::map<std::string, int> lines_;  // 1-based
 };
 
-// True if the file is mergekit's rather than a recipe of ours: a map without `stacks`, with one of the keys that only
-// mergekit has (merge_method, slices, modules, base_model, out_dtype, tokenizer_source, parameters) or with `models` as a
-// list. The errors of reading it; false for what is no YAML.
-absl::StatusOr<bool> IsMergekitFile(const std::string& path);
+// True if the text is of a file of mergekit's rather than a recipe of ours: a map without `stacks`, with one of the keys
+// that only mergekit has (merge_method, slices, modules, base_model, out_dtype, tokenizer_source, parameters) or with
+// `models` as a list. False for what is no YAML.
+bool IsMergekitText(absl::string_view text);
 
 // Parses `text` into `message`, which is cleared first. `file` is only named in errors.
 absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& file, google::protobuf::Message* message);

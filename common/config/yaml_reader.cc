@@ -261,10 +261,9 @@ absl::Status SourceMap::Locate(const absl::Status& status) const {
   return absl::Status(status.code(), absl::StrCat(where, ": ", message));
 }
 
-absl::StatusOr<bool> IsMergekitFile(const std::string& path) {
-  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{16} << 20));
+bool IsMergekitText(absl::string_view text) {
   try {
-    const YAML::Node root = YAML::Load(text);
+    const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap() || root["stacks"].IsDefined()) return false;
     // A file without (or with a misspelt) merge_method is told by what only mergekit has: its reader then names the mistake.
     for (const char* key :

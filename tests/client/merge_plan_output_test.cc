@@ -31,6 +31,12 @@ TEST(MergePlanOutputTest, LayersThatAreAlikeAreOneLine) {
   EXPECT_THAT(text, HasSubstr("      2  model.layers.#.up.weight  bfloat16  4 x 2"));
 }
 
+TEST(MergePlanOutputTest, AModelWithoutLayersHasNoneToCount) {
+  RecipeExportPlan plan = Plan();
+  plan.layers = 0;
+  EXPECT_THAT(MergePlanText(plan), HasSubstr("18 parameters in 3 tensors\nreads 68 B"));
+}
+
 TEST(MergePlanOutputTest, ProgramsGetEveryTensor) {
   const Json json = MergePlanJson(Plan());
   EXPECT_EQ(json["tensors"].size(), 3u);

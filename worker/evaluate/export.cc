@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/model_locator.h"
 #include "worker/evaluate/devices.h"
@@ -15,8 +14,6 @@
 
 namespace merganser {
 namespace {
-
-constexpr int64_t kYamlBytesMax = int64_t{16} << 20;
 
 ModelResolver ResolverOf(const LocalOptions& options) {
   return [locator = LocatorOptions(options.model_roots)](const std::string& path) { return ResolveModel(path, locator); };
@@ -55,24 +52,23 @@ absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, cons
   return PlanRecipeExport(request.recipe, ResolverOf(options), OptionsOf(request, options));
 }
 
-absl::StatusOr<Recipe> ReadMergekitFile(const std::string& path, const LocalOptions& options) {
+absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, const LocalOptions& options) {
   namespace fs = std::filesystem;
-  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kYamlBytesMax));
   std::error_code error;
   const fs::path folder = fs::absolute(path, error).parent_path();
   // A path that is a directory, made absolute; anything else as it is (a Hub id, or nothing).
   const auto located = [&](const std::string& name) -> std::string {
     for (const fs::path& candidate : {folder / name, fs::path(name)}) {
       std::error_code ignored;
-      if (fs::is_directory(candidate, ignored)) return fs::weakly_canonical(fs::absolute(candidate, ignored), ignored).string();
+      if (fs::is_directory(candidate, ignored))
+        return fs::weakly_canonical(fs::absolute(candidate, ignored), ignored).string();
     }
     return name;
   };
   const ModelResolver resolve = ResolverOf(options);
   const ModelResolver resolver = [&](const std::string& name) { return resolve(located(name)); };
-  MG_ASSIGN_OR_RETURN(Recipe recipe, ReadMergekitYaml(text, path, [&](const ModelRef& model) {
-                        return ReadModelFacts(model, resolver);
-                      }));
+  MG_ASSIGN_OR_RETURN(Recipe recipe,
+                      ReadMergekitYaml(text, path, [&](const ModelRef& model) { return ReadModelFacts(model, resolver); }));
   for (ModelRef& model : recipe.models) {
     model.path = located(model.path);
     if (!model.lora.empty()) model.lora = located(model.lora);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "worker/evaluate/local_library.h"
 #include "worker/merge/recipe_export_plan.h"
 
@@ -18,9 +19,9 @@ absl::StatusOr<ExportFacts> ExportRecipe(const ExportRequest& request, const Loc
 // What ExportRecipe would do: everything resolved and checked against the files' headers. Reads no weights, writes nothing.
 absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, const LocalOptions& options);
 
-// The recipe in a file of mergekit's. Relative paths start at the file's folder, else (as for mergekit) at the working
-// directory.
-absl::StatusOr<Recipe> ReadMergekitFile(const std::string& path, const LocalOptions& options);
+// The recipe in `text`, what a file of mergekit's at `path` holds. Relative paths in it start at the file's folder, else (as
+// for mergekit) at the working directory.
+absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, const LocalOptions& options);
 
 }  // namespace merganser
 

@@ -75,6 +75,7 @@ absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& reso
         absl::StrCat("form: unknown form '", options.form, "'", DidYouMean(options.form, {kEvoMistralForm})));
   }
   if (recipe.stacks.empty()) return absl::InvalidArgumentError("stacks: the recipe has none");
+  if (const absl::Status dtype = ParseConfigDType(recipe.dtype).status(); !dtype.ok()) return Annotate(dtype, "dtype");
   Prepared prepared;
   prepared.recipe = recipe;
   // Whether the embedding is scaled, and so untied, depends on the path: it comes before the models are adapted.

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <set>
+#include <string>
+#include <thread>
 
 #include "common/base/closest_name.h"
 #include "common/base/files.h"
@@ -83,6 +85,23 @@ TEST_F(FilesTest, NamesWhatIsMissingOrTooLarge) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
   EXPECT_EQ(WriteFileAtomically("/nowhere/at/all", "x").code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(FilesTest, ReadsAPipeToItsEnd) {
+  const std::string bytes(200'000, 'x');
+  for (const int64_t most : {int64_t{200'000}, int64_t{199'999}}) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    std::thread writer([&] {
+      EXPECT_EQ(write(ends[1], bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+      close(ends[1]);
+    });
+    const absl::StatusOr<std::string> read = ReadFile("/dev/fd/" + std::to_string(ends[0]), most);
+    writer.join();
+    close(ends[0]);
+    EXPECT_EQ(read.ok(), most == 200'000) << read.status();
+    if (read.ok()) EXPECT_EQ(*read, bytes);
+  }
 }
 
 TEST_F(FilesTest, FullDiskIsResourceExhausted) {

@@ -67,9 +67,11 @@ TEST_F(JobFileErrorTest, InvertedBoundsNameTheLine) {
               HasSubstr("job.yaml:17: space.parameter.bounds.weight: low 2 is not below high 0"));
 }
 
-TEST_F(JobFileErrorTest, UnknownMethodListsTheKnownOnes) {
+TEST_F(JobFileErrorTest, UnknownMethodNamesTheNearestOrTheKnownOnes) {
   EXPECT_THAT(std::string(ReadWith("task_arithmetic ", "taskarithmetic ").message()),
-              HasSubstr("space.parameter.method: unknown method 'taskarithmetic'; known: linear, task_arithmetic"));
+              HasSubstr("space.parameter.method: unknown method 'taskarithmetic'; did you mean 'task_arithmetic'?"));
+  EXPECT_THAT(std::string(ReadWith("task_arithmetic ", "evolution ").message()),
+              HasSubstr("space.parameter.method: unknown method 'evolution'; known: linear, task_arithmetic"));
 }
 
 TEST_F(JobFileErrorTest, ZeroCandidatesAreRefused) {

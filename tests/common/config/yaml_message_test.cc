@@ -34,18 +34,13 @@ benchmarks:
 budget: {candidates: 400, wall_time: 1h30m}
 )";
 
-TEST(IsMergekitFileTest, AFileOfMergekitsIsKnownAlsoWhenItsMethodIsMisspelt) {
-  const auto is_mergekit = [](const std::string& text) {
-    const std::string path = testing::TempDir() + "/recipe.yaml";
-    std::ofstream(path) << text;
-    return *IsMergekitFile(path);
-  };
-  EXPECT_TRUE(is_mergekit("merge_method: ties\nmodels: [{model: a}]\n"));
-  EXPECT_TRUE(is_mergekit("merge_methd: ties\nmodels: [{model: a}]\n"));
-  EXPECT_TRUE(is_mergekit("merge-method: passthrough\nslices: []\n"));
-  EXPECT_FALSE(is_mergekit("models: {a: {path: a}}\nstacks: []\n"));
-  EXPECT_FALSE(is_mergekit("models: {a: {path: a}}\nstakcs: []\n"));
-  EXPECT_FALSE(is_mergekit("models: [}"));
+TEST(IsMergekitTextTest, AFileOfMergekitsIsKnownAlsoWhenItsMethodIsMisspelt) {
+  EXPECT_TRUE(IsMergekitText("merge_method: ties\nmodels: [{model: a}]\n"));
+  EXPECT_TRUE(IsMergekitText("merge_methd: ties\nmodels: [{model: a}]\n"));
+  EXPECT_TRUE(IsMergekitText("merge-method: passthrough\nslices: []\n"));
+  EXPECT_FALSE(IsMergekitText("models: {a: {path: a}}\nstacks: []\n"));
+  EXPECT_FALSE(IsMergekitText("models: {a: {path: a}}\nstakcs: []\n"));
+  EXPECT_FALSE(IsMergekitText("models: [}"));
 }
 
 TEST(YamlMessageTest, ReadsAJob) {
