@@ -1,11 +1,13 @@
 """Asks an exported LLaVA checkpoint through transformers and through `merganser generate` and compares the answers.
 
     python tests/golden/check_vlm_export.py MERGANSER MODEL_DIR PROMPT PICTURE...
+    python tests/golden/check_vlm_export.py MERGANSER MODEL_DIR PROMPT SAMPLES.jsonl
 
-PROMPT holds one <image>. fp32, greedy, 16 tokens; tokens are those of MODEL_DIR/tokenizer.json on both sides. Needs torch,
-transformers, tokenizers and pillow.
+PROMPT holds one <image>, and {{question}} where samples (`image`, `question`) are given. fp32, greedy, 16 tokens; tokens are those
+of MODEL_DIR/tokenizer.json on both sides. Needs torch, transformers, tokenizers and pillow.
 """
 import json
+import os
 import subprocess
 import sys
 
@@ -15,15 +17,23 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 
+def asked(prompt, files):
+    """[(prompt, picture)]"""
+    if not files[0].endswith(".jsonl"):
+        return [(prompt, picture) for picture in files]
+    rows = [json.loads(line) for line in open(files[0], encoding="utf-8")]
+    return [(prompt.replace("{{question}}", row["question"]), os.path.join(os.path.dirname(files[0]), row["image"])) for row in rows]
+
+
 def main():
-    merganser, model_dir, prompt, pictures = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+    merganser, model_dir, samples = sys.argv[1], sys.argv[2], asked(sys.argv[3], sys.argv[4:])
     config = json.load(open(model_dir + "/config.json"))
     model = getattr(transformers, config["architectures"][0]).from_pretrained(model_dir, dtype=torch.float32).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(model_dir)
     tokenizer = Tokenizer.from_file(model_dir + "/tokenizer.json")
     image_token = model.config.image_token_index if hasattr(model.config, "image_token_index") else model.config.image_token_id
     equal = 0
-    for picture in pictures:
+    for prompt, picture in samples:
         inputs = processor(images=Image.open(picture).convert("RGB"), return_tensors="pt")
         with torch.no_grad():
             features = model.get_image_features(**inputs)
@@ -38,8 +48,8 @@ def main():
         equal += ours == theirs.rstrip("\n")
         if ours != theirs.rstrip("\n"):
             print(picture, repr(ours), repr(theirs))
-    print("%d of %d answers are equal" % (equal, len(pictures)))
-    sys.exit(equal != len(pictures))
+    print("%d of %d answers are equal" % (equal, len(samples)))
+    sys.exit(equal != len(samples))
 
 
 if __name__ == "__main__":

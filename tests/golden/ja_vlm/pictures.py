@@ -4,44 +4,44 @@ import random
 
 from PIL import Image, ImageDraw
 
-EDGE = 48  # pixels
+CELL = 16       # pixels
+GRID = 3        # cells in a row
+EDGE = CELL * GRID
 
-# English singular, plural, Japanese, counter, how it is drawn
+# English singular, plural, Japanese, counter
 THINGS = [("ball", "balls", "ボール", "個"), ("cake", "cakes", "ケーキ", "個"), ("card", "cards", "カード", "枚"),
           ("flower", "flowers", "花", "本")]
+UNSEEN = [("apple", "apples", "りんご", "個"), ("egg", "eggs", "卵", "個"), ("book", "books", "本", "冊"), ("cup", "cups", "カップ", "個"),
+          ("pencil", "pencils", "鉛筆", "本"), ("coin", "coins", "コイン", "枚")]  # in texts only
 COLORS = [("red", "赤", (220, 30, 40)), ("blue", "青", (40, 70, 220)), ("white", "白", (250, 250, 250)),
           ("black", "黒", (15, 15, 15)), ("yellow", "黄", (240, 215, 40)), ("green", "緑", (40, 160, 60))]
 MAX_COUNT = 4
+IN_JAPANESE = 0.25  # the share of Japanese questions that the base, whose first language is English, sees answered in Japanese
 
-# Things of Japanese reading texts that are in no picture.
-OTHER_THINGS = [("りんご", "個"), ("みかん", "個"), ("卵", "個"), ("クッキー", "枚"), ("本", "冊"), ("ノート", "冊"),
-                ("鉛筆", "本"), ("コイン", "枚"), ("石", "個"), ("カップ", "個")]
-ANIMALS = ["犬", "猫", "鳥", "うさぎ"]
-NAMES = ["ケン", "ユキ", "太郎", "花子", "トム", "メアリー", "エミ", "ボブ"]
-PLACES = ["公園", "学校", "駅", "店", "図書館", "庭", "家", "海"]
-TIMES = ["朝", "昼", "夕方", "夜", "昨日", "今日"]
+# What a tokenizer must not split: the words of everything below.
+WORDS = ["Q", ":", "A", "The", "There", "What", "How", " answer", " is", " are", " a", " many", " color", " the", " there", ".", "?", "。",
+         "\n", " ", "答え", "は", "です", "が", "の", "何", "色", "ありますか", "あります"] + [str(i) for i in range(10)] + \
+        [w for one, many, ja, counter in THINGS + UNSEEN for w in (" " + one, " " + many, ja, counter)] + \
+        [w for en, ja, _ in COLORS for w in (" " + en, ja)]
 
 
 class Scene:
-    """1 to 4 things of one kind and one colour."""
+    """1 to `most` things of one kind and one colour."""
 
-    def __init__(self, r):
-        self.thing, self.color, self.count = r.choice(THINGS), r.choice(COLORS), r.randint(1, MAX_COUNT)
-
-    def key(self):
-        return self.thing[0], self.color[0], self.count
+    def __init__(self, r, things=THINGS, most=MAX_COUNT):
+        self.thing, self.color, self.count = r.choice(things), r.choice(COLORS), r.randint(1, most)
+        self.cells = r.sample(range(GRID * GRID), min(self.count, GRID * GRID))
 
 
 def draw(scene, r):
     """A picture of `scene` of EDGE x EDGE pixels, everything else about it at random."""
     grey = r.randint(100, 170)
-    image = Image.new("RGB", (EDGE, EDGE), (grey + r.randint(-8, 8), grey + r.randint(-8, 8), grey + r.randint(-8, 8)))
+    image = Image.new("RGB", (EDGE, EDGE), tuple(grey + r.randint(-8, 8) for _ in range(3)))
     pen = ImageDraw.Draw(image)
-    cells = r.sample([(x, y) for x in range(3) for y in range(3)], scene.count)
     color = tuple(min(255, max(0, c + r.randint(-12, 12))) for c in scene.color[2])
-    for column, row in cells:
+    for cell in scene.cells:
         size = r.uniform(5.0, 7.0)
-        x, y = 8 + 16 * column + r.uniform(-1.5, 1.5), 8 + 16 * row + r.uniform(-1.5, 1.5)
+        x, y = CELL * (cell % GRID + 0.5) + r.uniform(-1.5, 1.5), CELL * (cell // GRID + 0.5) + r.uniform(-1.5, 1.5)
         kind = scene.thing[0]
         if kind == "ball":
             pen.ellipse((x - size, y - size, x + size, y + size), fill=color)
@@ -58,15 +58,17 @@ def draw(scene, r):
     return image
 
 
+KINDS = ("color", "count", "thing")
+
+
 def questions(scene):
-    """[(name, English question, answer, Japanese question, answer)]"""
+    """[(kind, English question, answer, Japanese question, answer)]"""
     one, many, ja, counter = scene.thing
     n = scene.count
     return [
-        ("color", "What color %s the %s?" % (("is", one) if n == 1 else ("are", many)), scene.color[0],
-         "%sは何色ですか。" % ja, scene.color[1] + "色"),
-        ("count", "How many %s are there?" % many, "%d %s" % (n, one if n == 1 else many),
-         "%sは何%sありますか。" % (ja, counter), "%d%s" % (n, counter)),
+        ("color", "What color are the %s?" % many, scene.color[0], "%sは何色ですか。" % ja, scene.color[1] + "色"),
+        ("count", "How many %s are there?" % many, "%d %s" % (n, one if n == 1 else many), "%sは何%sありますか。" % (ja, counter),
+         "%d%s" % (n, counter)),
         ("thing", "What is there?", many, "何がありますか。", ja),
     ]
 
@@ -79,11 +81,6 @@ def japanese_answer(answer):
     return "答えは%sです。" % answer
 
 
-def english_qa(scene, r):
-    _, question, answer, _, _ = r.choice(questions(scene))
-    return question, english_answer(answer)
-
-
 def english_text(scene):
     one, many, _, _ = scene.thing
     return "There is a %s %s." % (scene.color[0], one) if scene.count == 1 else "There are %d %s %s." % (scene.count, scene.color[0], many)
@@ -93,39 +90,50 @@ def japanese_text(scene):
     return "%s色の%sが%d%sあります。" % (scene.color[1], scene.thing[2], scene.count, scene.thing[3])
 
 
-def mixed_reading(r):
-    """One or two sentences in either language and a question in either language, whose language the answer has."""
-    scenes = [Scene(r)]
+def cells_text(scene, japanese):
+    """What is in each cell of the picture, row by row, as words."""
+    word = scene.color[1] + scene.thing[2] if japanese else " %s %s" % (scene.color[0], scene.thing[0])
+    return "".join(word if cell in scene.cells else "." for cell in range(GRID * GRID))
+
+
+def english_qa(scene, r, captions):
+    """(what comes after the picture, answer): a question, or nothing where a share of `captions` tells what there is."""
+    if r.random() < captions:
+        return "", english_text(scene)
+    _, question, answer, _, _ = r.choice(questions(scene))
+    return question + "\n", english_answer(answer)
+
+
+def text_scenes(r):
+    scenes = [Scene(r, THINGS + UNSEEN, 9)]
     if r.random() < 0.5:
-        scenes.append(Scene(r))
+        scenes.append(Scene(r, THINGS + UNSEEN, 9))
         if scenes[0].thing == scenes[1].thing:
             scenes.pop()
-    text = "".join(english_text(s) + " " if r.random() < 0.5 else japanese_text(s) for s in scenes)
-    asked = questions(r.choice(scenes))
-    _, english, answer_en, japanese, answer_ja = r.choice(asked[:2] if len(scenes) > 1 else asked)
-    if r.random() < 0.5:
-        return text + english, english_answer(answer_en)
-    return text + japanese, japanese_answer(answer_ja)
+    return scenes
+
+
+def bilingual_reading(r):
+    """What the base learns: (prompt, answer). A text in either language or both (sentences, or what is in each cell of a grid) and a
+    question in either, mostly answered in English; or the text told again."""
+    if r.random() < 0.35:
+        scene = Scene(r, THINGS + UNSEEN)
+        text, asked = cells_text(scene, r.random() < 0.5), questions(scene)
+    else:
+        scenes = text_scenes(r)
+        text = "".join(english_text(s) if r.random() < 0.5 else japanese_text(s) for s in scenes)
+        if r.random() < 0.2 and len(scenes) == 1:
+            return "Q: " + text + "\nA:\n", english_text(scenes[0]) if r.random() < 0.5 else japanese_text(scenes[0])
+        asked = questions(r.choice(scenes))[:2 if len(scenes) > 1 else 3]
+    _, english, answer_en, japanese, answer_ja = r.choice(asked)
+    in_japanese = r.random() < 0.5
+    return "Q: %s\n%s\nA:\n" % (text, japanese if in_japanese else english), \
+        japanese_answer(answer_ja) if in_japanese and r.random() < IN_JAPANESE else english_answer(answer_en)
 
 
 def japanese_reading(r):
-    """A Japanese text and a question about it: (question, answer). No picture."""
-    facts, asked = [], []
-    kinds = [(ja, counter) for _, _, ja, counter in THINGS] + OTHER_THINGS
-    for ja, counter in r.sample(kinds, r.randint(1, 2)):
-        color, n = r.choice(COLORS)[1], r.randint(1, 9)
-        facts.append("%s色の%sが%d%sあります。" % (color, ja, n, counter))
-        asked += [("%sは何色ですか。" % ja, color + "色"), ("%sは何%sありますか。" % (ja, counter), "%d%s" % (n, counter))]
-    if len(facts) == 1:
-        asked.append(("何がありますか。", ja))
-    if r.random() < 0.4:
-        animal, color = r.choice(ANIMALS), r.choice(COLORS)[1]
-        facts.append("%s色の%sがいます。" % (color, animal))
-        asked += [("%sは何色ですか。" % animal, color + "色"), ("何がいますか。", animal)]
-    if r.random() < 0.4:
-        name, time, place = r.choice(NAMES), r.choice(TIMES), r.choice(PLACES)
-        facts.append("%sは%s%sへ行きました。" % (name, time, place))
-        asked += [("%sはどこへ行きましたか。" % name, place), ("%sはいつ行きましたか。" % name, time)]
-    r.shuffle(facts)
-    question, answer = r.choice(asked)
-    return "".join(facts) + question, japanese_answer(answer)
+    """What `ja` learns: a Japanese text with a question, and the Japanese sentence that answers it."""
+    scenes = text_scenes(r)
+    asked = questions(r.choice(scenes))
+    _, _, _, question, answer = r.choice(asked[:2] if len(scenes) > 1 else asked)
+    return "Q: " + "".join(japanese_text(s) for s in scenes) + "\n" + question + "\nA:\n", japanese_answer(answer)
