@@ -76,6 +76,14 @@ absl::StatusOr<std::string> Front(JobReader& reader, const v1::Job& job) {
   return absl::StrCat(FrontText(summary.spec, *front), "; candidates ", absl::StrJoin(front->candidates, " "));
 }
 
+// What the size of a generation was chosen for, and what it leaves idle.
+std::string SlotsText(const v1::Job& job) {
+  if (job.slots() == 0) return "";
+  const std::string slots = absl::StrCat(job.slots(), job.slots() == 1 ? " evaluation slot" : " evaluation slots");
+  if (job.slots() <= job.population()) return absl::StrCat(" (for ", slots, ")");
+  return absl::StrCat(" (of ", slots, " at its start ", job.slots() - job.population(), " stay idle)");
+}
+
 absl::StatusOr<int> Describe(const ReadOptions& options) {
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
@@ -90,7 +98,7 @@ absl::StatusOr<int> Describe(const ReadOptions& options) {
                                   job.failed(), " failed, ", job.cancelled(), " cancelled"));
   const bool searches = job.population() > 0;  // before, the models are not read yet
   line("search", searches ? absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
-                                         " candidates each, ", job.dimension(), " numbers per genome")
+                                         " candidates each", SlotsText(job), ", ", job.dimension(), " numbers per genome")
                           : absl::StrCat(Done(job), " done, not begun"));
   line("waiting", job.waiting());
   if (job.has_best_candidate()) {

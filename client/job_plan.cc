@@ -11,6 +11,7 @@
 #include "client/output.h"
 #include "common/base/status_macros.h"
 #include "coordinator/job/ranking.h"
+#include "coordinator/job/stage_population.h"
 #include "coordinator/optimizer/factory.h"
 
 namespace merganser {
@@ -98,6 +99,13 @@ std::string PathText(const DataFlowSpace& space) {
 }
 
 // What a stage searches, with which optimizer and budget.
+// " (where a fleet has more evaluation slots: as many as it has, up to 20)"; "" where nothing raises the population.
+std::string SlotsText(const StagePlan& stage) {
+  if (stage.population_max <= stage.population) return "";
+  return absl::StrCat(" (where a fleet has more evaluation slots: as many as it has, up to ", FormatCount(stage.population_max),
+                      ")");
+}
+
 template <typename Line>
 void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const Line& line) {
   const ParameterSpace& space = stage.spec.parameter;
@@ -121,8 +129,8 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
   for (const auto& [parameter, value] : space.fixed) line("", absl::StrCat(parameter, " = ", value, ", fixed"));
   if (stage.spec.data_flow) line("", PathText(*stage.spec.data_flow));
   line("optimizer", absl::StrCat(stage.spec.optimizer.name, ", ", stage.population, " candidates ",
-                                 plan.spec.mode == SearchMode::kRolling ? "in flight" : "per generation", ", seed ",
-                                 plan.spec.seed));
+                                 plan.spec.mode == SearchMode::kRolling ? "in flight" : "per generation", SlotsText(stage),
+                                 ", seed ", plan.spec.seed));
   std::vector<std::string> budget;
   if (stage.candidates > 0) {
     budget.push_back(
@@ -152,6 +160,9 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
     stage.genes = space.labels();
     stage.population = (*optimizer)->batch_size();
     stage.candidates = stage.spec.budget.candidates;
+    if (PopulationFollowsSlots(stage.spec.optimizer)) {
+      stage.population_max = PopulationMax(stage.spec.budget, SamplesPerCandidate(spec, facts));
+    }
     if (stage.spec.budget.generations > 0) {
       const int64_t by_generations = stage.spec.budget.generations * stage.population;
       stage.candidates = stage.candidates == 0 ? by_generations : std::min(stage.candidates, by_generations);
@@ -245,6 +256,7 @@ Json JobPlanJson(const JobPlan& plan) {
                       {"optimizer", stage.spec.optimizer.name},
                       {"population", stage.population},
                       {"candidates", stage.candidates > 0 ? Json(stage.candidates) : Json(nullptr)},
+                      {"population_max", std::max<int64_t>(stage.population, stage.population_max)},
                       {"generations", stage.candidates > 0 ? Json(stage.generations) : Json(nullptr)}});
   }
   Json benchmarks = Json::object();

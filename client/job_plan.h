@@ -22,6 +22,7 @@ struct StagePlan {
   SearchStage spec;
   std::vector<GeneLabel> genes;
   int population = 0;
+  int64_t population_max = 0;  // what evaluation slots may raise it to; 0: nothing raises it
   int64_t candidates = 0;   // 0: only time, samples or a target bounds it
   int64_t generations = 0;  // likewise
 };

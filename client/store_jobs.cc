@@ -21,7 +21,7 @@ v1::Job JobProto(const JobState& state, const StoredJob& stored) {
   JobSummary summary = state.Summary();
   if (state.seq() == 0) summary.create_time = stored.create_time;
   if (!state.generations().empty() && !state.generations().front().empty()) {
-    summary.population = static_cast<int>(state.generations().front().size());
+    if (summary.population == 0) summary.population = static_cast<int>(state.generations().front().size());
     summary.dimension = static_cast<int>(state.Find(state.generations().front().front())->genome.size());
   }
   summary.search_total = summary.spec.budget.candidates;

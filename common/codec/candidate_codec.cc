@@ -183,6 +183,7 @@ v1::Job ToProto(const JobSummary& job) {
   if (job.facts) *proto.mutable_facts() = ToProto(*job.facts);
   proto.set_dimension(job.dimension);
   proto.set_population(job.population);
+  proto.set_slots(job.slots);
   proto.set_generation(job.generation);
   proto.set_queued(job.queued);
   proto.set_running(job.running);
@@ -211,6 +212,7 @@ absl::StatusOr<JobSummary> FromProto(const v1::Job& p) {
   if (p.has_facts()) job.facts = FromProto(p.facts());
   job.dimension = p.dimension();
   job.population = p.population();
+  job.slots = p.slots();
   job.generation = p.generation();
   job.queued = p.queued();
   job.running = p.running();

@@ -26,6 +26,8 @@ class EventWriter {
   void operator()(const CandidatesProposed& e) const {
     proto->mutable_candidates_proposed();
     for (const Candidate& c : e.candidates) *proto->mutable_candidates_proposed()->add_candidates() = ToProto(c);
+    proto->mutable_candidates_proposed()->set_population(e.population);
+    proto->mutable_candidates_proposed()->set_slots(e.slots);
   }
   void operator()(const AttemptStarted& e) const {
     v1::AttemptStarted* p = proto->mutable_attempt_started();
@@ -153,6 +155,8 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
         MG_ASSIGN_OR_RETURN(Candidate candidate, FromProto(c));
         e.candidates.push_back(std::move(candidate));
       }
+      e.population = proto.candidates_proposed().population();
+      e.slots = proto.candidates_proposed().slots();
       event.body = std::move(e);
       break;
     }

@@ -95,6 +95,7 @@ struct JobSummary {
   std::optional<JobFacts> facts;
   int dimension = 0;    // of the genome
   int population = 0;
+  int slots = 0;  // evaluation slots that fitted the job when its newest stage began; 0: none has, or not known
   int64_t generation = 0;
   // Candidates by state, all kinds.
   int64_t queued = 0, running = 0, succeeded = 0, failed = 0, cancelled = 0;

@@ -20,6 +20,10 @@ namespace merganser {
 // recipe and benchmarks are stored; they start queued.
 struct CandidatesProposed {
   std::vector<Candidate> candidates;
+  // Where they are the first of a stage: what the whole stage takes as its generation, and the evaluation slots for which it was
+  // chosen. 0: they are not the first, or the log is older than these numbers.
+  int population = 0;
+  int slots = 0;
   bool operator==(const CandidatesProposed&) const = default;
 };
 

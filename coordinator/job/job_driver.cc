@@ -11,6 +11,7 @@
 #include "common/domain/limits.h"
 #include "coordinator/job/attempt_outcome.h"
 #include "coordinator/job/ranking.h"
+#include "coordinator/job/stage_population.h"
 #include "coordinator/optimizer/factory.h"
 
 namespace merganser {
@@ -43,19 +44,6 @@ int64_t Left(const JobState& state, int number, const Budget& budget, int64_t po
   return left;
 }
 
-// Sample evaluations of one candidate of the search.
-int64_t SamplesPerCandidate(const JobState& state) {
-  const JobSpec& spec = state.spec();
-  int64_t samples = 0;
-  for (const std::string& name : SearchBenchmarks(spec)) {
-    const auto all = state.facts()->samples.find(name);
-    if (all == state.facts()->samples.end()) continue;
-    const int64_t drawn = spec.samples.per_generation;
-    samples += drawn > 0 ? std::min(drawn, all->second) : all->second;
-  }
-  return samples;
-}
-
 bool Reached(const JobState& state, int number, const Budget& budget, int64_t population, absl::Time now) {
   const StageState* stage = FindStage(state, number);
   const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
@@ -64,7 +52,7 @@ bool Reached(const JobState& state, int number, const Budget& budget, int64_t po
       state.spec().mode == SearchMode::kSynchronous) {
     return true;
   }
-  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate(state) >= budget.samples) return true;
+  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate(state.spec(), *state.facts()) >= budget.samples) return true;
   const absl::Time begun = number == 0 ? state.create_time() : stage == nullptr ? now : stage->start_time;
   absl::Duration paused = state.paused_time(now);
   if (number > 0) paused = stage == nullptr ? absl::ZeroDuration() : paused - stage->paused_before;
@@ -94,7 +82,7 @@ CandidatesProposed SourcesAndAverage(const JobState& state, bool held_out) {
 
 }  // namespace
 
-std::vector<EventBody> JobDriver::Next(absl::Time now) {
+std::vector<EventBody> JobDriver::Next(absl::Time now, int slots) {
   if (state_.seq() == 0) return Prepare();
   if (state_.over()) {
     optimizer_.reset();  // a large covariance matrix
@@ -102,7 +90,7 @@ std::vector<EventBody> JobDriver::Next(absl::Time now) {
     return {};
   }
   if (state_.paused()) return {};
-  if (state_.phase() == JobPhase::kSearch) return Search(now);
+  if (state_.phase() == JobPhase::kSearch) return Search(now, slots);
   if (!state_.idle()) return {};
   switch (state_.phase()) {
     case JobPhase::kPreparing:
@@ -174,28 +162,44 @@ absl::Status JobDriver::Check(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status JobDriver::BeginStage(int stage, std::optional<int64_t> winner) {
+absl::Status JobDriver::BeginStage(int stage, std::optional<int64_t> winner, int population) {
   if (stage_ == stage) return absl::OkStatus();
   const JobSpec& spec = state_.spec();
   if (!state_.facts().has_value()) return absl::InternalError("the job was not prepared");
   in_ = StageOf(spec, stage);
   const Recipe* recipe = winner.has_value() ? &state_.Find(*winner)->recipe : nullptr;
   MG_ASSIGN_OR_RETURN(space_, SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe));
+  MG_RETURN_IF_ERROR(MakeOptimizer(stage, population));
+  stage_ = stage;
+  several_ = ToldNumbers(spec, in_.optimizer) > 1;
+  asked_ = 0;
+  finished_.clear();
+  dimension_ = space_->dimension();
+  collapse_logged_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status JobDriver::MakeOptimizer(int stage, int population) {
+  const JobSpec& spec = state_.spec();
+  OptimizerSpec options = in_.optimizer;
+  if (population > 0 && PopulationFollowsSlots(options)) options.numbers["population"] = population;
   // Stages of equal spaces and optimizers must not draw the same numbers.
   const uint64_t seed = spec.seed + static_cast<uint64_t>(stage);
-  auto optimizer = CreateOptimizer(in_.optimizer, space_->genome(), ToldNumbers(spec, in_.optimizer), seed);
+  auto optimizer = CreateOptimizer(options, space_->genome(), ToldNumbers(spec, options), seed);
   if (!optimizer.ok()) {
     return absl::Status(optimizer.status().code(), absl::StrCat(StageField(stage), optimizer.status().message()));
   }
   optimizer_ = *std::move(optimizer);
-  several_ = ToldNumbers(spec, in_.optimizer) > 1;
-  stage_ = stage;
-  asked_ = 0;
-  finished_.clear();
-  dimension_ = space_->dimension();
   population_ = optimizer_->batch_size();
-  collapse_logged_ = false;
   return absl::OkStatus();
+}
+
+absl::Status JobDriver::ChoosePopulation(int slots) {
+  slots_ = slots;
+  if (!PopulationFollowsSlots(in_.optimizer)) return absl::OkStatus();
+  const int64_t samples = SamplesPerCandidate(state_.spec(), *state_.facts());
+  const int population = PopulationForSlots(in_.budget, samples, population_, slots);
+  return population == population_ ? absl::OkStatus() : MakeOptimizer(stage_, population);
 }
 
 absl::Status JobDriver::Reask(const std::vector<int64_t>& proposed) {
@@ -236,7 +240,10 @@ absl::Status JobDriver::CatchUp() {
       continue;
     }
     const Candidate& first = *state_.Find(step.proposed.front());
-    if (first.stage != stage_) MG_RETURN_IF_ERROR(BeginStage(first.stage, state_.stages()[first.stage].winner));
+    if (first.stage != stage_) {
+      const StageState& begun = state_.stages()[first.stage];
+      MG_RETURN_IF_ERROR(BeginStage(first.stage, begun.winner, begun.population));
+    }
     if (first.proposal < asked_) continue;  // this driver's own
     MG_RETURN_IF_ERROR(TellFinished());
     MG_RETURN_IF_ERROR(Reask(step.proposed));
@@ -246,10 +253,11 @@ absl::Status JobDriver::CatchUp() {
 
 const StageState* JobDriver::CurrentStage() const { return FindStage(state_, stage_); }
 
-std::vector<EventBody> JobDriver::Search(absl::Time now) {
+std::vector<EventBody> JobDriver::Search(absl::Time now, int slots) {
   absl::Status status = CatchUp();
   if (status.ok() && stage_ < 0) status = BeginStage(0, std::nullopt);
   if (status.ok()) in_.budget = StageOf(state_.spec(), stage_).budget;  // an update may have changed it
+  if (status.ok() && CurrentStage() == nullptr) status = ChoosePopulation(slots);
   if (!status.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", status.message()));
   }
@@ -269,7 +277,7 @@ std::vector<EventBody> JobDriver::Search(absl::Time now) {
     if (absl::Status begun = BeginStage(stage_ + 1, state_.best()); !begun.ok()) {
       return EndJob(state_, JobPhase::kFailed, std::string(begun.message()));
     }
-    return Search(now);
+    return Search(now, slots);
   }
   const int64_t count =
       std::min(Left(state_, stage_, in_.budget, population_), optimizer_->batch_size() - (rolling ? in_flight : 0));
@@ -346,6 +354,11 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
   }
   asked_ += count;
   std::vector<EventBody> events;
+  if (stage == nullptr) {
+    proposed.population = population_;
+    proposed.slots = slots_;
+    LogPopulation(state_.id(), stage_, population_, slots_);
+  }
   events.emplace_back(std::move(proposed));
   Append(std::move(ended), events);
   return events;
@@ -460,12 +473,12 @@ std::string JobDriver::MostFrequentFailure() const {
 JobSummary JobDriver::Summary() const {
   JobSummary summary = state_.Summary();
   summary.dimension = dimension_;
-  summary.population = population_;
+  if (population_ > 0) summary.population = population_;
   if (population_ == 0 && !state_.generations().empty()) {
     // A job that was over before this process replayed it.
     const std::vector<int64_t>& generation = state_.generations().front();
     summary.dimension = static_cast<int>(state_.Find(generation.front())->genome.size());
-    summary.population = static_cast<int>(generation.size());
+    if (summary.population == 0) summary.population = static_cast<int>(generation.size());
   }
   for (int i = 0; i < NumStages(state_.spec()); ++i) {
     const Budget budget = StageOf(state_.spec(), i).budget;

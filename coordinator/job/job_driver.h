@@ -56,8 +56,9 @@ class JobDriver {
   static bool BudgetAllowsMore(const JobState& state, int stage, const Budget& budget, absl::Time now);
 
   // The events to store now, all in one append; empty when the job waits for candidates, is paused or over. They must be
-  // stored and applied to the state before the next call (the optimizer has been asked for them).
-  std::vector<EventBody> Next(absl::Time now);
+  // stored and applied to the state before the next call (the optimizer has been asked for them). `slots`: candidates that the
+  // workers which fit the job evaluate at once; looked at when a stage begins (stage_population.h).
+  std::vector<EventBody> Next(absl::Time now, int slots = 0);
 
   // Equal for twins, hardly ever for others.
   uint64_t RecipeHash(int64_t candidate) { return known_.HashOf(candidate); }
@@ -73,7 +74,7 @@ class JobDriver {
   std::vector<EventBody> Prepare() const;
   std::vector<EventBody> AfterPrepare();
   std::vector<EventBody> Baselines() const;
-  std::vector<EventBody> Search(absl::Time now);
+  std::vector<EventBody> Search(absl::Time now, int slots);
   std::vector<EventBody> Propose(int64_t count);
   // Ends queued candidates whose twin has succeeded.
   std::vector<EventBody> FinishTwins();
@@ -83,8 +84,11 @@ class JobDriver {
   std::vector<EventBody> Finalists();
   std::vector<EventBody> AfterFinalists() const;
   std::vector<EventBody> HeldOut() const;
-  // Space and optimizer of a stage. `winner`: the best of the stages before.
-  absl::Status BeginStage(int stage, std::optional<int64_t> winner);
+  // Space and optimizer of a stage. `winner`: the best of the stages before. `population`: as logged; 0: the optimizer's own.
+  absl::Status BeginStage(int stage, std::optional<int64_t> winner, int population = 0);
+  absl::Status MakeOptimizer(int stage, int population);
+  // Before the stage's first proposal: its population for the slots that there are.
+  absl::Status ChoosePopulation(int slots);
   // Asks for and tells what the log has and the optimizer has not seen.
   absl::Status CatchUp();
   absl::Status Reask(const std::vector<int64_t>& proposed);
@@ -107,6 +111,7 @@ class JobDriver {
   std::vector<int64_t> finished_;   // of the stage, not told yet
   int dimension_ = 0;
   int population_ = 0;
+  int slots_ = 0;  // that population_ was chosen for
   bool collapse_logged_ = false;
 };
 

@@ -267,9 +267,10 @@ void JobLoop::AdvanceJobs() {
   for (const auto& job : jobs_) {
     while (job->dirty && !job->log.stalled() && leadership_.acting()) {
       const absl::Duration start = clock_.Monotonic();
-      std::vector<EventBody> events = job->driver->Next(clock_.Now());
+      const bool searches = job->log.state().phase() == JobPhase::kSearch;
+      std::vector<EventBody> events = job->driver->Next(clock_.Now(), searches ? SlotsFor(*job) : 0);
       job->dirty = false;
-      if (observer_ != nullptr && job->log.state().phase() == JobPhase::kSearch &&
+      if (observer_ != nullptr && searches &&
           std::any_of(events.begin(), events.end(),
                       [](const EventBody& e) { return std::holds_alternative<CandidatesProposed>(e); })) {
         observer_->OnOptimizerStep(clock_.Monotonic() - start);

@@ -131,6 +131,8 @@ class JobLoop {
 
   // --- job_loop_control.cc: what people do to jobs and workers
   JobSummary SummaryOf(const Job& job) const;
+  // Candidates that the workers which may take the job's evaluate at once.
+  int SlotsFor(const Job& job) const;
   // Why the job's queued candidates wait, and what no worker has for them.
   void Explain(const Job& job, JobSummary* summary) const;
   absl::StatusOr<JobSummary> SetPaused(const std::string& job, bool paused, const std::string& by);

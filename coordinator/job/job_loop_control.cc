@@ -38,6 +38,15 @@ JobSummary JobLoop::SummaryOf(const Job& job) const {
   return summary;
 }
 
+int JobLoop::SlotsFor(const Job& job) const {
+  int slots = 0;
+  for (const auto& [id, worker] : fleet_.workers()) {
+    if (worker.link == nullptr || worker.leaving() || !worker.quarantine.empty()) continue;
+    if (Lacks(worker.info, job.log.state().spec().workers).empty()) slots += std::max(1, worker.info.slots);
+  }
+  return slots;
+}
+
 void JobLoop::Explain(const Job& job, JobSummary* summary) const {
   const JobState& state = job.log.state();
   if (state.over() || state.queued().empty()) return;

@@ -102,6 +102,11 @@ absl::Status JobState::Check(const CandidatesProposed& e) const {
       return Unfit(absl::StrCat("candidate ", candidate.number, " is of stage ", candidate.stage, " after ", stage));
     }
   }
+  const bool begins = !e.candidates.empty() && e.candidates.front().kind == CandidateKind::kSearch &&
+                      e.candidates.front().stage == stage + 1;
+  if (e.population < 0 || e.slots < 0 || (!begins && (e.population > 0 || e.slots > 0))) {
+    return Unfit(absl::StrCat("population ", e.population, " for ", e.slots, " slots where no stage begins"));
+  }
   return absl::OkStatus();
 }
 
@@ -127,8 +132,12 @@ void JobState::Take(const CandidatesProposed& e, absl::Time time) {
   if (search.empty()) return;
   const Candidate& first = candidates_[search.front()];
   if (first.stage == static_cast<int>(stages_.size())) {
-    stages_.push_back(
-        {.first_generation = first.generation, .start_time = time, .paused_before = paused_time(time), .winner = best_});
+    stages_.push_back({.first_generation = first.generation,
+                       .start_time = time,
+                       .paused_before = paused_time(time),
+                       .winner = best_,
+                       .population = e.population,
+                       .slots = e.slots});
   }
   StageState& stage = stages_.back();
   search_proposed_ += static_cast<int64_t>(search.size());
@@ -314,6 +323,10 @@ JobSummary JobState::Summary() const {
   s.paused = paused_;
   s.facts = facts_;
   s.generation = std::max<int64_t>(0, static_cast<int64_t>(generations_.size()) - 1);
+  if (!stages_.empty()) {
+    s.population = stages_.back().population;
+    s.slots = stages_.back().slots;
+  }
   s.queued = static_cast<int64_t>(queued_.size());
   s.running = static_cast<int64_t>(running_.size());
   s.succeeded = succeeded_;

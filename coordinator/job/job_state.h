@@ -44,6 +44,9 @@ struct StageState {
   absl::Time start_time;          // when its first candidates were proposed
   absl::Duration paused_before;   // how long the job had been paused until then
   std::optional<int64_t> winner;  // the best of the stages before, by number: its "winner"
+  // As logged with its first candidates; 0 in a log that does not say.
+  int population = 0;
+  int slots = 0;
   bool operator==(const StageState&) const = default;
 };
 
@@ -94,7 +97,7 @@ class JobState {
   // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number.
   std::optional<int64_t> best() const { return best_; }
 
-  // Without what only the driver knows: dimension, population, search_total.
+  // Without what only the driver knows: dimension, search_total, and the population where the log does not say it.
   JobSummary Summary() const;
 
   friend bool operator==(const JobState& a, const JobState& b);

@@ -201,6 +201,12 @@ const std::vector<std::string>& KnownOptimizers() {
 
 bool LearnsEachObjective(absl::string_view name) { return name == "nsga2" || name == "mo_cma_es" || name == "niche"; }
 
+bool PopulationFollowsSlots(const OptimizerSpec& spec) {
+  const auto preset = spec.words.find("preset");
+  return spec.name == "cma_es" && (preset == spec.words.end() || preset->second == "default") &&
+         !spec.numbers.contains("population");
+}
+
 absl::StatusOr<std::unique_ptr<Optimizer>> CreateOptimizer(const OptimizerSpec& spec, const GenomeSpec& genome,
                                                            int objectives, uint64_t seed) {
   MG_RETURN_IF_ERROR(Annotate(genome.Validate(), absl::StrCat("optimizer.", spec.name)));

@@ -21,6 +21,10 @@ const std::vector<std::string>& KnownOptimizers();
 // Whether an optimizer of that name ranks by all objectives; the others rank by one number.
 bool LearnsEachObjective(absl::string_view name);
 
+// Whether a job raises the population to the number of its evaluation slots: cma_es with the preset `default`, where no
+// population is given.
+bool PopulationFollowsSlots(const OptimizerSpec& spec);
+
 // A new search over the genome's box [0, 1]^n, for outcomes of `objectives` numbers. Options, by
 // optimizer:
 //   cma_es     preset         default: what docs/optimizers.md measures to be best at few samples per
@@ -31,7 +35,8 @@ bool LearnsEachObjective(absl::string_view name);
 //                             over `cmaes`; update generation, bounds resample with at most 10 * n
 //                             draws, discrete relaxed
 //              population     lambda, whole number in [4, 10000]; default 4 + floor(3 ln n), preset
-//                             default: 4/3 of that, rounded up
+//                             default: 4/3 of that, rounded up; jobs raise the latter to the number of
+//                             their evaluation slots (PopulationFollowsSlots)
 //              sigma0         first standard deviation of a gene of scale 1, in [1e-6, 1]; default
 //                             1/6
 //              mean           first mean of every gene, in [0, 1]; default each gene's own start

@@ -35,6 +35,20 @@ TEST(JobPlanTest, SaysDimensionPopulationBudgetSamplesAndTime) {
   EXPECT_EQ(json["benchmarks"]["test"]["held_out"], true);
 }
 
+TEST(JobPlanTest, SaysWhatAFleetMakesOfThePopulation) {
+  JobSpec spec = SmallSpec();
+  spec.budget.candidates = 400;
+  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())),
+              HasSubstr("15 candidates per generation (where a fleet has more evaluation slots: as many as it has, up to 20)"));
+  EXPECT_EQ(JobPlanJson(*MakeJobPlan(spec, SmallFacts()))["population_max"], 20);
+  spec.budget.candidates = 100;  // twenty generations of 5 are no more than the preset has
+  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())), HasSubstr("15 candidates per generation, seed"));
+  spec.optimizer.numbers["population"] = 12;
+  spec.budget.candidates = 400;
+  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())), HasSubstr("12 candidates per generation, seed"));
+  EXPECT_EQ(JobPlanJson(*MakeJobPlan(spec, SmallFacts()))["population_max"], 12);
+}
+
 TEST(JobPlanTest, ACutCalibrationIsALowerBound) {
   absl::StatusOr<JobPlan> plan = MakeJobPlan(SmallSpec(), SmallFacts());
   ASSERT_TRUE(plan.ok()) << plan.status();

@@ -138,7 +138,7 @@ TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
   JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM"};
   CandidateFinished prepared{0, CandidateState::kSucceeded, 1, {}, {}, "key", "sha", "", {}, facts};
   for (const JobEvent& event :
-       {JobEvent{time, CandidatesProposed{{FullCandidate()}}}, JobEvent{time, AttemptStarted{7, 2, "t", "w"}},
+       {JobEvent{time, CandidatesProposed{{FullCandidate()}, 20, 16}}, JobEvent{time, AttemptStarted{7, 2, "t", "w"}},
         JobEvent{time, AttemptEnded{7, 1, FailureClass::kTransient, "why"}}, JobEvent{time, finished},
         JobEvent{time, prepared}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}},
         JobEvent{time, AttemptStarted{7, 3, "t", "w", true}},

@@ -5,6 +5,7 @@
 #include "coordinator/job/attempt_outcome.h"
 #include "coordinator/job/history.h"
 #include "coordinator/job/ranking.h"
+#include "coordinator/job/stage_population.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/coordinator/job/world.h"
@@ -128,6 +129,114 @@ TEST(RollingTest, AfterARestartTheSearchGoesOnWithTheSameProposals) {
     return all;
   };
   EXPECT_EQ(genomes(true), genomes(false));
+}
+
+// The default preset at 8 genes: 14 of its own, 4/3 of 4 + floor(3 ln 8), rounded up.
+JobSpec DefaultPresetSpec(int64_t candidates) {
+  JobSpec spec = SphereSpec("default-preset");
+  spec.optimizer = {};
+  spec.budget.candidates = candidates;
+  return spec;
+}
+
+struct Search {
+  JobSummary job;
+  StageState stage;
+  std::vector<size_t> generations;           // how many candidates each has
+  std::vector<std::vector<double>> genomes;
+};
+
+// On `slots` at the start; after half a minute of the search another coordinator leads, and one slot is left.
+Search RunOn(int slots, const JobSpec& spec, bool restart = false) {
+  World world;
+  world.AddWorker("w", slots);
+  const std::string id = world.Submit(spec).id;
+  for (int second = 0; second < 3600 && !world.loop->StateOf(id)->over(); ++second) {
+    world.loop->Tick();
+    (void)world.Work(*world.workers["w"]);
+    world.loop->WorkerHeartbeat("w", world.workers["w"]->running(), false);
+    if (restart && second == 35) {
+      world.NewLoop();
+      EXPECT_TRUE(world.Connect(world.workers["w"], 1).ok());
+    }
+    world.clock.Advance(absl::Seconds(1));
+  }
+  Search search{world.Summary(id), world.loop->StateOf(id)->stages().at(0)};
+  for (const auto& generation : world.loop->StateOf(id)->generations()) search.generations.push_back(generation.size());
+  for (const Candidate& c : OfKind(world.Candidates(id), CandidateKind::kSearch)) search.genomes.push_back(c.genome);
+  const std::vector<StoredJob> stored = *world.memory.ListJobs();
+  EXPECT_THAT(CheckHistory(&world.memory, ProtoJobCodec(), stored[0])->findings, IsEmpty());
+  return search;
+}
+
+TEST(DefaultPresetTest, AGenerationHasACandidateForEverySlotThatThereIsWhenTheSearchBegins) {
+  const Search search = RunOn(20, DefaultPresetSpec(400));
+  EXPECT_EQ(search.stage.population, 20);
+  EXPECT_EQ(search.stage.slots, 20);
+  EXPECT_EQ(search.job.population, 20);
+  EXPECT_EQ(search.job.slots, 20);
+  EXPECT_EQ(search.generations, std::vector<size_t>(20, 20));
+  // It is the search of a job that asks for this population.
+  JobSpec explicitly = DefaultPresetSpec(400);
+  explicitly.optimizer.numbers["population"] = 20;
+  EXPECT_EQ(search.genomes, RunOn(1, explicitly).genomes);
+}
+
+TEST(DefaultPresetTest, FewSlotsLeaveThePresetAsItIs) {
+  const Search search = RunOn(3, DefaultPresetSpec(42));
+  EXPECT_EQ(search.stage.population, 14);
+  EXPECT_EQ(search.stage.slots, 3);
+  EXPECT_EQ(search.generations, std::vector<size_t>(3, 14));
+}
+
+TEST(DefaultPresetTest, TheBudgetBoundsThePopulationByTwentyGenerations) {
+  EXPECT_EQ(RunOn(1000, DefaultPresetSpec(320)).stage.population, 16);
+  EXPECT_EQ(RunOn(1000, DefaultPresetSpec(30)).stage.population, 14) << "never below the preset's own";
+  Budget budget{.candidates = 5000, .samples = 25 * 400};
+  EXPECT_EQ(PopulationForSlots(budget, 25, 14, 1000), 20) << "400 candidates of 25 samples";
+  budget = {.wall_time = absl::Hours(1)};
+  EXPECT_EQ(PopulationForSlots(budget, 25, 14, 1000), 1000);
+}
+
+TEST(DefaultPresetTest, WhatTheLogSaysHoldsOnAnyFleet) {
+  const Search search = RunOn(20, DefaultPresetSpec(60), /*restart=*/true);
+  ASSERT_EQ(search.job.phase, JobPhase::kSucceeded) << search.job.message;
+  EXPECT_EQ(search.stage.population, 14) << "60 candidates are too few for generations of 20";
+  const Search larger = RunOn(20, DefaultPresetSpec(400), /*restart=*/true);
+  ASSERT_EQ(larger.job.phase, JobPhase::kSucceeded) << larger.job.message;
+  EXPECT_EQ(larger.generations, std::vector<size_t>(20, 20)) << "one slot is left since the second generation";
+  EXPECT_EQ(larger.genomes, RunOn(20, DefaultPresetSpec(400)).genomes);
+}
+
+TEST(DefaultPresetTest, APopulationThatTheJobGivesStays) {
+  JobSpec spec = DefaultPresetSpec(24);
+  spec.optimizer.numbers["population"] = 6;
+  EXPECT_EQ(RunOn(20, spec).generations, std::vector<size_t>(4, 6));
+  spec.optimizer = {.words = {{"preset", "hansen"}}};
+  EXPECT_EQ(RunOn(20, spec).stage.population, 10);
+}
+
+TEST(DefaultPresetTest, ARollingSearchHasNeverMoreInFlightThanAGeneration) {
+  World world;
+  world.AddWorker("w", 20);
+  JobSpec spec = DefaultPresetSpec(400);
+  spec.mode = SearchMode::kRolling;
+  const std::string id = world.Submit(spec).id;
+  size_t most = 0;
+  for (int second = 0; second < 3600 && !world.loop->StateOf(id)->over(); ++second) {
+    world.loop->Tick();
+    const JobState& state = *world.loop->StateOf(id);
+    if (state.phase() == JobPhase::kSearch) most = std::max(most, state.queued().size() + state.running().size());
+    (void)world.Work(*world.workers["w"]);
+    world.loop->WorkerHeartbeat("w", world.workers["w"]->running(), false);
+    if (second == 40) {
+      world.AddWorker("more", 50);
+    }
+    world.clock.Advance(absl::Seconds(1));
+  }
+  EXPECT_EQ(world.Summary(id).phase, JobPhase::kSucceeded);
+  EXPECT_EQ(world.loop->StateOf(id)->stages()[0].population, 20);
+  EXPECT_EQ(most, 20u) << "workers that come later do not raise it";
 }
 
 TEST(RankingTest, WeightsConstraintsAndCosts) {

@@ -77,6 +77,21 @@ TEST_F(JobStateTest, SummaryCountsCandidatesByState) {
   EXPECT_EQ(summary.create_time, absl::FromUnixSeconds(1));
 }
 
+TEST_F(JobStateTest, OnlyTheFirstCandidatesOfAStageSayItsPopulation) {
+  CandidatesProposed later = Search({3, 4}, 1);
+  later.population = 2;
+  EXPECT_THAT(std::string(Try(later).message()), HasSubstr("population 2 for 0 slots where no stage begins"));
+  JobState state("job-1", SphereSpec());
+  ASSERT_TRUE(state.Apply(1, At(1, PhaseStarted{JobPhase::kPreparing, ""})).ok());
+  CandidatesProposed first = Search({0, 1, 2}, 0);
+  first.population = 3;
+  first.slots = 2;
+  ASSERT_TRUE(state.Apply(2, At(2, first)).ok());
+  EXPECT_EQ(state.stages()[0].population, 3);
+  EXPECT_EQ(state.Summary().population, 3);
+  EXPECT_EQ(state.Summary().slots, 2);
+}
+
 TEST_F(JobStateTest, EventsThatDoNotFitAreRefusedAndNameTheEvent) {
   Finish(1, 0.5);
   const JobState before = state_;
