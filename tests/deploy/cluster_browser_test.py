@@ -76,8 +76,8 @@ def main():
             b.wait("[...document.querySelectorAll('tbody tr')].filter((row) => row.querySelector('.state.busy') || "
                    "Number(row.cells[4].innerText) > 0).length === 2", 60)
             b.go(dashboard + "/#/")
-            b.wait("document.querySelector('tbody a')", 30)
-            b.run("document.querySelector('tbody a').click()")
+            # The link of the job, not of a candidate that the workers' page before it shows; in one step, for the table is drawn anew.
+            b.wait("(() => { const a = document.querySelector('tbody th a'); if (a) a.click(); return Boolean(a) })()", 30)
             b.wait("document.querySelector('h1 .state')?.innerText === 'succeeded'", 300)   # nobody reloads: it came as events
             b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
             assert b.wait("[...document.querySelectorAll('tr.winner th')].map((th) => th.innerText).includes('winner')"), "held-out scores"
@@ -93,7 +93,7 @@ def main():
             cluster.send_signal(signal.SIGINT)
             rest = cluster.stderr.read()
             code = cluster.wait()
-        assert code == 130, (code, rest)
+        assert code in (0, 130), (code, rest)  # 130: before the last line was printed
         assert (folder / "out/best/model.safetensors").exists(), rest
     print("ok")
     return 0

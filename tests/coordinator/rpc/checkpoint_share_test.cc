@@ -165,6 +165,8 @@ TEST_F(CheckpointShareTest, AReaderThatTakesNothingHoldsOneStreamAndNoMore) {
   CheckpointShareOptions share;
   share.streams_max = 1;
   StartServer(share);
+  constexpr int64_t kBeyondBuffers = 48'000'000;  // what a connection takes without a reader
+  WriteCheckpoint(dir_ + "/" + SphereSpec().models[0].path, kBeyondBuffers, 1);
   const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
   const ClientChannel channel = Workers();
   grpc::ClientContext context;
