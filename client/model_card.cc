@@ -110,9 +110,9 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
     absl::StrAppend(&text, "\nThe search chose by this number, so it flatters the winner.\n");
   }
   if (!scores.empty()) {
-    absl::StrAppend(&text, "\n## Scores\n\n",
-                    held_out ? "On samples that the search never saw." : "On the samples of the search.",
-                    " Intervals are 95 % (Wilson).\n");
+    absl::StrAppend(
+        &text, "\n## Scores\n\n", held_out ? "On samples that the search never saw." : "On the samples of the search.",
+        " Intervals are 95 %: Wilson's for shares of samples, 1.96 standard errors to each side for other metrics.\n");
     for (const auto& [benchmark, models] : scores) {
       absl::StrAppend(&text, "\n### ", benchmark, "\n\n");
       AppendHeader({"model", "metric", "value", "95 % interval", "samples"}, &text);

@@ -85,16 +85,16 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
     const auto& [model, text] = results[m];
     Json json = Json::parse(text);
     for (const auto& [benchmark, entry] : json.items()) {
-      const auto n = static_cast<int64_t>(entry["results"].size());
       for (const auto& [metric, value] : entry["metrics"].items()) {
         if (absl::EndsWith(metric, "_stderr")) continue;  // is in the interval
-        std::string interval = "-";                       // a program's number has none
+        std::string interval = "-", n = "-";              // a program's number has none
         if (const auto it = entry["intervals"].find(metric); it != entry["intervals"].end()) {
+          if (it->contains("n")) n = FormatCount(it->at("n").get<int64_t>());
           interval = absl::StrCat(FormatMetric(metric, it->at("low").get<double>()), " to ",
                                   FormatMetric(metric, it->at("high").get<double>()));
         }
         std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()), std::move(interval),
-                                        n > 0 ? FormatCount(n) : "-"};
+                                        std::move(n)};
         if (several) row.insert(row.begin(), model);
         table.Add(std::move(row));
       }

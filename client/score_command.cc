@@ -14,6 +14,7 @@ namespace {
 
 struct ScoreOptions {
   std::string benchmark_file, completions, output, format = "table";
+  LocalOptions local;
 };
 
 absl::StatusOr<int> ScoreFile(const ScoreOptions& options) {
@@ -21,7 +22,7 @@ absl::StatusOr<int> ScoreFile(const ScoreOptions& options) {
   benchmark.name = std::filesystem::path(options.benchmark_file).stem().string();
   benchmark.use = std::filesystem::absolute(options.benchmark_file).string();
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
-  const absl::StatusOr<std::string> results = library->Score(benchmark, options.completions);
+  const absl::StatusOr<std::string> results = library->Score(benchmark, options.completions, options.local.allow_commands);
   if (!results.ok()) return results.status();
   return WriteResults({{"", *results}}, options.output, options.format);
 }
@@ -33,9 +34,13 @@ void AddScoreCommand(CLI::App& app, Action* chosen) {
   CLI::App* verb =
       AddVerb(app, "score", "Scores stored completions by a benchmark's rules, without a model",
               "  merganser score mgsm_ja.yaml completions.jsonl --output results.json", options, &ScoreFile, chosen);
-  verb->add_option("BENCHMARK.yaml", options->benchmark_file, "A benchmark: `use: mgsm_ja`, or any of its fields (docs/benchmarks.md)")
+  verb->add_option("BENCHMARK.yaml", options->benchmark_file,
+                   "A benchmark: `use: mgsm_ja`, or any of its fields (docs/benchmarks.md)")
       ->required();
-  verb->add_option("COMPLETIONS.jsonl", options->completions, "An object a line with `completion` and `answer`")->required();
+  verb->add_option("COMPLETIONS.jsonl", options->completions,
+                   "An object a line with `completion` and `answer`; of code, `task_id`")
+      ->required();
+  AddCommandOption(verb, &options->local);
   AddResultsOptions(verb, &options->output, &options->format);
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
@@ -46,13 +47,20 @@ Json TimingsJson(const PhaseTimings& t) {
           {"decode", t.decode},           {"score", t.score},       {"record", t.record}};
 }
 
-// Wilson's 95 % interval of `share` of `n` samples (Wilson 1927).
-Json IntervalJson(double share, int64_t n) {
-  if (n <= 0 || !(share >= 0 && share <= 1)) return nullptr;
+constexpr char kStandardError[] = "_stderr";
+
+// The 95 % interval of `metric` over `n` samples: 1.96 standard errors to each side where `metrics` has NAME_stderr, as an
+// evaluation gives it for all that are no shares; else Wilson's (1927).
+Json IntervalJson(const std::map<std::string, double>& metrics, const std::string& metric, int64_t n) {
   constexpr double z = 1.959963984540054;
+  const double value = metrics.at(metric);
+  if (const auto error = metrics.find(absl::StrCat(metric, kStandardError)); error != metrics.end()) {
+    return Json::array({Number(value - z * error->second), Number(value + z * error->second)});
+  }
+  if (n <= 0 || !(value >= 0 && value <= 1)) return nullptr;
   const double count = static_cast<double>(n), z2 = z * z;
-  const double middle = (share + z2 / (2 * count)) / (1 + z2 / count);
-  const double half = z / (1 + z2 / count) * std::sqrt(share * (1 - share) / count + z2 / (4 * count * count));
+  const double middle = (value + z2 / (2 * count)) / (1 + z2 / count);
+  const double half = z / (1 + z2 / count) * std::sqrt(value * (1 - value) / count + z2 / (4 * count * count));
   return Json::array({std::max(0.0, middle - half), std::min(1.0, middle + half)});
 }
 
@@ -70,11 +78,12 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
         if (const auto it = job.facts->samples.find(benchmark); it != job.facts->samples.end()) n = it->second;
       }
       for (const auto& [metric, value] : metrics) {
+        if (absl::EndsWith(metric, kStandardError)) continue;  // is in the interval
         lines.push_back({{"benchmark", benchmark},
                          {"model", row.label},
                          {"metric", metric},
                          {"value", Number(value)},
-                         {"interval", IntervalJson(value, n)},
+                         {"interval", IntervalJson(metrics, metric, n)},
                          {"samples", n},
                          {"candidate", row.number}});
       }

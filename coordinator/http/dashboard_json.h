@@ -23,7 +23,7 @@ std::string Dump(const DashboardJson& json);
 // A job as the list of jobs and the head of its page show it. `rate`: search candidates per second, 0 if unknown: then the
 // mean since the start counts. "left_seconds" is null where the budget names no count or nothing has finished yet.
 DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now);
-// The rest of its page: settings as YAML, facts of the models, baselines, held-out scores with 95 % Wilson intervals, best
+// The rest of its page: settings as YAML, facts of the models, baselines, held-out scores with 95 % intervals, best
 // and mean per generation (at most about `generations_max`), the Pareto front, reasons of failures; "best_by": the finalists'
 // benchmark where that named the best, else "".
 DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_t generations_max);

@@ -16,7 +16,7 @@ using ::testing::Not;
 
 std::string ResultsOf(double acc) {
   const json b = {{"metrics", {{"acc", acc}}},
-                  {"intervals", {{"acc", {{"stderr", 0.1}, {"low", acc - 0.1}, {"high", acc + 0.1}}}}},
+                  {"intervals", {{"acc", {{"stderr", 0.1}, {"low", acc - 0.1}, {"high", acc + 0.1}, {"n", 2}}}}},
                   {"results", {{{"correct", true}}, {{"correct", false}}}}};
   return json{{"b", b}}.dump();
 }
@@ -45,7 +45,7 @@ std::pair<json, std::string> Written(const std::vector<std::pair<std::string, st
 TEST(WriteResultsTest, OneModelIsWrittenAsEver) {
   const auto [file, table] = Written({{"m", ResultsOf(0.5)}}, {});
   EXPECT_EQ(file, json::parse(ResultsOf(0.5)));
-  EXPECT_THAT(table, AllOf(HasSubstr("50.0 %"), Not(HasSubstr("difference"))));
+  EXPECT_THAT(table, AllOf(HasSubstr("50.0 %"), HasSubstr("  2\n"), Not(HasSubstr("difference"))));
 }
 
 TEST(WriteResultsTest, TwoModelsAreComparedInBothDirections) {

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
@@ -91,6 +92,10 @@ void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   if (definition->data_source.empty()) definition->data_source = layers.builtin->source;
   std::error_code error;
   fs::path folder = fs::path(definition->data).parent_path();
+  // The file itself, within the folders that it lies in: the folder is the one that holds these.
+  if (absl::EndsWith(definition->data, absl::StrCat("/", layers.builtin->file))) {
+    folder = definition->data.substr(0, definition->data.size() - layers.builtin->file.size() - 1);
+  }
   if (fs::is_directory(definition->data, error)) {
     folder = definition->data;
     // Without a file of its own the folder stays, and reading it says what is wrong.

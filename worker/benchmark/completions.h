@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/benchmark/definition.h"
 #include "worker/benchmark/sample.h"
 
 namespace merganser {
@@ -24,9 +25,15 @@ struct Completions {
 // Without `numbers` an answer may be any text, or a list of texts of which any is right.
 // NotFound, PermissionDenied; InvalidArgument names file, line and field ("out.jsonl:3: field
 // 'completion' is missing").
-absl::StatusOr<Completions> ReadCompletions(const std::string& path,
-                                            std::optional<int64_t> limit = std::nullopt,
+absl::StatusOr<Completions> ReadCompletions(const std::string& path, std::optional<int64_t> limit = std::nullopt,
                                             bool numbers = true);
+
+// The same for a benchmark with `code`: an object a line with `completion`, and what its program needs. Where `definition`
+// has data, that is the row with the line's `task_id` (a text or a number, as the row has it), and the line's other fields
+// are extra; else it is the line's own fields. Sample::line tells problems apart: the row's, or the first line with that
+// `task_id`. Errors as above, and those of LoadRows; InvalidArgument names the line: a `task_id` that is missing or not in
+// the data.
+absl::StatusOr<Completions> ReadCodeCompletions(const std::string& path, const BenchmarkDefinition& definition);
 
 }  // namespace merganser
 

@@ -1,6 +1,7 @@
 #include "worker/benchmark/results_json.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -20,10 +21,9 @@ Json NumberOrText(const std::string& text) {
 }
 
 Json SampleJson(const SampleOutcome& outcome, const std::string* extra) {
-  Json sample = {
-      {"question", outcome.question},           {"prediction", NumberOrText(outcome.prediction)},
-      {"answer", NumberOrText(outcome.answer)}, {"correct", outcome.correct},
-      {"completion", outcome.completion},       {"values", Json(outcome.values)}};
+  Json sample = {{"question", outcome.question},           {"prediction", NumberOrText(outcome.prediction)},
+                 {"answer", NumberOrText(outcome.answer)}, {"correct", outcome.correct},
+                 {"completion", outcome.completion},       {"values", Json(outcome.values)}};
   if (extra == nullptr) return sample;
   const Json fields = Json::parse(*extra, nullptr, /*allow_exceptions=*/false);
   if (!fields.is_object()) return sample;
@@ -33,14 +33,27 @@ Json SampleJson(const SampleOutcome& outcome, const std::string* extra) {
   return sample;
 }
 
+// What a metric is of: samples, or the problems of which pass@k has several completions.
+int64_t Items(const BenchmarkResult& result) {
+  std::set<double> problems;
+  for (const SampleOutcome& sample : result.samples) {
+    const auto problem = sample.values.find("problem");
+    if (problem == sample.values.end()) return static_cast<int64_t>(result.samples.size());
+    problems.insert(problem->second);
+  }
+  return static_cast<int64_t>(problems.size());
+}
+
 Json IntervalsJson(const BenchmarkResult& result) {
   Json intervals = Json::object();
+  const int64_t n = Items(result);
   for (const auto& [name, value] : result.metrics) {
     if (absl::EndsWith(name, kStandardErrorSuffix)) continue;
     // A program's number without a standard error has no interval.
     if (result.samples.empty() && result.metrics.count(name + kStandardErrorSuffix) == 0) continue;
-    const MetricInterval interval = IntervalOf(result.metrics, name, static_cast<int64_t>(result.samples.size()));
+    const MetricInterval interval = IntervalOf(result.metrics, name, n);
     intervals[name] = {{"stderr", interval.standard_error}, {"low", interval.low}, {"high", interval.high}};
+    if (!result.samples.empty()) intervals[name]["n"] = n;
   }
   return intervals;
 }
@@ -48,12 +61,10 @@ Json IntervalsJson(const BenchmarkResult& result) {
 void Add(const BenchmarkResult& result, absl::Span<const std::string> extra_fields, Json& report) {
   Json samples = Json::array();
   for (size_t i = 0; i < result.samples.size(); ++i) {
-    samples.push_back(
-        SampleJson(result.samples[i], i < extra_fields.size() ? &extra_fields[i] : nullptr));
+    samples.push_back(SampleJson(result.samples[i], i < extra_fields.size() ? &extra_fields[i] : nullptr));
   }
-  report[result.benchmark] = {{"metrics", Json(result.metrics)},
-                              {"intervals", IntervalsJson(result)},
-                              {"results", std::move(samples)}};
+  report[result.benchmark] = {
+      {"metrics", Json(result.metrics)}, {"intervals", IntervalsJson(result)}, {"results", std::move(samples)}};
 }
 
 // A completion may end inside a character; the file is valid UTF-8 all the same.

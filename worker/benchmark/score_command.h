@@ -11,13 +11,13 @@
 
 namespace merganser {
 
-// Scores the file at `completions_path` (see ReadCompletions) by `definition`, of which only the
-// name, the number rule, the language and the limit matter. The language model is also looked for
-// beside the benchmark's data, one folder up, and beside the completions. Errors of ReadCompletions
-// and Scorer::Create.
+// Scores the file at `completions_path` (see ReadCompletions) by `definition`, of which only the name, the number rule or
+// filters and metrics, the language and the limit matter; with `code` also its data, programs and metrics (see
+// ReadCodeCompletions), whatever number of completions each problem has. The language model is also looked for beside the
+// benchmark's data, one folder up, and beside the completions. Errors of these and of Scorer::Create; InvalidArgument: fewer
+// completions of a problem than the k of pass@k.
 absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& definition,
-                                                   const std::string& completions_path,
-                                                   const ScorerOptions& options = {});
+                                                   const std::string& completions_path, const ScorerOptions& options = {});
 
 }  // namespace merganser
 

@@ -47,15 +47,16 @@ class Library : public LocalLibrary {
     return BenchModel(request, options, stop);
   }
 
-  absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) override {
+  absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path,
+                                    bool allow_commands) override {
     MG_ASSIGN_OR_RETURN(const BenchmarkDefinition definition, ResolveBenchmark(benchmark));
-    MG_ASSIGN_OR_RETURN(const ScoredCompletions scored, ScoreCompletions(definition, completions_path));
+    ScorerOptions options;
+    options.allow_commands = allow_commands;
+    MG_ASSIGN_OR_RETURN(const ScoredCompletions scored, ScoreCompletions(definition, completions_path, options));
     return merganser::ResultsJson(absl::MakeConstSpan(&scored, 1));
   }
 
-  std::string ResultsJson(const std::vector<BenchmarkResult>& results) override {
-    return merganser::ResultsJson(results);
-  }
+  std::string ResultsJson(const std::vector<BenchmarkResult>& results) override { return merganser::ResultsJson(results); }
 
   absl::StatusOr<std::map<std::string, std::vector<PairedDifference>>> Compare(
       const std::vector<BenchmarkSpec>& benchmarks, const std::vector<std::vector<BenchmarkResult>>& models,

@@ -136,8 +136,9 @@ class LocalLibrary {
   // Tokens per second, and the share of what the machine's matrix products allow.
   virtual absl::StatusOr<BenchResult> Bench(const BenchRequest& request, const LocalOptions& options,
                                             std::stop_token stop) = 0;
-  // Re-scores stored completions; the results file (JSON).
-  virtual absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path) = 0;
+  // Re-scores stored completions; the results file (JSON). `allow_commands`: completions that are programs may be run.
+  virtual absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path,
+                                            bool allow_commands) = 0;
   // The results file (JSON) of an evaluation.
   virtual std::string ResultsJson(const std::vector<BenchmarkResult>& results) = 0;
   // Every pair of models on each benchmark that scores samples (not `command`), by its name; models[i] are model i's

