@@ -71,6 +71,8 @@ class EventWriter {
     p->set_message(e.message);
     if (e.settings) *p->mutable_settings() = SettingsToProto(*e.settings);
     p->set_reopens(e.reopens);
+    p->set_worker(e.worker);
+    if (e.until != absl::InfiniteFuture()) *p->mutable_until() = ToProto(e.until);
   }
 
  private:
@@ -196,7 +198,8 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
     }
     case v1::JobEvent::kActionTaken: {
       const v1::ActionTaken& p = proto.action_taken();
-      ActionTaken e{.by = p.by(), .message = p.message(), .reopens = p.reopens()};
+      ActionTaken e{.by = p.by(), .message = p.message(), .reopens = p.reopens(), .worker = p.worker()};
+      if (p.has_until()) e.until = FromProto(p.until());
       MG_ASSIGN_OR_RETURN(e.kind, ParseActionKind(p.kind()));
       if (p.has_settings()) {
         MG_ASSIGN_OR_RETURN(e.settings, SettingsFromProto(p.settings()));

@@ -98,6 +98,8 @@ struct ActionTaken {
   std::string message;  // what changed, or which worker and why
   std::optional<JobSettings> settings;  // kUpdated
   bool reopens = false;  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success
+  std::string worker;    // kWorker...: its id
+  absl::Time until = absl::InfiniteFuture();  // kWorkerQuarantined: when it ends; infinite: once it is released
   bool operator==(const ActionTaken&) const = default;
 };
 

@@ -3,11 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 namespace merganser {
 
 std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link, absl::Time now,
                                            absl::Duration monotonic) {
   Worker& worker = workers_[info.id];
+  if (const auto old = inherited_.find(info.id); old != inherited_.end()) {
+    if (now < old->second.end) {
+      worker.quarantine = old->second.why;
+      worker.quarantine_end = old->second.end;
+    }
+    worker.strikes = old->second.strikes;
+    inherited_.erase(old);
+  }
   worker.info = info;
   worker.draining = false;
   worker.declined = false;
@@ -21,6 +32,21 @@ std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_p
 Fleet::Worker* Fleet::Find(const std::string& id) {
   const auto it = workers_.find(id);
   return it == workers_.end() ? nullptr : &it->second;
+}
+
+absl::StatusOr<std::string> Fleet::IdOf(const std::string& id_or_name) const {
+  if (workers_.contains(id_or_name)) return id_or_name;
+  std::vector<std::string> connected, all;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.info.name != id_or_name) continue;
+    all.push_back(id);
+    if (worker.link != nullptr) connected.push_back(id);
+  }
+  const std::vector<std::string>& named = connected.empty() ? all : connected;
+  if (named.empty()) return absl::NotFoundError(absl::StrCat("no worker has the id or the name '", id_or_name, "'"));
+  if (named.size() == 1) return named[0];
+  return absl::InvalidArgumentError(absl::StrCat("worker: ", named.size(), " workers have the name '", id_or_name,
+                                                 "'; name one of their ids: ", absl::StrJoin(named, ", ")));
 }
 
 void Fleet::ForgetLost(absl::Duration monotonic) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/domain/dispatch.h"
 #include "coordinator/dispatch/dispatcher.h"
@@ -48,6 +49,10 @@ class Fleet {
   // Workers whose session ended are listed as "lost" this long.
   static constexpr absl::Duration kKeepLost = absl::Minutes(10);
 
+  // What an earlier coordinator had quarantined: holds, until `end`, once a worker of that id connects.
+  void Inherit(const std::string& id, const std::string& why, absl::Time end, bool strike) {
+    inherited_[id] = {why, end, strike ? 1 : 0};
+  }
   // A session of `info.id` opens; returns the link of the one it replaces, or null. What is known of the worker stays.
   std::shared_ptr<WorkerLink> Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link,
                                       absl::Time now, absl::Duration monotonic);
@@ -55,7 +60,10 @@ class Fleet {
   Worker* Find(const std::string& id);
   void Remove(const std::string& id) { workers_.erase(id); }
   void ForgetLost(absl::Duration monotonic);
-  void Clear() { workers_.clear(); }
+  void Clear() { workers_.clear(), inherited_.clear(); }
+  // The id of the worker of that id, or of the only one of that name: of the connected ones if any is. NotFound;
+  // InvalidArgument naming the ids if there are several.
+  absl::StatusOr<std::string> IdOf(const std::string& id_or_name) const;
   std::map<std::string, Worker>& workers() { return workers_; }
   const std::map<std::string, Worker>& workers() const { return workers_; }
 
@@ -72,7 +80,13 @@ class Fleet {
   std::vector<WorkerStatus> Statuses(const LeaseTable& leases) const;
 
  private:
+  struct Inherited {
+    std::string why;
+    absl::Time end;
+    int strikes = 0;
+  };
   std::map<std::string, Worker> workers_;
+  std::map<std::string, Inherited> inherited_;  // of workers that have not connected yet
 };
 
 }  // namespace merganser

@@ -205,6 +205,7 @@ absl::Status JobDriver::ChoosePopulation(int slots) {
 absl::Status JobDriver::Reask(const std::vector<int64_t>& proposed) {
   MG_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals, optimizer_->Ask(static_cast<int>(proposed.size())));
   asked_ += static_cast<int64_t>(proposed.size());
+  reasked_ += static_cast<int64_t>(proposed.size());
   std::vector<Proposal> logged;
   for (int64_t number : proposed) {
     const Candidate& candidate = *state_.Find(number);

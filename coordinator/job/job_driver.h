@@ -63,6 +63,15 @@ class JobDriver {
   // Equal for twins, hardly ever for others.
   uint64_t RecipeHash(int64_t candidate) { return known_.HashOf(candidate); }
 
+  // What the optimizer has learnt, as versioned text, so that a restart need not ask and tell it the whole search again; ""
+  // while there is none. It shortens a restart and does nothing else: without it the log gives the same.
+  std::string SaveState() const;
+  // Takes up what SaveState said at an earlier event of the same log. To be called before Next. DataLoss: it is damaged, of
+  // another version or of another log; use another driver then.
+  absl::Status RestoreState(absl::string_view saved);
+  // Proposals for which the optimizer was asked again.
+  int64_t reasked() const { return reasked_; }
+
   // The state's summary, with dimension, population and the number of candidates that the budget allows.
   JobSummary Summary() const;
 
@@ -96,6 +105,8 @@ class JobDriver {
   absl::Status TellFinished();
   bool BudgetReached(absl::Time now) const;
   const StageState* CurrentStage() const;
+  // Over the logged genomes of the step that ends with the stage's proposal `asked`: tells logs apart.
+  uint64_t GenomesHash(int stage, int64_t asked) const;
   // "space is full (17 of 20)", over failed search candidates.
   std::string MostFrequentFailure() const;
 
@@ -107,6 +118,7 @@ class JobDriver {
   std::unique_ptr<Optimizer> optimizer_;
   bool several_ = false;            // the optimizer learns from each objective
   int64_t asked_ = 0;               // proposals of the stage
+  int64_t reasked_ = 0;
   size_t seen_ = 0;                 // steps of the state
   std::vector<int64_t> finished_;   // of the stage, not told yet
   int dimension_ = 0;

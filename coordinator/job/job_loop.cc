@@ -53,10 +53,12 @@ absl::Status JobLoop::ReplayAll() {
     }
     Job* job = AddJob(entry.id, *spec);
     MG_RETURN_IF_ERROR(job->log.Replay());
+    RestoreSnapshot(*job);
     MG_RETURN_IF_ERROR(RecoverAttempts(*job));
     // A long replay must not outlive the lease.
     MG_RETURN_IF_ERROR(leadership_.Renew());
   }
+  InheritQuarantines();
   return absl::OkStatus();
 }
 
@@ -165,6 +167,15 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
   // Its first events; if the store goes away just now, Tick repeats them.
   std::vector<EventBody> events = job->driver->Next(clock_.Now());
   if (!by.empty()) events.emplace_back(ActionTaken{.kind = ActionKind::kSubmitted, .by = by});
+  // So that whoever leads next knows them from this job's log.
+  for (const auto& [worker_id, worker] : fleet_.workers()) {
+    if (worker.quarantine.empty()) continue;
+    events.emplace_back(ActionTaken{.kind = ActionKind::kWorkerQuarantined,
+                                    .by = worker.strikes > 0 ? kByCoordinator : "",
+                                    .message = absl::StrCat(worker_id, ": ", worker.quarantine),
+                                    .worker = worker_id,
+                                    .until = worker.quarantine_end});
+  }
   (void)Commit(*job, std::move(events));
   return SummaryOf(*job);
 }
@@ -263,6 +274,35 @@ void JobLoop::RetryStalled() {
   }
 }
 
+void JobLoop::SaveSnapshot(Job& job) {
+  const JobState& state = job.log.state();
+  if (state.phase() != JobPhase::kSearch || state.search_proposed() - job.saved < options_.snapshot_every) return;
+  job.saved = state.search_proposed();
+  const std::string body = job.driver->SaveState();
+  if (body.empty()) return;
+  const absl::Duration start = clock_.Monotonic();
+  const absl::Status status = store_.PutSnapshot(epoch(), state.id(), {state.seq(), body});
+  if (observer_ != nullptr) observer_->OnStoreCommit("snapshot", clock_.Monotonic() - start, status);
+  if (absl::IsAborted(status)) leadership_.Lose();
+  if (!status.ok()) MG_LOG(WARNING) << "no snapshot job=" << state.id() << " reason=\"" << status.message() << "\"";
+}
+
+void JobLoop::RestoreSnapshot(Job& job) {
+  const JobState& state = job.log.state();
+  if (state.over() || state.stages().empty()) return;
+  const absl::StatusOr<std::optional<StoredSnapshot>> snapshot = store_.GetSnapshot(state.id());
+  if (!snapshot.ok() || !snapshot->has_value()) return;
+  const absl::Status fits = (*snapshot)->seq > state.seq() ? absl::DataLossError("it is newer than the log")
+                                                           : job.driver->RestoreState((*snapshot)->body);
+  if (fits.ok()) {
+    job.saved = state.search_proposed();
+    return;
+  }
+  MG_LOG(WARNING) << "snapshot not used job=" << state.id() << " seq=" << (*snapshot)->seq << " reason=\"" << fits.message()
+                  << "\"";
+  job.driver.emplace(&state);
+}
+
 void JobLoop::AdvanceJobs() {
   for (const auto& job : jobs_) {
     while (job->dirty && !job->log.stalled() && leadership_.acting()) {
@@ -278,7 +318,10 @@ void JobLoop::AdvanceJobs() {
       if (events.empty()) break;
       AddStarts(*job, &events);
       // Applying them makes the job dirty again. A failed commit is repeated by RetryStalled.
-      if (Commit(*job, std::move(events)).ok()) continue;
+      if (Commit(*job, std::move(events)).ok()) {
+        SaveSnapshot(*job);
+        continue;
+      }
       // Nothing was kept: proposals that the optimizer made must not be skipped.
       if (!job->log.stalled()) job->driver.emplace(&job->log.state());
       job->dirty = true;

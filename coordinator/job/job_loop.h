@@ -71,6 +71,7 @@ class JobLoop {
   absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by = "");
   absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by = "");
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
+  absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);
   absl::Status LookAtCandidates(const std::string& job, const std::function<absl::Status(const std::vector<Candidate>&)>& look);
   // What is there now, perhaps nothing.
@@ -111,6 +112,7 @@ class JobLoop {
     bool dirty = true;                // the driver may have something to do
     AttemptTimes times;               // of search candidates
     absl::Duration served;            // monotonic; when it last got a worker
+    int64_t saved = 0;                // candidates of its search when its last snapshot was made
   };
 
   // --- job_loop.cc: life, jobs, ticks
@@ -126,6 +128,10 @@ class JobLoop {
   void MendLogs();
   void RetryStalled();
   void AdvanceJobs();
+  // Stores what the optimizer has learnt, if enough was proposed since it was last stored.
+  void SaveSnapshot(Job& job);
+  // Takes it up, after a replay of the log; without one, or with one that does not fit, the driver learns from the log.
+  void RestoreSnapshot(Job& job);
   // Everything is dropped; workers are told to go.
   void Leave();
 
@@ -135,9 +141,14 @@ class JobLoop {
   int SlotsFor(const Job& job) const;
   // Why the job's queued candidates wait, and what no worker has for them.
   void Explain(const Job& job, JobSummary* summary) const;
+  // Why the queued candidate is not dispatched; `named`: with its number. Into `unschedulable` what no worker has.
+  std::string WhyWaits(const Job& job, int64_t candidate, bool named, std::string* unschedulable) const;
   absl::StatusOr<JobSummary> SetPaused(const std::string& job, bool paused, const std::string& by);
   // Logs what was done to a worker in every job that is not over; a log that is stalled goes without.
-  void LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by);
+  void LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by,
+                       absl::Time until = absl::InfiniteFuture());
+  // From the logs of the jobs that are not over.
+  void InheritQuarantines();
   void Quarantine(const std::string& worker_id, const std::string& why);
   void EndQuarantines();
 

@@ -1,5 +1,7 @@
 // The part of JobLoop that people use: jobs are cancelled, paused, resumed and updated, workers drained and quarantined.
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,8 +13,6 @@
 
 namespace merganser {
 namespace {
-
-constexpr char kCoordinator[] = "coordinator";  // by whom, when nobody asked
 
 // What is wrong with a budget for a stage that has proposed so much; OK for one that has not begun.
 absl::Status CheckBudget(const JobState& state, int stage, const Budget& budget) {
@@ -50,6 +50,11 @@ int JobLoop::SlotsFor(const Job& job) const {
 void JobLoop::Explain(const Job& job, JobSummary* summary) const {
   const JobState& state = job.log.state();
   if (state.over() || state.queued().empty()) return;
+  summary->waiting = WhyWaits(job, *state.queued().begin(), /*named=*/true, &summary->unschedulable);
+}
+
+std::string JobLoop::WhyWaits(const Job& job, int64_t number, bool named, std::string* unschedulable) const {
+  const JobState& state = job.log.state();
   std::vector<const WorkerInfo*> known;
   int fitting = 0, slots = 0, held = 0;
   for (const auto& [id, worker] : fleet_.workers()) {
@@ -64,27 +69,31 @@ void JobLoop::Explain(const Job& job, JobSummary* summary) const {
   const bool unfit = !known.empty() && fitting == 0;
   Unfit why;
   if (unfit) why = WhyNoneFits(known, state.spec().workers);
-  summary->unschedulable = why.what;
-  const int64_t oldest = *state.queued().begin();
-  if (state.paused()) {
-    summary->waiting = "the job is paused";
-  } else if (job.log.stalled() || !leadership_.acting()) {
-    summary->waiting = "the results store is away";
-  } else if (known.empty()) {
-    summary->waiting = "no worker is connected";
-  } else if (unfit) {
-    summary->waiting = why.message;
-  } else if (slots == 0) {
-    summary->waiting = "every worker that fits is quarantined";
-  } else if (const absl::Time ready = ReadyTime(state, oldest); ready > clock_.Now()) {
-    summary->waiting = absl::StrCat("candidate ", oldest, " is tried again in ",
-                                    absl::FormatDuration(absl::Ceil(ready - clock_.Now(), absl::Seconds(1))), ": ",
-                                    state.Find(oldest)->attempts.back().message);
-  } else if (held >= slots) {
-    summary->waiting = absl::StrCat("all ", slots, slots == 1 ? " slot" : " slots", " of the workers that fit are busy");
-  } else {
-    summary->waiting = absl::StrCat("candidate ", oldest, " waits for another worker than the one that had it");
+  *unschedulable = why.what;
+  const std::string it = named ? absl::StrCat("candidate ", number) : "it";
+  if (state.paused()) return "the job is paused";
+  if (job.log.stalled() || !leadership_.acting()) return "the results store is away";
+  if (known.empty()) return "no worker is connected";
+  if (unfit) return why.message;
+  if (slots == 0) return "every worker that fits is quarantined";
+  if (const absl::Time ready = ReadyTime(state, number); ready > clock_.Now()) {
+    return absl::StrCat(it, " is tried again in ", absl::FormatDuration(absl::Ceil(ready - clock_.Now(), absl::Seconds(1))),
+                        ": ", state.Find(number)->attempts.back().message);
   }
+  if (held >= slots) {
+    const auto ahead = std::distance(state.queued().begin(), state.queued().find(number));
+    return absl::StrCat("all ", slots, slots == 1 ? " slot" : " slots", " of the workers that fit are busy",
+                        named || ahead == 0 ? "" : absl::StrCat("; ", ahead, " of the job's candidates come before it"));
+  }
+  return absl::StrCat(it, " waits for another worker than the one that had it");
+}
+
+absl::StatusOr<std::string> JobLoop::WhyCandidateWaits(const std::string& job, int64_t number) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  std::string unschedulable;
+  const JobState& state = found->log.state();
+  if (state.over() || !state.queued().contains(number)) return "";
+  return WhyWaits(*found, number, /*named=*/false, &unschedulable);
 }
 
 absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job, const std::string& by) {
@@ -166,44 +175,48 @@ absl::StatusOr<std::vector<WorkerStatus>> JobLoop::ListWorkers() {
   return fleet_.Statuses(leases_);
 }
 
-void JobLoop::LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by) {
+void JobLoop::LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by,
+                              absl::Time until) {
   MG_LOG(INFO) << ToString(kind) << " worker=" << worker_id << " by=\"" << by << "\" reason=\"" << why << "\"";
   for (const auto& job : jobs_) {
     if (job->log.state().seq() == 0 || job->log.state().over() || job->log.stalled()) continue;
     std::vector<EventBody> events;
-    events.emplace_back(
-        ActionTaken{.kind = kind, .by = by, .message = why.empty() ? worker_id : absl::StrCat(worker_id, ": ", why)});
+    events.emplace_back(ActionTaken{.kind = kind,
+                                    .by = by,
+                                    .message = why.empty() ? worker_id : absl::StrCat(worker_id, ": ", why),
+                                    .worker = worker_id,
+                                    .until = until});
     (void)Commit(*job, std::move(events));
   }
 }
 
-absl::Status JobLoop::DrainWorker(const std::string& worker_id, const std::string& by) {
+absl::Status JobLoop::DrainWorker(const std::string& id_or_name, const std::string& by) {
   MG_RETURN_IF_ERROR(Ready());
+  MG_ASSIGN_OR_RETURN(const std::string worker_id, fleet_.IdOf(id_or_name));
   Fleet::Worker* worker = fleet_.Find(worker_id);
-  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
   if (!std::exchange(worker->drained, true)) LogWorkerAction(ActionKind::kWorkerDrained, worker_id, "", by);
   if (worker->link != nullptr) worker->link->Drain();
   dispatch_due_ = true;
   return absl::OkStatus();
 }
 
-absl::Status JobLoop::QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+absl::Status JobLoop::QuarantineWorker(const std::string& id_or_name, absl::Duration time, const std::string& reason,
                                        const std::string& by) {
   MG_RETURN_IF_ERROR(Ready());
   if (time <= absl::ZeroDuration()) return absl::InvalidArgumentError("duration: must be above 0");
+  MG_ASSIGN_OR_RETURN(const std::string worker_id, fleet_.IdOf(id_or_name));
   Fleet::Worker* worker = fleet_.Find(worker_id);
-  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
   worker->quarantine = reason.empty() ? "by its operator" : reason;
   worker->quarantine_end = clock_.Now() + time;
-  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, worker->quarantine, by);
+  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, worker->quarantine, by, worker->quarantine_end);
   dispatch_due_ = true;
   return absl::OkStatus();
 }
 
-absl::Status JobLoop::ReleaseWorker(const std::string& worker_id, const std::string& by) {
+absl::Status JobLoop::ReleaseWorker(const std::string& id_or_name, const std::string& by) {
   MG_RETURN_IF_ERROR(Ready());
+  MG_ASSIGN_OR_RETURN(const std::string worker_id, fleet_.IdOf(id_or_name));
   Fleet::Worker* worker = fleet_.Find(worker_id);
-  if (worker == nullptr) return absl::NotFoundError(absl::StrCat("no worker '", worker_id, "'"));
   if (worker->quarantine.empty()) return absl::OkStatus();
   worker->quarantine.clear();
   worker->quarantine_end = absl::InfinitePast();
@@ -218,14 +231,30 @@ void JobLoop::Quarantine(const std::string& worker_id, const std::string& why) {
   Fleet::Worker* worker = fleet_.Find(worker_id);
   if (worker == nullptr || !worker->quarantine.empty()) return;
   fleet_.Quarantine(*worker, why, clock_.Now());
-  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, why, kCoordinator);
+  LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, why, kByCoordinator, worker->quarantine_end);
+}
+
+void JobLoop::InheritQuarantines() {
+  std::map<std::string, const WorkerAction*> last;
+  for (const auto& job : jobs_) {
+    if (job->log.state().over()) continue;
+    for (const auto& [worker, action] : job->log.state().worker_actions()) {
+      const WorkerAction*& known = last[worker];
+      if (known == nullptr || known->time < action.time) known = &action;
+    }
+  }
+  for (const auto& [worker, action] : last) {
+    if (action->quarantined && clock_.Now() < action->until) {
+      fleet_.Inherit(worker, action->why, action->until, action->by_coordinator);
+    }
+  }
 }
 
 void JobLoop::EndQuarantines() {
   for (const auto& [worker, why] : std::exchange(verdicts_, {})) Quarantine(worker, why);
   for (const std::string& worker : fleet_.EndQuarantines(clock_.Now())) {
     health_.Forget(worker);
-    LogWorkerAction(ActionKind::kWorkerReleased, worker, "its time is over", kCoordinator);
+    LogWorkerAction(ActionKind::kWorkerReleased, worker, "its time is over", kByCoordinator);
     dispatch_due_ = true;
   }
 }

@@ -113,6 +113,9 @@ class JobManagerThread final : public JobManager {
     return Call<absl::StatusOr<Candidate>>(
         [this, job, number] { return loop_.GetCandidate(job, number); });
   }
+  absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number) override {
+    return Call<absl::StatusOr<std::string>>([this, job, number] { return loop_.WhyCandidateWaits(job, number); });
+  }
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) override {
     return Call<absl::StatusOr<std::vector<Candidate>>>(
         [this, job] { return loop_.ListCandidates(job); });

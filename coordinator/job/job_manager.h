@@ -52,6 +52,7 @@ struct JobManagerOptions {
   absl::Duration lease = absl::Seconds(30);             // of an attempt; extended by each heartbeat
   absl::Duration heartbeat_interval = absl::Seconds(5);
   absl::Duration reattach_window = absl::Seconds(15);   // after a start: workers may re-present running attempts
+  int64_t snapshot_every = 1000;                        // proposals between snapshots of what the optimizer has learnt
   int prefetch = 1;                                     // assignments beyond a worker's slots
   absl::Duration speculate_after = absl::Seconds(60);   // an attempt is no straggler before
   absl::Duration attempt_time_min = absl::Minutes(10);  // nor over its time, where the job does not say how long it may take
@@ -94,6 +95,8 @@ class JobManager {
   // the job failed or was cancelled, or has succeeded and the update does not let it go on.
   virtual absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) = 0;
   virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
+  // Why it is not dispatched, for people; "" unless it is queued.
+  virtual absl::StatusOr<std::string> WhyCandidateWaits(const std::string& /*job*/, int64_t /*number*/) { return ""; }
   // In order of number.
   virtual absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) = 0;
   // The same without a copy, which for a job of many thousands takes a second: calls `look` with them, on the loop's thread, and
@@ -128,13 +131,14 @@ class JobManager {
     done(ReportAttempt(report));
   }
   virtual absl::StatusOr<std::vector<WorkerStatus>> ListWorkers() = 0;
-  // NotFound, here and below: no such worker.
-  virtual absl::Status DrainWorker(const std::string& worker_id, const std::string& by) = 0;
+  // Here and below a worker is named by its id, or by its name where only one (of the connected, if any is) has it.
+  // NotFound: no such worker; InvalidArgument: several, with their ids.
+  virtual absl::Status DrainWorker(const std::string& worker, const std::string& by) = 0;
   // Gives it no work for `time` (infinite: until it is released); what it runs goes on.
-  virtual absl::Status QuarantineWorker(const std::string& worker_id, absl::Duration time, const std::string& reason,
+  virtual absl::Status QuarantineWorker(const std::string& worker, absl::Duration time, const std::string& reason,
                                         const std::string& by) = 0;
   // Ends a quarantine; OK if there is none.
-  virtual absl::Status ReleaseWorker(const std::string& worker_id, const std::string& by) = 0;
+  virtual absl::Status ReleaseWorker(const std::string& worker, const std::string& by) = 0;
 };
 
 }  // namespace merganser

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "coordinator/job/job_update.h"
 #include "coordinator/job/ranking.h"
@@ -293,6 +294,15 @@ void JobState::Take(const ActionTaken& e, absl::Time time) {
   } else if (e.kind == ActionKind::kResumed) {
     paused_time_ += time - paused_since_;
     paused_ = false;
+  } else if (e.kind == ActionKind::kWorkerQuarantined && !e.worker.empty()) {
+    const absl::string_view why = e.message;
+    worker_actions_[e.worker] = {.time = time,
+                                 .quarantined = true,
+                                 .by_coordinator = e.by == kByCoordinator,
+                                 .why = std::string(absl::StripPrefix(why, absl::StrCat(e.worker, ": "))),
+                                 .until = e.until};
+  } else if (e.kind == ActionKind::kWorkerReleased && !e.worker.empty()) {
+    worker_actions_[e.worker] = {.time = time};
   }
   if (!e.settings.has_value()) return;
   auto spec = std::make_shared<JobSpec>(*spec_);
@@ -347,7 +357,7 @@ bool operator==(const JobState& a, const JobState& b) {
     return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
                     s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_, s.steps_,
                     s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
-                    s.search_failed_, s.facts_, s.best_, s.timings_);
+                    s.search_failed_, s.facts_, s.best_, s.timings_, s.worker_actions_);
   };
   return tie(a) == tie(b);
 }

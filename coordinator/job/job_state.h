@@ -4,6 +4,7 @@
 #define MERGANSER_COORDINATOR_JOB_JOB_STATE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,6 +19,9 @@
 namespace merganser {
 
 using EventBody = decltype(JobEvent::body);
+
+// ActionTaken::by of what the coordinator did itself.
+inline constexpr char kByCoordinator[] = "coordinator";
 
 // Fetches that fail before they count: what they wait for may be away for a while.
 inline constexpr int kFreeUnavailable = 5;
@@ -48,6 +52,16 @@ struct StageState {
   int population = 0;
   int slots = 0;
   bool operator==(const StageState&) const = default;
+};
+
+// What was last done to a worker: quarantined until a time, or released.
+struct WorkerAction {
+  absl::Time time;
+  bool quarantined = false;
+  bool by_coordinator = false;
+  std::string why;
+  absl::Time until = absl::InfinitePast();
+  bool operator==(const WorkerAction&) const = default;
 };
 
 // A value; pure: no clock, no randomness. Not thread-safe.
@@ -97,6 +111,9 @@ class JobState {
   // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number.
   std::optional<int64_t> best() const { return best_; }
 
+  // Of workers that were quarantined while the job ran, by id: the last of it, or of their release.
+  const std::map<std::string, WorkerAction>& worker_actions() const { return worker_actions_; }
+
   // Without what only the driver knows: dimension, search_total, and the population where the log does not say it.
   JobSummary Summary() const;
 
@@ -140,6 +157,7 @@ class JobState {
   std::optional<JobFacts> facts_;
   std::optional<int64_t> best_;
   PhaseTimings timings_;
+  std::map<std::string, WorkerAction> worker_actions_;
 };
 
 }  // namespace merganser

@@ -162,6 +162,10 @@ grpc::ServerUnaryReactor* JobService::GetCandidate(grpc::CallbackServerContext* 
   return RunUnary(*services_, context, "GetCandidate", Role::kViewer, [this, request, response]() -> absl::Status {
     MG_ASSIGN_OR_RETURN(const Candidate candidate, services_->manager->GetCandidate(request->job(), request->candidate()));
     *response->mutable_candidate() = ToProto(candidate);
+    if (candidate.state == CandidateState::kQueued) {
+      MG_ASSIGN_OR_RETURN(*response->mutable_waiting(),
+                          services_->manager->WhyCandidateWaits(request->job(), request->candidate()));
+    }
     if (!request->with_record() || candidate.record_key.empty()) return absl::OkStatus();
     MG_ASSIGN_OR_RETURN(const std::string record, services_->records->GetRecord(candidate.record_key));
     if (!response->mutable_record()->ParseFromString(record)) {

@@ -30,6 +30,7 @@ void Simulation::Boot(int c) {
   JobManagerOptions options;
   options.holder = absl::StrCat("c", c, ".", life);
   options.speculate_after = absl::Seconds(10);
+  options.snapshot_every = 5;  // less than a generation
   coordinator.loop = std::make_unique<JobLoop>(coordinator.store.get(), &ProtoJobCodec(), &clock_, nullptr, options);
   Trace(absl::StrCat("boot ", options.holder));
   At(absl::Milliseconds(10 + Draw(500)), [this, c, life] { TickLoop(c, life); });

@@ -1,4 +1,5 @@
 // What people do to jobs and workers while they run.
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -243,6 +244,75 @@ TEST_F(JobControlTest, WhatIsDoneToWorkersIsInTheLogOfTheJobsThatRun) {
   ASSERT_TRUE(world_.loop->ReleaseWorker("w-2", "admin/carol").ok());
   EXPECT_THAT(Actions(), ElementsAre("worker_drained|admin/carol|w-1", "worker_quarantined|admin/carol|w-2: its fan",
                                      "worker_released|admin/carol|w-2"));
+}
+
+TEST_F(JobControlTest, AWorkerIsNamedByItsIdOrByANameThatIsItsAlone) {
+  world_.AddWorker("w-1");
+  for (const char* id : {"a-1", "a-2"}) {
+    auto worker = std::make_shared<FakeWorker>(id);
+    ASSERT_TRUE(world_.loop->WorkerConnected({.id = id, .name = "alpha"}, {}, worker).ok());
+    world_.workers[id] = worker;
+  }
+  const absl::Status both = world_.loop->QuarantineWorker("alpha", absl::Hours(1), "", "");
+  EXPECT_TRUE(absl::IsInvalidArgument(both));
+  EXPECT_THAT(both.message(), HasSubstr("a-1, a-2"));
+  EXPECT_TRUE(absl::IsNotFound(world_.loop->DrainWorker("beta", "")));
+  // The process that had the name before is listed for a while, but nobody means it.
+  world_.loop->WorkerDisconnected("a-1", world_.workers["a-1"].get(), /*gone=*/false);
+  EXPECT_TRUE(world_.loop->QuarantineWorker("alpha", absl::Hours(1), "", "").ok());
+  EXPECT_TRUE(world_.loop->DrainWorker("alpha", "").ok());
+  EXPECT_TRUE(world_.workers["a-2"]->draining);
+  EXPECT_TRUE(world_.loop->ReleaseWorker("a-2", "").ok());
+}
+
+TEST_F(JobControlTest, ANewLeaderKnowsTheQuarantinesOfTheOldOne) {
+  for (const char* id : {"early", "late", "free"}) world_.AddWorker(id);
+  ASSERT_TRUE(world_.loop->QuarantineWorker("early", absl::Hours(1), "its fan", "admin/carol").ok());
+  job_ = world_.Submit(SphereSpec()).id;
+  ASSERT_TRUE(world_.loop->QuarantineWorker("late", absl::InfiniteDuration(), "", "").ok());
+  ASSERT_TRUE(world_.loop->QuarantineWorker("free", absl::Hours(1), "", "").ok());
+  ASSERT_TRUE(world_.loop->ReleaseWorker("free", "").ok());
+  const auto expect = [this](const std::string& early) {
+    const std::vector<WorkerStatus> workers = *world_.loop->ListWorkers();
+    ASSERT_THAT(workers, SizeIs(3));  // early, free, late
+    EXPECT_EQ(workers[0].state, early);
+    EXPECT_NE(workers[1].state, "quarantined");
+    EXPECT_EQ(workers[2].state, "quarantined");
+    EXPECT_EQ(workers[2].quarantine, "by its operator");
+    EXPECT_EQ(workers[2].quarantine_end_time, absl::InfiniteFuture());
+  };
+  const auto restart = [this] {
+    world_.NewLoop();
+    for (auto& [id, worker] : world_.workers) ASSERT_TRUE(world_.Connect(worker).ok());
+  };
+  restart();
+  expect("quarantined");
+  EXPECT_EQ((*world_.loop->ListWorkers())[0].quarantine, "its fan");
+  ExpectReplayGivesTheSameState();
+  world_.clock.Advance(absl::Hours(1));
+  restart();
+  expect("idle");
+}
+
+TEST_F(JobControlTest, ACandidateSaysWhyItWaits) {
+  world_.AddWorker("w");
+  world_.options.prefetch = 0;
+  world_.NewLoop();
+  ASSERT_TRUE(world_.Connect(world_.workers["w"]).ok());
+  job_ = world_.Submit(SphereSpec()).id;
+  RunUntil(1);
+  world_.loop->Tick();
+  const JobState& state = *world_.loop->StateOf(job_);
+  ASSERT_GE(state.queued().size(), 2u);
+  const int64_t first = *state.queued().begin(), last = *state.queued().rbegin();
+  const std::string busy = "all 1 slot of the workers that fit are busy";
+  EXPECT_EQ(*world_.loop->WhyCandidateWaits(job_, first), busy);
+  EXPECT_EQ(*world_.loop->WhyCandidateWaits(job_, last),
+            absl::StrCat(busy, "; ", state.queued().size() - 1, " of the job's candidates come before it"));
+  EXPECT_EQ(*world_.loop->WhyCandidateWaits(job_, *state.running().begin()), "");
+  EXPECT_EQ(*world_.loop->WhyCandidateWaits(job_, 0), "") << "it has finished";
+  ASSERT_TRUE(world_.loop->PauseJob(job_).ok());
+  EXPECT_EQ(*world_.loop->WhyCandidateWaits(job_, last), "the job is paused");
 }
 
 TEST_F(JobControlTest, AQuarantinedWorkerGetsNothingUntilItsTimeIsOver) {

@@ -1,6 +1,7 @@
 // A job loop whose store is away, that is deposed, or that starts again.
-#include "coordinator/job/job_loop.h"
+#include <vector>
 
+#include "coordinator/job/job_loop.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/coordinator/job/job_loop_testing.h"
@@ -221,6 +222,99 @@ TEST_F(JobLoopTest, GenomesThatWereLoggedAreKeptWhenTheOptimizerWouldProposeOthe
   const JobSummary job = other.Run(copy);
   EXPECT_EQ(job.phase, JobPhase::kSucceeded) << job.message;
   EXPECT_EQ(other.Candidates(copy)[kFirstSearch + 1].genome[0], changed);
+}
+
+// --- snapshots ---------------------------------------------------------------------------------
+
+class SnapshotTest : public JobLoopTest {
+ protected:
+  // Two generations are finished, and the third is not proposed.
+  void SetUp() override {
+    world_.options.snapshot_every = 6;
+    world_.NewLoop();
+    world_.AddWorker("w", 6);
+    job_ = world_.Submit(LongSpec()).id;
+    while (world_.Summary(job_).search_finished < 12) {
+      world_.loop->Tick();
+      while (!world_.workers["w"]->held.empty()) ASSERT_TRUE(world_.Work(*world_.workers["w"]).ok());
+    }
+    saved_ = (*world_.memory.GetSnapshot(job_))->body;
+  }
+  static JobSpec LongSpec() {
+    JobSpec spec = SphereSpec();
+    spec.optimizer.name = "cma_es";
+    spec.budget.candidates = 60;
+    return spec;
+  }
+  std::vector<std::vector<double>> Genomes() {
+    std::vector<std::vector<double>> genomes;
+    for (const Candidate& candidate : world_.Candidates(job_)) genomes.push_back(candidate.genome);
+    return genomes;
+  }
+  std::string saved_;
+};
+
+TEST_F(SnapshotTest, ADriverGoesOnFromItAsOneDoesThatReadTheWholeLog) {
+  const JobState& state = *world_.loop->StateOf(job_);
+  JobDriver read(&state), restored(&state);
+  ASSERT_TRUE(restored.RestoreState(saved_).ok()) << restored.RestoreState(saved_);
+  const std::vector<EventBody> events = read.Next(world_.clock.Now());
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events, restored.Next(world_.clock.Now()));
+  EXPECT_EQ(read.reasked(), 12);
+  EXPECT_EQ(restored.reasked(), 0);
+  EXPECT_EQ(read.SaveState(), restored.SaveState());
+}
+
+TEST_F(SnapshotTest, OneThatIsDamagedOrOfAnotherVersionOrLogIsRefused) {
+  const JobState& state = *world_.loop->StateOf(job_);
+  const auto refused = [&](const std::string& saved) { return JobDriver(&state).RestoreState(saved); };
+  ASSERT_TRUE(refused(saved_).ok());
+  std::string other = saved_;
+  other.replace(other.find(" 1\n"), 2, " 2");
+  EXPECT_THAT(refused(other).message(), HasSubstr("begins with 'merganser search 2'"));
+  for (const size_t size : {size_t{0}, size_t{5}, saved_.find('\n') + 3, saved_.size() / 2}) {
+    EXPECT_TRUE(absl::IsDataLoss(refused(saved_.substr(0, size)))) << size;
+  }
+  // A job whose search is the same but for its seed, and one that has proposed less.
+  JobSpec spec = LongSpec();
+  spec.seed += 1;
+  const std::string job = world_.Submit(spec).id;
+  while (world_.Summary(job).search_finished < 12) {
+    world_.loop->Tick();
+    while (!world_.workers["w"]->held.empty()) ASSERT_TRUE(world_.Work(*world_.workers["w"]).ok());
+  }
+  EXPECT_THAT(JobDriver(world_.loop->StateOf(job)).RestoreState(saved_).message(), HasSubstr("of another log"));
+  JobState fresh(job_, LongSpec());
+  EXPECT_THAT(JobDriver(&fresh).RestoreState(saved_).message(), HasSubstr("of another log"));
+}
+
+// The whole search, started again after each generation: with snapshots, with a store that has lost them, and not at all.
+TEST_F(SnapshotTest, ASearchIsTheSameWithThemAndWithoutThem) {
+  const auto search = [this](bool restart, bool snapshots) {
+    int used = 0;
+    world_.store.fault = [&](absl::string_view operation) {
+      if (operation != "get_snapshot") return Fault::kNone;
+      ++used;
+      return snapshots ? Fault::kNone : Fault::kBefore;
+    };
+    job_ = world_.Submit(LongSpec()).id;
+    for (int64_t finished = 0; !world_.loop->StateOf(job_)->over();) {
+      world_.loop->Tick();
+      while (!world_.workers["w"]->held.empty()) EXPECT_TRUE(world_.Work(*world_.workers["w"]).ok());
+      if (!restart || world_.Summary(job_).search_finished == finished) continue;
+      finished = world_.Summary(job_).search_finished;
+      world_.NewLoop();
+      EXPECT_TRUE(world_.Connect(world_.workers["w"], 6).ok());
+    }
+    world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+    EXPECT_EQ(used > 0, restart);
+    return Genomes();
+  };
+  const auto plain = search(false, true);
+  EXPECT_EQ(plain.size(), 70u) << "five before the search, 60 of it, five held out";
+  EXPECT_EQ(search(true, true), plain);
+  EXPECT_EQ(search(true, false), plain);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@
 namespace merganser {
 
 // Passes calls on; `fault` may make a call fail before or after it took effect. Operations: "lead", "renew",
-// "create_job", "append", "get_record", "put_record", "list_jobs", "read_events".
+// "create_job", "append", "get_record", "put_record", "list_jobs", "read_events", "put_snapshot",
+// "get_snapshot".
 class FaultyStore final : public ResultsStore {
  public:
   enum class Fault { kNone, kBefore, kAfter };
@@ -59,10 +60,10 @@ class FaultyStore final : public ResultsStore {
         "read_events", [&] { return store_.ReadEvents(job_id, after_seq, limit); });
   }
   absl::Status PutSnapshot(int64_t epoch, const std::string& id, const StoredSnapshot& s) override {
-    return store_.PutSnapshot(epoch, id, s);
+    return Do<absl::Status>("put_snapshot", [&] { return store_.PutSnapshot(epoch, id, s); });
   }
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& id) override {
-    return store_.GetSnapshot(id);
+    return Do<absl::StatusOr<std::optional<StoredSnapshot>>>("get_snapshot", [&] { return store_.GetSnapshot(id); });
   }
   std::string uri() const override { return "faulty:"; }
 
