@@ -125,6 +125,17 @@ class Client:
         """Lets a worker (its id) finish what it runs and gives it no more."""
         self._call(self._fleet.DrainWorker, fleet_service_pb2.DrainWorkerRequest(worker=worker))
 
+    def quarantine(self, worker: str, duration: "Union[str, float, None]" = None, reason: str = "") -> None:
+        """Gives a worker (its id) no more work, without ending it: for `duration` ("2h", or seconds), else until its release."""
+        request = fleet_service_pb2.QuarantineWorkerRequest(worker=worker, reason=reason)
+        if duration is not None:
+            request.duration.FromNanoseconds(round(1e9 * job_file.seconds(duration, "duration")))
+        self._call(self._fleet.QuarantineWorker, request)
+
+    def release(self, worker: str) -> None:
+        """Ends a worker's quarantine, the coordinator's own too."""
+        self._call(self._fleet.ReleaseWorker, fleet_service_pb2.ReleaseWorkerRequest(worker=worker))
+
 
 @dataclass(frozen=True)
 class Update:
@@ -213,12 +224,22 @@ class Job:
         return self
 
     def update(self, *, priority: Optional[int] = None, share: Optional[float] = None, max_attempts: Optional[int] = None,
-               **budget: float) -> "Job":
-        """Changes the job; `candidates`, `generations`, `samples` and `target` are those of its budget.
+               attempt_timeout: "Union[str, float, None]" = None, wall_time: "Union[str, float, None]" = None,
+               stage: Optional[int] = None, **budget: float) -> "Job":
+        """Changes the job; `candidates`, `generations`, `samples`, `target` and `wall_time` are those of its budget.
 
-        A larger budget lets a job that has succeeded go on.
+        A larger budget lets a job that has succeeded go on. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
+        first; by default the last one's.
         """
         request = job_service_pb2.UpdateJobRequest(job=self.id)
+        if stage is not None:
+            request.stage = stage - 1
+        if attempt_timeout is not None:
+            request.spec.attempt_timeout.FromNanoseconds(round(1e9 * job_file.seconds(attempt_timeout, "attempt_timeout")))
+            request.update_mask.paths.append("attempt_timeout")
+        if wall_time is not None:
+            request.spec.budget.wall_time.FromNanoseconds(round(1e9 * job_file.seconds(wall_time, "wall_time")))
+            request.update_mask.paths.append("budget.wall_time")
         for name, value in (("priority", priority), ("share", share), ("max_attempts", max_attempts)):
             if value is not None:
                 setattr(request.spec, name, value)

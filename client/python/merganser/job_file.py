@@ -19,11 +19,18 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
+def seconds(duration: Union[str, float], path: str) -> float:
+    """Of "1h30m", or the number itself. InvalidJob names `path`."""
+    if not isinstance(duration, str):
+        return float(duration)
+    parts = _DURATION.findall(duration)
+    if not parts or "".join(n + unit for n, unit in parts) != duration:
+        raise InvalidJob(f"{path}: '{duration}' is no duration, such as 90s or 1h30m")
+    return sum(float(n) * _SECONDS[unit] for n, unit in parts)
+
+
 def _duration(text: str, path: str) -> str:
-    parts = _DURATION.findall(text)
-    if not parts or "".join(n + unit for n, unit in parts) != text:
-        raise InvalidJob(f"{path}: '{text}' is no duration, such as 90s or 1h30m")
-    return f"{sum(float(n) * _SECONDS[unit] for n, unit in parts):.9g}s"
+    return f"{seconds(text, path):.9g}s"
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -167,11 +167,38 @@ class ClientTest(unittest.TestCase):
         self.assertEqual((updated.message.spec.priority, updated.message.spec.budget.candidates), (3, 500))
         with self.assertRaisesRegex(TypeError, "candidate"):
             one.update(candidate=500)
+        updated = one.update(wall_time="1h30m", attempt_timeout=90)
+        self.assertEqual((updated.spec.budget.wall_time.seconds, updated.spec.attempt_timeout.seconds), (5400, 90))
+        with self.assertRaisesRegex(merganser.InvalidJob, "wall_time: 'soon' is no duration"):
+            one.update(wall_time="soon")
         self.assertEqual(one.cancel().state, "cancelled")
         with self.assertRaises(merganser.JobFailed) as caught:
             one.wait()
         self.assertIs(caught.exception.job, one)
         self.assertIsInstance(one.spec, job_pb2.JobSpec)
+
+    def test_a_paused_job_stands_still_and_a_larger_budget_lets_a_finished_one_go_on(self):
+        job = self.client.submit(self.job_file(candidates=200))
+        for update in job.watch():
+            if update.state == "search" and update.done >= 2:
+                break
+        job.pause()
+        eventually(lambda: job.refresh().message.running == 0)
+        done = job.done
+        time.sleep(1)
+        self.assertEqual(job.refresh().done, done, "what ran has finished, and nothing else began")
+        self.assertTrue(job.message.paused)
+        with self.assertRaisesRegex(merganser.InvalidJob, "budget.candidates: 1 is below the [0-9]+ that are proposed already"):
+            job.update(candidates=1)
+        job.update(candidates=60)
+        job.resume()
+        self.assertEqual(job.wait(timeout=120).done, 60)
+
+        job.update(candidates=72)
+        self.assertFalse(job.refresh().ended and job.done == 60, "it goes on")
+        self.assertEqual(job.wait(timeout=120).done, 72)
+        actions = [u.event.action_taken.kind for u in job.watch() if u.event and u.event.HasField("action_taken")]
+        self.assertEqual([a for a in actions if a != "submitted"], ["paused", "updated", "resumed", "updated"])
 
     def test_errors_say_what_is_wrong(self):
         with self.assertRaisesRegex(merganser.NotFound, "job-999"):
@@ -193,6 +220,10 @@ class ClientTest(unittest.TestCase):
             merganser.Client(self.fleet.address).jobs()
         with self.assertRaises(merganser.PermissionDenied):
             self.client.drain("worker-1")  # needs an admin
+        with self.assertRaises(merganser.PermissionDenied):
+            self.client.quarantine("worker-1", "1h")
+        with self.assertRaises(merganser.PermissionDenied):
+            self.client.release("worker-1")
         with self.assertRaisesRegex(ValueError, "plain text"):
             merganser.Client("coordinator.example:50051", token="x" * 16)
         with self.assertRaises(TimeoutError):
