@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
-# debian-images.sh [--cuda] [--services] [BUILD_DIR [NAME]]: images NAME:coordinator and NAME:cpu (merganser:... unless set) where no
-# base image can be pulled. Their Debian comes from its packages (mmdebstrap), of the release that this machine runs; the programs
-# come from a finished build, .build/release unless set; the rest is the Dockerfile's own stages, by buildah. They are left in this
-# machine's container storage, for buildah and podman:
+# debian-images.sh [--base] [--cuda] [--services] [BUILD_DIR [NAME]]: images NAME:coordinator and NAME:cpu (merganser:... unless set)
+# where no base image can be pulled. Their Debian comes from its packages (mmdebstrap), of the release that this machine runs; the
+# programs come from a finished build, .build/release unless set; the rest is the Dockerfile's own stages, by buildah. They are left
+# in this machine's container storage, for buildah and podman:
 #
 #   deploy/container/debian-images.sh && buildah push merganser:cpu oci-archive:merganser-cpu.tar
 #
 #   --cuda      NAME:cuda too (4 GB), where the build's libtorch is that of a CUDA wheel
 #   --services  NAME:redis and NAME:prometheus too, for compose.yaml
+#   --base      nothing but the base, whose name is printed; no build is needed
 #
 # Needs root and the Debian packages mmdebstrap and buildah. The base, merganser-debian:CODENAME, is made once
 # (`buildah rmi merganser-debian:CODENAME` renews it).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-TARGETS=(coordinator cpu) SERVICES=()
+TARGETS=(coordinator cpu) SERVICES=() BASE=0
 while [[ "${1:-}" == --* ]]; do
   case "$1" in
     --cuda) TARGETS+=(cuda) ;;
+    --base) BASE=1 ;;
     --services) SERVICES=(redis prometheus) ;;
-    *) echo "usage: debian-images.sh [--cuda] [--services] [BUILD_DIR [NAME]]" >&2; exit 2 ;;
+    *) echo "usage: debian-images.sh [--base] [--cuda] [--services] [BUILD_DIR [NAME]]" >&2; exit 2 ;;
   esac
   shift
 done
@@ -29,7 +31,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 for program in mmdebstrap buildah; do
   command -v "$program" >/dev/null || die "no $program (apt-get install mmdebstrap buildah)"
 done
-[ -x "$BUILD/bin/merganser-worker" ] || die "$BUILD holds no build: ./dev build first, or name the folder"
+[ $BASE -eq 1 ] || [ -x "$BUILD/bin/merganser-worker" ] || die "$BUILD holds no build: ./dev build first, or name the folder"
 # In a chroot, without namespaces of its own: no container runtime is needed, and it works inside a container too.
 export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 CODENAME="$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)"
@@ -47,6 +49,8 @@ if ! buildah inspect --type image "$DEBIAN" >/dev/null 2>&1; then
   buildah commit --quiet --rm "$container" "$DEBIAN" >/dev/null
   rm "$DIR/debian.tar"
 fi
+
+if [ $BASE -eq 1 ]; then echo "$DEBIAN"; exit; fi
 
 say "installing $BUILD"
 COMPONENTS=(merganser:merganser torch_cpu:torch-cpu)

@@ -27,7 +27,7 @@ finish() {
   fi
   remove_containers 0
   podman volume ls -q --filter "$LABEL" 2>/dev/null | xargs -r podman volume rm -f >/dev/null 2>&1 || true
-  podman network rm -f "${NAME}_default" "$NAME" >/dev/null 2>&1 || true
+  podman network rm -f "${NAME}_default" >/dev/null 2>&1 || true
   buildah rmi -f "$NAME:cpu" "$NAME:coordinator" "$NAME:redis" "$NAME:prometheus" >/dev/null 2>&1 || true
   rm -rf "$DIR"
   exit $code
@@ -51,26 +51,8 @@ deploy/container/debian-images.sh --services "$BUILD" "$NAME" >"$DIR/images.log"
   fail "the images are built"
 }
 
-# Containers find each other by name on netavark's networks. What else differs is what a machine may not permit: podman's own limits
-# above those of who starts it, systemd's cgroups where there is no systemd, crun where cgroups are of both versions.
-export CONTAINERS_CONF="$DIR/containers.conf"
-podman_with() {  # ENGINE LINES...
-  mkdir -p "$DIR/networks"
-  cat >"$CONTAINERS_CONF" <<CONF
-[containers]
-default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]
-[network]
-network_backend = "netavark"
-network_config_dir = "$DIR/networks"
-[engine]
-$(printf '%s\n' "$@")
-CONF
-  podman network exists "$NAME" 2>/dev/null || podman network create "$NAME" >/dev/null 2>"$DIR/podman.log" || return 1
-  podman run --rm --network "$NAME" "localhost/$NAME:coordinator" true >/dev/null 2>"$DIR/podman.log"
-}
-podman_with || podman_with 'cgroup_manager = "cgroupfs"' || podman_with 'cgroup_manager = "cgroupfs"' 'runtime = "runc"' ||
-  { echo "skipped: podman runs no container on a network of its own here: $(tail -n 1 "$DIR/podman.log")"; exit 77; }
-podman network rm -f "$NAME" >/dev/null
+source tests/deploy/podman.sh
+use_podman "$DIR" "localhost/$NAME:coordinator" >"$DIR/why" || { echo "skipped: $(cat "$DIR/why")"; exit 77; }
 
 export MERGANSER_IMAGE="localhost/$NAME" MERGANSER_REDIS_IMAGE="localhost/$NAME:redis"
 export MERGANSER_PROMETHEUS_IMAGE="localhost/$NAME:prometheus"
