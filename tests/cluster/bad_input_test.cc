@@ -5,6 +5,7 @@
 #include <functional>
 #include <regex>
 #include <sstream>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -202,6 +203,43 @@ TEST(BadInvocationTest, FullDiskOnExportLeavesNothingBehind) {
   for (const auto& entry : fs::directory_iterator(dir)) {
     EXPECT_EQ(entry.path().filename().string().find("merged"), std::string::npos) << entry.path();
   }
+}
+
+TEST(BadInvocationTest, ARecipesMistakeHasItsLineAlsoFromAPipe) {
+  const std::string dir = FreshDir("bad_recipe");
+  const std::string recipe = absl::StrCat("models: {base: {path: ", Example("base"), "}, ja: {path: ", Example("ja"), "}}\n",
+                                          "stacks:\n"
+                                          "  - name: merged\n"
+                                          "    method: ties\n"
+                                          "    base: base\n"
+                                          "    sources: [ja]\n"
+                                          "    settings:\n"
+                                          "      - group: {name: all}\n"
+                                          "        sources: [{values: {weight: 0.5}}]\n"
+                                          "dtype: float32\n");
+  const std::vector<std::tuple<std::string, std::string, std::string>> mistakes = {
+      {"ties", "tise", ":3: stacks[0]: unknown method 'tise'; did you mean 'ties'?"},
+      {"weight", "weigth",
+       ":9: stacks[0].settings[0].sources[0]: ties has no parameter 'weigth' here; did you mean 'weight'?"},
+      {"float32", "float31", ":10: dtype: unknown dtype 'float31'"}};
+  const std::string file = dir + "/recipe.yaml", out = dir + "/merged";
+  const auto merge = [&](const std::string& text) {
+    Write(file, text);
+    return RunToEnd({"/bin/sh", "-c", absl::StrCat("cat ", file, " | ", Binary("merganser"), " merge - ", out)}, dir);
+  };
+  for (const auto& [right, wrong, message] : mistakes) {
+    std::string text = recipe;
+    Replace(&text, right, wrong);
+    const Finished piped = merge(text);
+    EXPECT_EQ(piped.exit_code, 2) << piped.err;
+    EXPECT_THAT(piped.err, HasSubstr(absl::StrCat("error: stdin", message)));
+    const Finished read = RunToEnd({Binary("merganser"), "merge", file, out}, dir);
+    EXPECT_THAT(read.err, HasSubstr(absl::StrCat("error: ", file, message)));
+    EXPECT_FALSE(fs::exists(out));
+  }
+  const Finished merged = merge(recipe);
+  EXPECT_EQ(merged.exit_code, 0) << merged.err;
+  EXPECT_TRUE(fs::exists(out + "/model.safetensors"));
 }
 
 TEST(BadInvocationTest, ExportDoesNotReplaceAFolderUnasked) {
