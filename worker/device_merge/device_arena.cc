@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/device.h"
@@ -26,9 +27,12 @@ absl::StatusOr<std::unique_ptr<DeviceArena>> DeviceArena::Create(ArenaLayout lay
 }
 
 absl::StatusOr<WeightView> DeviceArenaWeights::Find(absl::string_view name) const {
-  const int i = arena_->layout().IndexOf(name);
+  const ArenaLayout& layout = arena_->layout();
+  int i = layout.IndexOf(name);
+  if (i < 0) i = layout.IndexOf(absl::StrCat("language_model.", name));
+  if (i < 0 && absl::StartsWith(name, "model.")) i = layout.IndexOf(absl::StrCat("model.language_model.", name.substr(6)));
   if (i < 0) return absl::NotFoundError(absl::StrCat("the merge has no tensor '", name, "'"));
-  const ArenaTensor& tensor = arena_->layout().tensors()[static_cast<size_t>(i)];
+  const ArenaTensor& tensor = layout.tensors()[static_cast<size_t>(i)];
   return WeightView{tensor.dtype, tensor.shape, static_cast<const std::byte*>(arena_->tensor(i).const_data_ptr())};
 }
 

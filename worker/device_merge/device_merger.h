@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/device_merge/device_arena.h"
+#include "worker/device_merge/merge_traffic.h"
 #include "worker/merge/materializer.h"
 
 namespace merganser {
@@ -25,12 +26,6 @@ struct DeviceMergeOptions {
   // come on top.
   int64_t resident_bytes_max = 0;
   int64_t chunk_elements = int64_t{1} << 22;  // a positive multiple of 8; the result does not depend on it
-};
-
-// Of one merge, in bytes.
-struct MergeTraffic {
-  int64_t needed = 0;          // each element of the base and the sources once, each of the result once
-  int64_t host_to_device = 0;  // what streamed: sources that do not stay on the device, masks, results that the CPU computed
 };
 
 // Not thread-safe: one call at a time.
@@ -44,6 +39,7 @@ class DeviceMerger {
   // within one unit in the last place of the arena's types. Errors are those of Materializer::Run, and ResourceExhausted.
   absl::Status Run(const MergePlan& plan, DeviceArena& arena, std::stop_token stop = {});
 
+  const std::string& device() const { return options_.device; }
   // Of the last Run.
   const MergeTraffic& traffic() const { return traffic_; }
   // Bytes of sources that stay on the device.

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/tensor_role.h"
+#include "worker/device_merge/device_arena.h"
+#include "worker/device_merge/device_merger.h"
 #include "worker/merge/merge_plan.h"
 
 namespace merganser {
@@ -72,6 +74,10 @@ CandidateModel::CandidateModel(const CheckpointMap& checkpoints, Materializer& m
   for (const auto& [name, checkpoint] : checkpoints) sources_.emplace(name, checkpoint);
 }
 
+CandidateModel::~CandidateModel() = default;
+
+void CandidateModel::MergeOn(std::unique_ptr<DeviceMerger> merger) { merger_ = std::move(merger); }
+
 const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const Stack& stack) {
   if (!stack.method.empty() || stack.sources.size() != 1) return nullptr;
   const auto it = checkpoints_.find(stack.sources.front());
@@ -86,8 +92,30 @@ const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const
   return &sources_.at(it->first);
 }
 
+absl::Status CandidateModel::Merge(const MergePlan& plan, MergedStack& merged, const std::stop_token& stop) {
+  merged.weights.reset();
+  merged_bytes_ += layout_.TotalBytes();
+  if (merger_ == nullptr) {
+    if (merged.arena == nullptr) {
+      MG_ASSIGN_OR_RETURN(merged.arena, Arena::Create(layout_));
+    }
+    MG_RETURN_IF_ERROR(materializer_.Run(plan, *merged.arena, stop));
+    merged.weights = std::make_unique<ArenaWeights>(merged.arena.get());
+    return absl::OkStatus();
+  }
+  if (merged.device_arena == nullptr) {
+    MG_ASSIGN_OR_RETURN(merged.device_arena, DeviceArena::Create(layout_, merger_->device()));
+  }
+  MG_RETURN_IF_ERROR(merger_->Run(plan, *merged.device_arena, stop));
+  traffic_.needed += merger_->traffic().needed;
+  traffic_.host_to_device += merger_->traffic().host_to_device;
+  merged.weights = std::make_unique<DeviceArenaWeights>(merged.device_arena.get());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, std::stop_token stop) {
   merged_bytes_ = 0;
+  traffic_ = {};
   MG_RETURN_IF_ERROR(CheckPath(recipe));
   MG_RETURN_IF_ERROR(CheckComputable(recipe));
   MG_ASSIGN_OR_RETURN(const int embedding, StackOf(recipe, recipe.embedding_from, "embedding_from"));
@@ -125,14 +153,8 @@ absl::StatusOr<ModelWeights> CandidateModel::Materialize(const Recipe& recipe, s
     }
     MergedStack& merged = merged_[index];
     if (!same || merged.weights == nullptr) {
-      if (merged.arena == nullptr) {
-        MG_ASSIGN_OR_RETURN(merged.arena, Arena::Create(layout_));
-      }
-      merged.weights.reset();
       MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(stacks_only, stack, materializer_.sources()));
-      MG_RETURN_IF_ERROR(materializer_.Run(plan, *merged.arena, stop));
-      merged.weights = std::make_unique<ArenaWeights>(merged.arena.get());
-      merged_bytes_ += layout_.TotalBytes();
+      MG_RETURN_IF_ERROR(Merge(plan, merged, stop));
     }
     model.stacks.push_back({merged.weights.get()});
   }

@@ -11,13 +11,18 @@
 
 #include "absl/status/statusor.h"
 #include "common/domain/recipe.h"
+#include "worker/device_merge/merge_traffic.h"
 #include "worker/engine/model_runner.h"
 #include "worker/evaluate/arena_weights.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/merge/arena.h"
 #include "worker/merge/materializer.h"
+#include "worker/merge/merge_plan.h"
 
 namespace merganser {
+
+class DeviceArena;
+class DeviceMerger;
 
 // Holds the weights of the candidate that was made last. A stack that is a checkpoint as it is, of
 // the recipe's dtype, is read where it is mapped and never copied; every other stack of the path has
@@ -27,6 +32,13 @@ class CandidateModel {
  public:
   // All arguments outlive it. `layout` is that of a merged stack.
   CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout);
+  ~CandidateModel();
+  CandidateModel(const CandidateModel&) = delete;
+  CandidateModel& operator=(const CandidateModel&) = delete;
+
+  // From now on stacks are merged by `merger`, of the same materializer, in its device's memory. REQUIRES: nothing is made
+  // yet.
+  void MergeOn(std::unique_ptr<DeviceMerger> merger);
 
   // What the engine is to load; valid until the next call. The embedding is that of the stack
   // embedding_from, final norm and head those of head_from. InvalidArgument: a stack or layer that
@@ -37,12 +49,18 @@ class CandidateModel {
   absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
   // Bytes of weights that the last call made.
   int64_t merged_bytes() const { return merged_bytes_; }
+  // Of the last call's merges on a device, together; zeros where the CPU merges.
+  const MergeTraffic& traffic() const { return traffic_; }
 
  private:
   struct MergedStack {
-    std::unique_ptr<Arena> arena;
-    std::unique_ptr<ArenaWeights> weights;
+    std::unique_ptr<Arena> arena;  // one of the two
+    std::unique_ptr<DeviceArena> device_arena;
+    std::unique_ptr<WeightSource> weights;
   };
+
+  // Merges a stack anew into its arena, which is made if there is none.
+  absl::Status Merge(const MergePlan& plan, MergedStack& merged, const std::stop_token& stop);
 
   // The checkpoint's own weights if the stack is that checkpoint as it is; else null.
   const CheckpointWeights* PlainSource(const Recipe& recipe, const Stack& stack);
@@ -50,9 +68,11 @@ class CandidateModel {
   const CheckpointMap& checkpoints_;
   Materializer& materializer_;
   const ArenaLayout& layout_;
+  std::unique_ptr<DeviceMerger> merger_;
   std::map<std::string, CheckpointWeights> sources_;  // by model name
   std::map<int, MergedStack> merged_;                 // by stack
   int64_t merged_bytes_ = 0;
+  MergeTraffic traffic_;
   std::optional<Recipe> made_;                        // without its path: what merged_ holds
 };
 

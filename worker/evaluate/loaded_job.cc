@@ -11,7 +11,9 @@
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/metric_keys.h"
+#include "worker/device_merge/device_merger.h"
 #include "worker/evaluate/devices.h"
+#include "worker/evaluate/merge_placement.h"
 #include "worker/evaluate/stopwatch.h"
 
 namespace merganser {
@@ -178,7 +180,23 @@ absl::Status LoadedJob::LoadEngine() {
   const bool wide = decoder_->WidensWeights(spec_.dtype);
   facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() +
                            (images_ != nullptr ? images_->bytes() : 0);
+  // After the engine, so that sources get what it leaves of the device's memory.
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<DeviceMerger> merger,
+                      PlaceMerge(*materializer_, options.device, facts_.candidate_bytes));
+  if (merger != nullptr) {
+    MG_LOG(INFO) << "candidates are merged on the device device=" << options.device
+                 << " resident_bytes=" << merger->resident_bytes() << " source_bytes=" << facts_.resident_bytes;
+    model_->MergeOn(std::move(merger));
+  }
   return absl::OkStatus();
+}
+
+void LoadedJob::TellTraffic(double seconds) {
+  const MergeTraffic& traffic = model_->traffic();
+  if (traffic.needed == 0 || traffic == told_traffic_) return;
+  told_traffic_ = traffic;
+  MG_LOG(INFO) << "merged on the device needed_bytes=" << traffic.needed << " streamed_bytes=" << traffic.host_to_device
+               << " seconds=" << seconds;
 }
 
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
@@ -192,6 +210,7 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     evaluation.merged_bytes = model_->merged_bytes();
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
   }
+  if (decoder_ != nullptr) TellTraffic(evaluation.timings.materialize);
   phase("evaluate");
   for (const std::string& sampled : benchmarks) {
     const auto [name, draw] = ParseSampledBenchmark(sampled);

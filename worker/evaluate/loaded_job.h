@@ -55,6 +55,8 @@ class LoadedJob {
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
+  // Logs what the last candidate's merge moved to the device, unless the one before moved the same.
+  void TellTraffic(double seconds);
 
   // `checkpoint` is written when the first benchmark needs it.
   absl::StatusOr<BenchmarkResult> RunCommand(const CommandBenchmark& command, const Recipe& recipe,
@@ -74,6 +76,7 @@ class LoadedJob {
   std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack
   std::unique_ptr<Materializer> materializer_;
   std::unique_ptr<CandidateModel> model_;  // uses the above
+  MergeTraffic told_traffic_;
   std::unique_ptr<Decoder> decoder_;
 };
 

@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/worker/evaluate/example_job.h"
+#include "worker/device_merge/device_merger.h"
 #include "worker/engine/decoder.h"
 
 namespace merganser {
@@ -104,6 +105,27 @@ TEST_F(CandidateModelTest, MergedStackInAPathIsTheMerge) {
   std::swap(in_path.stacks[0], in_path.stacks[2]);
   for (Hop& hop : in_path.path) hop.stack = 0;
   EXPECT_EQ(Logits(in_path), alone);
+}
+
+TEST_F(CandidateModelTest, ADevicesMergeIsThatOfTheHost) {
+  const std::vector<Hop> path = InOrder(2);
+  const std::vector<float> host = Logits(EvolvedRecipe()), host_in_path = Logits(ThreeStacks(path));
+  EXPECT_EQ(model_->traffic(), MergeTraffic{});
+  int64_t bytes = 0;  // of sources that the merge reads
+  for (const char* name : {"base", "ja", "math"}) bytes += checkpoints_.at(name)->TotalBytes();
+  for (const int64_t resident : {int64_t{0}, bytes}) {
+    model_ = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
+    auto merger = DeviceMerger::Create(*materializer_, {.device = "cpu", .resident_bytes_max = resident});
+    ASSERT_TRUE(merger.ok()) << merger.status();
+    model_->MergeOn(*std::move(merger));
+    EXPECT_EQ(Logits(EvolvedRecipe()), host);
+    EXPECT_EQ(model_->traffic().needed, bytes + layout_->TotalBytes());
+    EXPECT_EQ(model_->traffic().host_to_device, resident == 0 ? bytes : 0);
+    EXPECT_EQ(model_->merged_bytes(), layout_->TotalBytes());
+    EXPECT_EQ(Logits(ThreeStacks(path)), host_in_path);
+    EXPECT_EQ(Logits(ThreeStacks(path)), host_in_path);  // nothing is merged again
+    EXPECT_EQ(model_->traffic(), MergeTraffic{});
+  }
 }
 
 TEST_F(CandidateModelTest, EmbeddingAndHeadAreThoseOfTheStacksThatAreNamed) {

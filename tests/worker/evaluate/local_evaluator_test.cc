@@ -89,6 +89,27 @@ TEST(LocalEvaluatorTest, SameRecipeGivesSameSamplesWhateverWasEvaluatedBefore) {
   EXPECT_NE(first->results, between->results);
 }
 
+TEST(LocalEvaluatorTest, MergedOnTheDeviceACandidateScoresTheSameSamples) {
+  const JobSpec job = ExampleJob();
+  const auto evaluate = [&] { return LocalEvaluator(Options()).Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {}); };
+  const auto on_host = evaluate();
+  setenv("MERGANSER_MERGE", "device", 1);
+  const auto resident = evaluate();
+  setenv("MERGANSER_MERGE_RESIDENT_MIB", "0", 1);
+  const auto streamed = evaluate();
+  setenv("MERGANSER_MERGE_RESIDENT_MIB", "much", 1);
+  const absl::Status no_number = evaluate().status();
+  unsetenv("MERGANSER_MERGE_RESIDENT_MIB");
+  setenv("MERGANSER_MERGE", "devise", 1);
+  const absl::Status no_place = evaluate().status();
+  unsetenv("MERGANSER_MERGE");
+  ASSERT_TRUE(on_host.ok() && resident.ok() && streamed.ok()) << resident.status() << streamed.status();
+  EXPECT_EQ(resident->results, on_host->results);
+  EXPECT_EQ(streamed->results, on_host->results);
+  EXPECT_THAT(std::string(no_number.message()), HasSubstr("MERGANSER_MERGE_RESIDENT_MIB: 'much'"));
+  EXPECT_THAT(std::string(no_place.message()), HasSubstr("MERGANSER_MERGE: unknown place 'devise'; did you mean 'device'?"));
+}
+
 TEST(LocalEvaluatorTest, StopRequestEndsTheEvaluation) {
   LocalEvaluator evaluator(Options());
   std::stop_source stop;

@@ -1,0 +1,63 @@
+#include "worker/evaluate/merge_placement.h"
+
+#include <ATen/DeviceAccelerator.h>
+
+#include <algorithm>
+#include <cstdlib>
+#if __has_include(<torch/headeronly/version.h>)
+#include <torch/headeronly/version.h>
+#endif
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/closest_name.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/torch_status.h"
+
+namespace merganser {
+namespace {
+
+constexpr char kPlace[] = "MERGANSER_MERGE", kResident[] = "MERGANSER_MERGE_RESIDENT_MIB";
+constexpr int64_t kMibMax = int64_t{1} << 30;
+
+// Bytes of the device's memory that nobody uses.
+int64_t FreeBytes([[maybe_unused]] const std::string& device) {
+  int64_t bytes = 0;
+#if defined(TORCH_VERSION_MINOR) && (TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 11)
+  // What throws cannot tell either.
+  (void)CatchTorch("free memory",
+                   [&] { bytes = static_cast<int64_t>(at::accelerator::getMemoryInfo(c10::Device(device).index()).first); });
+#endif
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materializer, const std::string& device,
+                                                         int64_t candidate_bytes) {
+  const char* const place_text = std::getenv(kPlace);
+  const std::string place = place_text == nullptr ? "auto" : place_text;
+  if (place != "auto" && place != "host" && place != "device") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kPlace, ": unknown place '", place, "'", DidYouMean(place, {"auto", "host", "device"})));
+  }
+  if (place == "host" || (place == "auto" && device == "cpu")) return nullptr;
+  DeviceMergeOptions options;
+  options.device = device;
+  if (const char* const text = std::getenv(kResident); text != nullptr) {
+    int64_t mib = 0;
+    if (!absl::SimpleAtoi(text, &mib) || mib < 0 || mib > kMibMax) {
+      return absl::InvalidArgumentError(absl::StrCat(kResident, ": '", text, "' is not in [0, ", kMibMax, "]"));
+    }
+    options.resident_bytes_max = mib << 20;
+  } else if (device == "cpu") {
+    options.resident_bytes_max = INT64_MAX;
+  } else {
+    const int64_t chunks = 4 * options.chunk_elements * static_cast<int64_t>(materializer.sources()->names().size() + 3);
+    const int64_t free = FreeBytes(device);
+    options.resident_bytes_max = std::max<int64_t>(0, free - free / 10 - candidate_bytes - chunks);
+  }
+  return DeviceMerger::Create(materializer, options);
+}
+
+}  // namespace merganser
