@@ -18,8 +18,9 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "ja-math"
+import side_by_side
+from side_by_side import EXAMPLE, ROOT
+
 TESTDATA = ROOT / "tests" / "worker" / "vision" / "testdata"
 PICTURES = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "horse.png", "page.png", "rocket.jpg"]
 QUESTIONS = ["これは何ですか。", "何色ですか。", "いくつありますか。", "どこにありますか。", "誰がいますか。"]
@@ -70,8 +71,7 @@ def run_job(merganser, folder, threads, cached):
         sys.exit(done.stderr)
     with open(out / "candidates.jsonl", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    rows = [row for row in rows if row["state"] == "succeeded" and row["kind"] == "candidate"] or \
-           [row for row in rows if row["state"] == "succeeded" and row["kind"] != "prepare"]
+    rows = [row for row in rows if row["state"] == "succeeded" and row["kind"] == "search"]
     phases = {}
     for row in rows:
         for phase, value in row["timings"].items():
@@ -115,35 +115,27 @@ def peer(folder, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--peer-python", default=os.environ.get("MERGANSER_PEER_PYTHON"))
+    parser = side_by_side.options()
     parser.add_argument("--candidates", type=int, default=40)
     parser.add_argument("--questions", type=int, default=len(QUESTIONS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build" / "bin")
-    parser.add_argument("--output")
     parser.add_argument("--peer-of", type=pathlib.Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = side_by_side.parse(parser)
     if args.peer_of:
         return peer(args.peer_of, args.threads)
-    if not args.peer_python:
-        parser.error("--peer-python (or MERGANSER_PEER_PYTHON) names a python with torch and transformers")
 
-    best = {}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         write_job(folder, args.candidates, args.questions)
-        for _ in range(args.rounds):
-            done = subprocess.run([args.peer_python, __file__, "--peer-of", folder, "--threads", str(args.threads)], check=True,
-                                  stdout=subprocess.PIPE, text=True)
-            results = {"transformers": json.loads(done.stdout.strip().splitlines()[-1])}
-            for key, cached in (("kept", True), ("anew", False)):
-                phases = run_job(args.bin / "merganser", folder, args.threads, cached)
-                results[key] = dict(phases, all=sum(phases.values()))
-            for key, result in results.items():
-                if key not in best or result["all"] < best[key]["all"]:
-                    best[key] = result
+
+        def job(cached):
+            phases = run_job(args.bin / "merganser", folder, args.threads, cached)
+            return dict(phases, all=sum(phases.values()))
+
+        best = side_by_side.in_turn(
+            {"transformers": lambda: side_by_side.last_json([args.peer_python, __file__, "--peer-python", args.peer_python, "--peer-of",
+                                                             folder, "--threads", args.threads]),
+             "kept": lambda: job(True), "anew": lambda: job(False)},
+            args.rounds, lambda a, b: a["all"] < b["all"])
     samples = len(PICTURES) * min(args.questions, len(QUESTIONS))
     theirs = best["transformers"]["all"]
     # Pictures are read where prompts are made: in a job, the phase "tokenize".
@@ -158,10 +150,7 @@ def main():
     for key, label in labels.items():
         print("  %-40s %8.1f samples/s   reading and encoding pictures: %4.1f %%   %.1f times transformers"
               % (label, report["samples_per_second"][key], 100 * report["share_of_pictures"][key], theirs / best[key]["all"]))
-    print(json.dumps(report))
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
+    side_by_side.write(report, args.output)
 
 
 if __name__ == "__main__":
