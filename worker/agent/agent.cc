@@ -200,8 +200,8 @@ absl::StatusOr<std::string> Agent::MakeRecord(const Assignment& assignment, std:
   std::string bytes = SerializeDeterministic(record);
   if (static_cast<int64_t>(bytes.size()) > limits::kRecordBytesMax) {
     // The same on any worker, so not ResourceExhausted.
-    return absl::FailedPreconditionError(absl::StrCat("the result has ", bytes.size(), " bytes, more than ",
-                                                      limits::kRecordBytesMax, ": evaluate fewer samples or tokens"));
+    return absl::OutOfRangeError(absl::StrCat("the result has ", bytes.size(), " bytes, more than ", limits::kRecordBytesMax,
+                                              ": evaluate fewer samples or tokens"));
   }
   return bytes;
 }

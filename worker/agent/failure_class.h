@@ -8,8 +8,8 @@
 namespace merganser {
 
 // By the code, never by the text (candidate_evaluator.h): errors that are the same on any worker are kInfeasible. What
-// this worker lacks or forbids (NotFound, PermissionDenied) is kTransient: another may have it, and the very same error
-// on a second one ends the candidate. REQUIRES: !status.ok().
+// this worker lacks or forbids (NotFound, PermissionDenied, FailedPrecondition) is kTransient: another may have it, and the
+// very same error on a second one ends the candidate. REQUIRES: !status.ok().
 FailureClass FailureClassOf(const absl::Status& status);
 
 }  // namespace merganser

@@ -15,9 +15,9 @@
 
 namespace merganser {
 
-// Threading: one caller at a time. Status codes decide what follows: InvalidArgument, FailedPrecondition,
-// Unimplemented and DataLoss are the same on any worker (infeasible); NotFound, PermissionDenied, ResourceExhausted,
-// Unavailable and Internal may go better elsewhere; Cancelled after a stop request.
+// Threading: one caller at a time. Status codes decide what follows: InvalidArgument, OutOfRange, Unimplemented and DataLoss
+// are the same on any worker (infeasible); NotFound, PermissionDenied, FailedPrecondition (a device, say),
+// ResourceExhausted, Unavailable and Internal may go better elsewhere; Cancelled after a stop request.
 class CandidateEvaluator {
  public:
   virtual ~CandidateEvaluator() = default;

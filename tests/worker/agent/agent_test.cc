@@ -351,7 +351,8 @@ TEST_P(FailureClassTest, FollowsTheCode) {
 }
 INSTANTIATE_TEST_SUITE_P(Codes, FailureClassTest,
                          testing::Values(ClassCase{absl::InvalidArgumentError("nan"), FailureClass::kInfeasible},
-                                         ClassCase{absl::FailedPreconditionError("shape"), FailureClass::kInfeasible},
+                                         ClassCase{absl::FailedPreconditionError("no dictionary"), FailureClass::kTransient},
+                                         ClassCase{absl::OutOfRangeError("too large"), FailureClass::kInfeasible},
                                          ClassCase{absl::NotFoundError("no model"), FailureClass::kTransient},
                                          ClassCase{absl::PermissionDeniedError("root"), FailureClass::kTransient},
                                          ClassCase{absl::UnimplementedError("family"), FailureClass::kInfeasible},
