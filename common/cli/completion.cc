@@ -12,7 +12,8 @@ namespace {
 
 // The verb whose table lists the possible values of an argument; empty: files.
 std::string Lister(const CommandLineArgument& argument) {
-  if (argument.name == "JOB") return "jobs";
+  if (argument.name.rfind("JOB", 0) == 0 && argument.name.find('.') == std::string::npos)
+    return "jobs";  // also JOB/CANDIDATE
   if (argument.name == "WORKER") return "workers";
   return "";
 }
@@ -36,36 +37,46 @@ std::string FlagWords(const CommandLine& command) {
   return absl::StrJoin(words, " ");
 }
 
-std::string BashVerb(const CommandLine& program, const CommandLine& verb) {
-  std::string out = absl::StrCat("    ", verb.name, ")\n      flags='", FlagWords(verb), "'\n      case $prev in\n");
+// `verb` as it is typed ("store verify" below the pattern "verify" of "store"), each line begun by `indent`.
+std::string BashVerb(const CommandLine& program, const CommandLine& verb, const std::string& indent) {
+  if (!verb.verbs.empty()) {
+    std::string out =
+        absl::StrCat(indent, verb.name, ")\n", indent, "  flags='", FlagWords(verb), "'\n", indent, "  case $below in\n",
+                     indent, "    \"\") values='", absl::StrJoin(VerbNames(verb), " "), "' ;;\n");
+    for (const CommandLine& below : verb.verbs) absl::StrAppend(&out, BashVerb(program, below, indent + "    "));
+    return absl::StrCat(out, indent, "  esac\n", indent, "  ;;\n");
+  }
+  std::string out =
+      absl::StrCat(indent, verb.name, ")\n", indent, "  flags='", FlagWords(verb), "'\n", indent, "  case $prev in\n");
   for (const CommandLineFlag& flag : verb.flags) {
     if (flag.value.empty()) continue;
     const std::string names = absl::StrJoin(flag.names, "|");
     if (flag.choices.empty()) {
-      absl::StrAppend(&out, "        ", names, ") return ;;\n");
+      absl::StrAppend(&out, indent, "    ", names, ") return ;;\n");
     } else {
-      absl::StrAppend(&out, "        ", names, ") COMPREPLY=($(compgen -W '", absl::StrJoin(flag.choices, " "),
+      absl::StrAppend(&out, indent, "    ", names, ") COMPREPLY=($(compgen -W '", absl::StrJoin(flag.choices, " "),
                       "' -- \"$cur\")); return ;;\n");
     }
   }
-  absl::StrAppend(&out, "      esac\n");
+  absl::StrAppend(&out, indent, "  esac\n");
   if (!verb.arguments.empty() && !Lister(verb.arguments[0]).empty()) {
-    absl::StrAppend(&out, "      [[ $cur != -* ]] && values=$(", ListCommand(program, Lister(verb.arguments[0])), ")\n");
+    absl::StrAppend(&out, indent, "  [[ $cur != -* ]] && values=$(", ListCommand(program, Lister(verb.arguments[0])), ")\n");
   } else if (!verb.arguments.empty() && verb.arguments[0].name == "SHELL") {
-    absl::StrAppend(&out, "      values='bash zsh fish'\n");
+    absl::StrAppend(&out, indent, "  values='bash zsh fish'\n");
   }
-  return absl::StrCat(out, "      ;;\n");
+  return absl::StrCat(out, indent, "  ;;\n");
 }
 
 std::string Bash(const CommandLine& program) {
   std::string out = absl::StrCat("# bash completion of ", program.name, R"(: source it, or install it under completions/
 _)",
                                  program.name, R"(() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= flags= values= i
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= below= flags= values= i
   # bash makes words of their own of the = in --flag=value.
   if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
   for ((i = 1; i < COMP_CWORD; i++)); do
-    if [[ ${COMP_WORDS[i]} != -* ]]; then verb=${COMP_WORDS[i]}; break; fi
+    [[ ${COMP_WORDS[i]} == -* ]] && continue
+    if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else below=${COMP_WORDS[i]}; break; fi
   done
   COMPREPLY=()
   case $verb in
@@ -76,7 +87,7 @@ _)",
                                  absl::StrJoin(VerbNames(program), " "), R"('
       ;;
 )");
-  for (const CommandLine& verb : program.verbs) absl::StrAppend(&out, BashVerb(program, verb));
+  for (const CommandLine& verb : program.verbs) absl::StrAppend(&out, BashVerb(program, verb, "    "));
   return absl::StrCat(out, R"(  esac
   if [[ $cur == -* ]]; then values=$flags; fi
   COMPREPLY=($(compgen -W "$values" -- "$cur"))
@@ -95,6 +106,12 @@ std::string ZshQuoted(const std::string& text) {
 }
 
 std::string ZshVerb(const CommandLine& verb) {
+  if (!verb.verbs.empty()) {
+    std::string out = absl::StrCat("        ", verb.name, ") _arguments -C '1:verb:(", absl::StrJoin(VerbNames(verb), " "),
+                                   ")' '*::argument:->below'\n          [[ $state == below ]] && case $words[1] in\n");
+    for (const CommandLine& below : verb.verbs) absl::StrAppend(&out, ZshVerb(below));
+    return absl::StrCat(out, "          esac ;;\n");
+  }
   std::vector<std::string> lines;
   for (const CommandLineFlag& flag : verb.flags) {
     for (const std::string& name : flag.names) {
@@ -146,14 +163,23 @@ if [[ $funcstack[1] == _)",
                       "; fi\n");
 }
 
-std::string Fish(const CommandLine& program) {
-  std::string out = absl::StrCat("# fish completion of ", program.name, "\n");
-  for (const CommandLine& verb : program.verbs) {
-    absl::StrAppend(&out, "complete -c ", program.name, " -n __fish_use_subcommand -f -a ", verb.name, " -d '",
+// The verbs of `command`, which are offered where `none` holds (none is typed yet), then what belongs to each of them, where
+// `typed` and its name hold.
+std::string FishVerbs(const CommandLine& program, const CommandLine& command, const std::string& none,
+                      const std::string& typed) {
+  std::string out;
+  for (const CommandLine& verb : command.verbs) {
+    absl::StrAppend(&out, "complete -c ", program.name, " -n '", none, "' -f -a ", verb.name, " -d '",
                     FishQuoted(verb.purpose), "'\n");
   }
-  for (const CommandLine& verb : program.verbs) {
-    const std::string head = absl::StrCat("complete -c ", program.name, " -n '__fish_seen_subcommand_from ", verb.name, "'");
+  for (const CommandLine& verb : command.verbs) {
+    const std::string seen = absl::StrCat(typed, "__fish_seen_subcommand_from ", verb.name);
+    if (!verb.verbs.empty()) {
+      const std::string below = absl::StrJoin(VerbNames(verb), " ");
+      absl::StrAppend(&out, FishVerbs(program, verb, absl::StrCat(seen, "; and not __fish_seen_subcommand_from ", below),
+                                      absl::StrCat(seen, "; and ")));
+    }
+    const std::string head = absl::StrCat("complete -c ", program.name, " -n '", seen, "'");
     for (const CommandLineFlag& flag : verb.flags) {
       absl::StrAppend(&out, head);
       for (const std::string& name : flag.names) {
@@ -177,6 +203,10 @@ std::string Fish(const CommandLine& program) {
     }
   }
   return out;
+}
+
+std::string Fish(const CommandLine& program) {
+  return absl::StrCat("# fish completion of ", program.name, "\n", FishVerbs(program, program, "__fish_use_subcommand", ""));
 }
 
 }  // namespace

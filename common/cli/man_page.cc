@@ -64,6 +64,19 @@ std::string Usage(absl::string_view program, const CommandLine& command) {
   return out;
 }
 
+// A subsection per verb of `command`, and of the verbs below it; `name` is how `command` is typed.
+std::string Verbs(const std::string& name, const std::string& above, const CommandLine& command) {
+  std::string out;
+  for (const CommandLine& verb : command.verbs) {
+    const std::string title = absl::StrCat(above, verb.name), typed = absl::StrCat(name, " ", verb.name);
+    absl::StrAppend(&out, ".SS ", Roff(title), "\n", Usage(typed, verb), "\n.PP\n",
+                    Paragraphs(absl::StrCat(verb.purpose, ".")), Flags(verb));
+    if (!verb.footer.empty()) absl::StrAppend(&out, Verbatim(verb.footer));
+    absl::StrAppend(&out, Verbs(typed, absl::StrCat(title, " "), verb));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string ManPage(const CommandLine& program) {
@@ -76,11 +89,7 @@ std::string ManPage(const CommandLine& program) {
                                  "\n.SH SYNOPSIS\n", Usage(program.name, program), "\n.SH DESCRIPTION\n", Verbatim(purpose));
   absl::StrAppend(&out, ".SH OPTIONS\n", Flags(program));
   if (!program.verbs.empty()) absl::StrAppend(&out, ".SH VERBS\n");
-  for (const CommandLine& verb : program.verbs) {
-    absl::StrAppend(&out, ".SS ", Roff(verb.name), "\n", Usage(absl::StrCat(program.name, " ", verb.name), verb), "\n.PP\n",
-                    Paragraphs(absl::StrCat(verb.purpose, ".")), Flags(verb));
-    if (!verb.footer.empty()) absl::StrAppend(&out, Verbatim(verb.footer));
-  }
+  absl::StrAppend(&out, Verbs(program.name, "", program));
   if (!program.footer.empty()) absl::StrAppend(&out, ".SH NOTES\n", Verbatim(program.footer));
   return out;
 }

@@ -21,6 +21,8 @@ expect "bash completes flags of a verb" "$(bash_offers merganser run --re)" --re
 expect "bash completes values" "$(bash_offers merganser candidates job-1 --kind s)" source search
 expect "bash completes values after =" "$(bash_offers merganser jobs --format = j)" json
 expect "bash completes shells" "$(bash_offers merganser completion "")" bash zsh fish
+expect "bash completes verbs of a verb" "$(bash_offers merganser store "")" verify backup restore migrate
+expect "bash completes their flags" "$(bash_offers merganser store restore --)" --help
 [ -z "$(bash_offers merganser run --out x)" ] || fail "bash leaves files to the shell"
 [ "$(bash -c 'source <(merganser completion bash); complete -p merganser')" = \
   "complete -o bashdefault -o default -F _merganser merganser" ] || fail "bash: sourced from the program itself"
@@ -30,6 +32,8 @@ if command -v fish >/dev/null; then
   fish_offers() { HOME=/nonexistent fish --no-config -c "source $SHARE/fish/vendor_completions.d/merganser.fish; complete -C '$1'" | cut -f1; }
   expect "fish completes verbs" "$(fish_offers 'merganser ca')" cancel candidates
   expect "fish completes flags of a verb" "$(fish_offers 'merganser run --re')" --resume
+  expect "fish completes verbs of a verb" "$(fish_offers 'merganser store ')" verify backup restore migrate
+  expect "fish completes their flags" "$(fish_offers 'merganser store verify --')" --help
   expect "fish completes values" "$(fish_offers 'merganser candidates job-1 --kind s')" source search
 else
   echo "skipped: no fish"
@@ -57,10 +61,30 @@ zpty -d z
 ZSH
   }
   expect "zsh completes verbs" "$(zsh_offers 'merganser ' workers | words)" cancel candidates run
+  expect "zsh completes verbs of a verb" "$(zsh_offers 'merganser store ' verify | words)" verify backup restore migrate
   expect "zsh completes values" "$(zsh_offers 'merganser candidates job-1 --kind ' source | words)" source search
 else
   echo "skipped: no zsh"
 fi
+
+# Whatever --help shows is completed and is in the manual: verbs, those below them, flags.
+flags_of() { "$BIN/merganser" "$@" --help | grep -oE '^  (-[a-z],)?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u; }
+verbs_of() { "$BIN/merganser" "$@" --help | sed -n '/^Subcommands:/,/^$/p' | awk 'NR > 1 && /^  [a-z]/ {print $1}'; }
+PAGE="$(sed 's/\\-/-/g' "$SHARE/man/man1/merganser.1")"
+FISH="$(cat "$SHARE/fish/vendor_completions.d/merganser.fish")" ZSH="$(cat "$SHARE/zsh/site-functions/_merganser")"
+check_verb() {
+  local flag verb section
+  section="$(awk -v title=".SS $*" '$0 == title {on = 1; next} /^\.S[SH]/ {on = 0} on' <<<"$PAGE")"
+  [ $# -eq 0 ] || [ -n "$section" ] || fail "the manual has no section '$*'"
+  [ $# -eq 0 ] || expect "bash completes the flags of $*" "$(bash_offers merganser "$@" --)" $(flags_of "$@")
+  for flag in $([ $# -eq 0 ] || flags_of "$@"); do
+    grep -qF -- "\fB$flag\fR" <<<"$section" || fail "the manual's section '$*' has no $flag"
+    grep -qE -- "__fish_seen_subcommand_from ${*: -1}'.* -l ${flag#--} " <<<"$FISH" || fail "fish: $* has no $flag"
+    grep -qF -- "'*$flag" <<<"$ZSH" || fail "zsh: no $flag"
+  done
+  for verb in $(verbs_of "$@"); do check_verb "$@" "$verb"; done
+}
+check_verb
 
 for program in merganser merganser-coordinator merganser-worker; do
   page="$SHARE/man/man1/$program.1"

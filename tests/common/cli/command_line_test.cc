@@ -25,6 +25,10 @@ class CommandLineTest : public testing::Test {
     list->add_option("--secret", secret_, "Not for people")->group("");
     list->footer("\nExamples:\n  duck list job-1\n");
     app_.add_subcommand("dive", "Dives");
+    CLI::App* const nest = app_.add_subcommand("nest", "Nests");
+    nest->add_subcommand("build", "Builds one")
+        ->add_option("--of", format_, "Of what")
+        ->check(CLI::IsMember({"reed", "moss"}));
   }
   CommandLine Described() const { return DescribeCommandLine(app_); }
 
@@ -36,7 +40,8 @@ class CommandLineTest : public testing::Test {
 TEST_F(CommandLineTest, SaysWhatTheParserKnows) {
   const CommandLine program = Described();
   EXPECT_EQ(program.name, "duck");
-  ASSERT_EQ(program.verbs.size(), 2u);
+  ASSERT_EQ(program.verbs.size(), 3u);
+  EXPECT_EQ(program.verbs[2].verbs[0].name, "build");
   const CommandLine& list = program.verbs[0];
   EXPECT_EQ(list.footer, "Examples:\n  duck list job-1\n");
   ASSERT_EQ(list.arguments.size(), 1u);
@@ -57,6 +62,8 @@ TEST_F(CommandLineTest, ManPageHoldsEveryVerbAndFlag) {
   EXPECT_THAT(page, HasSubstr(".SS list\n\\fBduck list\\fR [\\fIoptions\\fR] \\fIJOB\\fR\n"));
   EXPECT_THAT(
       page, HasSubstr(".TP\n\\fB\\-o\\fR, \\fB\\-\\-format\\fR \\fITEXT\\fR\nHow\nOne of: table, json.\nDefault: table.\n"));
+  EXPECT_THAT(page, HasSubstr(".SS nest build\n\\fBduck nest build\\fR [\\fIoptions\\fR]\n"));
+  EXPECT_THAT(page, HasSubstr("\\fB\\-\\-of\\fR"));
   EXPECT_THAT(page, Not(HasSubstr("secret")));
 }
 
@@ -73,6 +80,8 @@ TEST_F(CommandLineTest, ScriptsKnowVerbsChoicesAndWhereJobsAreListed) {
     EXPECT_THAT(script, HasSubstr("list"));
     EXPECT_THAT(script, HasSubstr("dive"));
     EXPECT_THAT(script, HasSubstr("table json"));
+    EXPECT_THAT(script, HasSubstr("build"));
+    EXPECT_THAT(script, HasSubstr("reed moss"));
     EXPECT_THAT(script, HasSubstr("timeout 2 duck jobs 2>/dev/null"));
     EXPECT_THAT(script, Not(HasSubstr("secret")));
   }
