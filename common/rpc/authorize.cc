@@ -1,15 +1,20 @@
 #include "common/rpc/authorize.h"
 
 #include <openssl/crypto.h>
+#include <sys/stat.h>
 
 #include <optional>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/closest_name.h"
 #include "common/base/files.h"
+#include "common/base/log.h"
 #include "common/base/sha256.h"
 #include "common/base/status_macros.h"
 
@@ -38,40 +43,32 @@ bool SameSecret(absl::string_view a, absl::string_view b) {
   return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
 }
 
-}  // namespace
+struct Token {
+  Role role;
+  std::string secret;
+  std::string who;
+};
 
-absl::string_view ToString(Role role) {
-  switch (role) {
-    case Role::kViewer: return "viewer";
-    case Role::kSubmitter: return "submitter";
-    case Role::kAdmin: return "admin";
-    case Role::kWorker: return "worker";
-  }
-  return "unknown";
-}
-
-absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security) {
-  Authorizer authorizer;
-  authorizer.open_ = security.token_file.empty() && security.tls_ca.empty();
-  if (security.token_file.empty()) return authorizer;
-  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(security.token_file, kTokenFileBytesMax));
+absl::StatusOr<std::vector<Token>> ReadTokens(const std::string& path) {
+  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kTokenFileBytesMax));
+  std::vector<Token> tokens;
   int number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
     const std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     if (words.empty() || words[0][0] == '#') continue;
-    const std::string where = absl::StrCat(security.token_file, ":", number, ": ");
+    const std::string where = absl::StrCat(path, ":", number, ": ");
     if (words.size() != 2 && words.size() != 3) {
       return absl::InvalidArgumentError(absl::StrCat(where, "a line is \"role token\" or \"role token name\""));
     }
     const std::optional<Role> role = ParseRole(words[0]);
     if (!role) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "no role '", words[0], "'",
-                                                     DidYouMean(words[0], {"viewer", "submitter", "admin", "worker"})));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "no role '", words[0], "'", DidYouMean(words[0], {"viewer", "submitter", "admin", "worker"})));
     }
     if (words[1].size() < kTokenLengthMin) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "the token has ", words[1].size(), " characters, fewer than ",
-                                                     kTokenLengthMin));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "the token has ", words[1].size(), " characters, fewer than ", kTokenLengthMin));
     }
     if (words.size() == 3 && words[2].size() > kNameLengthMax) {
       return absl::InvalidArgumentError(
@@ -79,11 +76,85 @@ absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security) {
     }
     std::string who(words[0]);
     if (words.size() == 3) absl::StrAppend(&who, "/", words[2]);
-    authorizer.tokens_.push_back({*role, std::string(words[1]), std::move(who)});
+    tokens.push_back({*role, std::string(words[1]), std::move(who)});
   }
-  if (authorizer.tokens_.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(security.token_file, ": holds no token"));
+  if (tokens.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": holds no token"));
+  return tokens;
+}
+
+// What tells one state of a file from another; "" if it cannot be looked at.
+std::string StampOf(const std::string& path) {
+  struct stat found = {};
+  if (stat(path.c_str(), &found) != 0) return "";
+  return absl::StrCat(found.st_size, " ", found.st_mtim.tv_sec, ".", found.st_mtim.tv_nsec, " ", found.st_ino);
+}
+
+}  // namespace
+
+// Thread-safe.
+class Authorizer::Tokens {
+ public:
+  Tokens(std::string path, const Clock& clock) : path_(std::move(path)), clock_(clock), looked_at_(clock.Monotonic()) {}
+
+  absl::Status Read() {
+    absl::MutexLock lock(&mu_);
+    return ReadLocked();
   }
+  // Those of now.
+  std::shared_ptr<const std::vector<Token>> Get() {
+    absl::MutexLock lock(&mu_);
+    const absl::Duration now = clock_.Monotonic();
+    if (now - looked_at_ >= kReload) {
+      looked_at_ = now;
+      if (StampOf(path_) != stamp_) {
+        const absl::Status read = ReadLocked();
+        if (read.ok()) {
+          MG_LOG(INFO) << "token file read again path=" << path_ << " tokens=" << tokens_->size();
+        } else {
+          MG_LOG(ERROR) << "token file cannot be read again, its old tokens stay error=\"" << read.message() << '"';
+        }
+      }
+    }
+    return tokens_;
+  }
+
+ private:
+  absl::Status ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    stamp_ = StampOf(path_);  // before it is read: a change meanwhile is seen the next time
+    absl::StatusOr<std::vector<Token>> tokens = ReadTokens(path_);
+    MG_RETURN_IF_ERROR(tokens.status());
+    tokens_ = std::make_shared<const std::vector<Token>>(*std::move(tokens));
+    return absl::OkStatus();
+  }
+
+  const std::string path_;
+  const Clock& clock_;
+  absl::Mutex mu_;
+  absl::Duration looked_at_ ABSL_GUARDED_BY(mu_);
+  std::string stamp_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mu_);
+};
+
+absl::string_view ToString(Role role) {
+  switch (role) {
+    case Role::kViewer:
+      return "viewer";
+    case Role::kSubmitter:
+      return "submitter";
+    case Role::kAdmin:
+      return "admin";
+    case Role::kWorker:
+      return "worker";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<Authorizer> Authorizer::Create(const ServerSecurity& security, const Clock& clock) {
+  Authorizer authorizer;
+  authorizer.open_ = security.token_file.empty() && security.tls_ca.empty();
+  if (security.token_file.empty()) return authorizer;
+  authorizer.tokens_ = std::make_shared<Tokens>(security.token_file, clock);
+  MG_RETURN_IF_ERROR(authorizer.tokens_->Read());
   return authorizer;
 }
 
@@ -94,7 +165,8 @@ absl::Status Authorizer::Check(absl::string_view bearer_token, const std::vector
   std::optional<Role> held;
   std::string holder;
   if (!bearer_token.empty()) {
-    for (const Token& token : tokens_) {  // no early exit: every token is compared
+    const auto tokens = tokens_ != nullptr ? tokens_->Get() : std::make_shared<const std::vector<Token>>();
+    for (const Token& token : *tokens) {  // no early exit: every token is compared
       if (!SameSecret(bearer_token, token.secret)) continue;
       held = token.role;
       holder = token.who;

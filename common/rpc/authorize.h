@@ -5,13 +5,15 @@
 
 #include <grpcpp/server_context.h>
 
+#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "common/rpc/credentials.h"
 
 namespace merganser {
@@ -20,13 +22,17 @@ namespace merganser {
 enum class Role { kViewer, kSubmitter, kAdmin, kWorker };
 absl::string_view ToString(Role role);
 
-// Immutable; any thread.
+// Any thread; copies share what they know.
 class Authorizer {
  public:
-  // Reads security.token_file: a line per token, "role token" or "role token name", role one of viewer, submitter, admin,
-  // worker; blank lines and lines from '#' are skipped. InvalidArgument names file and line. Without a token file and
-  // without tls_ca anybody may do anything (MakeServerCredentials allows that on loopback and with --insecure only).
-  static absl::StatusOr<Authorizer> Create(const ServerSecurity& security);
+  static constexpr absl::Duration kReload = absl::Seconds(5);  // between looks at the token file
+
+  // Reads security.token_file, and again when it has changed: a line per token, "role token" or "role token name", role one
+  // of viewer, submitter, admin, worker; blank lines and lines from '#' are skipped. InvalidArgument names file and line.
+  // Without a token file and without tls_ca anybody may do anything (MakeServerCredentials allows that on loopback and with
+  // --insecure only). A file that is broken or gone later is logged, and the tokens stay what they were. `clock` outlives
+  // it.
+  static absl::StatusOr<Authorizer> Create(const ServerSecurity& security, const Clock& clock = Clock::Real());
 
   // By the call's "authorization: Bearer TOKEN", else by its client certificate. Unauthenticated: neither is known;
   // PermissionDenied: its role may not.
@@ -39,13 +45,9 @@ class Authorizer {
                      std::string* who = nullptr) const;
 
  private:
-  struct Token {
-    Role role;
-    std::string secret;
-    std::string who;
-  };
+  class Tokens;  // of the file
   bool open_ = true;
-  std::vector<Token> tokens_;
+  std::shared_ptr<Tokens> tokens_;  // null: no file
 };
 
 // The token of a client's token file.

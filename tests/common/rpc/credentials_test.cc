@@ -7,6 +7,7 @@
 #include "common/rpc/backoff.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/fake_clock.h"
 
 namespace merganser {
 namespace {
@@ -14,12 +15,11 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(IsLoopbackTest, KnowsItsOwnMachine) {
-  for (const char* own :
-       {"127.0.0.1:50051", "127.8.9.1:1", "localhost:50051", "[::1]:50051", "unix:/run/x"}) {
+  for (const char* own : {"127.0.0.1:50051", "127.8.9.1:1", "localhost:50051", "[::1]:50051", "unix:/run/x"}) {
     EXPECT_TRUE(IsLoopback(own)) << own;
   }
-  for (const char* other : {"0.0.0.0:50051", "10.0.0.1:1", "[::]:50051", "127.0.0.1.example.org:1",
-                            "localhost.example.org:1"}) {
+  for (const char* other :
+       {"0.0.0.0:50051", "10.0.0.1:1", "[::]:50051", "127.0.0.1.example.org:1", "localhost.example.org:1"}) {
     EXPECT_FALSE(IsLoopback(other)) << other;
   }
 }
@@ -50,14 +50,22 @@ TEST(MakeChannelCredentialsTest, ATokenDoesNotTravelInPlainTextBeyondLoopback) {
 class AuthorizerTest : public testing::Test {
  protected:
   absl::StatusOr<Authorizer> Make(const std::string& lines) {
-    std::ofstream(path_) << lines;
-    ServerSecurity security;
-    security.token_file = path_;
-    return Authorizer::Create(security);
+    Write(lines);
+    return Authorizer::Create(security_);
+  }
+  // As people are told to: a new file in place of the old one.
+  void Write(const std::string& lines) const {
+    std::ofstream(path_ + ".new") << lines;
+    std::rename((path_ + ".new").c_str(), path_.c_str());
   }
   void TearDown() override { std::remove(path_.c_str()); }
 
   const std::string path_ = testing::TempDir() + "/tokens";
+  const ServerSecurity security_ = [this] {
+    ServerSecurity security;
+    security.token_file = path_;
+    return security;
+  }();
 };
 
 TEST_F(AuthorizerTest, RolesIncludeTheWeakerOnesButAWorkerIsOnlyAWorker) {
@@ -69,8 +77,7 @@ TEST_F(AuthorizerTest, RolesIncludeTheWeakerOnesButAWorkerIsOnlyAWorker) {
   EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kSubmitter).ok());
   EXPECT_TRUE(authorizer->Check("submitter-token-1", {}, Role::kViewer).ok());
   EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("submitter-token-1", {}, Role::kAdmin)));
-  EXPECT_TRUE(
-      absl::IsPermissionDenied(authorizer->Check("viewer-token-0001", {}, Role::kSubmitter)));
+  EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("viewer-token-0001", {}, Role::kSubmitter)));
   EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("worker-token-0001", {}, Role::kViewer)));
   EXPECT_TRUE(absl::IsPermissionDenied(authorizer->Check("admin-token-00001", {}, Role::kWorker)));
   EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("some-other-token-1", {}, Role::kViewer)));
@@ -96,6 +103,39 @@ TEST_F(AuthorizerTest, WhoCallsIsKnownByNameAndNotByToken) {
   EXPECT_EQ(who, "admin/bob");
   EXPECT_FALSE(authorizer->Check("viewer-token-0001", {}, Role::kAdmin, &who).ok());
   EXPECT_EQ(who, "");
+}
+
+TEST_F(AuthorizerTest, ATokenThatIsTakenOutOfTheFileIsRefusedSoon) {
+  FakeClock clock;
+  Write("viewer viewer-token-0001\nadmin admin-token-00001\n");
+  const auto authorizer = Authorizer::Create(security_, clock);
+  ASSERT_TRUE(authorizer.ok()) << authorizer.status();
+  const Authorizer copy = *authorizer;  // as the dashboard's
+  Write("viewer viewer-token-0001\nadmin another-admin-token\n");
+  EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kAdmin).ok()) << "not looked at yet";
+  clock.Advance(Authorizer::kReload);
+  EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("admin-token-00001", {}, Role::kAdmin)));
+  EXPECT_TRUE(absl::IsUnauthenticated(copy.Check("admin-token-00001", {}, Role::kAdmin)));
+  EXPECT_TRUE(authorizer->Check("another-admin-token", {}, Role::kAdmin).ok());
+  EXPECT_TRUE(authorizer->Check("viewer-token-0001", {}, Role::kViewer).ok());
+}
+
+TEST_F(AuthorizerTest, AFileThatBreaksLetsTheOldTokensStayUntilItIsMended) {
+  FakeClock clock;
+  Write("admin admin-token-00001\n");
+  const auto authorizer = Authorizer::Create(security_, clock);
+  ASSERT_TRUE(authorizer.ok()) << authorizer.status();
+  for (const char* broken : {"", "admin short\n", "root another-admin-token\n"}) {
+    Write(broken);
+    clock.Advance(Authorizer::kReload);
+    EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kAdmin).ok()) << broken;
+  }
+  std::remove(path_.c_str());
+  clock.Advance(Authorizer::kReload);
+  EXPECT_TRUE(authorizer->Check("admin-token-00001", {}, Role::kAdmin).ok()) << "gone";
+  Write("admin another-admin-token\n");
+  clock.Advance(Authorizer::kReload);
+  EXPECT_TRUE(absl::IsUnauthenticated(authorizer->Check("admin-token-00001", {}, Role::kAdmin)));
 }
 
 TEST_F(AuthorizerTest, ABrokenTokenFileIsNamedByLine) {
