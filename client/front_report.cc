@@ -24,7 +24,7 @@ constexpr double kSameMean = 1e-9;
 // The samples of `benchmark` that the candidate ran: "task@7" for a draw.
 std::string SamplesOf(const Candidate& candidate, const std::string& benchmark) {
   for (const std::string& name : candidate.benchmarks) {
-    if (ParseSampledBenchmark(name).first == benchmark) return name;
+    if (ParseBenchmarkRequest(name).benchmark == benchmark) return name;
   }
   return benchmark;
 }
@@ -39,8 +39,9 @@ absl::StatusOr<FrontValue> ValueOf(const Candidate& candidate, const v1::Evaluat
   }
   result.samples_of = SamplesOf(candidate, objective.benchmark);
   double sum = 0;
+  int numbers = 0;
   for (const v1::BenchmarkResult& benchmark : evaluation.results()) {
-    if (ParseSampledBenchmark(benchmark.benchmark()).first != objective.benchmark) continue;
+    if (ParseBenchmarkRequest(benchmark.benchmark()).benchmark != objective.benchmark) continue;
     for (const v1::SampleOutcome& sample : benchmark.samples()) {
       const auto share = sample.values().find(objective.metric);
       if (share == sample.values().end()) continue;
@@ -48,10 +49,13 @@ absl::StatusOr<FrontValue> ValueOf(const Candidate& candidate, const v1::Evaluat
       sum += share->second;
     }
     if (static_cast<int>(result.samples.size()) != benchmark.samples_size()) result.samples.clear();
+    numbers = benchmark.numbers_size();
   }
   const double mean = sum / static_cast<double>(result.samples.size());
   if (result.samples.empty() || !(std::abs(mean - value) <= kSameMean * std::max(1.0, std::abs(value)))) {
-    return absl::FailedPreconditionError(absl::StrCat(name, " is no mean over samples"));
+    return absl::FailedPreconditionError(numbers > 0
+                                             ? absl::StrCat("samples of ", name, " are in the records of other candidates")
+                                             : absl::StrCat(name, " is no mean over samples"));
   }
   return result;
 }

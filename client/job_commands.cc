@@ -174,6 +174,12 @@ std::string Details(const v1::JobEvent& event) {
                           e.fitness_size() > 0 ? Fitness(e.fitness()) : "", e.message().empty() ? "" : ": ",
                           Shorten(e.message(), 100));
     }
+    case v1::JobEvent::kBlockScored:
+      return absl::StrCat("candidate ", event.block_scored().candidate(), " is scored on its blocks so far");
+    case v1::JobEvent::kRaceAdvanced: {
+      const auto& e = event.race_advanced();
+      return absl::StrCat(e.candidates_size(), " candidates go on to block ", e.blocks());
+    }
     case v1::JobEvent::kPhaseStarted:
       return absl::StrCat(event.phase_started().phase(), event.phase_started().message().empty() ? "" : ": ",
                           event.phase_started().message());
@@ -197,6 +203,10 @@ const char* EventName(const v1::JobEvent& event) {
       return "attempt_ended";
     case v1::JobEvent::kCandidateFinished:
       return "finished";
+    case v1::JobEvent::kBlockScored:
+      return "block_scored";
+    case v1::JobEvent::kRaceAdvanced:
+      return "race_advanced";
     case v1::JobEvent::kPhaseStarted:
       return "phase";
     case v1::JobEvent::kActionTaken:

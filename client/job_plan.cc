@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/base/status_macros.h"
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/ranking.h"
 #include "coordinator/job/stage_population.h"
 #include "coordinator/optimizer/factory.h"
@@ -225,7 +226,14 @@ std::string JobPlanText(const JobPlan& plan) {
                                                                                       : "that of " + c.at_least_model)));
   }
   if (spec.samples.per_generation > 0) {
-    line("samples", absl::StrCat(FormatCount(spec.samples.per_generation), " of each benchmark, drawn anew for each generation"));
+    line("samples",
+         absl::StrCat(FormatCount(spec.samples.per_generation), " of each benchmark, ",
+                      spec.samples.choose == kChooseInformation ? "chosen by what they tell of the last generation"
+                                                                : "drawn anew for each generation"));
+  }
+  if (spec.samples.racing) {
+    line("race", absl::StrCat("in blocks of ", spec.samples.racing->block, "; behind the middle of their generation with ",
+                              100 * spec.samples.racing->confidence, " % confidence, candidates are stopped"));
   }
   if (spec.finalists.count > 0) {
     line("finalists", absl::StrCat("the best ", spec.finalists.count, " are scored again on ", spec.finalists.benchmark));

@@ -105,8 +105,10 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
   if (succeeded && !e.fitness.empty()) {
     const double fitness = e.fitness[0];
     generation.sum += fitness;
-    generation.best = std::max(generation.best.value_or(fitness), fitness);
-    if (!best_ || fitness > *best_) {
+    if (!e.stop.has_value()) generation.best = std::max(generation.best.value_or(fitness), fitness);
+    generation.stopped += e.stop.has_value();
+    // One that a race stopped is not in the running.
+    if (!e.stop.has_value() && (!best_ || fitness > *best_)) {
       best_ = fitness;
       best_candidate_ = e.candidate;
     }
@@ -125,6 +127,7 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
   }
   if (best_) absl::StrAppend(&line, "  best so far ", FormatFitness(*best_), " (candidate ", best_candidate_, ")");
   if (generation.failed > 0) absl::StrAppend(&line, "  failed ", generation.failed);
+  if (generation.stopped > 0) absl::StrAppend(&line, "  stopped ", generation.stopped);
   absl::StrAppend(&line, "  ", search_finished_, job.search_total > 0 ? absl::StrCat("/", job.search_total) : "", " done");
   Line(line);
 }

@@ -48,7 +48,7 @@ class Progress {
     int64_t generation = -1;
   };
   struct Generation {
-    int64_t proposed = 0, finished = 0, failed = 0;
+    int64_t proposed = 0, finished = 0, failed = 0, stopped = 0;
     double sum = 0;
     std::optional<double> best;
   };
@@ -57,6 +57,8 @@ class Progress {
   void On(const AttemptStarted& e, absl::Time time, const JobSummary& job);
   void On(const AttemptEnded& e, absl::Time time, const JobSummary& job);
   void On(const CandidateFinished& e, absl::Time time, const JobSummary& job);
+  void On(const BlockScored&, absl::Time, const JobSummary&) {}
+  void On(const RaceAdvanced&, absl::Time, const JobSummary&) {}
   void On(const PhaseStarted& e, absl::Time time, const JobSummary& job);
   void On(const ActionTaken& e, absl::Time time, const JobSummary& job);
   void Line(const std::string& line);  // Note, unless the event is old

@@ -21,6 +21,11 @@ absl::StatusOr<std::vector<bool>> OutcomesOf(const std::string& bytes, const std
   if (!record.ParseFromString(bytes)) return absl::DataLossError(absl::StrCat("record '", key, "' is damaged"));
   for (const v1::BenchmarkResult& result : record.evaluation().results()) {
     if (result.benchmark() != objective.benchmark()) continue;
+    if (result.numbers_size() > 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("record '", key, "' has ", result.samples_size(), " samples of benchmark '", objective.benchmark(),
+                       "', drawn by the job (samples); a replay needs a job that scored every candidate on all of them"));
+    }
     std::vector<bool> correct;
     for (const v1::SampleOutcome& sample : result.samples()) {
       const auto value = sample.values().find(objective.metric());

@@ -107,6 +107,21 @@ JobFacts FromProto(const v1::JobFacts& p) {
   return facts;
 }
 
+v1::RaceStop ToProto(const RaceStop& stop) {
+  v1::RaceStop proto;
+  proto.set_reference(stop.reference);
+  proto.set_samples(stop.samples);
+  proto.set_of(stop.of);
+  proto.set_worse(stop.worse);
+  proto.set_better(stop.better);
+  proto.set_difference(stop.difference);
+  return proto;
+}
+
+RaceStop FromProto(const v1::RaceStop& p) {
+  return {p.reference(), p.samples(), p.of(), p.worse(), p.better(), p.difference()};
+}
+
 v1::Candidate ToProto(const Candidate& c) {
   v1::Candidate proto;
   proto.set_number(c.number);
@@ -129,7 +144,11 @@ v1::Candidate ToProto(const Candidate& c) {
     if (a.failure) attempt->set_failure(std::string(ToString(*a.failure)));
     attempt->set_message(a.message);
     attempt->set_speculative(a.speculative);
+    attempt->set_blocks(a.blocks);
+    attempt->set_scored(a.scored);
   }
+  proto.set_blocks(c.blocks);
+  if (c.stop) *proto.mutable_stop() = ToProto(*c.stop);
   for (double f : c.fitness) proto.add_fitness(f);
   SetMetrics(c.metrics, proto.mutable_metrics());
   proto.set_record_key(c.record_key);
@@ -156,13 +175,15 @@ absl::StatusOr<Candidate> FromProto(const v1::Candidate& p) {
   c.benchmarks = {p.benchmarks().begin(), p.benchmarks().end()};
   MG_ASSIGN_OR_RETURN(c.state, ParseCandidateState(p.state()));
   for (const v1::Attempt& a : p.attempts()) {
-    Attempt attempt{a.number(), a.token(),    a.worker(),  FromProto(a.start_time()),
-                    a.ended(),  std::nullopt, a.message(), a.speculative()};
+    Attempt attempt{a.number(),      a.token(),  a.worker(), FromProto(a.start_time()), a.ended(), std::nullopt, a.message(),
+                    a.speculative(), a.blocks(), a.scored()};
     if (!a.failure().empty()) {
       MG_ASSIGN_OR_RETURN(attempt.failure, ParseFailureClass(a.failure()));
     }
     c.attempts.push_back(std::move(attempt));
   }
+  c.blocks = p.blocks();
+  if (p.has_stop()) c.stop = FromProto(p.stop());
   c.fitness = {p.fitness().begin(), p.fitness().end()};
   c.metrics = GetMetrics(p.metrics());
   c.record_key = p.record_key();
@@ -247,6 +268,7 @@ v1::Evaluation ToProto(const Evaluation& e) {
       sample->set_correct(s.correct);
       for (const auto& [key, value] : s.values) (*sample->mutable_values())[key] = value;
     }
+    result->mutable_numbers()->Add(r.numbers.begin(), r.numbers.end());
   }
   *proto.mutable_timings() = ToProto(e.timings);
   proto.set_prompt_tokens(e.prompt_tokens);
@@ -264,6 +286,7 @@ Evaluation FromProto(const v1::Evaluation& p) {
       result.samples.push_back({s.question(), s.answer(), s.completion(), s.prediction(), s.correct(),
                                 {s.values().begin(), s.values().end()}});
     }
+    result.numbers = {r.numbers().begin(), r.numbers().end()};
     e.results.push_back(std::move(result));
   }
   e.timings = FromProto(p.timings());

@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
@@ -17,6 +22,46 @@ v1::JobSettings SettingsToProto(const JobSettings& settings) {
   p.set_priority(settings.priority);
   p.set_share(settings.share);
   return p;
+}
+
+template <typename ProtoMap>
+void SetScores(const ScoresByBenchmark& table, ProtoMap* map) {
+  for (const auto& [benchmark, scores] : table) {
+    v1::SampleScores& p = (*map)[benchmark];
+    p.set_scored(scores.scored.bytes());
+    for (const auto& [name, metric] : scores.metrics) {
+      v1::MetricScores& m = (*p.mutable_metrics())[name];
+      m.set_right(metric.right.bytes());
+      if (metric.values.empty()) continue;
+      for (const int64_t sample : scores.scored.Numbers()) m.add_values(metric.Of(sample));
+    }
+  }
+}
+
+template <typename ProtoMap>
+absl::StatusOr<ScoresByBenchmark> GetScores(const ProtoMap& map) {
+  ScoresByBenchmark table;
+  for (const auto& [benchmark, p] : map) {
+    SampleScores& scores = table[benchmark];
+    scores.scored = Bitmap(p.scored());
+    const std::vector<int64_t> numbers = scores.scored.Numbers();
+    for (const auto& [name, m] : p.metrics()) {
+      if (m.values_size() == 0) {
+        scores.metrics[name].right = Bitmap(m.right());
+        continue;
+      }
+      if (m.values_size() != static_cast<int>(numbers.size())) {
+        return absl::InvalidArgumentError(absl::StrCat("scores of ", benchmark, ".", name, ": ", m.values_size(),
+                                                       " values of ", numbers.size(), " samples"));
+      }
+      std::vector<double>& values = scores.metrics[name].values;
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        values.resize(static_cast<size_t>(numbers[i]) + 1, 0.0);
+        values.back() = m.values(static_cast<int>(i));
+      }
+    }
+  }
+  return table;
 }
 
 class EventWriter {
@@ -59,6 +104,22 @@ class EventWriter {
     p->set_message(e.message);
     *p->mutable_timings() = ToProto(e.timings);
     if (e.facts) *p->mutable_facts() = ToProto(*e.facts);
+    SetScores(e.scores, p->mutable_scores());
+    if (e.stop) *p->mutable_stop() = ToProto(*e.stop);
+  }
+  void operator()(const BlockScored& e) const {
+    v1::BlockScored* p = proto->mutable_block_scored();
+    p->set_candidate(e.candidate);
+    p->set_attempt(e.attempt);
+    SetScores(e.scores, p->mutable_scores());
+    p->set_record_key(e.record_key);
+    p->set_record_sha256(e.record_sha256);
+    *p->mutable_timings() = ToProto(e.timings);
+  }
+  void operator()(const RaceAdvanced& e) const {
+    v1::RaceAdvanced* p = proto->mutable_race_advanced();
+    p->mutable_candidates()->Add(e.candidates.begin(), e.candidates.end());
+    p->set_blocks(e.blocks);
   }
   void operator()(const PhaseStarted& e) const {
     proto->mutable_phase_started()->set_phase(std::string(ToString(e.phase)));
@@ -126,6 +187,7 @@ class Codec : public JobCodec {
       for (const v1::BenchmarkResult& result : evaluation.results()) {
         summary.metrics[result.benchmark()] = {result.metrics().begin(), result.metrics().end()};
       }
+      summary.scores = ScoresOf(evaluation);
     } else {
       return absl::DataLossError("record holds neither an evaluation nor facts");
     }
@@ -139,6 +201,37 @@ class Codec : public JobCodec {
 };
 
 }  // namespace
+
+ScoresByBenchmark ScoresOf(const v1::Evaluation& evaluation) {
+  constexpr double kSameMean = 1e-9;  // sums in another order
+  constexpr int64_t kNumberMax = int64_t{1} << 32;
+  ScoresByBenchmark table;
+  for (const v1::BenchmarkResult& result : evaluation.results()) {
+    const int n = result.samples_size();
+    std::vector<int64_t> numbers(result.numbers().begin(), result.numbers().end());
+    if (numbers.empty()) {
+      numbers.resize(static_cast<size_t>(n));
+      std::iota(numbers.begin(), numbers.end(), 0);
+    }
+    const bool ascending = std::adjacent_find(numbers.begin(), numbers.end(), std::greater_equal<>()) == numbers.end();
+    if (n == 0 || static_cast<int>(numbers.size()) != n || !ascending || numbers.front() < 0 || numbers.back() > kNumberMax)
+      continue;
+    for (const auto& [name, mean] : result.metrics()) {
+      std::vector<double> values;
+      double sum = 0;
+      for (const v1::SampleOutcome& sample : result.samples()) {
+        const auto value = sample.values().find(name);
+        if (value == sample.values().end() || !std::isfinite(value->second)) break;
+        values.push_back(value->second);
+        sum += value->second;
+      }
+      if (static_cast<int>(values.size()) != n) continue;
+      if (!(std::abs(sum / n - mean) <= kSameMean * std::max(1.0, std::abs(mean)))) continue;
+      table[result.benchmark()].Add(name, numbers, values);
+    }
+  }
+  return table;
+}
 
 v1::JobEvent ToProto(const JobEvent& event) {
   v1::JobEvent proto;
@@ -188,7 +281,21 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
       e.message = p.message();
       e.timings = FromProto(p.timings());
       if (p.has_facts()) e.facts = FromProto(p.facts());
+      MG_ASSIGN_OR_RETURN(e.scores, GetScores(p.scores()));
+      if (p.has_stop()) e.stop = FromProto(p.stop());
       event.body = std::move(e);
+      break;
+    }
+    case v1::JobEvent::kBlockScored: {
+      const v1::BlockScored& p = proto.block_scored();
+      BlockScored e{p.candidate(), p.attempt(), {}, p.record_key(), p.record_sha256(), FromProto(p.timings())};
+      MG_ASSIGN_OR_RETURN(e.scores, GetScores(p.scores()));
+      event.body = std::move(e);
+      break;
+    }
+    case v1::JobEvent::kRaceAdvanced: {
+      const v1::RaceAdvanced& p = proto.race_advanced();
+      event.body = RaceAdvanced{{p.candidates().begin(), p.candidates().end()}, p.blocks()};
       break;
     }
     case v1::JobEvent::kPhaseStarted: {

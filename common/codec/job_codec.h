@@ -16,6 +16,8 @@ v1::Candidate ToProto(const Candidate& candidate);
 absl::StatusOr<Candidate> FromProto(const v1::Candidate& proto);
 v1::Job ToProto(const JobSummary& job);
 absl::StatusOr<JobSummary> FromProto(const v1::Job& proto);
+v1::RaceStop ToProto(const RaceStop& stop);
+RaceStop FromProto(const v1::RaceStop& proto);
 v1::JobFacts ToProto(const JobFacts& facts);
 JobFacts FromProto(const v1::JobFacts& proto);
 v1::PhaseTimings ToProto(const PhaseTimings& timings);
@@ -31,6 +33,10 @@ absl::StatusOr<CandidateState> ParseCandidateState(absl::string_view word);
 absl::StatusOr<FailureClass> ParseFailureClass(absl::string_view word);
 absl::StatusOr<JobPhase> ParseJobPhase(absl::string_view word);
 absl::StatusOr<ActionKind> ParseActionKind(absl::string_view word);
+
+// What the record's evaluation says of each sample, by benchmark; a benchmark or metric of which that is not known is
+// missing.
+ScoresByBenchmark ScoresOf(const v1::Evaluation& evaluation);
 
 // Sums the metrics of an evaluation: {benchmark: {metric: value}}.
 MetricTable Metrics(const Evaluation& evaluation);

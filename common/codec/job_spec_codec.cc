@@ -350,7 +350,14 @@ v1::JobSpec ToProto(const JobSpec& spec) {
     *p->mutable_budget() = ToProto(stage.budget);
   }
   proto.set_mode(kModes[static_cast<int>(spec.mode)]);
-  if (spec.samples != SamplePolicy{}) proto.mutable_samples()->set_per_generation(spec.samples.per_generation);
+  if (spec.samples != SamplePolicy{}) {
+    proto.mutable_samples()->set_per_generation(spec.samples.per_generation);
+    proto.mutable_samples()->set_choose(spec.samples.choose);
+  }
+  if (spec.samples.racing) {
+    proto.mutable_samples()->mutable_racing()->set_block(spec.samples.racing->block);
+    proto.mutable_samples()->mutable_racing()->set_confidence(spec.samples.racing->confidence);
+  }
   for (const Constraint& constraint : spec.constraints) {
     v1::Constraint* c = proto.add_constraints();
     c->set_benchmark(constraint.benchmark);
@@ -401,6 +408,13 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   }
   MG_ASSIGN_OR_RETURN(spec.mode, ParseWord(proto.mode(), kModes, SearchMode::kSynchronous, "mode"));
   spec.samples.per_generation = proto.samples().per_generation();
+  spec.samples.choose = proto.samples().choose();
+  if (proto.samples().has_racing()) {
+    const v1::Racing& p = proto.samples().racing();
+    Racing& racing = spec.samples.racing.emplace();
+    if (p.has_block()) racing.block = p.block();
+    if (p.has_confidence()) racing.confidence = p.confidence();
+  }
   for (const v1::Constraint& c : proto.constraints()) {
     Constraint& constraint = spec.constraints.emplace_back();
     constraint.benchmark = c.benchmark();

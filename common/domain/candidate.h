@@ -14,6 +14,7 @@
 #include "common/domain/evaluation.h"
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
+#include "common/domain/sample_scores.h"
 
 namespace merganser {
 
@@ -46,34 +47,50 @@ enum class FailureClass {
 using MetricTable = std::map<std::string, std::map<std::string, double>>;
 
 struct Attempt {
-  int number = 0;        // 1, 2, ... within the candidate
-  std::string token;     // 32 hexadecimal digits; who holds it may report
-  std::string worker;    // worker id
+  int number = 0;      // 1, 2, ... within the candidate
+  std::string token;   // 32 hexadecimal digits; who holds it may report
+  std::string worker;  // worker id
   absl::Time start_time;
   bool ended = false;
   std::optional<FailureClass> failure;  // set when it ended without a result
   std::string message;                  // of the failure
   bool speculative = false;             // beside one that takes long; does not count
+  int64_t blocks = 0;                   // of a race: Candidate::blocks when it began
+  bool scored = false;                  // ended with the result of a block
   bool operator==(const Attempt&) const = default;
+};
+
+// Why a race stopped a candidate.
+struct RaceStop {
+  int64_t reference = 0;  // the candidate it was compared to
+  int64_t samples = 0;    // each was scored on
+  int64_t of = 0;         // samples that a candidate which goes on is scored on
+  int64_t worse = 0;      // samples on which it was worse than the reference
+  int64_t better = 0;
+  double difference = 0;  // of the weighted fitness on those samples, its own less the reference's; below 0
+  bool operator==(const RaceStop&) const = default;
 };
 
 struct Candidate {
   int64_t number = 0;  // 0, 1, 2, ... within the job
   CandidateKind kind = CandidateKind::kSearch;
-  std::string label;               // "base", "average", "winner"; kFinalist: "candidate 12", "mean"; "" for kSearch
-  int stage = 0;                   // kSearch: of the job's searches
-  int64_t generation = -1;         // kSearch: 0, 1, ...
-  int64_t proposal = -1;           // kSearch: the optimizer's proposal id
-  std::vector<double> genome;      // kSearch: in [0,1]^n
-  Recipe recipe;                   // empty for kPrepare
-  std::vector<std::string> benchmarks;  // names of the benchmarks to run, "name@7" for draw 7 of its samples
+  std::string label;           // "base", "average", "winner"; kFinalist: "candidate 12", "mean"; "" for kSearch
+  int stage = 0;               // kSearch: of the job's searches
+  int64_t generation = -1;     // kSearch: 0, 1, ...
+  int64_t proposal = -1;       // kSearch: the optimizer's proposal id
+  std::vector<double> genome;  // kSearch: in [0,1]^n
+  Recipe recipe;               // empty for kPrepare
+  // Names of the benchmarks to run, "name@7" for draw 7 of its samples, "name[0,3-5]" for these ones.
+  std::vector<std::string> benchmarks;
+  int64_t blocks = 0;            // of a race: it is to be scored on so many blocks of its samples; 0: no race
+  std::optional<RaceStop> stop;  // kSucceeded: a race stopped it, and its fitness is of the samples until then
   CandidateState state = CandidateState::kQueued;
   std::vector<Attempt> attempts;
-  std::vector<double> fitness;     // one number per objective, larger is better; kSucceeded and not kHeldOut or kPrepare
-  MetricTable metrics;             // kSucceeded
-  std::string record_key;          // of the result record in the store
+  std::vector<double> fitness;  // one number per objective, larger is better; kSucceeded and not kHeldOut or kPrepare
+  MetricTable metrics;          // kSucceeded
+  std::string record_key;       // of the result record in the store
   std::string record_sha256;
-  std::string message;             // why it failed
+  std::string message;  // why it failed
   PhaseTimings timings;
   absl::Time create_time;
   absl::Time end_time = absl::InfiniteFuture();
@@ -93,19 +110,19 @@ struct JobSummary {
   std::string waiting;  // why its queued candidates wait, for people; "" if none does or nobody knows (a job of a store)
   std::string unschedulable;  // "memory", "device" or "labels": what no known worker has for them; not stored or sent
   std::optional<JobFacts> facts;
-  int dimension = 0;    // of the genome
+  int dimension = 0;  // of the genome
   int population = 0;
   int slots = 0;  // evaluation slots that fitted the job when its newest stage began; 0: none has, or not known
   int64_t generation = 0;
   // Candidates by state, all kinds.
   int64_t queued = 0, running = 0, succeeded = 0, failed = 0, cancelled = 0;
-  int64_t search_finished = 0;           // kSearch candidates that are terminal
-  int64_t search_total = 0;              // by the budget; 0 where it names no count
+  int64_t search_finished = 0;  // kSearch candidates that are terminal
+  int64_t search_total = 0;     // by the budget; 0 where it names no count
   std::optional<int64_t> best_candidate;
   std::vector<double> best_fitness;
   absl::Time create_time;
   absl::Time end_time = absl::InfiniteFuture();
-  int64_t seq = 0;      // of the last event
+  int64_t seq = 0;       // of the last event
   PhaseTimings timings;  // summed over finished candidates, seconds
 };
 

@@ -15,7 +15,8 @@ struct SampleOutcome {
   std::string completion;
   std::string prediction;  // what the extraction rule found; "" if nothing
   bool correct = false;    // counts in the benchmark's strictest metric (acc_ja for mgsm_ja)
-  std::map<std::string, double> values;  // per-sample share of each metric and diagnostics: {"acc": 1, "acc_ja": 0, "p_ja": 0.12}
+  std::map<std::string, double>
+      values;  // per-sample share of each metric and diagnostics: {"acc": 1, "acc_ja": 0, "p_ja": 0.12}
   bool operator==(const SampleOutcome&) const = default;
 };
 
@@ -23,6 +24,7 @@ struct BenchmarkResult {
   std::string benchmark;
   std::map<std::string, double> metrics;  // {"acc": 0.58, "acc_ja": 0.56}
   std::vector<SampleOutcome> samples;     // in the data's order
+  std::vector<int64_t> numbers = {};      // which of the benchmark's samples those are, ascending; empty: all of them
   bool operator==(const BenchmarkResult&) const = default;
 };
 
@@ -46,9 +48,9 @@ struct Evaluation {
 // knows of the checkpoints.
 struct JobFacts {
   int num_layers = 0;
-  int64_t parameters = 0;        // weights of one model
-  int64_t resident_bytes = 0;    // sources held in memory or mapped
-  int64_t candidate_bytes = 0;   // arena, key-value cache and workspaces
+  int64_t parameters = 0;                        // weights of one model
+  int64_t resident_bytes = 0;                    // sources held in memory or mapped
+  int64_t candidate_bytes = 0;                   // arena, key-value cache and workspaces
   std::map<std::string, int64_t> samples;        // per benchmark, held-out ones too
   std::map<std::string, int64_t> prompt_tokens;  // per benchmark, one pass over it
   std::string architecture;

@@ -47,6 +47,25 @@ struct AttemptEnded {
   bool operator==(const AttemptEnded&) const = default;
 };
 
+// An attempt scored its candidate's blocks, which are not all yet; the candidate waits for its race to go on.
+struct BlockScored {
+  int64_t candidate = 0;
+  int attempt = 0;    // whose record has them; 0: they were known of an equal recipe
+  ScoresByBenchmark scores;  // of the samples that the attempt evaluated
+  std::string record_key;
+  std::string record_sha256;
+  PhaseTimings timings;
+  bool operator==(const BlockScored&) const = default;
+};
+
+// These candidates, which waited, are now to be scored on `blocks` blocks. What else the race decided is in
+// CandidateFinished events of the same append.
+struct RaceAdvanced {
+  std::vector<int64_t> candidates;
+  int64_t blocks = 0;
+  bool operator==(const RaceAdvanced&) const = default;
+};
+
 // The one terminal event of a candidate.
 struct CandidateFinished {
   int64_t candidate = 0;
@@ -59,6 +78,9 @@ struct CandidateFinished {
   std::string message;
   PhaseTimings timings;
   std::optional<JobFacts> facts;  // of the prepare candidate
+  // Of the samples that the attempt evaluated, where the job keeps them (coordinator/job/candidate_samples.h).
+  ScoresByBenchmark scores = {};
+  std::optional<RaceStop> stop = std::nullopt;
   bool operator==(const CandidateFinished&) const = default;
 };
 
@@ -105,7 +127,9 @@ struct ActionTaken {
 
 struct JobEvent {
   absl::Time time;
-  std::variant<CandidatesProposed, AttemptStarted, AttemptEnded, CandidateFinished, PhaseStarted, ActionTaken> body;
+  std::variant<CandidatesProposed, AttemptStarted, AttemptEnded, CandidateFinished, PhaseStarted, ActionTaken, BlockScored,
+               RaceAdvanced>
+      body;
   bool operator==(const JobEvent&) const = default;
 };
 
@@ -120,6 +144,7 @@ struct RecordSummary {
   PhaseTimings timings;
   std::optional<JobFacts> facts;
   int64_t generated_tokens = 0;
+  ScoresByBenchmark scores = {};  // of its benchmarks, where they are means over samples
 };
 
 // Bytes of the store <-> values. Implemented over protobuf in common/codec; the job loop knows only this.

@@ -38,13 +38,13 @@ struct ParameterSpace {
   std::string base;  // "" for methods without one
   std::vector<std::string> sources;
   Granularity granularity;
-  std::map<std::string, Bounds> bounds;       // searched, per source: "weight", "density"
-  std::map<std::string, double> fixed;        // not searched: "lambda", "normalize", "density", ...
-  // Instead of `method`: the method is a gene of its own. A bounded or fixed parameter that a method does not take is left out
-  // of its recipes.
+  std::map<std::string, Bounds> bounds;  // searched, per source: "weight", "density"
+  std::map<std::string, double> fixed;   // not searched: "lambda", "normalize", "density", ...
+  // Instead of `method`: the method is a gene of its own. A bounded or fixed parameter that a method does not take is left
+  // out of its recipes.
   std::vector<std::string> methods;
-  // "" or "winner": where the search starts, the middle of the bounds or the coefficients of the stage before, which may be of
-  // a coarser granularity (a ladder from the whole model to its layers).
+  // "" or "winner": where the search starts, the middle of the bounds or the coefficients of the stage before, which may be
+  // of a coarser granularity (a ladder from the whole model to its layers).
   std::string start;
   // Whether the stage searches here at all.
   bool used() const { return !method.empty() || !methods.empty(); }
@@ -75,8 +75,8 @@ struct DataFlowSpace {
 
 struct OptimizerSpec {
   std::string name = "cma_es";
-  std::map<std::string, double> numbers;      // {"population": 12, "sigma0": 0.1667}
-  std::map<std::string, std::string> words;   // {"preset": "published"}
+  std::map<std::string, double> numbers;     // {"population": 12, "sigma0": 0.1667}
+  std::map<std::string, std::string> words;  // {"preset": "published"}
   bool operator==(const OptimizerSpec&) const = default;
 };
 
@@ -105,13 +105,27 @@ struct Constraint {
   bool operator==(const Constraint&) const = default;
 };
 
+// A race: candidates are scored on their generation's samples block by block, in an order drawn anew for each generation.
+// After each block those that the paired test finds worse than the candidate in the middle of the generation's ranking are
+// stopped (coordinator/job/race.h).
+struct Racing {
+  int64_t block = 16;        // samples of each benchmark
+  double confidence = 0.95;  // of each one-sided test, in (0.5, 1)
+  bool operator==(const Racing&) const = default;
+};
+
 // Which samples a candidate of the search is scored on.
 struct SamplePolicy {
   // Samples of each benchmark, drawn anew for each generation and common to its candidates; 0: all of them, always. The best
   // candidate of another generation had other samples, so the winner is named by finalists.
   int64_t per_generation = 0;
+  std::optional<Racing> racing;
+  // "" (at random) or "information": once enough candidates have been scored, mostly those samples of each benchmark that
+  // tell most about candidates such as the last generation's (coordinator/job/sample_choice.h).
+  std::string choose;
   bool operator==(const SamplePolicy&) const = default;
 };
+inline constexpr char kChooseInformation[] = "information";
 
 // The best candidates (and the optimizer's mean) are scored again on samples that the search has not used, and the best of
 // them there wins.
@@ -138,7 +152,9 @@ enum class SearchMode { kSynchronous, kRolling };
 struct Budget {
   int64_t candidates = 0;   // proposals of the optimizer; sources and the average come on top. 0: no bound
   int64_t generations = 0;  // 0: no bound
-  int64_t samples = 0;      // sample evaluations; 0: no bound
+  // Sample evaluations of the stage; 0: no bound. What was known of an equal recipe or was not scored because of a race does
+  // not count, but each candidate counts as one at least.
+  int64_t samples = 0;
   absl::Duration wall_time = absl::InfiniteDuration();
   std::optional<double> target;  // stop once the first objective reaches it
   bool operator==(const Budget&) const = default;
@@ -167,7 +183,7 @@ struct JobSpec {
   std::vector<BenchmarkSpec> benchmarks;
   std::vector<BenchmarkSpec> held_out;
   Budget budget;
-  int max_attempts = 3;  // counted attempts per candidate, >= 1
+  int max_attempts = 3;           // counted attempts per candidate, >= 1
   std::vector<SearchStage> then;  // the stages after the first
   SearchMode mode = SearchMode::kSynchronous;
   SamplePolicy samples;
@@ -191,7 +207,8 @@ SearchStage StageOf(const JobSpec& spec, int stage);
 // Where a stage stands in the job: "" for the first, else "then[0].", for messages.
 std::string StageField(int stage);
 
-// Models that spaces name as sources, in the order of first mention, without "winner" and "merged"; bases are not among them.
+// Models that spaces name as sources, in the order of first mention, without "winner" and "merged"; bases are not among
+// them.
 std::vector<std::string> SourceNames(const JobSpec& spec);
 // The model whose tokenizer and config the job's recipes take: the first parameter space's base, else the first source.
 std::string TokenizerModel(const JobSpec& spec);
@@ -202,8 +219,8 @@ std::vector<std::string> SearchBenchmarks(const JobSpec& spec);
 // Checks everything that can be told without a file: names, references between parts, bounds, limits (limits.h).
 absl::Status Validate(const JobSpec& spec);
 
-// The merge methods that a parameter space may name, with the names of the per-source and whole-method parameters each takes:
-// the short form of merge_method_spec.h.
+// The merge methods that a parameter space may name, with the names of the per-source and whole-method parameters each
+// takes: the short form of merge_method_spec.h.
 struct MethodSignature {
   std::string name;
   bool needs_base;

@@ -272,6 +272,50 @@ absl::Status ValidateFinalists(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateRacing(const JobSpec& spec) {
+  const Racing& racing = *spec.samples.racing;
+  const int64_t drawn = spec.samples.per_generation;
+  if (racing.block < 1) return Bad("samples.racing.block", absl::StrCat(racing.block, " is below 1"));
+  if (drawn > 0 && racing.block >= drawn) {
+    return Bad("samples.racing.block", absl::StrCat(racing.block, " is not below samples.per_generation, ", drawn,
+                                                    ", so there would be nothing left to stop"));
+  }
+  if (!(racing.confidence > 0.5 && racing.confidence < 1)) {
+    return Bad("samples.racing.confidence", absl::StrCat(racing.confidence, " is not in (0.5, 1)"));
+  }
+  if (spec.mode == SearchMode::kRolling) {
+    return Bad("samples.racing", "a rolling search has no generations to race in; use mode: synchronous");
+  }
+  if (!spec.constraints.empty()) {
+    return Bad("samples.racing", "constraints rank before fitness, and a race compares fitness alone; use one of them");
+  }
+  for (const Objective& o : spec.objectives) {
+    if (o.benchmark != kCostBenchmark || o.metric != kTokensMetric) continue;
+    return Bad("samples.racing", "the cost 'tokens' is of a whole evaluation, and a race stops some early; use hops");
+  }
+  const bool costs_only = std::all_of(spec.objectives.begin(), spec.objectives.end(),
+                                      [](const Objective& o) { return o.benchmark == kCostBenchmark; });
+  if (costs_only) return Bad("samples.racing", "no objective is measured on samples");
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSamples(const JobSpec& spec) {
+  const SamplePolicy& samples = spec.samples;
+  if (samples.per_generation < 0) {
+    return Bad("samples.per_generation", absl::StrCat(samples.per_generation, " is below 1"));
+  }
+  if (samples.per_generation > 0 && spec.mode == SearchMode::kRolling) {
+    return Bad("samples.per_generation", "a rolling search has no generations to share samples; use mode: synchronous");
+  }
+  if (!samples.choose.empty() && samples.choose != kChooseInformation) {
+    return Bad("samples.choose", absl::StrCat("unknown '", samples.choose, "'; known: information"));
+  }
+  if (!samples.choose.empty() && samples.per_generation == 0) {
+    return Bad("samples.choose", "chooses the samples of a generation; say how many there are (samples.per_generation)");
+  }
+  return samples.racing ? ValidateRacing(spec) : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateStages(const JobSpec& spec) {
@@ -320,13 +364,7 @@ absl::Status ValidateGoals(const JobSpec& spec) {
   for (size_t i = 0; i < spec.constraints.size(); ++i) {
     MG_DOMAIN_CHECK(ValidateConstraint(spec, spec.constraints[i], absl::StrCat("constraints[", i, "]")));
   }
-  if (spec.samples.per_generation < 0) {
-    return Bad("samples.per_generation", absl::StrCat(spec.samples.per_generation, " is below 1"));
-  }
-  if (spec.samples.per_generation > 0 && spec.mode == SearchMode::kRolling) {
-    return Bad("samples.per_generation", "a rolling search has no generations to share samples; use mode: synchronous");
-  }
-  return absl::OkStatus();
+  return ValidateSamples(spec);
 }
 
 }  // namespace merganser

@@ -151,7 +151,8 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     queued_[candidate] = event.time;
   } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
     candidates_finished_.Add({{"state", Text(ToString(finished->state))}}).Increment();
-    if (!finished->record_key.empty()) {
+    // The record of one that a race stopped was counted with its block.
+    if (!finished->record_key.empty() && !finished->stop.has_value()) {
       attempts_finished_.Add({{"outcome", "recorded"}}).Increment();
       ObservePhases(finished->timings);
     }
@@ -161,6 +162,19 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
     queued_.erase({job_id, finished->candidate});
     last_progress_[job_id] = event.time;
     generations_[job_id].Finished(finished->candidate, finished->fitness);
+  } else if (const auto* scored = std::get_if<BlockScored>(&event.body)) {
+    if (scored->attempt > 0) {
+      attempts_finished_.Add({{"outcome", "recorded"}}).Increment();
+      ObservePhases(scored->timings);
+    }
+    absl::MutexLock lock(&mu_);
+    live_.erase({job_id, scored->candidate});
+    failed_.erase({job_id, scored->candidate});
+    queued_.erase({job_id, scored->candidate});
+    last_progress_[job_id] = event.time;
+  } else if (const auto* advanced = std::get_if<RaceAdvanced>(&event.body)) {
+    absl::MutexLock lock(&mu_);
+    for (const int64_t candidate : advanced->candidates) queued_[{job_id, candidate}] = event.time;
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body); phase != nullptr && IsTerminal(phase->phase)) {
     jobs_finished_.Add({{"state", Text(ToString(phase->phase))}}).Increment();
     absl::MutexLock lock(&mu_);

@@ -92,8 +92,9 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
   return lines;
 }
 
-const SampleOutcome* At(const BenchmarkResult& result, size_t i) {
-  return i < result.samples.size() ? &result.samples[i] : nullptr;
+// Of the benchmark's samples.
+int64_t NumberOf(const BenchmarkResult& result, size_t i) {
+  return i < result.numbers.size() ? result.numbers[i] : static_cast<int64_t>(i);
 }
 
 Json OutcomeJson(const SampleOutcome* sample) {
@@ -293,7 +294,7 @@ DashboardJson SamplesJson(const BenchmarkResult& result, size_t offset, size_t l
   for (size_t i = offset; i < result.samples.size() && i < offset + limit; ++i) {
     const SampleOutcome& sample = result.samples[i];
     Json json = OutcomeJson(&sample);
-    json["index"] = i;
+    json["index"] = NumberOf(result, i);
     json["question"] = sample.question;
     json["answer"] = sample.answer;
     samples.push_back(std::move(json));
@@ -304,10 +305,13 @@ DashboardJson SamplesJson(const BenchmarkResult& result, size_t offset, size_t l
 Comparison Compare(const BenchmarkResult& a, const BenchmarkResult& b, const std::string& show, size_t offset,
                    size_t limit) {
   Comparison comparison;
-  const size_t count = std::max(a.samples.size(), b.samples.size());
-  for (size_t i = 0; i < count; ++i) {
-    const SampleOutcome* const left = At(a, i);
-    const SampleOutcome* const right = At(b, i);
+  std::map<int64_t, std::pair<const SampleOutcome*, const SampleOutcome*>> samples;
+  for (size_t i = 0; i < a.samples.size(); ++i) samples[NumberOf(a, i)].first = &a.samples[i];
+  for (size_t i = 0; i < b.samples.size(); ++i) samples[NumberOf(b, i)].second = &b.samples[i];
+  const bool drawn = !a.numbers.empty() || !b.numbers.empty();
+  for (const auto& [number, outcomes] : samples) {
+    const auto [left, right] = outcomes;
+    if (drawn && (left == nullptr || right == nullptr)) continue;
     const bool a_right = left != nullptr && left->correct, b_right = right != nullptr && right->correct;
     ++(a_right ? (b_right ? comparison.both : comparison.only_a) : (b_right ? comparison.only_b : comparison.neither));
     const bool shown = show == "differ"  ? a_right != b_right
@@ -320,7 +324,7 @@ Comparison Compare(const BenchmarkResult& a, const BenchmarkResult& b, const std
     const auto at = static_cast<size_t>(comparison.total++);
     if (at < offset || at >= offset + limit) continue;
     const SampleOutcome& either = left != nullptr ? *left : *right;
-    comparison.pairs.push_back({{"index", i},
+    comparison.pairs.push_back({{"index", number},
                                 {"question", either.question},
                                 {"answer", either.answer},
                                 {"a", OutcomeJson(left)},

@@ -39,8 +39,8 @@ DashboardJson WorkersJson(const std::vector<WorkerStatus>& workers);
 // Of the samples of one benchmark [begin, end): question, answer, completion, prediction, correct.
 DashboardJson SamplesJson(const BenchmarkResult& result, size_t offset, size_t limit);
 
-// Two candidates on the same samples, in pairs. `show`: "all", "differ" (one is right), "a" or "b" (only that one is),
-// "wrong" (neither), "right" (both).
+// Two candidates on the same samples, in pairs; where a job draws samples, those that both records have. `show`: "all",
+// "differ" (one is right), "a" or "b" (only that one is), "wrong" (neither), "right" (both).
 struct Comparison {
   int64_t both = 0, only_a = 0, only_b = 0, neither = 0;
   DashboardJson pairs = DashboardJson::array();  // those of the page

@@ -128,12 +128,24 @@ void JobIndex::Take(const CandidateFinished& e, const JobEvent& event) {
   if (row->kind == CandidateKind::kSearch) {
     finishes_.push_back(event.time);
     if (finishes_.size() > kFinishesMax) finishes_.pop_front();
-    AddToFront(*row, e.metrics);
+    if (!e.stop.has_value()) AddToFront(*row, e.metrics);
   }
   std::string text(ToString(e.state));
   for (const double value : e.fitness) absl::StrAppendFormat(&text, " %.4f", value);
   if (!e.message.empty()) absl::StrAppend(&text, ": ", row->message);
   Line(event, e.candidate, std::move(text));
+}
+
+void JobIndex::Take(const BlockScored& e, const JobEvent& event) {
+  if (CandidateRow* row = Row(e.candidate)) {
+    row->state = CandidateState::kQueued;
+    row->live = 0;
+  }
+  Line(event, e.candidate, "scored on its blocks so far");
+}
+
+void JobIndex::Take(const RaceAdvanced& e, const JobEvent& event) {
+  Line(event, std::nullopt, absl::StrCat("race: ", e.candidates.size(), " candidates go on to block ", e.blocks));
 }
 
 void JobIndex::Take(const PhaseStarted& e, const JobEvent& event) {

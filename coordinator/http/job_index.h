@@ -102,6 +102,8 @@ class JobIndex {
   void Take(const AttemptStarted& e, const JobEvent& event);
   void Take(const AttemptEnded& e, const JobEvent& event);
   void Take(const CandidateFinished& e, const JobEvent& event);
+  void Take(const BlockScored& e, const JobEvent& event);
+  void Take(const RaceAdvanced& e, const JobEvent& event);
   void Take(const PhaseStarted& e, const JobEvent& event);
   void Take(const ActionTaken& e, const JobEvent& event);
   // What a newer version of the log may hold besides: a line that says so.

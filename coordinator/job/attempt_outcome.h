@@ -11,18 +11,24 @@
 
 namespace merganser {
 
-// The objectives' values; those of the cost with a minus sign, so that larger is better. InvalidArgument naming "benchmark.metric" (and the known ones) if one is missing or not finite.
-absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>& objectives,
-                                                   const MetricTable& metrics);
+// The objectives' values; those of the cost with a minus sign, so that larger is better. InvalidArgument naming
+// "benchmark.metric" (and the known ones) if one is missing or not finite.
+absl::StatusOr<std::vector<double>> ComputeFitness(const std::vector<Objective>& objectives, const MetricTable& metrics);
 
 // Adds the metrics of kCostBenchmark that the spec's objectives and constraints name. `num_layers`: of the job's models.
 void AddCosts(const JobSpec& spec, const Recipe& recipe, int num_layers, int64_t tokens, MetricTable* metrics);
 
-// The candidate's end by the record of attempt `attempt`: succeeded, or failed with the reason where the record lacks what
-// the candidate's kind needs (an objective's metric, the facts of a prepare candidate).
-CandidateFinished FinishFromRecord(const JobState& state, const Candidate& candidate, int attempt,
-                                   const RecordSummary& record, const std::string& record_key,
-                                   const std::string& record_sha256);
+// What follows from the record of attempt `attempt`: CandidateFinished, succeeded or failed with the reason where the record
+// lacks what the candidate's kind needs (an objective's metric, the facts of a prepare candidate); BlockScored where its
+// race goes on. DataLoss: the record and what is known of the recipe are not all samples that the candidate is due.
+absl::StatusOr<EventBody> FinishFromRecord(const JobState& state, const Candidate& candidate, int attempt,
+                                           const RecordSummary& record, const std::string& record_key,
+                                           const std::string& record_sha256);
+
+// Whether everything that the candidate, which is not finished, is due is known of equal recipes.
+bool IsKnown(const JobState& state, const Candidate& candidate);
+// Its end by that: metrics and fitness over the samples that it is due, without an attempt. REQUIRES: IsKnown.
+CandidateFinished FinishFromKnown(const JobState& state, const Candidate& candidate);
 
 // The live attempt ended without a result: AttemptEnded, and CandidateFinished with it where no attempt may follow: at once
 // for kInfeasible; else, once no other attempt of the candidate lives, if max_attempts is used up, if it crashed the

@@ -62,7 +62,11 @@ class Checker {
     ++report_.events;
     if (const auto* ended = std::get_if<AttemptEnded>(&event->body)) Ended(stored.seq, *ended);
     if (finished != nullptr && !finished->record_key.empty()) {
-      MG_RETURN_IF_ERROR(Committed(stored.seq, *finished));
+      MG_RETURN_IF_ERROR(
+          Committed(stored.seq, finished->candidate, finished->attempt, finished->record_key, finished->record_sha256));
+    }
+    if (const auto* block = std::get_if<BlockScored>(&event->body); block != nullptr && block->attempt > 0) {
+      MG_RETURN_IF_ERROR(Committed(stored.seq, block->candidate, block->attempt, block->record_key, block->record_sha256));
     }
     return true;
   }
@@ -90,19 +94,19 @@ class Checker {
     }
   }
 
-  absl::Status Committed(int64_t seq, const CandidateFinished& finished) {
+  absl::Status Committed(int64_t seq, int64_t number, int of_attempt, const std::string& record_key,
+                         const std::string& record_sha256) {
     ++report_.results;
-    const Candidate& candidate = *state_.Find(finished.candidate);
-    if (finished.attempt < 1 || finished.attempt > static_cast<int>(candidate.attempts.size())) {
+    const Candidate& candidate = *state_.Find(number);
+    if (of_attempt < 1 || of_attempt > static_cast<int>(candidate.attempts.size())) {
       Find("I12", seq, absl::StrCat("candidate ", candidate.number, ": a record of no attempt"));
       return absl::OkStatus();
     }
-    const Attempt& attempt = candidate.attempts[finished.attempt - 1];
+    const Attempt& attempt = candidate.attempts[of_attempt - 1];
     const std::string key = RecordKey(state_.id(), candidate.number, attempt.number, attempt.token);
-    if (finished.record_key != key) {
+    if (record_key != key) {
       Find("I12", seq,
-           absl::StrCat("candidate ", candidate.number, ": its record is ", finished.record_key,
-                        ", its attempt's is ", key));
+           absl::StrCat("candidate ", candidate.number, ": its record is ", record_key, ", its attempt's is ", key));
       return absl::OkStatus();
     }
     if (!options_.records) return absl::OkStatus();
@@ -115,13 +119,10 @@ class Checker {
     MG_RETURN_IF_ERROR(bytes.status());
     const std::string sha256 = Sha256Hex(*bytes);
     const absl::StatusOr<RecordSummary> record = codec_.DecodeRecord(*bytes);
-    if (sha256 != finished.record_sha256) {
-      Find("I12", seq,
-           absl::StrCat("record ", key, ": its sha256 is ", sha256, ", logged is ",
-                        finished.record_sha256));
-    } else if (!record.ok() || record->token != attempt.token ||
-               record->candidate != candidate.number || record->job_id != state_.id() ||
-               record->attempt != attempt.number) {
+    if (sha256 != record_sha256) {
+      Find("I12", seq, absl::StrCat("record ", key, ": its sha256 is ", sha256, ", logged is ", record_sha256));
+    } else if (!record.ok() || record->token != attempt.token || record->candidate != candidate.number ||
+               record->job_id != state_.id() || record->attempt != attempt.number) {
       Find("I12", seq, absl::StrCat("record ", key, ": it is another attempt's, or damaged"));
     } else {
       ++report_.records;
@@ -149,13 +150,17 @@ class Checker {
     if (options_.must_be_over && !state_.over()) {
       Find("I10", 0,
            absl::StrCat("the job is not over: ", ToString(state_.phase()), ", ",
-                        state_.queued().size(), " candidates queued, ", state_.running().size(),
+                        state_.queued().size() + state_.waiting().size(), " candidates queued, ", state_.running().size(),
                         " running"));
     }
     for (const AckedResult& acked : options_.acked) {
       if (acked.job_id != state_.id()) continue;
       const Candidate* candidate = state_.Find(acked.candidate);
-      if (candidate == nullptr || candidate->record_key != acked.record_key) {
+      const auto scored = [&](const Attempt& attempt) {
+        return attempt.scored && RecordKey(state_.id(), acked.candidate, attempt.number, attempt.token) == acked.record_key;
+      };
+      if (candidate == nullptr || (candidate->record_key != acked.record_key &&
+                                   std::none_of(candidate->attempts.begin(), candidate->attempts.end(), scored))) {
         Find("I2", 0,
              absl::StrCat("candidate ", acked.candidate, ": the acked result ", acked.record_key,
                           " is not in the log"));

@@ -6,11 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
-#include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "common/domain/limits.h"
 #include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/candidate_samples.h"
+#include "coordinator/job/race.h"
 #include "coordinator/job/ranking.h"
+#include "coordinator/job/sample_choice.h"
 #include "coordinator/job/stage_population.h"
 #include "coordinator/optimizer/factory.h"
 
@@ -44,6 +46,11 @@ int64_t Left(const JobState& state, int number, const Budget& budget, int64_t po
   return left;
 }
 
+// Sample evaluations of the stage, with what its candidates in flight will take at most.
+int64_t SamplesSpent(const JobState& state, const StageState& stage) {
+  return stage.samples + (stage.proposed - stage.finished) * SamplesPerCandidate(state.spec(), *state.facts());
+}
+
 bool Reached(const JobState& state, int number, const Budget& budget, int64_t population, absl::Time now) {
   const StageState* stage = FindStage(state, number);
   const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
@@ -52,7 +59,7 @@ bool Reached(const JobState& state, int number, const Budget& budget, int64_t po
       state.spec().mode == SearchMode::kSynchronous) {
     return true;
   }
-  if (budget.samples > 0 && proposed > 0 && proposed * SamplesPerCandidate(state.spec(), *state.facts()) >= budget.samples) return true;
+  if (budget.samples > 0 && proposed > 0 && SamplesSpent(state, *stage) >= budget.samples) return true;
   const absl::Time begun = number == 0 ? state.create_time() : stage == nullptr ? now : stage->start_time;
   absl::Duration paused = state.paused_time(now);
   if (number > 0) paused = stage == nullptr ? absl::ZeroDuration() : paused - stage->paused_before;
@@ -90,6 +97,7 @@ std::vector<EventBody> JobDriver::Next(absl::Time now, int slots) {
     return {};
   }
   if (state_.paused()) return {};
+  if (std::vector<EventBody> known = FinishKnown(); !known.empty()) return known;
   if (state_.phase() == JobPhase::kSearch) return Search(now, slots);
   if (!state_.idle()) return {};
   switch (state_.phase()) {
@@ -97,6 +105,9 @@ std::vector<EventBody> JobDriver::Next(absl::Time now, int slots) {
       return Proposed(CandidateKind::kPrepare) ? AfterPrepare() : Prepare();
     case JobPhase::kBaselines: {
       if (!Proposed(CandidateKind::kAverage)) return Baselines();
+      if (absl::Status scores = CheckScores(state_); !scores.ok()) {
+        return EndJob(state_, JobPhase::kFailed, std::string(scores.message()));
+      }
       std::vector<EventBody> events;
       events.emplace_back(PhaseStarted{JobPhase::kSearch, ""});
       return events;
@@ -153,6 +164,10 @@ absl::Status JobDriver::Check(const JobSpec& spec) {
     const SearchStage stage = StageOf(spec, i);
     // The genome's size is known only when a worker has loaded the models; the options can be wrong before that.
     const auto genes = static_cast<int>(stage.parameter.sources.size() * stage.parameter.bounds.size());
+    if (spec.samples.racing && ToldNumbers(spec, stage.optimizer) > 1) {
+      return absl::InvalidArgumentError(absl::StrCat("samples.racing: ", StageField(i), "optimizer ", stage.optimizer.name,
+                                                     " learns from each objective, and a race compares their weighted sum"));
+    }
     const auto optimizer = CreateOptimizer(stage.optimizer, GenomeSpec::Continuous(std::max(2, genes)),
                                            ToldNumbers(spec, stage.optimizer), spec.seed);
     if (!optimizer.ok()) {
@@ -262,13 +277,13 @@ std::vector<EventBody> JobDriver::Search(absl::Time now, int slots) {
   if (!status.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", status.message()));
   }
-  if (state_.search_finished() >= kGiveUpAfter &&
-      state_.search_failed() * 2 > state_.search_finished()) {
+  if (state_.search_finished() >= kGiveUpAfter && state_.search_failed() * 2 > state_.search_finished()) {
     return EndJob(state_, JobPhase::kFailed,
                   absl::StrCat(state_.search_failed(), " of the first ", state_.search_finished(),
                                " candidates failed; most often: ", MostFrequentFailure()));
   }
   if (std::vector<EventBody> twins = FinishTwins(); !twins.empty()) return twins;
+  if (!state_.waiting().empty() && state_.queued().empty() && state_.running().empty()) return DecideRace(state_);
   const bool rolling = state_.spec().mode == SearchMode::kRolling;
   if (!rolling && !state_.idle()) return {};
   const auto in_flight = static_cast<int64_t>(state_.queued().size() + state_.running().size());
@@ -288,37 +303,17 @@ std::vector<EventBody> JobDriver::Search(absl::Time now, int slots) {
   }
   if (const std::string reason = optimizer_->StopReason(); !reason.empty() && !collapse_logged_) {
     collapse_logged_ = true;  // the budget is a promise, so the search goes on
-    MG_LOG(WARNING) << "the search has converged, more candidates may bring little job=" << state_.id()
-                    << " reason=\"" << reason << "\"";
+    MG_LOG(WARNING) << "the search has converged, more candidates may bring little job=" << state_.id() << " reason=\""
+                    << reason << "\"";
   }
   return Propose(count);
-}
-
-std::vector<EventBody> JobDriver::FinishTwins() {
-  std::vector<EventBody> events;
-  for (const int64_t number : state_.queued()) {
-    if (state_.Find(number)->kind != CandidateKind::kSearch) continue;
-    const std::optional<int64_t> twin = known_.SucceededTwinOf(number);
-    if (!twin.has_value()) continue;
-    events.emplace_back(FinishAsTwin(number, *twin));
-  }
-  return events;
-}
-
-CandidateFinished JobDriver::FinishAsTwin(int64_t number, int64_t known) const {
-  const Candidate& twin = *state_.Find(known);
-  return {.candidate = number,
-          .fitness = twin.fitness,
-          .metrics = twin.metrics,
-          .message = absl::StrCat("the same recipe as candidate ", known)};
 }
 
 std::vector<EventBody> JobDriver::Propose(int64_t count) {
   const JobSpec& spec = state_.spec();
   absl::StatusOr<std::vector<Proposal>> proposals = optimizer_->Ask(static_cast<int>(count));
   if (!proposals.ok()) {
-    return EndJob(state_, JobPhase::kFailed,
-                  absl::StrCat("the optimizer proposes nothing: ", proposals.status().message()));
+    return EndJob(state_, JobPhase::kFailed, absl::StrCat("the optimizer proposes nothing: ", proposals.status().message()));
   }
   const StageState* stage = CurrentStage();
   const auto next_generation = static_cast<int64_t>(state_.generations().size());
@@ -326,6 +321,7 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
   if (spec.mode == SearchMode::kRolling && stage != nullptr) {
     generation = std::min(next_generation, stage->first_generation + asked_ / population_);
   }
+  const std::vector<std::string> benchmarks = BenchmarksOfGeneration(state_, generation);
   CandidatesProposed proposed;
   std::vector<EventBody> ended;  // at once: undecodable, or known
   for (Proposal& proposal : *proposals) {
@@ -336,14 +332,13 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
     candidate.generation = generation;
     candidate.proposal = proposal.id;
     candidate.genome = std::move(proposal.genome);
-    candidate.benchmarks = SearchBenchmarks(spec);
-    if (spec.samples.per_generation > 0) {
-      for (std::string& benchmark : candidate.benchmarks) benchmark = SampledBenchmark(benchmark, generation);
-    }
+    candidate.benchmarks = benchmarks;
     absl::StatusOr<Recipe> recipe = space_->Decode(candidate.genome);
     if (recipe.ok()) {
       candidate.recipe = *std::move(recipe);
-      if (const std::optional<int64_t> twin = known_.SucceededTwinOf(candidate)) {
+      const std::optional<int64_t> twin =
+          spec.samples.racing ? std::nullopt : known_.SucceededTwinOf(candidate);  // which a race may have stopped
+      if (twin.has_value()) {
         ended.emplace_back(FinishAsTwin(candidate.number, *twin));
       }
     } else {
@@ -375,10 +370,9 @@ bool JobDriver::BudgetAllowsMore(const JobState& state, int stage, const Budget&
 
 std::vector<EventBody> JobDriver::AfterSearch() {
   if (!state_.best().has_value()) {
-    const std::string why =
-        state_.search_finished() == 0
-            ? "budget.wall_time was over before the search began"
-            : absl::StrCat("no candidate succeeded; most often: ", MostFrequentFailure());
+    const std::string why = state_.search_finished() == 0
+                                ? "budget.wall_time was over before the search began"
+                                : absl::StrCat("no candidate succeeded; most often: ", MostFrequentFailure());
     return EndJob(state_, JobPhase::kFailed, why);
   }
   return state_.spec().finalists.count > 0 ? Finalists() : AfterFinalists();
@@ -393,11 +387,11 @@ std::vector<EventBody> JobDriver::Finalists() {
   const JobSpec& spec = state_.spec();
   std::vector<const Candidate*> best;
   for (const Candidate& candidate : state_.candidates()) {
-    if (candidate.kind == CandidateKind::kSearch && candidate.state == CandidateState::kSucceeded) best.push_back(&candidate);
+    if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded) continue;
+    if (!candidate.stop.has_value()) best.push_back(&candidate);
   }
-  std::stable_sort(best.begin(), best.end(), [&](const Candidate* a, const Candidate* b) {
-    return RanksBefore(spec, state_.candidates(), *a, *b);
-  });
+  std::stable_sort(best.begin(), best.end(),
+                   [&](const Candidate* a, const Candidate* b) { return RanksBefore(spec, state_.candidates(), *a, *b); });
   CandidatesProposed proposed;
   const auto add = [&](const std::string& label, const Recipe& recipe) {
     for (const Candidate& other : proposed.candidates) {
@@ -465,9 +459,8 @@ std::string JobDriver::MostFrequentFailure() const {
     }
   }
   if (counts.empty()) return "no reason given";
-  const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-    return a.second < b.second;
-  });
+  const auto most =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return absl::StrCat(most->first, " (", most->second, " of ", state_.search_failed(), ")");
 }
 

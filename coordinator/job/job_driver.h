@@ -40,7 +40,10 @@ namespace merganser {
 // was told, so a replay makes the same calls. The log's genomes are authoritative: the optimizer adopts them where its own
 // differ (another CPU type may round differently).
 //
-// A candidate with the recipe and samples of one that has succeeded is not evaluated: it ends at once with its twin's result.
+// A candidate with the recipe and samples of one that has succeeded is not evaluated: it ends at once with its twin's
+// result. Where candidates have different samples (KeepsScores), what is known of an equal recipe is shared sample by
+// sample, and a candidate of which everything is known ends at once. With JobSpec::samples.racing each generation is a race
+// (race.h).
 //
 // Keeps a pointer to the state, which outlives it. Not thread-safe.
 class JobDriver {
@@ -56,8 +59,8 @@ class JobDriver {
   static bool BudgetAllowsMore(const JobState& state, int stage, const Budget& budget, absl::Time now);
 
   // The events to store now, all in one append; empty when the job waits for candidates, is paused or over. They must be
-  // stored and applied to the state before the next call (the optimizer has been asked for them). `slots`: candidates that the
-  // workers which fit the job evaluate at once; looked at when a stage begins (stage_population.h).
+  // stored and applied to the state before the next call (the optimizer has been asked for them). `slots`: candidates that
+  // the workers which fit the job evaluate at once; looked at when a stage begins (stage_population.h).
   std::vector<EventBody> Next(absl::Time now, int slots = 0);
 
   // Equal for twins, hardly ever for others.
@@ -85,15 +88,19 @@ class JobDriver {
   std::vector<EventBody> Baselines() const;
   std::vector<EventBody> Search(absl::Time now, int slots);
   std::vector<EventBody> Propose(int64_t count);
+  // --- job_driver_known.cc
   // Ends queued candidates whose twin has succeeded.
   std::vector<EventBody> FinishTwins();
   // The end of a candidate as its twin `known`, which has succeeded.
   CandidateFinished FinishAsTwin(int64_t number, int64_t known) const;
+  // Ends queued candidates of which everything is known, or their block in a race.
+  std::vector<EventBody> FinishKnown() const;
   std::vector<EventBody> AfterSearch();
   std::vector<EventBody> Finalists();
   std::vector<EventBody> AfterFinalists() const;
   std::vector<EventBody> HeldOut() const;
-  // Space and optimizer of a stage. `winner`: the best of the stages before. `population`: as logged; 0: the optimizer's own.
+  // Space and optimizer of a stage. `winner`: the best of the stages before. `population`: as logged; 0: the optimizer's
+  // own.
   absl::Status BeginStage(int stage, std::optional<int64_t> winner, int population = 0);
   absl::Status MakeOptimizer(int stage, int population);
   // Before the stage's first proposal: its population for the slots that there are.
@@ -116,11 +123,11 @@ class JobDriver {
   SearchStage in_;  // its spec
   std::optional<SearchSpace> space_;
   std::unique_ptr<Optimizer> optimizer_;
-  bool several_ = false;            // the optimizer learns from each objective
-  int64_t asked_ = 0;               // proposals of the stage
+  bool several_ = false;  // the optimizer learns from each objective
+  int64_t asked_ = 0;     // proposals of the stage
   int64_t reasked_ = 0;
-  size_t seen_ = 0;                 // steps of the state
-  std::vector<int64_t> finished_;   // of the stage, not told yet
+  size_t seen_ = 0;                // steps of the state
+  std::vector<int64_t> finished_;  // of the stage, not told yet
   int dimension_ = 0;
   int population_ = 0;
   int slots_ = 0;  // that population_ was chosen for

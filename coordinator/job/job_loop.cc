@@ -17,12 +17,7 @@ JobLoop::Job::Job(JobLoop* loop, const std::string& id, JobSpec spec)
 
 JobLoop::JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
                  const JobManagerOptions& options)
-    : store_(*store),
-      codec_(*codec),
-      clock_(*clock),
-      observer_(observer),
-      options_(options),
-      leadership_(store, clock) {}
+    : store_(*store), codec_(*codec), clock_(*clock), observer_(observer), options_(options), leadership_(store, clock) {}
 
 absl::Status JobLoop::Ready() const {
   if (!leadership_.held()) return absl::UnavailableError("this coordinator does not lead");
@@ -39,8 +34,8 @@ absl::Status JobLoop::Start() {
     Leave();
     return replayed;
   }
-  MG_LOG(INFO) << "leading epoch=" << epoch() << " jobs=" << jobs_.size()
-               << " running_attempts=" << leases_.size() << " store=" << store_.uri();
+  MG_LOG(INFO) << "leading epoch=" << epoch() << " jobs=" << jobs_.size() << " running_attempts=" << leases_.size()
+               << " store=" << store_.uri();
   return absl::OkStatus();
 }
 
@@ -110,13 +105,11 @@ bool JobLoop::HasLease(const std::string& job_id, int64_t candidate) const {
          });
 }
 
-absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events,
-                             std::vector<std::string> required_records) {
+absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events, std::vector<std::string> required_records) {
   if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
   const absl::Status status = job.log.Commit(epoch(), std::move(events), std::move(required_records));
   if (!absl::IsAborted(status)) return status;
-  MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch() << " reason=\""
-                << status.message() << "\"";
+  MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch() << " reason=\"" << status.message() << "\"";
   leadership_.Lose();
   return absl::UnavailableError("another coordinator leads");
 }
@@ -130,7 +123,11 @@ void JobLoop::OnApplied(Job& job, const JobEvent& event) {
   } else if (const auto* ended = std::get_if<AttemptEnded>(&event.body)) {
     EndLease(job, *ended);
   } else if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) {
-    FinishLeases(job, *finished);
+    // One that a race stops had its attempts before.
+    FinishLeases(job, finished->candidate, finished->stop.has_value() ? 0 : finished->attempt,
+                 finished->state == CandidateState::kSucceeded, event.time);
+  } else if (const auto* scored = std::get_if<BlockScored>(&event.body)) {
+    FinishLeases(job, scored->candidate, scored->attempt, /*succeeded=*/true, event.time);
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body)) {
     MG_LOG(INFO) << "phase job=" << id << " phase=" << ToString(phase->phase)
                  << (phase->message.empty() ? "" : " message=\"" + phase->message + "\"");
@@ -147,8 +144,7 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
   MG_RETURN_IF_ERROR(Validate(spec));
   MG_RETURN_IF_ERROR(JobDriver::Check(spec));
   const absl::Duration start = clock_.Monotonic();
-  absl::StatusOr<std::string> id =
-      store_.CreateJob(epoch(), request_id, spec.name, codec_.EncodeSpec(spec));
+  absl::StatusOr<std::string> id = store_.CreateJob(epoch(), request_id, spec.name, codec_.EncodeSpec(spec));
   if (observer_ != nullptr) {
     observer_->OnStoreCommit("create_job", clock_.Monotonic() - start, id.status());
   }
@@ -196,8 +192,8 @@ absl::StatusOr<Candidate> JobLoop::GetCandidate(const std::string& job, int64_t 
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
   const Candidate* candidate = found->log.state().Find(number);
   if (candidate == nullptr) {
-    return absl::NotFoundError(absl::StrCat("no candidate ", number, " in ", found->log.state().id(),
-                                            ", which has ", found->log.state().candidates().size()));
+    return absl::NotFoundError(absl::StrCat("no candidate ", number, " in ", found->log.state().id(), ", which has ",
+                                            found->log.state().candidates().size()));
   }
   return *candidate;
 }
@@ -213,8 +209,7 @@ absl::Status JobLoop::LookAtCandidates(const std::string& job,
   return look(found->log.state().candidates());
 }
 
-absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job,
-                                                            int64_t after_seq) {
+absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job, int64_t after_seq) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
   // Whoever asks for a long log from its start asks again; one copy of all of it would hold up the loop for seconds.
   constexpr int64_t kBatchMax = 2000;
@@ -284,7 +279,9 @@ void JobLoop::SaveSnapshot(Job& job) {
   const absl::Status status = store_.PutSnapshot(epoch(), state.id(), {state.seq(), body});
   if (observer_ != nullptr) observer_->OnStoreCommit("snapshot", clock_.Monotonic() - start, status);
   if (absl::IsAborted(status)) leadership_.Lose();
-  if (!status.ok()) MG_LOG(WARNING) << "no snapshot job=" << state.id() << " reason=\"" << status.message() << "\"";
+  if (!status.ok()) {
+    MG_LOG(WARNING) << "no snapshot job=" << state.id() << " reason=\"" << status.message() << "\"";
+  }
 }
 
 void JobLoop::RestoreSnapshot(Job& job) {
@@ -310,9 +307,9 @@ void JobLoop::AdvanceJobs() {
       const bool searches = job->log.state().phase() == JobPhase::kSearch;
       std::vector<EventBody> events = job->driver->Next(clock_.Now(), searches ? SlotsFor(*job) : 0);
       job->dirty = false;
-      if (observer_ != nullptr && searches &&
-          std::any_of(events.begin(), events.end(),
-                      [](const EventBody& e) { return std::holds_alternative<CandidatesProposed>(e); })) {
+      if (observer_ != nullptr && searches && std::any_of(events.begin(), events.end(), [](const EventBody& e) {
+            return std::holds_alternative<CandidatesProposed>(e);
+          })) {
         observer_->OnOptimizerStep(clock_.Monotonic() - start);
       }
       if (events.empty()) break;

@@ -55,8 +55,7 @@ class JobLoop {
   static constexpr absl::Duration kUnavailableDelayMax = absl::Seconds(60);
 
   // All outlive the loop; `observer` may be null.
-  JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer,
-          const JobManagerOptions& options);
+  JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobObserver* observer, const JobManagerOptions& options);
 
   absl::Status Start();
   void Stop();
@@ -73,7 +72,8 @@ class JobLoop {
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
   absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);
-  absl::Status LookAtCandidates(const std::string& job, const std::function<absl::Status(const std::vector<Candidate>&)>& look);
+  absl::Status LookAtCandidates(const std::string& job,
+                                const std::function<absl::Status(const std::vector<Candidate>&)>& look);
   // What is there now, perhaps nothing.
   absl::StatusOr<JobManager::EventBatch> EventsAfter(const std::string& job, int64_t after_seq);
   // Whether EventsAfter would have something to say: an event, an error, or that the job is over.
@@ -81,12 +81,11 @@ class JobLoop {
 
   absl::Status WorkerConnected(const WorkerInfo& info, const std::vector<RunningAttempt>& running,
                                std::shared_ptr<WorkerLink> link);
-  void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running,
-                       bool draining);
+  void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running, bool draining);
   void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone);
   absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report);
-  // Of each, in order; results of one job are read and stored together, with the attempts that take the places that they leave.
-  // `records`: empty, or for each report the bytes at its record_key if they were read already; "" if not.
+  // Of each, in order; results of one job are read and stored together, with the attempts that take the places that they
+  // leave. `records`: empty, or for each report the bytes at its record_key if they were read already; "" if not.
   std::vector<absl::StatusOr<Disposition>> ReportAttempts(const std::vector<AttemptReport>& reports,
                                                           std::vector<std::string> records = {});
   absl::StatusOr<std::vector<WorkerStatus>> ListWorkers();
@@ -155,11 +154,11 @@ class JobLoop {
   // --- job_loop_attempts.cc: sessions, leases, reports
   // What the record of a logged attempt says, checked against the log; `sha256` empty: not known. NotFound: there is no
   // record. DataLoss: it is damaged or another's. Unavailable: store away.
-  absl::StatusOr<CandidateFinished> ReadRecord(const Job& job, const Candidate& candidate,
-                                               const Attempt& attempt, const std::string& sha256);
+  absl::StatusOr<EventBody> ReadRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                       const std::string& sha256);
   // What the record's bytes say. DataLoss as ReadRecord.
-  absl::StatusOr<CandidateFinished> ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
-                                                const std::string& sha256, const std::string& bytes);
+  absl::StatusOr<EventBody> ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                        const std::string& sha256, const std::string& bytes);
   // Commits the candidate if an attempt of it left a record. NotFound if none did.
   absl::Status AdoptRecord(Job& job, int64_t candidate);
   // `late`: the attempt had ended already, or its candidate had, and this is not the report that ended it, repeated.
@@ -168,16 +167,17 @@ class JobLoop {
   absl::StatusOr<Disposition> ReportRecord(Job& job, const Attempt& attempt, const AttemptReport& report);
   absl::Status RecoverAttempts(Job& job);
   void ExpireLeases();
-  void FinishLeases(Job& job, const CandidateFinished& finished);
+  // The attempts of `candidate` are over at `time`; `reported` (0: none) is the one whose record says so, and it
+  // `succeeded`.
+  void FinishLeases(Job& job, int64_t candidate, int reported, bool succeeded, absl::Time time);
   void EndLease(const Job& job, const AttemptEnded& ended);
   // Extends what is the worker's and returns what is not.
-  std::vector<RunningAttempt> Touch(const std::string& worker_id,
-                                    const std::vector<RunningAttempt>& running);
+  std::vector<RunningAttempt> Touch(const std::string& worker_id, const std::vector<RunningAttempt>& running);
 
   // --- job_loop_dispatch.cc: who gets what, and for how long
   void Dispatch();
-  // Adds to events of the job, which are about to be stored, the attempts that can start once they are: of candidates that they
-  // propose, or on places that they leave. One write then does for both.
+  // Adds to events of the job, which are about to be stored, the attempts that can start once they are: of candidates that
+  // they propose, or on places that they leave. One write then does for both.
   void AddStarts(Job& job, std::vector<EventBody>* events);
   void Assign(Job& job, const AttemptStarted& started);
   // Second attempts beside stragglers, where slots are idle.

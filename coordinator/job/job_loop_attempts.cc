@@ -23,16 +23,14 @@ const Attempt* FindAttempt(const Candidate& candidate, int number) {
 
 // --- sessions ---------------------------------------------------------------------------------
 
-absl::Status JobLoop::WorkerConnected(const WorkerInfo& info,
-                                      const std::vector<RunningAttempt>& running,
+absl::Status JobLoop::WorkerConnected(const WorkerInfo& info, const std::vector<RunningAttempt>& running,
                                       std::shared_ptr<WorkerLink> link) {
   MG_RETURN_IF_ERROR(Ready());
   if (info.id.empty()) return absl::InvalidArgumentError("worker.id: missing");
   if (info.slots < 1) {
     return absl::InvalidArgumentError(absl::StrCat("worker.slots: ", info.slots, " is below 1"));
   }
-  const std::shared_ptr<WorkerLink> older =
-      fleet_.Connect(info, link, clock_.Now(), clock_.Monotonic());
+  const std::shared_ptr<WorkerLink> older = fleet_.Connect(info, link, clock_.Now(), clock_.Monotonic());
   if (older != nullptr && older != link) {
     MG_LOG(WARNING) << "worker session replaced worker=" << info.id << " name=" << info.name;
     older->GoAway(options_.lease);
@@ -43,13 +41,12 @@ absl::Status JobLoop::WorkerConnected(const WorkerInfo& info,
   link->Acknowledge(Touch(info.id, running));
   if (worker.drained) link->Drain();
   dispatch_due_ = true;
-  MG_LOG(INFO) << "worker connected worker=" << info.id << " name=" << info.name
-               << " slots=" << info.slots << " running=" << running.size();
+  MG_LOG(INFO) << "worker connected worker=" << info.id << " name=" << info.name << " slots=" << info.slots
+               << " running=" << running.size();
   return absl::OkStatus();
 }
 
-std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id,
-                                           const std::vector<RunningAttempt>& running) {
+std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id, const std::vector<RunningAttempt>& running) {
   const absl::Duration now = clock_.Monotonic();
   std::vector<RunningAttempt> unknown;
   for (const RunningAttempt& attempt : running) {
@@ -69,8 +66,7 @@ std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id,
   return unknown;
 }
 
-void JobLoop::WorkerHeartbeat(const std::string& worker_id,
-                              const std::vector<RunningAttempt>& running, bool draining) {
+void JobLoop::WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running, bool draining) {
   Fleet::Worker* worker = fleet_.Find(worker_id);
   if (!leadership_.held() || worker == nullptr || worker->link == nullptr) return;
   const absl::Duration now = clock_.Monotonic();
@@ -82,8 +78,7 @@ void JobLoop::WorkerHeartbeat(const std::string& worker_id,
   worker->link->Acknowledge(Touch(worker_id, running));
   for (const Lease& lease : leases_.OfWorker(worker_id)) {
     if (now - lease.last_listed > kListGrace && lease.deadline > now) {
-      leases_.Expire(lease.id, now, FailureClass::kWorkerLost,
-                     absl::StrCat("worker ", worker_id, " does not know of it"));
+      leases_.Expire(lease.id, now, FailureClass::kWorkerLost, absl::StrCat("worker ", worker_id, " does not know of it"));
     }
   }
   dispatch_due_ = true;
@@ -98,8 +93,7 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
   worker->last_heard = clock_.Monotonic();
   MG_LOG(INFO) << "worker disconnected worker=" << worker_id << " gone=" << gone;
   if (!gone) return;
-  const FailureClass failure =
-      worker->leaving() ? FailureClass::kReleased : FailureClass::kWorkerLost;
+  const FailureClass failure = worker->leaving() ? FailureClass::kReleased : FailureClass::kWorkerLost;
   for (const Lease& lease : leases_.OfWorker(worker_id)) {
     leases_.Expire(lease.id, clock_.Monotonic(), failure, absl::StrCat("worker ", worker_id, " left"));
   }
@@ -110,49 +104,50 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
 
 // --- records and reports ----------------------------------------------------------------------
 
-absl::StatusOr<CandidateFinished> JobLoop::ReadRecord(const Job& job, const Candidate& candidate,
-                                                      const Attempt& attempt,
-                                                      const std::string& sha256) {
+absl::StatusOr<EventBody> JobLoop::ReadRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                              const std::string& sha256) {
   const std::string key = RecordKey(job.log.state().id(), candidate.number, attempt.number, attempt.token);
   MG_ASSIGN_OR_RETURN(const std::string bytes, store_.GetRecord(key));
   return ParseRecord(job, candidate, attempt, sha256, bytes);
 }
 
-absl::StatusOr<CandidateFinished> JobLoop::ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
-                                                       const std::string& sha256, const std::string& bytes) {
+absl::StatusOr<EventBody> JobLoop::ParseRecord(const Job& job, const Candidate& candidate, const Attempt& attempt,
+                                               const std::string& sha256, const std::string& bytes) {
   const JobState& state = job.log.state();
   const std::string key = RecordKey(state.id(), candidate.number, attempt.number, attempt.token);
   const std::string actual = Sha256Hex(bytes);
   if (!sha256.empty() && sha256 != actual) {
-    return absl::DataLossError(
-        absl::StrCat("record ", key, ": sha256 is ", actual, ", reported ", sha256));
+    return absl::DataLossError(absl::StrCat("record ", key, ": sha256 is ", actual, ", reported ", sha256));
   }
   absl::StatusOr<RecordSummary> record = codec_.DecodeRecord(bytes);
   if (!record.ok()) {
     return absl::DataLossError(absl::StrCat("record ", key, ": ", record.status().message()));
   }
-  if (record->job_id != state.id() || record->candidate != candidate.number ||
-      record->attempt != attempt.number || record->token != attempt.token) {
-    return absl::DataLossError(absl::StrCat("record ", key, ": it is of ", record->job_id, " candidate ",
-                                            record->candidate, " attempt ", record->attempt));
+  if (record->job_id != state.id() || record->candidate != candidate.number || record->attempt != attempt.number ||
+      record->token != attempt.token) {
+    return absl::DataLossError(absl::StrCat("record ", key, ": it is of ", record->job_id, " candidate ", record->candidate,
+                                            " attempt ", record->attempt));
   }
-  return FinishFromRecord(state, candidate, attempt.number, *record, key, actual);
+  absl::StatusOr<EventBody> result = FinishFromRecord(state, candidate, attempt.number, *record, key, actual);
+  if (!result.ok()) return Annotate(result.status(), absl::StrCat("record ", key));
+  return result;
 }
 
 absl::Status JobLoop::AdoptRecord(Job& job, int64_t number) {
   const Candidate& candidate = *job.log.state().Find(number);
   for (const Attempt& attempt : candidate.attempts) {
-    absl::StatusOr<CandidateFinished> finished = ReadRecord(job, candidate, attempt, "");
+    if (job.log.state().IsPast(candidate, attempt)) continue;
+    absl::StatusOr<EventBody> finished = ReadRecord(job, candidate, attempt, "");
     if (absl::IsNotFound(finished.status())) continue;
     if (absl::IsDataLoss(finished.status())) {
-      MG_LOG(WARNING) << "record ignored job=" << job.log.state().id()
-                      << " reason=\"" << finished.status().message() << "\"";
+      MG_LOG(WARNING) << "record ignored job=" << job.log.state().id() << " reason=\"" << finished.status().message()
+                      << "\"";
       continue;
     }
     MG_RETURN_IF_ERROR(finished.status());
-    MG_LOG(INFO) << "unreported record adopted job=" << job.log.state().id()
-                 << " candidate=" << number << " attempt=" << attempt.number;
-    const std::string key = finished->record_key;
+    MG_LOG(INFO) << "unreported record adopted job=" << job.log.state().id() << " candidate=" << number
+                 << " attempt=" << attempt.number;
+    const std::string key = RecordKey(job.log.state().id(), number, attempt.number, attempt.token);
     std::vector<EventBody> events;
     events.emplace_back(*std::move(finished));
     return Commit(job, std::move(events), {key});
@@ -173,8 +168,7 @@ absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report, bool* l
   MG_RETURN_IF_ERROR(Ready());
   const auto reject = [&](absl::string_view why) {
     MG_LOG(WARNING) << "report rejected job=" << report.id.job_id << " candidate=" << report.id.candidate
-                    << " attempt=" << report.id.attempt << " worker=" << report.worker_id
-                    << " reason=\"" << why << "\"";
+                    << " attempt=" << report.id.attempt << " worker=" << report.worker_id << " reason=\"" << why << "\"";
     return Disposition::kRejected;
   };
   const auto it = job_by_id_.find(report.id.job_id);
@@ -196,11 +190,12 @@ absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report, bool* l
   }
   if (!report.failure.has_value() && report.record_key != key) return reject("record key of another attempt");
   if (IsTerminal(candidate->state)) {
-    const bool same = report.failure.has_value() ? attempt->failure.has_value()
-                                                 : candidate->record_key == key;
+    const bool same = report.failure.has_value() ? attempt->failure.has_value() : candidate->record_key == key;
     return same ? Disposition::kDuplicate : Disposition::kSuperseded;
   }
   if (report.failure.has_value()) return ReportFailure(job, report);
+  if (job.log.state().IsPast(*candidate, *attempt))
+    return attempt->scored ? Disposition::kDuplicate : Disposition::kSuperseded;
   return ReportRecord(job, *attempt, report);
 }
 
@@ -212,16 +207,14 @@ absl::StatusOr<Disposition> JobLoop::ReportFailure(Job& job, const AttemptReport
       worker->declined = true;
     }
   }
-  MG_RETURN_IF_ERROR(Commit(job, EndAttempt(job.log.state(), report.id.candidate, report.id.attempt,
-                                            *report.failure, report.message)));
+  MG_RETURN_IF_ERROR(
+      Commit(job, EndAttempt(job.log.state(), report.id.candidate, report.id.attempt, *report.failure, report.message)));
   return Disposition::kCommitted;
 }
 
-absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attempt,
-                                                  const AttemptReport& report) {
+absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attempt, const AttemptReport& report) {
   const Candidate& candidate = *job.log.state().Find(report.id.candidate);
-  absl::StatusOr<CandidateFinished> finished =
-      ReadRecord(job, candidate, attempt, report.record_sha256);
+  absl::StatusOr<EventBody> finished = ReadRecord(job, candidate, attempt, report.record_sha256);
   absl::Status status = finished.status();
   if (status.ok()) {
     std::vector<EventBody> events;
@@ -230,8 +223,7 @@ absl::StatusOr<Disposition> JobLoop::ReportRecord(Job& job, const Attempt& attem
     status = Commit(job, std::move(events), {report.record_key});
     if (status.ok()) return Disposition::kCommitted;
   }
-  const bool bad_record = absl::IsNotFound(status) || absl::IsDataLoss(status) ||
-                          absl::IsFailedPrecondition(status);
+  const bool bad_record = absl::IsNotFound(status) || absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
   if (!bad_record) return status;
   MG_LOG(WARNING) << "report rejected worker=" << report.worker_id << " reason=\"" << status.message() << "\"";
   // The worker is done with it, so the candidate must not wait for the lease to run out.
@@ -269,7 +261,8 @@ absl::Status JobLoop::RecoverAttempts(Job& job) {
   }
   for (const Candidate& candidate : state.candidates()) {
     if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded) continue;
-    if (!candidate.attempts.empty()) job.times.Add(candidate.end_time - candidate.attempts.back().start_time);
+    if (!candidate.attempts.empty() && !candidate.stop.has_value())
+      job.times.Add(candidate.end_time - candidate.attempts.back().start_time);
   }
   return absl::OkStatus();
 }
@@ -293,14 +286,12 @@ void JobLoop::ExpireLeases() {
       leases_.Postpone(lease.id, now + kRecordRetry);
       continue;
     }
-    const std::string message = lease.message.empty()
-                                    ? absl::StrCat("worker ", lease.worker, " was silent for ",
-                                                   absl::FormatDuration(options_.lease))
-                                    : lease.message;
+    const std::string message = lease.message.empty() ? absl::StrCat("worker ", lease.worker, " was silent for ",
+                                                                     absl::FormatDuration(options_.lease))
+                                                      : lease.message;
     MG_LOG(WARNING) << "lease ended job=" << lease.id.job_id << " candidate=" << lease.id.candidate
                     << " attempt=" << lease.id.attempt << " reason=\"" << message << "\"";
-    (void)Commit(job, EndAttempt(job.log.state(), lease.id.candidate, lease.id.attempt,
-                                 lease.on_expiry, message));
+    (void)Commit(job, EndAttempt(job.log.state(), lease.id.candidate, lease.id.attempt, lease.on_expiry, message));
   }
 }
 
@@ -330,13 +321,13 @@ void JobLoop::EndLease(const Job& job, const AttemptEnded& ended) {
   leases_.Remove(id);
 }
 
-void JobLoop::FinishLeases(Job& job, const CandidateFinished& finished) {
-  const Candidate& candidate = *job.log.state().Find(finished.candidate);
+void JobLoop::FinishLeases(Job& job, int64_t number, int reported, bool succeeded, absl::Time time) {
+  const Candidate& candidate = *job.log.state().Find(number);
   for (const Attempt& attempt : candidate.attempts) {
-    const AttemptId id{job.log.state().id(), finished.candidate, attempt.number};
-    const bool won = attempt.number == finished.attempt && finished.state == CandidateState::kSucceeded;
+    const AttemptId id{job.log.state().id(), number, attempt.number};
+    const bool won = attempt.number == reported && succeeded;
     if (won && candidate.kind != CandidateKind::kPrepare) {  // which evaluates nothing
-      if (candidate.kind == CandidateKind::kSearch) job.times.Add(candidate.end_time - attempt.start_time);
+      if (candidate.kind == CandidateKind::kSearch) job.times.Add(time - attempt.start_time);
       for (WorkerHealth::Verdict& verdict : health_.Succeeded(attempt.worker, id.job_id, id.candidate)) {
         verdicts_.push_back(std::move(verdict));
       }
@@ -346,8 +337,8 @@ void JobLoop::FinishLeases(Job& job, const CandidateFinished& finished) {
     if (lease == nullptr) continue;
     if (observer_ != nullptr && attempt.speculative) observer_->OnSpeculation(won ? "won" : "lost");
     Fleet::Worker* worker = fleet_.Find(lease->worker);
-    if (worker != nullptr && attempt.number == finished.attempt) {
-      ++(finished.state == CandidateState::kSucceeded ? worker->finished : worker->failed);
+    if (worker != nullptr && attempt.number == reported) {
+      ++(succeeded ? worker->finished : worker->failed);
     } else if (worker != nullptr && worker->link != nullptr) {
       worker->link->Cancel(id);
     }

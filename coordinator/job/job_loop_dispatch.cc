@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -11,7 +12,9 @@
 #include "common/base/sha256.h"
 #include "coordinator/dispatch/requirements.h"
 #include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_loop.h"
+#include "coordinator/job/known_samples.h"
 
 namespace merganser {
 namespace {
@@ -55,6 +58,12 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
       if (!Lacks(worker.info, spec.workers).empty()) queue.unfit.insert(id);
     }
   }
+  // What an equal recipe is being scored on will be known: its twin waits.
+  std::unordered_set<uint64_t> recipes;
+  const bool shares = KeepsScores(spec);
+  for (const int64_t number : state.running()) {
+    if (shares) recipes.insert(HashOfRecipe(state.Find(number)->recipe));
+  }
   for (int64_t number : state.queued()) {
     // A few more than fit, as some may have to avoid the last free worker.
     if (queue.queued.size() >= room + 8) break;
@@ -63,6 +72,7 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
       retry_time_ = std::min(retry_time_, ready);
       continue;
     }
+    if (shares && !recipes.insert(HashOfRecipe(state.Find(number)->recipe)).second) continue;
     DispatchCandidate candidate{.number = number};
     const std::vector<Attempt>& attempts = state.Find(number)->attempts;
     if (!attempts.empty()) {
@@ -103,6 +113,8 @@ void JobLoop::Dispatch() {
 
 void JobLoop::AddStarts(Job& job, std::vector<EventBody>* events) {
   const JobState& state = job.log.state();
+  if (KeepsScores(state.spec()) || state.spec().samples.racing)
+    return;  // what these events make known decides what is left to run
   std::vector<int64_t> proposed;
   std::set<int64_t> ended;
   std::map<std::string, int> left;  // places by worker
@@ -190,7 +202,7 @@ void JobLoop::Assign(Job& job, const AttemptStarted& started) {
                         .token = started.token,
                         .kind = candidate.kind,
                         .recipe = candidate.recipe,
-                        .benchmarks = candidate.benchmarks,
+                        .benchmarks = BenchmarksToRun(state, candidate),
                         .spec = state.submitted_spec(),
                         .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
 }

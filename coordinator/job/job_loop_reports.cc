@@ -1,4 +1,5 @@
-// The part of JobLoop that takes many results at once: a store that syncs each write to disk takes a group in the time of one.
+// The part of JobLoop that takes many results at once: a store that syncs each write to disk takes a group in the time of
+// one.
 #include <map>
 #include <optional>
 #include <set>
@@ -30,7 +31,8 @@ std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vect
     if (!known) continue;
     const Attempt& attempt = candidate->attempts[report.id.attempt - 1];
     const std::string key = RecordKey(report.id.job_id, report.id.candidate, report.id.attempt, attempt.token);
-    if (attempt.token != report.token || report.record_key != key) continue;
+    if (attempt.token != report.token || report.record_key != key || job->second->log.state().IsPast(*candidate, attempt))
+      continue;
     if (taken.emplace(job->second, candidate->number).second) results[job->second].push_back({i, candidate, &attempt});
   }
   for (const auto& [job, of_job] : results) {
@@ -54,7 +56,7 @@ std::vector<absl::StatusOr<Disposition>> JobLoop::ReportAttempts(const std::vect
     for (const Result& result : of_job) {
       const std::string bytes = std::move(read[result.report]);
       if (bytes.empty()) continue;
-      absl::StatusOr<CandidateFinished> finished =
+      absl::StatusOr<EventBody> finished =
           ParseRecord(*job, *result.candidate, *result.attempt, reports[result.report].record_sha256, bytes);
       if (!finished.ok()) continue;
       events.emplace_back(*std::move(finished));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_update.h"
 #include "coordinator/job/ranking.h"
 
@@ -16,8 +17,8 @@ namespace {
 absl::Status Unfit(absl::string_view what) { return absl::DataLossError(what); }
 
 absl::string_view KindOf(const EventBody& body) {
-  constexpr const char* kNames[] = {"CandidatesProposed", "AttemptStarted", "AttemptEnded",
-                                    "CandidateFinished",  "PhaseStarted",   "ActionTaken"};
+  constexpr const char* kNames[] = {"CandidatesProposed", "AttemptStarted", "AttemptEnded", "CandidateFinished",
+                                    "PhaseStarted",       "ActionTaken",    "BlockScored",  "RaceAdvanced"};
   return kNames[body.index()];
 }
 
@@ -59,6 +60,17 @@ JobState::JobState(std::string id, JobSpec spec)
 
 absl::Duration JobState::paused_time(absl::Time now) const {
   return paused_time_ + (paused_ ? std::max(absl::ZeroDuration(), now - paused_since_) : absl::ZeroDuration());
+}
+
+bool JobState::IsPast(const Candidate& candidate, const Attempt& attempt) const {
+  return candidate.blocks > 0 && (attempt.blocks != candidate.blocks || waiting_.count(candidate.number) != 0);
+}
+
+std::set<int64_t> JobState::unfinished() const {
+  std::set<int64_t> all = queued_;
+  all.insert(running_.begin(), running_.end());
+  all.insert(waiting_.begin(), waiting_.end());
+  return all;
 }
 
 const Candidate* JobState::Find(int64_t number) const {
@@ -125,12 +137,17 @@ void JobState::Take(const CandidatesProposed& e, absl::Time time) {
     candidate.recipe = proposed.recipe;
     candidate.benchmarks = proposed.benchmarks;
     candidate.create_time = time;
-    if (candidate.kind == CandidateKind::kSearch) search.push_back(candidate.number);
+    if (candidate.kind == CandidateKind::kSearch) {
+      search.push_back(candidate.number);
+      if (spec_->samples.racing) candidate.blocks = 1;
+    }
     queued_.insert(candidate.number);
     queued_since_.push_back(time);
     candidates_.push_back(std::move(candidate));
   }
   if (search.empty()) return;
+  // Nothing is in flight in a job that keeps scores, which is synchronous.
+  known_samples_.Trim();
   const Candidate& first = candidates_[search.front()];
   if (first.stage == static_cast<int>(stages_.size())) {
     stages_.push_back({.first_generation = first.generation,
@@ -154,6 +171,7 @@ void JobState::Take(const CandidatesProposed& e, absl::Time time) {
 absl::Status JobState::Check(const AttemptStarted& e) const {
   const Candidate* candidate = Find(e.candidate);
   if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
+  if (waiting_.count(e.candidate) != 0) return Unfit(absl::StrCat("candidate ", e.candidate, " waits for its race"));
   if (candidate->state != (e.speculative ? CandidateState::kRunning : CandidateState::kQueued)) {
     return Unfit(absl::StrCat("candidate ", e.candidate, " is ", ToString(candidate->state)));
   }
@@ -169,8 +187,12 @@ absl::Status JobState::Check(const AttemptStarted& e) const {
 
 void JobState::Take(const AttemptStarted& e, absl::Time time) {
   Candidate& candidate = candidates_[e.candidate];
-  candidate.attempts.push_back(
-      {.number = e.attempt, .token = e.token, .worker = e.worker, .start_time = time, .speculative = e.speculative});
+  candidate.attempts.push_back({.number = e.attempt,
+                                .token = e.token,
+                                .worker = e.worker,
+                                .start_time = time,
+                                .speculative = e.speculative,
+                                .blocks = candidate.blocks});
   candidate.state = CandidateState::kRunning;
   queued_.erase(e.candidate);
   running_.insert(e.candidate);
@@ -226,22 +248,28 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
   candidate.record_key = e.record_key;
   candidate.record_sha256 = e.record_sha256;
   candidate.message = e.message;
-  candidate.timings = e.timings;
+  candidate.stop = e.stop;
+  Add(e.timings, candidate.timings);  // those of earlier blocks are there
   candidate.end_time = time;
   queued_.erase(e.candidate);
   running_.erase(e.candidate);
+  waiting_.erase(e.candidate);
   Add(e.timings, timings_);
   if (e.facts.has_value()) facts_ = e.facts;
+  Learn(candidate, e.scores);
   const bool succeeded = e.state == CandidateState::kSucceeded;
   ++(succeeded ? succeeded_ : e.state == CandidateState::kFailed ? failed_ : cancelled_);
   if (candidate.kind == CandidateKind::kSearch) {
     ++search_finished_;
+    StageState& stage = stages_[static_cast<size_t>(candidate.stage)];
+    ++stage.finished;
+    if (!e.stop.has_value()) stage.samples += Evaluated(candidate, e.scores);
     if (e.state == CandidateState::kFailed) ++search_failed_;
     steps_.push_back({.finished = e.candidate});
   } else if (candidate.kind != CandidateKind::kFinalist) {
     return;
   }
-  if (!succeeded || e.fitness.empty()) return;
+  if (!succeeded || e.fitness.empty() || e.stop.has_value()) return;
   if (best_.has_value() && candidates_[*best_].kind == candidate.kind) {
     const Candidate& best = candidates_[*best_];
     if (!RanksBefore(*spec_, candidates_, candidate, best) &&
@@ -252,15 +280,85 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
   best_ = e.candidate;
 }
 
+void JobState::Learn(const Candidate& candidate, const ScoresByBenchmark& scores) {
+  for (const auto& [benchmark, of] : scores) {
+    known_samples_.Add(candidates_, candidate, SharedName(*spec_, benchmark), of);
+  }
+}
+
+int64_t JobState::Evaluated(const Candidate& candidate, const ScoresByBenchmark& scores) const {
+  int64_t samples = 0;
+  for (const auto& [benchmark, of] : scores) samples += of.scored.Count();
+  if (samples > 0) return samples;
+  // One that cost nothing counts all the same, or a search that proposes what it knows would never end.
+  if (candidate.attempts.empty() || !facts_.has_value()) return 1;
+  const bool scored =
+      std::any_of(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& a) { return a.scored; });
+  return scored ? 0 : SamplesPerCandidate(*spec_, *facts_);
+}
+
+absl::Status JobState::Check(const BlockScored& e) const {
+  const Candidate* candidate = Find(e.candidate);
+  if (candidate == nullptr) return Unfit(absl::StrCat("unknown candidate ", e.candidate));
+  if (candidate->blocks == 0 || IsTerminal(candidate->state) || waiting_.count(e.candidate) != 0) {
+    return Unfit(absl::StrCat("candidate ", e.candidate, " has no block to be scored"));
+  }
+  if (e.attempt < 0 || e.attempt > static_cast<int>(candidate->attempts.size()) ||
+      (e.attempt == 0) != e.record_key.empty()) {
+    return Unfit(absl::StrCat("unknown attempt ", e.attempt, " of candidate ", e.candidate));
+  }
+  if (e.attempt > 0 && IsPast(*candidate, candidate->attempts[static_cast<size_t>(e.attempt - 1)])) {
+    return Unfit(absl::StrCat("attempt ", e.attempt, " of candidate ", e.candidate, " is of an earlier block"));
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const BlockScored& e, absl::Time /*time*/) {
+  Candidate& candidate = candidates_[e.candidate];
+  for (Attempt& attempt : candidate.attempts) attempt.ended = true;
+  if (e.attempt > 0) {
+    candidate.attempts[static_cast<size_t>(e.attempt - 1)].scored = true;
+    candidate.record_key = e.record_key;
+    candidate.record_sha256 = e.record_sha256;
+  }
+  candidate.state = CandidateState::kQueued;
+  queued_.erase(e.candidate);
+  running_.erase(e.candidate);
+  waiting_.insert(e.candidate);
+  Add(e.timings, candidate.timings);
+  Add(e.timings, timings_);
+  stages_[static_cast<size_t>(candidate.stage)].samples += Evaluated(candidate, e.scores);
+  Learn(candidate, e.scores);
+}
+
+absl::Status JobState::Check(const RaceAdvanced& e) const {
+  for (const int64_t number : e.candidates) {
+    if (waiting_.count(number) == 0) return Unfit(absl::StrCat("candidate ", number, " does not wait for its race"));
+    if (e.blocks <= candidates_[number].blocks) {
+      return Unfit(absl::StrCat("candidate ", number, " has been scored on ", candidates_[number].blocks,
+                                " blocks, not fewer than ", e.blocks));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void JobState::Take(const RaceAdvanced& e, absl::Time time) {
+  for (const int64_t number : e.candidates) {
+    candidates_[number].blocks = e.blocks;
+    waiting_.erase(number);
+    queued_.insert(number);
+    queued_since_[number] = time;
+  }
+}
+
 absl::Status JobState::Check(const PhaseStarted& e) const {
   const bool first = seq_ == 0;
   if (first != (e.phase == JobPhase::kPreparing) || (!first && e.phase <= phase_)) {
-    return Unfit(absl::StrCat("phase ", ToString(e.phase), first ? " comes first" : " after ",
-                              first ? "" : ToString(phase_)));
+    return Unfit(
+        absl::StrCat("phase ", ToString(e.phase), first ? " comes first" : " after ", first ? "" : ToString(phase_)));
   }
   if (IsTerminal(e.phase) && !idle()) {
-    return Unfit(absl::StrCat("phase ", ToString(e.phase), " while ",
-                              queued_.size() + running_.size(), " candidates are not finished"));
+    return Unfit(absl::StrCat("phase ", ToString(e.phase), " while ", unfinished().size(), " candidates are not finished"));
   }
   return absl::OkStatus();
 }
@@ -317,7 +415,7 @@ void JobState::Take(const ActionTaken& e, absl::Time time) {
   best_.reset();
   for (const Candidate& candidate : candidates_) {
     if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded ||
-        candidate.fitness.empty()) {
+        candidate.fitness.empty() || candidate.stop.has_value()) {
       continue;
     }
     if (!best_.has_value() || RanksBefore(*spec_, candidates_, candidate, candidates_[*best_])) best_ = candidate.number;
@@ -337,7 +435,7 @@ JobSummary JobState::Summary() const {
     s.population = stages_.back().population;
     s.slots = stages_.back().slots;
   }
-  s.queued = static_cast<int64_t>(queued_.size());
+  s.queued = static_cast<int64_t>(queued_.size() + waiting_.size());
   s.running = static_cast<int64_t>(running_.size());
   s.succeeded = succeeded_;
   s.failed = failed_;
@@ -355,9 +453,9 @@ JobSummary JobState::Summary() const {
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
     return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
-                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.generations_, s.steps_,
-                    s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_, s.search_finished_,
-                    s.search_failed_, s.facts_, s.best_, s.timings_, s.worker_actions_);
+                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_,
+                    s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
+                    s.search_finished_, s.search_failed_, s.facts_, s.best_, s.timings_, s.worker_actions_);
   };
   return tie(a) == tie(b);
 }

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "common/domain/candidate.h"
 #include "common/domain/events.h"
+#include "coordinator/job/known_samples.h"
 
 namespace merganser {
 
@@ -43,6 +44,8 @@ struct SearchStep {
 // Counts of one stage.
 struct StageState {
   int64_t proposed = 0;
+  int64_t finished = 0;
+  int64_t samples = 0;  // evaluated for its candidates that have one result at least
   int64_t generations = 0;
   int64_t first_generation = 0;
   absl::Time start_time;          // when its first candidates were proposed
@@ -95,7 +98,14 @@ class JobState {
   // Numbers, to be dispatched in this order: a candidate that came back is older than those behind it and goes first.
   const std::set<int64_t>& queued() const { return queued_; }
   const std::set<int64_t>& running() const { return running_; }
-  bool idle() const { return queued_.empty() && running_.empty(); }
+  // Those that have been scored on their blocks and wait for their race to go on; their state is kQueued.
+  const std::set<int64_t>& waiting() const { return waiting_; }
+  bool idle() const { return queued_.empty() && running_.empty() && waiting_.empty(); }
+  // Whether what the attempt was to score has been scored: a record of it would be of an earlier block of its candidate's
+  // race.
+  bool IsPast(const Candidate& candidate, const Attempt& attempt) const;
+  // Numbers of all that are not finished.
+  std::set<int64_t> unfinished() const;
   // When the candidate was proposed or last came back.
   absl::Time queued_since(int64_t number) const { return queued_since_[number]; }
   // Numbers of the kSearch candidates by generation, in order of proposal.
@@ -108,7 +118,10 @@ class JobState {
   int64_t search_finished() const { return search_finished_; }
   int64_t search_failed() const { return search_failed_; }
   const std::optional<JobFacts>& facts() const { return facts_; }
-  // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number.
+  // Of the candidates whose results say it, in jobs that keep it (candidate_samples.h).
+  const KnownSamples& known_samples() const { return known_samples_; }
+  // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number. Never
+  // one that a race stopped.
   std::optional<int64_t> best() const { return best_; }
 
   // Of workers that were quarantined while the job ran, by id: the last of it, or of their release.
@@ -126,11 +139,18 @@ class JobState {
   absl::Status Check(const AttemptEnded& e) const;
   absl::Status Check(const CandidateFinished& e) const;
   absl::Status Check(const PhaseStarted& e) const;
+  absl::Status Check(const BlockScored& e) const;
+  absl::Status Check(const RaceAdvanced& e) const;
   void Take(const CandidatesProposed& e, absl::Time time);
   void Take(const AttemptStarted& e, absl::Time time);
   void Take(const AttemptEnded& e, absl::Time time);
   void Take(const CandidateFinished& e, absl::Time time);
   void Take(const PhaseStarted& e, absl::Time time);
+  void Take(const BlockScored& e, absl::Time time);
+  void Take(const RaceAdvanced& e, absl::Time time);
+  void Learn(const Candidate& candidate, const ScoresByBenchmark& scores);
+  // Sample evaluations that a result of the candidate stands for.
+  int64_t Evaluated(const Candidate& candidate, const ScoresByBenchmark& scores) const;
   absl::Status Check(const ActionTaken& e) const;
   void Take(const ActionTaken& e, absl::Time time);
 
@@ -149,12 +169,14 @@ class JobState {
   std::vector<absl::Time> queued_since_;
   std::set<int64_t> queued_;
   std::set<int64_t> running_;
+  std::set<int64_t> waiting_;
   std::vector<std::vector<int64_t>> generations_;
   std::vector<SearchStep> steps_;
   std::vector<StageState> stages_;
   int64_t succeeded_ = 0, failed_ = 0, cancelled_ = 0;
   int64_t search_proposed_ = 0, search_finished_ = 0, search_failed_ = 0;
   std::optional<JobFacts> facts_;
+  KnownSamples known_samples_;
   std::optional<int64_t> best_;
   PhaseTimings timings_;
   std::map<std::string, WorkerAction> worker_actions_;

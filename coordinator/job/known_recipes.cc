@@ -1,30 +1,13 @@
 #include "coordinator/job/known_recipes.h"
 
-#include <bit>
-
 #include "common/base/rng.h"
+#include "coordinator/job/known_samples.h"
 
 namespace merganser {
 namespace {
 
-uint64_t Mix(uint64_t hash, uint64_t value) { return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 29); }
-
-// Over what recipes of one job differ in; equal recipes have equal hashes, and the rest is compared.
 uint64_t RecipeHash(const Candidate& candidate) {
-  const Recipe& recipe = candidate.recipe;
-  uint64_t hash = StableHash64(recipe.embedding_from, StableHash64(recipe.head_from));
-  for (const Hop& hop : recipe.path) {
-    hash = Mix(hash, static_cast<uint64_t>(hop.stack) * 65536 + static_cast<uint64_t>(hop.layer));
-    hash = Mix(hash, std::bit_cast<uint64_t>(hop.scale));
-  }
-  for (const Stack& stack : recipe.stacks) {
-    hash = StableHash64(stack.name, StableHash64(stack.method, hash));
-    for (const GroupSettings& settings : stack.settings) {
-      for (const auto& parameters : settings.source_parameters) {
-        for (const auto& [name, value] : parameters) hash = Mix(hash, std::bit_cast<uint64_t>(value));
-      }
-    }
-  }
+  uint64_t hash = HashOfRecipe(candidate.recipe);
   for (const std::string& benchmark : candidate.benchmarks) hash = StableHash64(benchmark, hash);
   return hash;
 }

@@ -51,6 +51,7 @@ double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, 
 }
 
 bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b) {
+  if (a.stop.has_value() != b.stop.has_value()) return b.stop.has_value();
   const double missed_a = Violation(spec, candidates, a), missed_b = Violation(spec, candidates, b);
   if (missed_a != missed_b) return missed_a < missed_b;
   return WeightedFitness(spec, a.fitness) > WeightedFitness(spec, b.fitness);
@@ -66,7 +67,9 @@ std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidat
   };
   for (const Candidate& candidate : candidates) {
     if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded) continue;
-    if (candidate.fitness.size() != spec.objectives.size() || Violation(spec, candidates, candidate) > 0) continue;
+    if (candidate.stop.has_value() || candidate.fitness.size() != spec.objectives.size() ||
+        Violation(spec, candidates, candidate) > 0)
+      continue;
     if (std::any_of(front.begin(), front.end(), [&](auto* other) { return covers(*other, candidate); })) continue;
     std::erase_if(front, [&](auto* other) { return covers(candidate, *other); });
     front.push_back(&candidate);
@@ -82,6 +85,12 @@ int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer) {
 
 std::vector<double> ToldFitness(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate,
                                 bool several) {
+  if (candidate.stop.has_value()) {
+    const auto reference = static_cast<size_t>(candidate.stop->reference);
+    if (reference < candidates.size() && candidates[reference].state == CandidateState::kSucceeded) {
+      return {ToldFitness(spec, candidates, candidates[reference], several).front() + candidate.stop->difference};
+    }
+  }
   std::vector<double> told;
   for (size_t i = 0; several && i < candidate.fitness.size(); ++i) {
     told.push_back(spec.objectives[i].weight * candidate.fitness[i]);

@@ -17,18 +17,21 @@ double WeightedFitness(const JobSpec& spec, const std::vector<double>& fitness);
 // say what at_least_model asks for (a constraint whose baseline failed asks for nothing).
 double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate);
 
-// Whether `a` ranks before `b`, both succeeded: less violation, then more weighted fitness.
+// Whether `a` ranks before `b`, both succeeded: one that no race stopped first, then less violation, then more weighted
+// fitness.
 bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b);
 
-// Candidates of the search that hold every constraint and that no other such one dominates (at least as good in every objective
-// and better in one), by number; equal fitness once.
+// Candidates of the search that no race stopped, that hold every constraint and that no other such one dominates (at least
+// as good in every objective and better in one), by number; equal fitness once.
 std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidate>& candidates);
 
 // Numbers of each candidate that the optimizer is told: one per objective, or 1 where it learns from their weighted sum.
 int ToldNumbers(const JobSpec& spec, const OptimizerSpec& optimizer);
 
 // What the optimizer is told of a succeeded candidate: the weighted objectives one by one if `several`, else their sum. A
-// candidate that misses a constraint gets numbers below those of any that does not, by its violation alone.
+// candidate that misses a constraint gets numbers below those of any that does not, by its violation alone. Of one that a
+// race stopped, what it is told of the reference plus the paired difference to it (if the reference failed since: its own
+// fitness).
 std::vector<double> ToldFitness(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& candidate,
                                 bool several);
 

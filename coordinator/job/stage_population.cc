@@ -8,17 +8,6 @@
 
 namespace merganser {
 
-int64_t SamplesPerCandidate(const JobSpec& spec, const JobFacts& facts) {
-  int64_t samples = 0;
-  for (const std::string& name : SearchBenchmarks(spec)) {
-    const auto all = facts.samples.find(name);
-    if (all == facts.samples.end()) continue;
-    const int64_t drawn = spec.samples.per_generation;
-    samples += drawn > 0 ? std::min(drawn, all->second) : all->second;
-  }
-  return samples;
-}
-
 int64_t PopulationMax(const Budget& budget, int64_t samples) {
   int64_t most = limits::kCandidatesMax;
   if (budget.candidates > 0) most = std::min(most, budget.candidates / kGenerationsMin);

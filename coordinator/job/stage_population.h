@@ -15,9 +15,6 @@ namespace merganser {
 // is worth (docs/optimizers.md has the measurement).
 inline constexpr int64_t kGenerationsMin = 20;
 
-// Sample evaluations of one candidate of the search.
-int64_t SamplesPerCandidate(const JobSpec& spec, const JobFacts& facts);
-
 // The largest population that the budget's candidates and samples allow kGenerationsMin generations of;
 // limits::kCandidatesMax where it bounds neither. `samples`: of one candidate.
 int64_t PopulationMax(const Budget& budget, int64_t samples);

@@ -96,4 +96,16 @@ std::vector<int> MostInformative(const ItemResponseModel& model, double ability,
   return order;
 }
 
+std::vector<int> InformativeDraw(const Eigen::MatrixXd& outcomes, int last, const std::vector<int>& draw) {
+  const ItemResponseModel model = FitItemResponse(outcomes);
+  const auto informative = static_cast<int>(kInformativeShare * static_cast<double>(draw.size()));
+  std::vector<int> chosen = MostInformative(model, model.abilities.tail(last).mean(), informative);
+  // The draw has enough others: of its samples at most `informative` were chosen.
+  for (const int sample : draw) {
+    if (chosen.size() == draw.size()) break;
+    if (std::find(chosen.begin(), chosen.end(), sample) == chosen.end()) chosen.push_back(sample);
+  }
+  return chosen;
+}
+
 }  // namespace merganser

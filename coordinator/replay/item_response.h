@@ -27,6 +27,16 @@ ItemResponseModel FitItemResponse(const Eigen::MatrixXd& outcomes);
 // [0, samples].
 std::vector<int> MostInformative(const ItemResponseModel& model, double ability, int count);
 
+// A choice of samples by what they tell, as replays and jobs make it.
+inline constexpr int kInformativeAfter = 40;       // candidates that must have been scored
+inline constexpr int kCalibratedOn = 200;          // the model is fitted to so many of the latest candidates
+inline constexpr double kInformativeShare = 0.75;  // of the samples; the others are random, so that every sample stays known
+
+// As many samples as `draw` has: first those of most information about a candidate of the mean ability of the last `last`
+// rows of `outcomes` (as in FitItemResponse), then samples of `draw`, a random draw of the columns, in its order. REQUIRES:
+// last in [1, rows], `draw` without repeats.
+std::vector<int> InformativeDraw(const Eigen::MatrixXd& outcomes, int last, const std::vector<int>& draw);
+
 }  // namespace merganser
 
 #endif  // MERGANSER_COORDINATOR_REPLAY_ITEM_RESPONSE_H_

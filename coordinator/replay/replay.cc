@@ -17,9 +17,7 @@ namespace {
 
 using Samples = ReplayOptions::Samples;
 
-constexpr double kRaceZ = 1.645;            // one-sided, 5 %
-constexpr double kInformativeShare = 0.75;  // of a kFisher draw; the others are random, so that every sample stays known
-constexpr size_t kCalibratedOn = 200;       // latest candidates, kFisher
+constexpr double kRaceZ = 1.645;  // one-sided, 5 %
 
 // The first `count` of a random order of `from`.
 std::vector<int> Draw(std::vector<int> from, size_t count, Rng rng) {
@@ -123,12 +121,13 @@ class Run {
   void ChooseSamples() {
     if (options_.samples == Samples::kFixed || generation_ == 0) return;
     samples_ = Draw(search_, each_, Rng(key_, generation_));
-    if (options_.samples == Samples::kFisher && scored_.size() >= ReplayOptions::kFisherAfter) ChooseInformative();
+    if (options_.samples == Samples::kFisher && scored_.size() >= static_cast<size_t>(kInformativeAfter))
+      ChooseInformative();
   }
 
   // Replaces most of samples_.
   void ChooseInformative() {
-    const size_t first = scored_.size() > kCalibratedOn ? scored_.size() - kCalibratedOn : 0;
+    const size_t first = scored_.size() > static_cast<size_t>(kCalibratedOn) ? scored_.size() - kCalibratedOn : 0;
     std::vector<int> column(static_cast<size_t>(model_.samples()), -1);
     for (size_t i = 0; i < search_.size(); ++i) column[search_[i]] = static_cast<int>(i);
     Eigen::MatrixXd outcomes = Eigen::MatrixXd::Constant(static_cast<Eigen::Index>(scored_.size() - first),
@@ -138,17 +137,11 @@ class Run {
         outcomes(static_cast<Eigen::Index>(i - first), column[sample]) = scored_[i].correct[sample] ? 1 : 0;
       }
     }
-    const ItemResponseModel fitted = FitItemResponse(outcomes);
-    const Eigen::Index last = std::min<Eigen::Index>(optimizer_->batch_size(), outcomes.rows());
-    const auto informative = static_cast<int>(kInformativeShare * static_cast<double>(each_));
-    std::vector<int> chosen;
-    for (const int i : MostInformative(fitted, fitted.abilities.tail(last).mean(), informative))
-      chosen.push_back(search_[i]);
-    for (const int sample : samples_) {
-      if (chosen.size() == each_) break;
-      if (std::find(chosen.begin(), chosen.end(), sample) == chosen.end()) chosen.push_back(sample);
-    }
-    samples_ = std::move(chosen);  // `samples_` has enough others: each_ of them, of which at most `informative` were chosen
+    const auto last = static_cast<int>(std::min<Eigen::Index>(optimizer_->batch_size(), outcomes.rows()));
+    std::vector<int> draw;
+    for (const int sample : samples_) draw.push_back(column[sample]);
+    samples_.clear();
+    for (const int i : InformativeDraw(outcomes, last, draw)) samples_.push_back(search_[i]);
   }
 
   void Race(std::vector<Scored>& batch) const {

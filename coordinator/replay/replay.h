@@ -20,12 +20,11 @@ struct ReplayOptions {
     // one-sided, 5 %) finds worse than the candidate in the middle of the ranking scores no more samples and ranks behind
     // those that go on.
     kRace,
-    // As kFresh, but once kFisherAfter candidates have been scored, those samples that tell most about candidates such as
-    // the last generation's (item_response.h).
+    // As kFresh, but once kInformativeAfter candidates have been scored, those samples that tell most about candidates such
+    // as the last generation's (item_response.h).
     kFisher,
   };
   static constexpr int kRaceBlock = 16;
-  static constexpr int kFisherAfter = 40;
 
   std::vector<int64_t> sample_evaluations;  // budgets, ascending, each >= 1; candidates times samples each
   int samples_per_candidate = 0;            // in [1, samples that are not held out]; 0: all of those

@@ -148,6 +148,7 @@ void Simulation::ForgetWhatOnlyALeaderHad() {
     for (const StoredEvent& stored : events) {
       const JobEvent event = *ProtoJobCodec().DecodeEvent(stored.body);
       if (const auto* finished = std::get_if<CandidateFinished>(&event.body)) logged.insert(finished->record_key);
+      if (const auto* block = std::get_if<BlockScored>(&event.body)) logged.insert(block->record_key);
     }
   }
   std::erase_if(acked_, [&](const AckedResult& acked) { return logged.count(acked.record_key) == 0; });

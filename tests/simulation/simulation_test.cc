@@ -16,8 +16,10 @@ namespace {
 
 constexpr uint64_t kSeeds = 2000;
 
+// "a" is scored on all there is, "b" races in blocks.
 JobSpec Spec(const std::string& name) {
   JobSpec spec = SphereSpec(name);
+  if (name == "b") spec.samples.racing = Racing{.block = 40};
   spec.max_attempts = 20;                    // so that no candidate fails and the search must equal the undisturbed one
   spec.attempt_timeout = absl::Seconds(25);  // they take up to 20 s, but frozen workers more
   return spec;
@@ -33,10 +35,10 @@ std::optional<uint64_t> FromEnvironment(const char* name) {
 // Every fourth seed also has failovers of the store, which may take acknowledged writes with them.
 SimulationOptions OptionsOf(uint64_t seed) { return {.seed = seed, .failovers = seed % 4 == 0}; }
 
-std::vector<Candidate> Undisturbed() {
+std::vector<Candidate> Undisturbed(const std::string& name) {
   World world;
   world.AddWorker("w", 2);
-  const std::string id = world.Submit(Spec("a")).id;
+  const std::string id = world.Submit(Spec(name)).id;
   world.Run(id);
   return world.Candidates(id);
 }
@@ -53,10 +55,13 @@ class SimulationTest : public testing::Test {
     for (size_t job = 0; job < 2;
          ++job) {  // I3 and I11: told the same, in the same order, so proposed the same
       const std::vector<Candidate> candidates = simulation.CandidatesOf(job);
-      ASSERT_EQ(candidates.size(), undisturbed_.size());
+      const std::vector<Candidate>& undisturbed = undisturbed_[job];
+      ASSERT_EQ(candidates.size(), undisturbed.size());
       for (size_t i = 0; i < candidates.size(); ++i) {
-        EXPECT_EQ(candidates[i].genome, undisturbed_[i].genome) << i;
-        EXPECT_EQ(candidates[i].fitness, undisturbed_[i].fitness) << i;
+        EXPECT_EQ(candidates[i].genome, undisturbed[i].genome) << i;
+        EXPECT_EQ(candidates[i].fitness, undisturbed[i].fitness) << i;
+        EXPECT_EQ(candidates[i].stop, undisturbed[i].stop) << i;
+        faults_["candidate stopped by a race"] += candidates[i].stop.has_value();
         for (const Attempt& attempt : candidates[i].attempts) {
           faults_["straggler got a second attempt"] += attempt.speculative;
           faults_["attempt timed out"] += attempt.failure == FailureClass::kTimedOut;
@@ -66,7 +71,7 @@ class SimulationTest : public testing::Test {
     for (const auto& [kind, times] : simulation.faults()) faults_[kind] += times;
   }
 
-  const std::vector<Candidate> undisturbed_ = Undisturbed();
+  const std::vector<Candidate> undisturbed_[2] = {Undisturbed("a"), Undisturbed("b")};
   std::map<std::string, int> faults_;
 };
 
@@ -102,6 +107,7 @@ TEST_F(SimulationTest, EveryPromiseHoldsInRandomHistories) {
                            "evaluation hangs",
                            "job paused",
                            "job updated",
+                           "candidate stopped by a race",
                            "straggler got a second attempt",
                            "attempt timed out"}) {
     EXPECT_GT(faults_[kind], 100) << kind;

@@ -213,11 +213,12 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   if (decoder_ != nullptr) TellTraffic(evaluation.timings.materialize);
   phase("evaluate");
   for (const std::string& sampled : benchmarks) {
-    const auto [name, draw] = ParseSampledBenchmark(sampled);
+    const BenchmarkRequest request = ParseBenchmarkRequest(sampled);
+    const std::string& name = request.benchmark;
     if (const auto command = commands_.find(name); command != commands_.end()) {
-      if (draw) {
+      if (request.draw || request.samples) {
         return absl::InvalidArgumentError(
-            absl::StrCat("samples.per_generation: benchmark '", name, "' is a command, of which no samples can be drawn"));
+            absl::StrCat("samples: benchmark '", name, "' is a command, of which no samples can be drawn"));
       }
       MG_ASSIGN_OR_RETURN(BenchmarkResult result,
                           RunCommand(*command->second, recipe, &checkpoint, &evaluation.timings, stop));
@@ -228,9 +229,13 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
       return absl::InvalidArgumentError(absl::StrCat("benchmarks: the job has no benchmark '", name, "'"));
     }
     const BenchmarkRun& run = *benchmarks_.at(name);
-    const std::vector<int64_t> samples = DrawSamples(spec_.seed, name, draw.value_or(0),
-                                                     draw ? spec_.samples.per_generation : run.samples(), run.samples());
+    std::vector<int64_t> samples = RequestedSamples(request, spec_.seed, spec_.samples.per_generation, run.samples());
+    if (samples.empty() || samples.back() >= run.samples()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("benchmarks: '", sampled, "' is not of the ", run.samples(), " samples of '", name, "'"));
+    }
     MG_ASSIGN_OR_RETURN(BenchmarkResult result, run.Run(*decoder_, samples, &evaluation.timings, stop));
+    if (static_cast<int64_t>(samples.size()) < run.samples()) result.numbers = std::move(samples);
     evaluation.results.push_back(std::move(result));
   }
   if (decoder_ == nullptr) return evaluation;

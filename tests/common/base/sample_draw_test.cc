@@ -1,5 +1,6 @@
 #include "common/base/sample_draw.h"
 
+#include <algorithm>
 #include <set>
 
 #include "gtest/gtest.h"
@@ -35,8 +36,42 @@ TEST(SampleDrawTest, MoreThanThereAreIsAll) {
 
 TEST(SampleDrawTest, NamesCarryTheDraw) {
   EXPECT_EQ(SampledBenchmark("ja_math", 7), "ja_math@7");
-  EXPECT_EQ(ParseSampledBenchmark("ja_math@7"), std::make_pair(std::string("ja_math"), std::optional<int64_t>(7)));
-  EXPECT_EQ(ParseSampledBenchmark("ja_math"), std::make_pair(std::string("ja_math"), std::optional<int64_t>()));
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math@7").benchmark, "ja_math");
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math@7").draw, 7);
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math").benchmark, "ja_math");
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math").draw, std::nullopt);
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math").samples, std::nullopt);
+}
+
+TEST(SampleDrawTest, NamesCarryAList) {
+  EXPECT_EQ(ListedBenchmark("ja_math", {0, 3, 4, 5, 9}), "ja_math[0,3-5,9]");
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math[0,3-5,9]").benchmark, "ja_math");
+  EXPECT_EQ(ParseBenchmarkRequest("ja_math[0,3-5,9]").samples, (std::vector<int64_t>{0, 3, 4, 5, 9}));
+  for (int64_t draw = 0; draw < 20; ++draw) {
+    const std::vector<int64_t> samples = DrawSamples(7, "b", draw, 40, 200);
+    EXPECT_EQ(ParseBenchmarkRequest(ListedBenchmark("b", samples)).samples, samples);
+  }
+  for (const char* name : {"b[3,1]", "b[1,1]", "b[-1]", "b[2-1]", "b[x]", "b[1-x]", "b]", "b[0-9999999999]", "b@x", "b@"}) {
+    EXPECT_EQ(ParseBenchmarkRequest(name).benchmark, name) << "no list, so a name";
+    EXPECT_EQ(ParseBenchmarkRequest(name).samples, std::nullopt);
+  }
+}
+
+TEST(SampleDrawTest, ARequestIsAListADrawOrAll) {
+  EXPECT_EQ(RequestedSamples(ParseBenchmarkRequest("b[1,4]"), 7, 2, 5), (std::vector<int64_t>{1, 4}));
+  EXPECT_EQ(RequestedSamples(ParseBenchmarkRequest("b@3"), 7, 2, 5), DrawSamples(7, "b", 3, 2, 5));
+  EXPECT_EQ(RequestedSamples(ParseBenchmarkRequest("b"), 7, 2, 5), (std::vector<int64_t>{0, 1, 2, 3, 4}));
+}
+
+TEST(SampleDrawTest, ARaceHasAnOrderOfItsOwnInEachRound) {
+  const std::vector<int64_t> samples = DrawSamples(7, "b", 3, 40, 200);
+  std::vector<int64_t> first = ShuffledSamples(samples, 7, "b", 0);
+  EXPECT_EQ(first, ShuffledSamples(samples, 7, "b", 0));
+  EXPECT_NE(first, ShuffledSamples(samples, 7, "b", 1));
+  EXPECT_NE(first, ShuffledSamples(samples, 8, "b", 0));
+  EXPECT_NE(first, samples);
+  std::sort(first.begin(), first.end());
+  EXPECT_EQ(first, samples);
 }
 
 }  // namespace

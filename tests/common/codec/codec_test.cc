@@ -63,7 +63,7 @@ JobSpec FullSpec() {
   spec.then = {stage};
   spec.mode = SearchMode::kRolling;
   spec.objectives.push_back({"cost", "hops", 0.25});
-  spec.samples.per_generation = 200;
+  spec.samples = {200, Racing{32, 0.9}, "information"};
   spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""}, {"cost", "hops", std::nullopt, 40, ""},
                       {"b", "acc", std::nullopt, std::nullopt, "ja"}};
   spec.finalists = {8, "b", "acc"};
@@ -87,6 +87,10 @@ Candidate FullCandidate() {
   c.state = CandidateState::kSucceeded;
   c.attempts = {{1, "t1", "w1", absl::FromUnixNanos(1'700'000'000'123'456'789), true, FailureClass::kWorkerLost, "gone"},
                 {2, "t2", "w2", absl::FromUnixSeconds(1'700'000'100), true, std::nullopt, "", true}};
+  c.attempts[1].blocks = 2;
+  c.attempts[1].scored = true;
+  c.blocks = 3;
+  c.stop = RaceStop{5, 32, 96, 9, 2, -0.25};
   c.fitness = {0.58};
   c.metrics = {{"b", {{"acc", 0.6}, {"acc_ja", 0.58}}}};
   c.record_key = "result:{job-1}:7:2:t2";
@@ -136,11 +140,19 @@ TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
   const absl::Time time = absl::FromUnixNanos(1'700'000'000'000'000'001);
   CandidateFinished finished{7, CandidateState::kSucceeded, 2, {0.5}, {{"b", {{"acc", 0.5}}}}, "key", "sha", "", {}, {}};
   JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM"};
+  ScoresByBenchmark scores;
+  scores["b"].Add("acc", {0, 7, 64}, {1, 0, 1});
+  scores["b"].Add("rouge", {0, 7, 64}, {0.25, 0, 1.0 / 3});
+  CandidateFinished stopped = finished;
+  stopped.scores = scores;
+  stopped.stop = RaceStop{3, 16, 48, 6, 0, -0.375};
   CandidateFinished prepared{0, CandidateState::kSucceeded, 1, {}, {}, "key", "sha", "", {}, facts};
   for (const JobEvent& event :
        {JobEvent{time, CandidatesProposed{{FullCandidate()}, 20, 16}}, JobEvent{time, AttemptStarted{7, 2, "t", "w"}},
         JobEvent{time, AttemptEnded{7, 1, FailureClass::kTransient, "why"}}, JobEvent{time, finished},
-        JobEvent{time, prepared}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}},
+        JobEvent{time, prepared}, JobEvent{time, stopped},
+        JobEvent{time, BlockScored{7, 2, scores, "key", "sha", {1, 2, 3}}}, JobEvent{time, BlockScored{.candidate = 8}},
+        JobEvent{time, RaceAdvanced{{3, 7}, 4}}, JobEvent{time, PhaseStarted{JobPhase::kHeldOut, "m"}},
         JobEvent{time, AttemptStarted{7, 3, "t", "w", true}},
         JobEvent{time, AttemptEnded{7, 1, FailureClass::kOutOfMemory, "oom"}},
         JobEvent{time, ActionTaken{.kind = ActionKind::kPaused, .by = "admin/alice", .message = "m"}},
@@ -153,6 +165,33 @@ TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
     EXPECT_EQ(*back, event);
     EXPECT_EQ(ProtoJobCodec().EncodeEvent(*back), bytes);  // equal values, equal bytes: a repeated append is recognized
   }
+}
+
+TEST(CodecTest, RecordsSayWhatEachSampleGotWhereTheMetricIsTheirMean) {
+  v1::ResultRecord record;
+  Evaluation evaluation;
+  BenchmarkResult& result = evaluation.results.emplace_back();
+  result.benchmark = "b";
+  result.metrics = {{"acc", 0.5}, {"mcc", 0.2}, {"rouge", 0.375}};
+  result.numbers = {3, 9};
+  for (const double acc : {1.0, 0.0}) {
+    SampleOutcome& sample = result.samples.emplace_back();
+    sample.correct = acc == 1;
+    sample.values = {{"acc", acc}, {"mcc", acc}, {"rouge", 0.25 + acc / 4}, {"p", acc}};
+  }
+  *record.mutable_evaluation() = ToProto(evaluation);
+  EXPECT_EQ(FromProto(record.evaluation()), evaluation);
+  ScoresByBenchmark expected;
+  expected["b"].Add("acc", {3, 9}, {1, 0});
+  expected["b"].Add("rouge", {3, 9}, {0.5, 0.25});
+  EXPECT_EQ(ProtoJobCodec().DecodeRecord(SerializeDeterministic(record))->scores, expected);
+  record.mutable_evaluation()->mutable_results(0)->clear_numbers();
+  EXPECT_EQ(ProtoJobCodec().DecodeRecord(SerializeDeterministic(record))->scores["b"].scored.Numbers(),
+            (std::vector<int64_t>{0, 1}));
+  record.mutable_evaluation()->mutable_results(0)->add_numbers(3);
+  record.mutable_evaluation()->mutable_results(0)->add_numbers(9);
+  record.mutable_evaluation()->mutable_results(0)->set_numbers(1, 3);  // twice the same sample
+  EXPECT_TRUE(ProtoJobCodec().DecodeRecord(SerializeDeterministic(record))->scores.empty());
 }
 
 TEST(CodecTest, DamagedBytesAreDataLossOrAnotherValue) {

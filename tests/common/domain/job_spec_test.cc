@@ -203,6 +203,46 @@ INSTANTIATE_TEST_SUITE_P(
              },
              "constraints[0].at_least_model: no model 'jp'"},
         Case{"FreshSamplesWithoutFinalists", [](JobSpec& s) { s.samples.per_generation = 50; }, "finalists: missing;"},
+        Case{"AnUnknownChoiceOfSamples", [](JobSpec& s) { s.samples.choose = "fisher"; },
+             "samples.choose: unknown 'fisher'; known: information"},
+        Case{"AChoiceOfAllSamples", [](JobSpec& s) { s.samples.choose = "information"; },
+             "samples.choose: chooses the samples of a generation; say how many there are (samples.per_generation)"},
+        Case{"ARaceInEmptyBlocks", [](JobSpec& s) { s.samples.racing = Racing{.block = 0}; },
+             "samples.racing.block: 0 is below 1"},
+        Case{"ARaceInOneBlock",
+             [](JobSpec& s) {
+               s.benchmarks.push_back(s.benchmarks[0]);
+               s.benchmarks[1].name = "validation";
+               s.finalists = {4, "validation", ""};
+               s.samples = {25, Racing{.block = 25}, ""};
+             },
+             "samples.racing.block: 25 is not below samples.per_generation, 25"},
+        Case{"ARaceByCoinToss", [](JobSpec& s) { s.samples.racing = Racing{.confidence = 0.5}; },
+             "samples.racing.confidence: 0.5 is not in (0.5, 1)"},
+        Case{"ARaceWithoutGenerations",
+             [](JobSpec& s) {
+               s.samples.racing = Racing{};
+               s.mode = SearchMode::kRolling;
+             },
+             "samples.racing: a rolling search has no generations to race in"},
+        Case{"ARaceUnderConstraints",
+             [](JobSpec& s) {
+               s.samples.racing = Racing{};
+               s.constraints = {{"cost", "hops", std::nullopt, 8, ""}};
+             },
+             "samples.racing: constraints rank before fitness"},
+        Case{"ARaceForTokens",
+             [](JobSpec& s) {
+               s.samples.racing = Racing{};
+               s.objectives.push_back({"cost", "tokens"});
+             },
+             "samples.racing: the cost 'tokens' is of a whole evaluation"},
+        Case{"ARaceWithoutSamples",
+             [](JobSpec& s) {
+               s.samples.racing = Racing{};
+               s.objectives = {{"cost", "hops"}};
+             },
+             "samples.racing: no objective is measured on samples"},
         Case{"FinalistsOnTheOnlyBenchmark",
              [](JobSpec& s) {
                s.finalists = {4, "ja_math", ""};

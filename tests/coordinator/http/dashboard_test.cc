@@ -205,6 +205,21 @@ TEST_F(DashboardTest, TwoCandidatesAreComparedSampleBySample) {
   EXPECT_EQ(GetJson("/api/jobs/job-1/candidates/1/samples?limit=3")["samples"].size(), 3u);
 }
 
+TEST(CompareTest, RecordsOfOtherSamplesArePairedByTheSamplesTheyShare) {
+  const auto result = [](std::vector<int64_t> numbers, const std::vector<bool>& right) {
+    BenchmarkResult r{"task", {}, {}, std::move(numbers)};
+    for (const bool correct : right) r.samples.push_back({.correct = correct});
+    return r;
+  };
+  const Comparison pairs = Compare(result({2, 5, 9}, {true, true, false}), result({5, 7, 9}, {false, true, false}), "all", 0, 10);
+  EXPECT_EQ(pairs.total, 2);
+  EXPECT_EQ(pairs.only_a, 1);
+  EXPECT_EQ(pairs.neither, 1);
+  EXPECT_EQ(pairs.pairs[0]["index"], 5);
+  EXPECT_EQ(pairs.pairs[1]["index"], 9);
+  EXPECT_EQ(SamplesJson(result({2, 5}, {true, false}), 1, 5)[0]["index"], 5);
+}
+
 TEST_F(DashboardTest, ErrorsNameWhatIsWrong) {
   EXPECT_EQ(Get("/api/jobs/nothing").status, 404);
   EXPECT_EQ(Get("/api/nothing").status, 404);

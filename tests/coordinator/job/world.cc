@@ -1,9 +1,12 @@
 #include "tests/coordinator/job/world.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "common/base/rng.h"
 #include "common/base/sample_draw.h"
 #include "common/base/sha256.h"
+#include "coordinator/job/known_samples.h"
 #include "gtest/gtest.h"
 
 namespace merganser {
@@ -44,6 +47,48 @@ absl::Status World::Connect(const std::shared_ptr<FakeWorker>& worker, int slots
                                worker->running(), worker);
 }
 
+namespace {
+
+double LossOf(const Recipe& recipe) {
+  double loss = 0;
+  for (const Stack& stack : recipe.stacks) {
+    for (const GroupSettings& settings : stack.settings) {
+      for (const auto& parameters : settings.source_parameters) {
+        const double d = parameters.at("weight") - 0.7;
+        loss += d * d;
+      }
+    }
+  }
+  return loss;
+}
+
+BenchmarkResult SampledResult(const Assignment& assignment, const std::string& requested, const std::string& metric) {
+  const BenchmarkRequest request = ParseBenchmarkRequest(requested);
+  const JobSpec& spec = *assignment.spec;
+  BenchmarkResult result{request.benchmark, {}, {}};
+  result.numbers = RequestedSamples(request, spec.seed, spec.samples.per_generation, kWorldSamples);
+  double sum = 0;
+  for (const int64_t sample : result.numbers) {
+    const double outcome = HonestOutcome(assignment.recipe, sample);
+    SampleOutcome& one = result.samples.emplace_back();
+    one.correct = outcome == 1;
+    one.values[metric] = outcome;
+    sum += outcome;
+  }
+  result.metrics[metric] = sum / static_cast<double>(result.numbers.size());
+  if (static_cast<int64_t>(result.numbers.size()) == kWorldSamples) result.numbers.clear();
+  return result;
+}
+
+}  // namespace
+
+double HonestOutcome(const Recipe& recipe, int64_t sample) {
+  const double hard = Rng(StableHash64("sample"), static_cast<uint64_t>(sample)).Uniform();
+  const bool known = std::exp(-LossOf(recipe)) > hard;
+  Rng odd(HashOfRecipe(recipe), static_cast<uint64_t>(sample));
+  return known != (odd.Uniform() < 0.125) ? 1 : 0;
+}
+
 std::string HonestRecord(const Assignment& assignment, const std::string& metric) {
   v1::ResultRecord record;
   record.set_job_id(assignment.id.job_id);
@@ -53,24 +98,32 @@ std::string HonestRecord(const Assignment& assignment, const std::string& metric
   if (assignment.kind == CandidateKind::kPrepare) {
     JobFacts facts;
     facts.num_layers = 2;
+    const bool samples = assignment.spec != nullptr && assignment.spec->samples != SamplePolicy{};
+    for (const std::string& benchmark : assignment.benchmarks) {
+      if (samples) facts.samples[benchmark] = kWorldSamples;
+    }
     *record.mutable_facts() = ToProto(facts);
     return SerializeDeterministic(record);
   }
-  double loss = 0;
-  for (const Stack& stack : assignment.recipe.stacks) {
-    for (const GroupSettings& settings : stack.settings) {
-      for (const auto& parameters : settings.source_parameters) {
-        const double d = parameters.at("weight") - 0.7;
-        loss += d * d;
-      }
-    }
-  }
   Evaluation evaluation;
   for (const std::string& benchmark : assignment.benchmarks) {
-    evaluation.results.push_back({ParseSampledBenchmark(benchmark).first, {{metric, 1 - loss}}, {}});
+    if (assignment.spec != nullptr && assignment.spec->samples != SamplePolicy{}) {
+      evaluation.results.push_back(SampledResult(assignment, benchmark, metric));
+    } else {
+      evaluation.results.push_back({benchmark, {{metric, 1 - LossOf(assignment.recipe)}}, {}});
+    }
   }
   evaluation.timings.decode = 0.5;
   *record.mutable_evaluation() = ToProto(evaluation);
+  return SerializeDeterministic(record);
+}
+
+std::string World::Record(const Assignment& assignment) const {
+  std::string bytes = HonestRecord(assignment, metric);
+  if (!tamper) return bytes;
+  v1::ResultRecord record;
+  record.ParseFromString(bytes);
+  tamper(&record);
   return SerializeDeterministic(record);
 }
 
@@ -135,6 +188,17 @@ JobSpec SphereSpec(const std::string& name) {
   spec.benchmarks = {{.name = "sphere", .use = "mgsm_ja", .data = "train.jsonl"}};
   spec.held_out = {{.name = "sphere_test", .use = "mgsm_ja", .data = "test.jsonl"}};
   spec.budget.candidates = 14;
+  return spec;
+}
+
+JobSpec SampledSpec(int64_t per_generation) {
+  JobSpec spec = SphereSpec("sampled");
+  spec.samples.per_generation = per_generation;
+  spec.budget.candidates = 60;
+  spec.optimizer.numbers = {{"population", 10}};
+  if (per_generation == 0) return spec;
+  spec.benchmarks.push_back({.name = "sphere_all", .use = "sphere"});
+  spec.finalists = {.count = 2, .benchmark = "sphere_all"};
   return spec;
 }
 

@@ -100,7 +100,14 @@ struct FakeWorker final : WorkerLink {
   bool sent_away = false;
 };
 
-// The record that an honest worker writes for the assignment: 1 - sum of (weight - 0.7)^2 on every benchmark.
+// Samples of each benchmark in the jobs below that have a sample policy.
+inline constexpr int64_t kWorldSamples = 120;
+// What a recipe gets on sample number `sample` of any benchmark, 0 or 1: a better one gets all that a worse one gets, but
+// for one in eight samples, of which a hash of the recipe decides.
+double HonestOutcome(const Recipe& recipe, int64_t sample);
+
+// The record that an honest worker writes for the assignment: 1 - sum of (weight - 0.7)^2 on every benchmark; where the job
+// has a sample policy, the outcomes of the samples that were asked for, and their mean.
 std::string HonestRecord(const Assignment& assignment, const std::string& metric = "acc");
 
 struct World {
@@ -112,7 +119,7 @@ struct World {
   std::shared_ptr<FakeWorker> AddWorker(const std::string& id, int slots = 1);
   absl::Status Connect(const std::shared_ptr<FakeWorker>& worker, int slots = 1);
 
-  std::string Record(const Assignment& assignment) const { return HonestRecord(assignment, metric); }
+  std::string Record(const Assignment& assignment) const;
   // Evaluates: by `fail` a failure, else a record is written. Returns what there is to report.
   absl::StatusOr<AttemptReport> Evaluate(const FakeWorker& worker, const Assignment& assignment);
   // Evaluates and reports the worker's first assignment.
@@ -133,6 +140,7 @@ struct World {
   std::function<std::optional<Failure>(const Assignment&)> fail = [](const Assignment&) {
     return std::nullopt;
   };
+  std::function<void(v1::ResultRecord*)> tamper;             // if set: changes what a worker writes
   std::string metric = "acc";                                // that the benchmark yields
   std::map<std::pair<std::string, int64_t>, int> evaluated;  // (job, candidate): times
 };
@@ -142,6 +150,9 @@ JobSpec SphereSpec(const std::string& name = "sphere");
 
 // The same, then a stage of paths through its winner and a source, then finalists on a benchmark of their own.
 JobSpec StagedSpec();
+
+// SphereSpec with `per_generation` fresh samples (0: all, and no finalists) and its finalists on all of the same data.
+JobSpec SampledSpec(int64_t per_generation);
 
 // Prepare, three models and the average.
 inline constexpr int64_t kFirstSearch = 5;

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "common/base/rng.h"
 
@@ -57,6 +59,17 @@ TEST(ItemResponse, LeavesOutWhatWasNotScoredAndBearsSamplesThatAllGetRight) {
   EXPECT_LT(model.difficulties[0], -1);            // easy
   EXPECT_NEAR(model.discriminations[1], 1, 1e-6);  // the prior's
   EXPECT_LT(model.Information(0)[0], model.Information(0)[1]);
+}
+
+TEST(ItemResponse, ADrawIsMostlyOfWhatTells) {
+  const Eigen::MatrixXd outcomes = Outcomes(120, 60);
+  std::vector<int> draw;
+  for (int s = 20; s < 40; ++s) draw.push_back(s);
+  const std::vector<int> chosen = InformativeDraw(outcomes, 10, draw);
+  ASSERT_EQ(chosen.size(), draw.size());
+  EXPECT_THAT(std::vector<int>(chosen.begin(), chosen.begin() + 15), Each(Lt(30)));
+  EXPECT_EQ(std::set<int>(chosen.begin(), chosen.end()).size(), chosen.size()) << "none twice";
+  for (size_t i = 15; i < chosen.size(); ++i) EXPECT_NE(std::find(draw.begin(), draw.end(), chosen[i]), draw.end());
 }
 
 }  // namespace

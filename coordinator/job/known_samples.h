@@ -1,0 +1,53 @@
+// What recipes got sample by sample, kept for every equal recipe that is proposed again.
+#ifndef MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
+#define MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/domain/candidate.h"
+#include "common/domain/sample_scores.h"
+
+namespace merganser {
+
+// Over what recipes of one job differ in: equal recipes have equal hashes; of others the rest is to be compared.
+uint64_t HashOfRecipe(const Recipe& recipe);
+
+// A part of a job's state: bitmaps by (recipe, benchmark). A value. Not thread-safe.
+class KnownSamples {
+ public:
+  static constexpr int64_t kBytesMax = int64_t{256} << 20;
+
+  // `candidates` are the job's, whose numbers the entries name. Recipes without stacks (undecodable) are not kept.
+  void Add(const std::vector<Candidate>& candidates, const Candidate& candidate, const std::string& benchmark,
+           const SampleScores& scores);
+  // Valid until the next Add or Trim; nullptr: nothing is known.
+  const SampleScores* Find(const std::vector<Candidate>& candidates, const Candidate& candidate,
+                           const std::string& benchmark) const;
+  // Forgets the oldest recipes until `bytes` are not exceeded. What a candidate that is not finished needs must not be
+  // forgotten.
+  void Trim(int64_t bytes = kBytesMax);
+  int64_t bytes() const { return bytes_; }
+
+  bool operator==(const KnownSamples&) const = default;
+
+ private:
+  // The candidate whose entry is that of the recipe; -1 if there is none.
+  int64_t OwnerOf(const std::vector<Candidate>& candidates, const Candidate& candidate, uint64_t hash) const;
+
+  struct Entry {
+    uint64_t hash = 0;
+    std::map<std::string, SampleScores> scores;  // by benchmark
+    bool operator==(const Entry&) const = default;
+  };
+  std::map<int64_t, Entry> entries_;  // by the first candidate of the recipe
+  std::unordered_map<uint64_t, std::vector<int64_t>> by_hash_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
