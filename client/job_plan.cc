@@ -93,13 +93,13 @@ std::string PathText(const DataFlowSpace& space) {
   if (space.repeats > 1) absl::StrAppend(&text, ", ", space.repeats, " times");
   if (space.scales != DataFlowSpace::Scales::kNone) {
     absl::StrAppend(&text, "; scales in [", space.scale_bounds.low, ", ", space.scale_bounds.high, "]");
+    if (space.hidden_units > 0) absl::StrAppend(&text, " from a network of ", space.hidden_units, " hidden units");
   }
   if (space.ends == DataFlowSpace::Ends::kSearch) absl::StrAppend(&text, "; embedding and head are searched");
   if (space.max_hops > 0) absl::StrAppend(&text, "; at most ", space.max_hops, " hops");
   return text;
 }
 
-// What a stage searches, with which optimizer and budget.
 // " (where a fleet has more evaluation slots: as many as it has, up to 20)"; "" where nothing raises the population.
 std::string SlotsText(const StagePlan& stage) {
   if (stage.population_max <= stage.population) return "";
@@ -107,6 +107,7 @@ std::string SlotsText(const StagePlan& stage) {
                       ")");
 }
 
+// What a stage searches, with which optimizer and budget.
 template <typename Line>
 void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const Line& line) {
   const ParameterSpace& space = stage.spec.parameter;

@@ -114,7 +114,8 @@ absl::StatusOr<ParameterSpace> ParseSpace(const v1::ParameterSpace& proto, const
 
 // The words of an enum's values, in their order; the first is what an unset field means.
 constexpr const char* kEncodings[] = {"published", "bits", "path"};
-constexpr const char* kScales[] = {"none", "slot", "matrix"};
+constexpr const char* kScales[] = {"none", "slot", "matrix", "network"};
+constexpr int kHiddenUnits = 4;  // of a network of scales, unless said otherwise
 constexpr const char* kEnds[] = {"first", "search"};
 constexpr const char* kModes[] = {"synchronous", "rolling"};
 
@@ -141,6 +142,14 @@ absl::StatusOr<DataFlowSpace> ParseDataFlow(const v1::DataFlowSpace& proto, cons
   if (proto.has_scale_bounds()) {
     MG_ASSIGN_OR_RETURN(space.scale_bounds, ParseBounds(proto.scale_bounds(), absl::StrCat(at, ".scale_bounds")));
   }
+  if (proto.has_hidden_units()) {
+    if (proto.hidden_units() < 1) {
+      return Bad(absl::StrCat(at, ".hidden_units"), absl::StrCat(proto.hidden_units(), " is below 1"));
+    }
+    space.hidden_units = proto.hidden_units();
+  } else if (space.scales == Space::Scales::kNetwork) {
+    space.hidden_units = kHiddenUnits;
+  }
   MG_ASSIGN_OR_RETURN(space.ends, ParseWord(proto.ends(), kEnds, Space::Ends::kFirst, absl::StrCat(at, ".ends")));
   if (proto.has_max_hops() && proto.max_hops() < 1) {
     return Bad(absl::StrCat(at, ".max_hops"), absl::StrCat(proto.max_hops(), " is below 1"));
@@ -156,6 +165,7 @@ v1::DataFlowSpace ToProto(const DataFlowSpace& space) {
   proto.set_repeats(space.repeats);
   proto.set_scales(kScales[static_cast<int>(space.scales)]);
   *proto.mutable_scale_bounds() = ToProto(space.scale_bounds);
+  if (space.hidden_units > 0) proto.set_hidden_units(space.hidden_units);
   proto.set_ends(kEnds[static_cast<int>(space.ends)]);
   if (space.max_hops > 0) proto.set_max_hops(space.max_hops);
   return proto;

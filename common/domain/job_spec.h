@@ -57,8 +57,9 @@ struct DataFlowSpace {
   // kPublished, kBits: every layer of every source in order, `repeats` times; a gene per slot decides whether it is kept.
   // kPath: `repeats` slots per depth; a gene per slot says which source's layer of that depth it is, or none.
   enum class Encoding { kPublished, kBits, kPath };
-  // kSlot: a gene per slot scales what enters it. kMatrix: a gene per pair of layers (from, to) of the pool.
-  enum class Scales { kNone, kSlot, kMatrix };
+  // kSlot: a gene per slot scales what enters it. kMatrix: a gene per pair of layers (from, to) of the pool. kNetwork: the
+  // weights of a small network that makes a scale of (from, to, hop); coordinator/search_space/scale_network.h.
+  enum class Scales { kNone, kSlot, kMatrix, kNetwork };
   // Whose embedding, and whose final norm and head: the first source's, or a gene each.
   enum class Ends { kFirst, kSearch };
   // Names of models; "winner": the best recipe of the stages before (its first stack); "merged": what the stage's parameter
@@ -68,6 +69,7 @@ struct DataFlowSpace {
   int repeats = 1;
   Scales scales = Scales::kNone;
   Bounds scale_bounds{0, 2};
+  int hidden_units = 0;  // kNetwork: of its one hidden layer; else 0
   Ends ends = Ends::kFirst;
   int max_hops = 0;  // longer paths lose their weakest slots; 0: no bound
   bool operator==(const DataFlowSpace&) const = default;

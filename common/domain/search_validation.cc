@@ -86,24 +86,30 @@ absl::Status ValidateSources(const JobSpec& spec, const ParameterSpace& space, c
   return absl::OkStatus();
 }
 
-// A parameter by its name must be taken by one of the methods (as a real number, if it is searched), with [low, high] in the
-// range of each that takes it.
+// What values a searched parameter may have: a switch both of its two, a whole number those between two whole numbers.
+absl::Status ValidateLevels(const MethodParameter& parameter, const std::string& field, double low, double high) {
+  if (parameter.kind == MethodParameter::Kind::kSwitch && (low != 0 || high != 1)) {
+    return Bad(field,
+               absl::StrCat("[", low, ", ", high, "] are not the bounds of a switch, [0, 1]; to set it, fix it (fixed)"));
+  }
+  if (parameter.kind == MethodParameter::Kind::kInteger && (low != std::trunc(low) || high != std::trunc(high))) {
+    return Bad(field, absl::StrCat("[", low, ", ", high, "] are not whole numbers"));
+  }
+  return absl::OkStatus();
+}
+
+// A parameter by its name must be taken by one of the methods, with [low, high] in the range of each that takes it.
 absl::Status ValidateValue(const std::vector<std::string>& methods, const std::string& name, const std::string& field,
                            bool searched, double low, double high) {
   std::vector<std::string> takes;
-  bool taken = false, is_switch = false;
+  bool taken = false;
   for (const std::string& method : methods) {
     const MethodSpec& spec = *FindMethodSpec(method);
-    for (const MethodParameter& parameter : spec.parameters) {
-      if (!searched || parameter.kind == MethodParameter::Kind::kNumber) takes.push_back(parameter.name);
-    }
+    for (const MethodParameter& parameter : spec.parameters) takes.push_back(parameter.name);
     if (spec.Find(name) == nullptr) continue;
     const MethodParameter& parameter = *spec.Find(name);
-    if (searched && parameter.kind != MethodParameter::Kind::kNumber) {
-      is_switch = true;
-      continue;
-    }
     taken = true;
+    if (searched) MG_DOMAIN_CHECK(ValidateLevels(parameter, field, low, high));
     if (low >= parameter.low && high <= parameter.high) continue;
     return Bad(field, absl::StrCat(low == high ? absl::StrCat(low) : absl::StrCat("[", low, ", ", high, "]"),
                                    " is not within [", parameter.low, ", ", parameter.high, "]"));
@@ -111,10 +117,6 @@ absl::Status ValidateValue(const std::vector<std::string>& methods, const std::s
   if (taken) return absl::OkStatus();
   std::sort(takes.begin(), takes.end());
   takes.erase(std::unique(takes.begin(), takes.end()), takes.end());
-  if (is_switch) {
-    return Bad(field, absl::StrCat("is no real number and cannot be searched; fix it (fixed), or search ",
-                                   absl::StrJoin(takes, ", ")));
-  }
   return Bad(field, absl::StrCat(absl::StrJoin(methods, ", "), methods.size() == 1 ? " has" : " have",
                                  " no such parameter; ", Known(takes)));
 }
@@ -193,6 +195,14 @@ absl::Status ValidateDataFlowSpace(const JobSpec& spec, const SearchStage& in, i
   if (!std::isfinite(b.low) || !std::isfinite(b.high) || b.low < 0 || b.high > limits::kScaleMax || !(b.low < 1 && 1 < b.high)) {
     return Bad(absl::StrCat(at, ".scale_bounds"),
                absl::StrCat("[", b.low, ", ", b.high, "] must lie in [0, ", limits::kScaleMax, "] and hold 1 inside"));
+  }
+  const bool network = space.scales == DataFlowSpace::Scales::kNetwork;
+  if (network && (space.hidden_units < 1 || space.hidden_units > limits::kHiddenUnitsMax)) {
+    return Bad(absl::StrCat(at, ".hidden_units"),
+               absl::StrCat(space.hidden_units, " is not in [1, ", limits::kHiddenUnitsMax, "]"));
+  }
+  if (!network && space.hidden_units != 0) {
+    return Bad(absl::StrCat(at, ".hidden_units"), "is of the network of `scales: network`");
   }
   if (space.sources.size() == 1 && space.encoding == DataFlowSpace::Encoding::kPath && space.repeats == 1 &&
       space.scales == DataFlowSpace::Scales::kNone) {

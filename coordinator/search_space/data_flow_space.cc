@@ -19,6 +19,11 @@ constexpr double kDeviation = 0.1;                 // of p and of scales
 constexpr double kSigma0 = 1.0 / 6;                // the optimizers' default
 constexpr double kProbablyKept = 0.9;              // first mean of a gene of two levels: far in level 1
 constexpr double kProbablyDropped = 0.1;
+// Of a network of scales: a hidden unit's weights, which let it tell a layer from its neighbours, and what it adds to a
+// scale.
+constexpr Bounds kNetworkWeights{-3, 3};
+constexpr Bounds kNetworkOutputs{-1, 1};
+constexpr double kNetworkDeviation = 1;
 constexpr double kProbablyStays = 0.15;            // with the favourite: one or two of eight choices leave it
 
 // The recipe's hops; those of a plain stack are its layers in order.
@@ -132,12 +137,14 @@ absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int
                                                    limits::kPathLengthMax - 2));
   }
   const int64_t matrix = space.scales == DataFlowSpace::Scales::kMatrix ? int64_t{decoder.layers_} * decoder.layers_ : 0;
-  const int64_t dimension = slots * 4 + matrix + 4;
+  const int64_t dimension = slots * 4 + matrix + 4;  // a network's genes are too few to count
   if (dimension > limits::kGenomeDimensionMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         at, ": the genome would have about ", dimension, " coordinates (", slots, " slots, ", matrix, " scales of a matrix of ",
         decoder.layers_, " x ", decoder.layers_, "); at most ", limits::kGenomeDimensionMax, "; scales: slot has fewer"));
   }
+  // The ends that kPublished forces may come on top.
+  decoder.longest_path_ = static_cast<int>(space.max_hops > 0 ? std::min<int64_t>(space.max_hops, slots) : slots);
   decoder.AddSlots(space);
   decoder.AddScalesAndEnds(space);
   return decoder;
@@ -199,10 +206,49 @@ void DataFlowDecoder::AddScalesAndEnds(const DataFlowSpace& space) {
         if (matrix_gene_ < 0) matrix_gene_ = gene;
       }
     }
+  } else if (space.scales == DataFlowSpace::Scales::kNetwork) {
+    AddNetwork(static_cast<int>(space.sources.size()), space.hidden_units);
   }
   if (space.ends == DataFlowSpace::Ends::kFirst) return;
   embedding_ = AddChoice("ends", "embedding");
   head_ = AddChoice("ends", "head");
+}
+
+void DataFlowDecoder::AddNetwork(int sources, int hidden) {
+  network_.emplace(sources, hidden);
+  const auto gene = [](const Bounds& range, double deviation) {
+    return Gene{.scale = deviation / (range.high - range.low) / kSigma0};
+  };
+  for (int unit = 0; unit < hidden; ++unit) {
+    for (int input = 0; input < network_->inputs(); ++input) {
+      const int added = AddGene(gene(kNetworkWeights, kNetworkDeviation),
+                                {absl::StrCat("network.", unit), "", network_->InputName(input), kNetworkWeights});
+      if (network_gene_ < 0) network_gene_ = added;
+    }
+  }
+  for (int unit = 0; unit < hidden; ++unit) {
+    AddGene(gene(kNetworkOutputs, kDeviation), {absl::StrCat("network.", unit), "", "scale", kNetworkOutputs});
+  }
+}
+
+void DataFlowDecoder::ScaleByLayers(absl::Span<const double> genome, std::vector<Kept>* kept) const {
+  std::vector<double> values;
+  for (int i = 0; network_.has_value() && i < network_->parameters(); ++i) {
+    const Bounds& range = labels_[network_gene_ + i].bounds;
+    values.push_back(range.low + genome[network_gene_ + i] * (range.high - range.low));
+  }
+  const auto depth = [&](const Layer& layer) { return Spread(layer.index, static_cast<int>(HopsOf(layer.source).size())); };
+  for (size_t i = 1; i < kept->size(); ++i) {
+    const Layer &from = (*kept)[i - 1].layer, &to = (*kept)[i].layer;
+    double& scale = (*kept)[i].scale;
+    if (matrix_gene_ >= 0) {
+      scale = ScaleOf(genome[matrix_gene_ + from.global * layers_ + to.global]);
+    } else if (network_.has_value()) {
+      const double hop = Spread(static_cast<int>(i), longest_path_);
+      scale = std::clamp(network_->Scale({from.source, depth(from), to.source, depth(to), hop}, values),
+                         space_.scale_bounds.low, space_.scale_bounds.high);
+    }
+  }
 }
 
 double DataFlowDecoder::ScaleOf(double gene) const {
@@ -227,11 +273,7 @@ std::vector<DataFlowDecoder::Kept> DataFlowDecoder::Keep(absl::Span<const double
   }
   if (space_.encoding == Encoding::kPublished) ForceEnds(&kept);
   if (space_.max_hops > 0) Shorten(&kept);
-  if (matrix_gene_ >= 0) {
-    for (size_t i = 1; i < kept.size(); ++i) {
-      kept[i].scale = ScaleOf(genome[matrix_gene_ + kept[i - 1].layer.global * layers_ + kept[i].layer.global]);
-    }
-  }
+  ScaleByLayers(genome, &kept);
   return kept;
 }
 

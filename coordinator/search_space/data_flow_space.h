@@ -1,31 +1,38 @@
 // Decodes genomes of a data-flow space into paths of untouched layers. Pure.
 //
 // The pool is a list of sources; a source is a sequence of layers, each a hop of a recipe: a model's own layers, those of a
-// merge, or the hops of an earlier winner. M is the number of layers in the pool, L that of the longest source, r the repeats.
+// merge, or the hops of an earlier winner. M is the number of layers in the pool, L that of the longest source, r the
+// repeats.
 //
-// kPublished (Akiba et al., "Evolutionary Optimization of Model Merging Recipes", arXiv 2403.13187, section 3.2; the released
+// kPublished (Akiba et al., "Evolutionary Optimization of Model Merging Recipes", arXiv 2403.13187, section 3.2; the
+// released
 //   10B model). Slots: all layers of the first source in order, then all of the second, and so on; all that r times, so
 //   T = M r. A slot is kept iff its number p > 0. The first source's first and last layer are the path's first and last hop
 //   (added where the kept slots do not begin or end with them). Numbers start at 0, those of the first source's first
 //   repetition at 2 standard deviations: p = 2 g - 1 for a gene g, a standard deviation of 0.1 at the optimizer's sigma0 of
 //   1/6, so g starts at 0.5 and 0.6.
-// kBits. The same slots with a gene of two levels each and no forced layer. It starts at the first source as it is: its first
+// kBits. The same slots with a gene of two levels each and no forced layer. It starts at the first source as it is: its
+// first
 //   repetition is probably kept, every other slot probably not.
-// kPath. Slots by depth: for depth 0 .. L-1, r slots. Each has a gene that chooses its source (if there are several) and a gene
-//   that keeps or drops it; it stands for the source's layer of that depth. The first slot of each depth is probably kept, the
-//   others probably not. No order is searched, so a path has at most L r hops and the genome 2 L r genes.
+// kPath. Slots by depth: for depth 0 .. L-1, r slots. Each has a gene that chooses its source (if there are several) and a
+// gene
+//   that keeps or drops it; it stands for the source's layer of that depth. The first slot of each depth is probably kept,
+//   the others probably not. No order is searched, so a path has at most L r hops and the genome 2 L r genes.
 //
 // Where the first source is "winner" or "merged" it is the favourite: a gene of two levels says whether it is left at all
 // (probably not), and the choice is among the others.
 //
 // Scales multiply what the hop before adds to the residual stream, as it enters the hop (recipe.h). kSlot: a gene per slot.
-// kMatrix: W_ij for a hop of pool layer j after one of pool layer i, M^2 genes, 1 for the path's first hop. Scales start at 1
-// with a standard deviation of 0.1 at sigma0 = 1/6.
+// kMatrix: W_ij for a hop of pool layer j after one of pool layer i, M^2 genes, 1 for the path's first hop. kNetwork: the
+// same from a small network of i, j and the hop (scale_network.h), whose weights are the genes: H (4 + 2 (S - 1)) in [-3, 3]
+// that start at 0 with a standard deviation of 1 at sigma0 = 1/6, then H in [-1, 1] with one of 0.1, for H hidden units and
+// S sources; cut to the bounds. Scales start at 1, those of the other kinds with a standard deviation of 0.1.
 //
 // Ends: with Ends::kSearch one gene chooses the source that gives the embedding, one that of the final norm and head.
 #ifndef MERGANSER_COORDINATOR_SEARCH_SPACE_DATA_FLOW_SPACE_H_
 #define MERGANSER_COORDINATOR_SEARCH_SPACE_DATA_FLOW_SPACE_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +42,7 @@
 #include "common/domain/recipe.h"
 #include "coordinator/optimizer/genome.h"
 #include "coordinator/search_space/gene_label.h"
+#include "coordinator/search_space/scale_network.h"
 
 namespace merganser {
 
@@ -90,6 +98,9 @@ class DataFlowDecoder {
   std::vector<Kept> Keep(absl::Span<const double> genome) const;
   void ForceEnds(std::vector<Kept>* kept) const;
   void Shorten(std::vector<Kept>* kept) const;
+  void AddNetwork(int sources, int hidden);
+  // Scales of kMatrix and kNetwork.
+  void ScaleByLayers(absl::Span<const double> genome, std::vector<Kept>* kept) const;
   double ScaleOf(double gene) const;
 
   JobSpec spec_;
@@ -100,6 +111,9 @@ class DataFlowDecoder {
   int layers_ = 0;                            // M
   std::vector<Slot> slots_;
   int matrix_gene_ = -1;
+  std::optional<ScaleNetwork> network_;
+  int network_gene_ = -1;  // the first of its genes
+  int longest_path_ = 0;   // in hops
   Choice embedding_;
   Choice head_;
   std::vector<GeneLabel> labels_;

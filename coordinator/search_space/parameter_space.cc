@@ -9,10 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
 #include "common/domain/limits.h"
+#include "common/domain/merge_method_spec.h"
 #include "coordinator/search_space/recipe_frame.h"
 
 namespace merganser {
 namespace {
+
+constexpr double kProbably = 0.9;  // first mean of a gene of two levels: far in level 1
 
 std::vector<TensorGroup> LayeredGroups(int num_layers, int block) {
   std::vector<TensorGroup> groups;
@@ -72,6 +75,29 @@ bool IsPerSource(const ParameterSpace& space, const std::string& parameter) {
     const MethodSignature* method = FindMethod(name);
     return method != nullptr && Contains(method->source_parameters, parameter);
   });
+}
+
+// A gene of the parameter: a choice of two for a switch, levels in order for whole numbers, else a number.
+Gene GeneOf(const ParameterSpace& space, const std::string& parameter, const Bounds& bounds) {
+  std::vector<std::string> methods = space.methods;
+  if (methods.empty()) methods.push_back(space.method);
+  for (const std::string& name : methods) {
+    const MethodSpec* method = FindMethodSpec(name);
+    const MethodParameter* own = method == nullptr ? nullptr : method->Find(parameter);
+    if (own == nullptr || own->kind == MethodParameter::Kind::kNumber) continue;
+    const bool is_switch = own->kind == MethodParameter::Kind::kSwitch;
+    return {.kind = is_switch ? Gene::Kind::kCategorical : Gene::Kind::kInteger,
+            .levels = static_cast<int>(bounds.high - bounds.low) + 1};
+  }
+  return {};
+}
+
+// Where the search begins for a gene that stands for `value`: of a switch, probably at it.
+double StartAt(const Gene& gene, const Bounds& bounds, double value) {
+  if (gene.kind == Gene::Kind::kCategorical) return value > 0.5 ? kProbably : 1 - kProbably;
+  if (gene.discrete())
+    return gene.ValueOf(std::clamp(static_cast<int>(std::lround(value - bounds.low)), 0, gene.levels - 1));
+  return std::clamp((value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
 }
 
 // What `winner` sets for the parameter of the source ("": of the method) in the group; nullopt if it says nothing of it.
@@ -144,9 +170,9 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
       if (IsPerSource(space, parameter) == source.empty()) continue;
       for (const TensorGroup& group : decoder.groups_) {
         decoder.labels_.push_back({group.name, source, parameter, bounds});
-        Gene gene;
+        Gene gene = GeneOf(space, parameter, bounds);
         const auto value = space.start.empty() || winner == nullptr ? std::nullopt : ValueIn(*winner, source, parameter, group);
-        if (value) gene.start = std::clamp((*value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
+        if (value) gene.start = StartAt(gene, bounds, *value);
         decoder.genome_.genes.push_back(gene);
       }
     }
@@ -183,7 +209,10 @@ absl::StatusOr<Recipe> ParameterSpaceDecoder::Decode(absl::Span<const double> ge
     const auto& [group, source, parameter, bounds] = labels_[i];
     GroupSettings& settings = stack.settings[(i - first) % groups_.size()];  // groups change fastest
     // Rounding may step over `high`.
-    const double value = std::clamp(bounds.low + genome[i] * (bounds.high - bounds.low), bounds.low, bounds.high);
+    const Gene& gene = genome_.genes[i];
+    const double value = gene.discrete()
+                             ? bounds.low + gene.LevelOf(genome[i])
+                             : std::clamp(bounds.low + genome[i] * (bounds.high - bounds.low), bounds.low, bounds.high);
     if (source.empty()) {
       if (Contains(method->parameters, parameter)) settings.parameters[parameter] = value;
     } else if (Contains(method->source_parameters, parameter)) {

@@ -30,7 +30,8 @@ class ParameterSpaceDecoder {
   const GenomeSpec& genome() const { return genome_; }
   int dimension() const { return genome_.dimension(); }
 
-  // `genome` in [0,1]^dimension, mapped linearly to the bounds. A parameter that the candidate's method does not take is left
+  // `genome` in [0,1]^dimension, mapped linearly to the bounds; genes of switches are categorical with two levels, those of
+  // whole numbers integer with a level each. A parameter that the candidate's method does not take is left
   // out. InvalidArgument: wrong length, or a coordinate outside or not finite.
   absl::StatusOr<Recipe> Decode(absl::Span<const double> genome) const;
 

@@ -53,7 +53,8 @@ JobSpec FullSpec() {
   spec.budget = {400, 30, 90000, absl::Hours(2), 0.9};
   spec.max_attempts = 5;
   using Space = DataFlowSpace;
-  spec.data_flow = Space{{"merged", "ja"}, Space::Encoding::kPublished, 3, Space::Scales::kMatrix, {0.5, 1.5}, Space::Ends::kSearch, 65};
+  spec.data_flow = Space{
+      {"merged", "ja"}, Space::Encoding::kPublished, 3, Space::Scales::kMatrix, {0.5, 1.5}, 0, Space::Ends::kSearch, 65};
   SearchStage stage;
   stage.parameter.methods = {"ties", "linear"};
   stage.parameter.sources = {"ja"};
@@ -115,7 +116,9 @@ TEST(CodecTest, JobSpecsSurviveTheTrip) {
 
 TEST(CodecTest, OptimizersKeepTheirNamesAndOptions) {
   const std::vector<OptimizerSpec> specs = {
-      {"cma_es", {{"restarts", 0}, {"mean", 0.25}}, {{"covariance", "separable"}, {"discrete", "margin"}, {"learning_rate", "fixed"}}},
+      {"cma_es",
+       {{"restarts", 0}, {"mean", 0.25}},
+       {{"covariance", "separable"}, {"discrete", "margin"}, {"learning_rate", "fixed"}}},
       {"nsga2", {{"population", 40}}, {}},
       {"mo_cma_es", {{"population", 20}, {"sigma0", 0.125}}, {}},
       {"gp", {}, {}},
@@ -128,6 +131,20 @@ TEST(CodecTest, OptimizersKeepTheirNamesAndOptions) {
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(back->optimizer, optimizer) << optimizer.name;
   }
+}
+
+TEST(CodecTest, ANetworkOfScalesHasFourHiddenUnitsUnlessSaidOtherwise) {
+  v1::JobSpec proto = ToProto(FullSpec());
+  v1::DataFlowSpace* space = proto.mutable_space()->mutable_data_flow();
+  space->set_scales("network");
+  EXPECT_EQ(FromProto(proto)->data_flow->hidden_units, 4);
+  space->set_hidden_units(9);
+  const auto spec = FromProto(proto);
+  EXPECT_EQ(spec->data_flow->hidden_units, 9);
+  EXPECT_EQ(*FromProto(ToProto(*spec)), *spec);
+  space->set_hidden_units(0);
+  EXPECT_THAT(std::string(FromProto(proto).status().message()),
+              testing::HasSubstr("space.data_flow.hidden_units: 0 is below 1"));
 }
 
 TEST(CodecTest, CandidatesSurviveTheTrip) {

@@ -117,13 +117,20 @@ INSTANTIATE_TEST_SUITE_P(
              [](JobSpec& s) {
                s.parameter.bounds["density"] = {0, 1};
              },
-             "space.parameter.bounds.density: task_arithmetic has no such parameter; known: lambda, weight"},
-        Case{"SwitchSearched",
+             "space.parameter.bounds.density: task_arithmetic has no such parameter; known: lambda, normalize, weight"},
+        Case{"SwitchSearchedInOtherBoundsThanItsOwn",
              [](JobSpec& s) {
-               s.parameter.bounds["normalize"] = {0, 1};
+               s.parameter.bounds["normalize"] = {0, 0.5};
              },
-             "space.parameter.bounds.normalize: is no real number and cannot be searched; fix it (fixed), or search lambda, "
-             "weight"},
+             "space.parameter.bounds.normalize: [0, 0.5] are not the bounds of a switch, [0, 1]; to set it, fix it (fixed)"},
+        Case{"WholeNumbersSearchedBetweenOthers",
+             [](JobSpec& s) {
+               s.parameter.method = "karcher";
+               s.parameter.base.clear();
+               s.parameter.sources.push_back("base");
+               s.parameter.bounds = {{"max_iter", {1, 9.5}}};
+             },
+             "space.parameter.bounds.max_iter: [1, 9.5] are not whole numbers"},
         Case{"DensityAboveOne",
              [](JobSpec& s) {
                s.parameter.method = "ties";

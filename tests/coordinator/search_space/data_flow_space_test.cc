@@ -1,5 +1,9 @@
 #include "coordinator/search_space/data_flow_space.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "common/domain/search_validation.h"
 #include "coordinator/search_space/search_space.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -113,6 +117,74 @@ TEST(PathEncodingTest, RepeatsPutFurtherLayersBehindTheirDepth) {
   std::vector<double> g = {0.1, 0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.5, 0.25, 0.5, 0.5};
   EXPECT_EQ(PathOf(*space.Decode(g), 2), "a0 b0*0.50 a1");
   EXPECT_EQ(space.genome().genes[3].start, 0.1) << "the second slot of a depth is probably dropped at first";
+}
+
+// Two models of 3 layers, one hidden unit: inputs one, from depth, to depth, hop, from b, to b; then what the unit adds.
+TEST(ScaleNetworkTest, ScalesGoByTheLayersThatMeetAndTheHop) {
+  const JobSpec spec = Spec({.sources = {"a", "b"},
+                             .encoding = Encoding::kPublished,
+                             .repeats = 1,
+                             .scales = DataFlowSpace::Scales::kNetwork,
+                             .hidden_units = 1});
+  const SearchSpace space = *SearchSpace::Create(spec, 3, 0, nullptr);
+  ASSERT_EQ(space.dimension(), 6 + 6 + 1);
+  EXPECT_EQ(space.labels()[6 + 4].parameter, "from source 2");
+  std::vector<double> g = {0.9, 0.1, 0.1, 0.1, 0.9, 0.1};  // a0 b1 a2
+  g.resize(13, 0.5);
+  const auto set = [&](int gene, double value) { g[6 + gene] = gene < 6 ? (value + 3) / 6 : (value + 1) / 2; };
+  set(6, 0.5);
+  EXPECT_EQ(PathOf(*space.Decode(g), 3), "a0 b1 a2") << "weights of 0 leave every scale at 1";
+  const auto scale = [&](double sum) { return std::clamp(1 + 0.5 * std::tanh(sum), 0.0, 2.0); };
+  const auto scales = [&] {
+    std::vector<double> all;
+    const Recipe recipe = *space.Decode(g);
+    for (const Hop& hop : recipe.path) all.push_back(hop.scale);
+    return all;
+  };
+  set(0, 0.3);
+  set(1, 1.0);
+  set(2, -0.5);
+  set(3, 0.8);
+  set(4, 0.7);
+  set(5, -1.2);
+  // Depths -1, 0, 1; hops 1 and 2 of at most 6: -0.6 and -0.2.
+  EXPECT_THAT(scales(), ElementsAre(1.0, testing::DoubleNear(scale(0.3 - 1.0 - 0.8 * 0.6 - 1.2), 1e-12),
+                                    testing::DoubleNear(scale(0.3 - 0.5 - 0.8 * 0.2 + 0.7), 1e-12)));
+}
+
+TEST(ScaleNetworkTest, HasFewGenesStartsUnscaledAndStaysInItsBounds) {
+  const JobSpec spec = Spec({.sources = {"a", "b"},
+                             .encoding = Encoding::kPublished,
+                             .repeats = 3,
+                             .scales = DataFlowSpace::Scales::kNetwork,
+                             .scale_bounds = {0.5, 1.5},
+                             .hidden_units = 4});
+  const SearchSpace space = *SearchSpace::Create(spec, 32, 0, nullptr);
+  EXPECT_EQ(space.dimension(), 192 + 28) << "a matrix has 4,096";
+  EXPECT_TRUE((*space.Decode(Starts(space.genome()))).path.empty()) << "the first model as it is";
+  std::vector<double> g(space.dimension(), 1.0);
+  double low = 9, high = 0;
+  for (const double output : {0.0, 1.0}) {
+    for (int i = 0; i < 4; ++i) g[g.size() - 4 + i] = output;
+    const Recipe recipe = *space.Decode(g);
+    for (const Hop& hop : recipe.path) {
+      low = std::min(low, hop.scale);
+      high = std::max(high, hop.scale);
+    }
+  }
+  EXPECT_EQ(low, 0.5);
+  EXPECT_EQ(high, 1.5);
+}
+
+TEST(ScaleNetworkTest, HiddenUnitsAreOfANetworkOnly) {
+  JobSpec spec = Spec({.sources = {"a", "b"}, .hidden_units = 4});
+  spec.budget.candidates = 10;
+  EXPECT_EQ(std::string(ValidateStages(spec).message()),
+            "space.data_flow.hidden_units: is of the network of `scales: network`");
+  spec.data_flow->scales = DataFlowSpace::Scales::kNetwork;
+  EXPECT_TRUE(ValidateStages(spec).ok());
+  spec.data_flow->hidden_units = 65;
+  EXPECT_EQ(std::string(ValidateStages(spec).message()), "space.data_flow.hidden_units: 65 is not in [1, 64]");
 }
 
 TEST(DataFlowSpaceTest, AHopBudgetDropsTheWeakestSlots) {

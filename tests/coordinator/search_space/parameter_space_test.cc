@@ -105,6 +105,51 @@ TEST(ParameterSpaceTest, SlerpIsSearchedByItsT) {
   EXPECT_DOUBLE_EQ(decoder.Decode(std::vector<double>{0.75})->stacks[0].settings[0].parameters.at("t"), 0.75);
 }
 
+TEST(ParameterSpaceTest, SwitchesAreChoicesAndWholeNumbersIntegers) {
+  JobSpec spec = Spec();
+  spec.parameter.base.clear();
+  spec.parameter.method.clear();
+  spec.parameter.methods = {"linear", "karcher"};
+  spec.parameter.granularity = {};
+  spec.parameter.bounds = {{"weight", {0, 2}}, {"normalize", {0, 1}}, {"max_iter", {3, 7}}};
+  const auto decoder = *ParameterSpaceDecoder::Create(spec, 4);
+  // The method, a weight per source, then those of the method as a whole in order of their names.
+  const size_t sources = spec.parameter.sources.size();
+  ASSERT_EQ(decoder.genome().genes.size(), 1 + sources + 2);
+  const Gene& iterations = decoder.genome().genes[1 + sources];
+  EXPECT_EQ(iterations.kind, Gene::Kind::kInteger);
+  EXPECT_EQ(iterations.levels, 5);
+  const Gene& normalize = decoder.genome().genes[2 + sources];
+  EXPECT_EQ(normalize.kind, Gene::Kind::kCategorical);
+  EXPECT_EQ(normalize.levels, 2);
+  std::vector<double> genome(decoder.genome().genes.size(), 0.5);
+  const auto parameters = [&] { return (*decoder.Decode(genome)).stacks[0].settings[0].parameters; };
+  genome[0] = 0.9;  // karcher, which takes no `normalize`
+  genome[1 + sources] = 0.99;
+  EXPECT_EQ(parameters(), (std::map<std::string, double>{{"max_iter", 7}}));
+  genome[1 + sources] = 0.2;
+  EXPECT_EQ(parameters().at("max_iter"), 4);
+  genome[0] = 0.1;  // linear
+  genome[2 + sources] = 0.6;
+  EXPECT_EQ(parameters(), (std::map<std::string, double>{{"normalize", 1}}));
+  genome[2 + sources] = 0.4;
+  EXPECT_EQ(parameters().at("normalize"), 0);
+
+  // The next rung begins at what this one has found.
+  genome[0] = 0.9;
+  genome[1 + sources] = 0.7;  // 6
+  const Recipe winner = *decoder.Decode(genome);
+  spec.then.resize(1);
+  spec.then[0].parameter = spec.parameter;
+  spec.then[0].parameter.granularity.kind = Granularity::Kind::kLayer;
+  spec.then[0].parameter.start = "winner";
+  const auto finer = *ParameterSpaceDecoder::Create(spec, 4, 1, &winner);
+  for (size_t i = 0; i < finer.labels().size(); ++i) {
+    if (finer.labels()[i].parameter != "max_iter") continue;
+    EXPECT_EQ(finer.genome().genes[i].LevelOf(finer.genome().genes[i].start), 3) << finer.labels()[i].group;
+  }
+}
+
 TEST(ParameterSpaceTest, GenomesMapLinearlyToTheBounds) {
   JobSpec spec = Spec();
   spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
