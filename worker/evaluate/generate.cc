@@ -12,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/decoder.h"
+#include "worker/engine/sampler.h"
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/text/chat_template.h"
@@ -112,10 +113,29 @@ absl::string_view Word(FinishReason reason) {
   return "unknown";
 }
 
+// What the engine would refuse, before anything is loaded.
+absl::Status Check(const GenerateRequest& request) {
+  if (request.max_new_tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("max_new_tokens is ", request.max_new_tokens, ", below 1"));
+  }
+  for (const std::string& stop : request.stop) {
+    if (stop.empty()) return absl::InvalidArgumentError("stop: a text to end at is empty");
+  }
+  MG_RETURN_IF_ERROR(
+      Validate(Sampling{request.temperature, request.top_k, request.top_p, request.repetition_penalty, request.seed}));
+  MG_RETURN_IF_ERROR(Validate(Beams{.count = request.beams}));
+  if (request.beams > 1 && request.temperature > 0) {
+    return absl::InvalidArgumentError(
+        "temperature: beam search takes the most likely tokens; leave out --beams or --temperature");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, const LocalOptions& options,
                                             std::stop_token stop) {
+  MG_RETURN_IF_ERROR(Check(request));
   MG_ASSIGN_OR_RETURN(const CheckpointMap models, OpenModels({{"model", request.model}}, options.model_roots));
   const std::shared_ptr<const Checkpoint>& checkpoint = models.begin()->second;
   MG_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->dir()));
@@ -123,10 +143,6 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   MG_ASSIGN_OR_RETURN(generation.prompt, EncodePrompt(request, checkpoint->dir(), *tokenizer));
   generation.sampling = {request.temperature, request.top_k, request.top_p, request.repetition_penalty, request.seed};
   generation.beams.count = request.beams;
-  if (request.beams > 1 && request.temperature > 0) {
-    return absl::InvalidArgumentError(
-        "temperature: beam search takes the most likely tokens; leave out --beams or --temperature");
-  }
 
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
@@ -135,8 +151,13 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   MG_RETURN_IF_ERROR(PutImages(request, checkpoint, engine.device, features, generation));
   engine.threads = ThreadsOf(options);
   engine.max_sequences = std::clamp(request.beams, 1, 64);
-  engine.max_length = std::min<int64_t>(checkpoint->config().MaxContext(),
-                                        static_cast<int64_t>(generation.prompt.size()) + request.max_new_tokens);
+  const int64_t context = checkpoint->config().MaxContext();
+  engine.max_length = static_cast<int64_t>(generation.prompt.size()) + request.max_new_tokens;
+  if (engine.max_length > context) {
+    return absl::InvalidArgumentError(absl::StrCat("max_new_tokens: a prompt of ", generation.prompt.size(), " tokens and ",
+                                                   request.max_new_tokens, " new ones are more than the ", context,
+                                                   " positions of ", checkpoint->dir(), "/config.json"));
+  }
   engine.eos_token_ids = checkpoint->generation_config().eos_token_ids;
   engine.decode = [&](absl::Span<const int32_t> tokens) { return tokenizer->Decode(tokens, true); };
   MG_ASSIGN_OR_RETURN(const auto decoder, Decoder::Create(checkpoint->config(), engine));

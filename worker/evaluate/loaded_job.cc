@@ -4,7 +4,9 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/base/closest_name.h"
 #include "common/base/log.h"
@@ -24,6 +26,23 @@ constexpr int64_t kCommandLength = 4096;
 
 // Layers of a candidate's path. The engine's cache grows with the longest path that comes.
 constexpr int kPathLengthMax = 1024;
+
+// `status` of the benchmark `name` with `field` before it, or with that of the setting which it is about: "benchmark 'b':
+// stop[0] is empty", "q.jsonl:1: prompt of benchmark 'b': ...".
+absl::Status AtSetting(const absl::Status& status, const std::string& field, const std::string& name) {
+  const std::string benchmark = absl::StrCat("benchmark '", name, "'");
+  absl::string_view what = status.message();
+  const bool plain = absl::ConsumePrefix(&what, absl::StrCat(benchmark, ": "));
+  for (const absl::string_view key : {"use", "data", "prompt", "max_new_tokens", "stop", "extract", "language", "limit",
+                                      "question_field", "answer_field"}) {
+    const bool begins = plain && absl::StartsWith(what, key) &&
+                        (what.size() == key.size() || absl::StrContains(" :.[", what.substr(key.size(), 1)));
+    if (begins || absl::StrContains(what, absl::StrCat(key, " of ", benchmark))) {
+      return Annotate(status, absl::StrCat(field, ".", key));
+    }
+  }
+  return Annotate(status, field);
+}
 
 absl::Status Cancelled() { return absl::CancelledError("stopped"); }
 
@@ -101,9 +120,9 @@ absl::Status LoadedJob::LoadBenchmarks() {
     const std::string field =
         absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
     absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
-    if (!resolved.ok()) return Annotate(resolved.status(), field);
+    if (!resolved.ok()) return AtSetting(resolved.status(), field, all[i].name);
     absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved), scoring);
-    if (!group.ok()) return Annotate(group.status(), field);
+    if (!group.ok()) return AtSetting(group.status(), field, all[i].name);
     if (absl::Status vision = LoadVision(**group); !vision.ok()) return Annotate(vision, field);
     absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
         BenchmarkRun::Create(*std::move(group), *tokenizer_, config_.MaxContext(), images_.get());

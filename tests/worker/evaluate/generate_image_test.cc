@@ -1,6 +1,7 @@
 // Pictures through `merganser generate`, and a language model merged into a model that sees.
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -87,6 +88,22 @@ TEST_F(GenerateImageTest, ALanguageModelMergedIntoAVlmGivesAVlm) {
   const auto source = Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "これは何ですか。");
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_NE(merged->text, source->text);
+}
+
+TEST(GenerateTest, SettingsOutOfRangeAreNamedBeforeAnythingIsLoaded) {
+  const auto message = [](const std::function<void(GenerateRequest&)>& change) {
+    GenerateRequest request;
+    request.model = ExampleDir() + "/ja";
+    request.prompt = "1";
+    change(request);
+    return std::string(GenerateOnce(request, LocalOptions{.device = "cpu"}, {}).status().message());
+  };
+  EXPECT_EQ(message([](auto& r) { r.top_p = 3; }), "top_p is 3, not in (0, 1]");
+  EXPECT_EQ(message([](auto& r) { r.beams = 65; }), "beams is 65, not in [1, 64]");
+  EXPECT_EQ(message([](auto& r) { r.max_new_tokens = 0; }), "max_new_tokens is 0, below 1");
+  EXPECT_EQ(message([](auto& r) { r.stop = {""}; }), "stop: a text to end at is empty");
+  EXPECT_THAT(message([](auto& r) { r.max_new_tokens = 100'000; }),
+              testing::AllOf(testing::StartsWith("max_new_tokens: a prompt of "), testing::HasSubstr("config.json")));
 }
 
 }  // namespace

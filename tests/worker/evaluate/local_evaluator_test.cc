@@ -75,7 +75,8 @@ TEST(LocalEvaluatorTest, PublishedMergeScoresAsPublished) {
 
 TEST(LocalEvaluatorTest, SourcesScoreAsPublished) {
   LocalEvaluator evaluator(Options());
-  for (const char* model : {"base", "ja", "math"}) EXPECT_LE(Metric(evaluator, CopyOf(model), "ja_math_test"), 0.004) << model;
+  for (const char* model : {"base", "ja", "math"})
+    EXPECT_LE(Metric(evaluator, CopyOf(model), "ja_math_test"), 0.004) << model;
 }
 
 TEST(LocalEvaluatorTest, SameRecipeGivesSameSamplesWhateverWasEvaluatedBefore) {
@@ -185,6 +186,10 @@ INSTANTIATE_TEST_SUITE_P(
                            [](JobSpec& j) { j.benchmarks[0].max_new_tokens = 30'000; },
                            absl::StatusCode::kInvalidArgument,
                            {"max_position_embeddings"}},
+                    BadJob{"UnknownNumberRule",
+                           [](JobSpec& j) { j.benchmarks[0].extract = "skana"; },
+                           absl::StatusCode::kInvalidArgument,
+                           {"benchmarks.ja_math.extract: ", "skana"}},
                     BadJob{"BrokenLine",
                            [](JobSpec& j) {
                              const std::string path = TempDir("broken") + ".jsonl";
@@ -192,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
                              j.benchmarks[0].data = path;
                            },
                            absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math", ".jsonl:2"}},
+                           {"benchmarks.ja_math.data: ", ".jsonl:2"}},
                     BadJob{"LineWithoutTheAnswer",
                            [](JobSpec& j) {
                              const std::string path = TempDir("no_answer") + ".jsonl";
@@ -200,11 +205,11 @@ INSTANTIATE_TEST_SUITE_P(
                              j.benchmarks[0].data = path;
                            },
                            absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math", ".jsonl:2", "field 'answer' is missing"}},
+                           {"benchmarks.ja_math.data: ", ".jsonl:2", "field 'answer' is missing"}},
                     BadJob{"TemplateWithAnUnknownVariable",
                            [](JobSpec& j) { j.benchmarks[0].prompt = "Q: {{qestion}}\nA:\n"; },
                            absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math", ".jsonl:1", "prompt of benchmark 'ja_math'", "qestion"}},
+                           {"benchmarks.ja_math.prompt: ", ".jsonl:1", "prompt of benchmark 'ja_math'", "qestion"}},
                     BadJob{"TokenizerWithMoreTokensThanTheVocabulary",
                            [](JobSpec& j) {
                              j.models[0].path = CopyCheckpoint("base", "tokens");
