@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/checkpoint_files.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/ranking.h"
 #include "coordinator/job/stage_population.h"
@@ -210,7 +211,8 @@ std::string JobPlanText(const JobPlan& plan) {
                               plan.facts.num_layers > 0 ? absl::StrCat(plan.facts.num_layers, " layers, ") : "",
                               FormatCount(plan.facts.parameters), " parameters; merged as ", spec.dtype));
   for (const ModelRef& model : spec.models) {
-    line("", absl::StrCat(model.name, model.name == spec.parameter.base ? " (base): " : ": ", model.path));
+    line("",
+         absl::StrCat(model.name, model.name == spec.parameter.base ? " (base): " : ": ", SplitContent(model.path).first));
   }
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     if (plan.stages.size() > 1) line("stage", absl::StrCat(i + 1, " of ", plan.stages.size()));

@@ -14,6 +14,7 @@
 #include "common/base/version.h"
 #include "common/codec/recipe_codec.h"
 #include "common/config/yaml_message.h"
+#include "common/transfer/checkpoint_files.h"
 
 namespace merganser {
 namespace {
@@ -84,7 +85,8 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
   std::string text = "---\nlibrary_name: transformers\ntags:\n- merge\n- merganser\n";
   std::string hub_ids;
   for (const ModelRef& model : recipe.models) {
-    if (IsHubId(model.path)) absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
+    if (IsHubId(SplitContent(model.path).first))
+      absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
   }
   if (!hub_ids.empty()) absl::StrAppend(&text, "base_model:\n", hub_ids);
   absl::StrAppend(&text, "---\n\n# ", job.spec.name, "\n\nA merge of ", recipe.models.size(),
@@ -93,7 +95,8 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
                   FormatCount(job.search_finished), " candidates tried. Nothing was trained.\n");
   absl::StrAppend(&text, "\n## Sources\n\n");
   AppendHeader({"name", "checkpoint"}, &text);
-  for (const ModelRef& model : recipe.models) AppendRow({Cell(model.name), Cell(absl::StrCat("`", model.path, "`"))}, &text);
+  for (const ModelRef& model : recipe.models)
+    AppendRow({Cell(model.name), Cell(absl::StrCat("`", SplitContent(model.path).first, "`"))}, &text);
   absl::StrAppend(&text, "\nTokenizer and config: `", recipe.tokenizer_from, "`. Weights: ", recipe.dtype,
                   ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
   for (const Stack& stack : recipe.stacks) AppendStack(stack, &text);

@@ -21,6 +21,7 @@
 #include "client/job_plan.h"
 #include "client/local_options.h"
 #include "client/output.h"
+#include "client/pinned_models.h"
 #include "client/prepared_job.h"
 #include "client/print_message.h"
 #include "client/progress.h"
@@ -61,14 +62,14 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartDashboard(int port, JobManager*
   return HttpServer::Start(absl::StrCat("127.0.0.1:", port), {}, MakeDashboard(jobs, store, std::move(options)));
 }
 
-// The job that the store holds already; nullopt if it has none.
-absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, const JobFile& file, const RunOptions& options,
-                                                       const std::string& uri) {
+// The job that the store holds already, nullopt if it has none; `file` takes what its record says of the models.
+absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, const RunOptions& options,
+                                                       const std::string& uri, JobFile* file) {
   MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> jobs, store.ListJobs());
   const StoredJob* found = nullptr;
   for (const StoredJob& job : jobs) {
     // A run's own file holds one job, whatever its name; a shared store is asked by name.
-    if (options.store.empty() || job.name == file.spec.name) found = &job;
+    if (options.store.empty() || job.name == file->spec.name) found = &job;
   }
   if (found == nullptr) return std::nullopt;
   const StoredJob& stored = *found;
@@ -79,8 +80,9 @@ absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, cons
   }
   MG_ASSIGN_OR_RETURN(JobSpec spec, ProtoJobCodec().DecodeSpec(stored.spec));
   // These may change while a job runs, and take effect below.
-  if (NumStages(spec) == NumStages(file.spec)) ApplySettings(SettingsOf(file.spec), &spec);
-  if (const auto difference = SpecDifference(spec, file.spec)) {
+  if (NumStages(spec) == NumStages(file->spec)) ApplySettings(SettingsOf(file->spec), &spec);
+  KeepPins(spec, &file->spec);
+  if (const auto difference = SpecDifference(spec, file->spec)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--resume: ", options.job_file, " is not the job of ", uri, ": ", *difference));
   }
@@ -144,9 +146,13 @@ class Run {
 
  private:
   absl::StatusOr<int> Search() {
-    MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options_.job_file));
+    MG_ASSIGN_OR_RETURN(JobFile file, ReadJobFile(options_.job_file));
     MG_RETURN_IF_ERROR(OpenOut(file));
-    MG_ASSIGN_OR_RETURN(const std::optional<std::string> stored, StoredJobOf(*store_, file, options_, uri_));
+    MG_ASSIGN_OR_RETURN(const std::optional<std::string> stored, StoredJobOf(*store_, options_, uri_, &file));
+    if (!stored) {
+      const absl::Status pinned = PinModels(&file.spec);
+      if (!pinned.ok()) return file.source.Locate(pinned);
+    }
     if (options_.resume && !stored) progress_.Note(absl::StrCat("nothing to resume in ", uri_, ": starting anew"));
     MG_ASSIGN_OR_RETURN(
         const PreparedJob prepared,

@@ -11,6 +11,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/domain/merge_method_spec.h"
+#include "common/transfer/checkpoint_files.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_method.h"
 #include "worker/merge/merge_plan.h"
@@ -183,7 +184,8 @@ class Writer {
 
   std::string Reference(const std::string& name) const {
     const ModelRef& model = *Find(name);
-    return Quoted(model.lora.empty() ? model.path : absl::StrCat(model.path, "+", model.lora));
+    const std::string path = SplitContent(model.path).first;  // the content says nothing to mergekit
+    return Quoted(model.lora.empty() ? path : absl::StrCat(path, "+", model.lora));
   }
 
   const Stack& first() const { return recipe_.stacks[0]; }
