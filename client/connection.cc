@@ -3,10 +3,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/server_jobs.h"
 #include "client/store_jobs.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/status_codec.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 
 namespace merganser {
@@ -29,7 +32,6 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
   }
 }
 
-// To the coordinator that leads, of those that `server` names; to the first one if none does (its answer says why).
 absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
   const std::vector<std::string> addresses = absl::StrSplit(options.server, ',', absl::SkipEmpty());
   if (addresses.empty()) return absl::InvalidArgumentError("--server: names no coordinator");
@@ -39,13 +41,22 @@ absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
     channels.push_back(std::move(channel));
   }
   if (channels.size() == 1) return channels[0];
-  for (const ClientChannel& channel : channels) {
+  absl::StatusCode code = absl::StatusCode::kUnavailable;
+  std::vector<std::string> answers;
+  for (size_t i = 0; i < channels.size(); ++i) {
     grpc::ClientContext context;
-    channel.Prepare(&context, kLeaderProbe);
+    channels[i].Prepare(&context, kLeaderProbe);
     v1::ListWorkersResponse response;  // a stand-by answers Unavailable
-    if (v1::FleetService::NewStub(channel.channel)->ListWorkers(&context, {}, &response).ok()) return channel;
+    const absl::Status status =
+        FromGrpc(v1::FleetService::NewStub(channels[i].channel)->ListWorkers(&context, {}, &response));
+    if (status.ok()) return channels[i];
+    // Who is refused is told so, whatever the others' reasons are.
+    if (absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status)) code = status.code();
+    answers.push_back(absl::IsDeadlineExceeded(status)
+                          ? absl::StrCat(addresses[i], ": no answer within ", absl::FormatDuration(kLeaderProbe))
+                          : absl::StrCat(addresses[i], ": ", status.message()));
   }
-  return channels[0];
+  return absl::Status(code, absl::StrCat("none of the coordinators leads: ", absl::StrJoin(answers, "; ")));
 }
 
 absl::StatusOr<std::unique_ptr<JobReader>> OpenJobReader(const ConnectionOptions& options) {

@@ -22,6 +22,9 @@ struct ConnectionOptions {
 // --store.
 void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_store);
 
+// To the coordinator that leads, of those that `server` names. Where it names several and none leads: Unavailable
+// (Unauthenticated, PermissionDenied if one says so) with each address and what it said. A single one is not asked: its
+// answer to a call says why.
 absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options);
 absl::StatusOr<std::unique_ptr<JobReader>> OpenJobReader(const ConnectionOptions& options);
 

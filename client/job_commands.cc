@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -84,33 +85,69 @@ std::string SlotsText(const v1::Job& job) {
   return absl::StrCat(" (of ", slots, " at its start ", job.slots() - job.population(), " stay idle)");
 }
 
+void Line(absl::string_view key, const std::string& value) {
+  if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
+}
+
+absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::string& job, absl::string_view number_text) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(number_text, &number) || number < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("JOB/CANDIDATE: '", number_text, "' is not the number of a candidate"));
+  }
+  MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
+  MG_ASSIGN_OR_RETURN(const v1::GetCandidateResponse response, reader->DescribeCandidate(job, number));
+  if (PrintMessage(options.format, response)) return exit_code::kOk;
+  const v1::Candidate& c = response.candidate();
+  Line("candidate", absl::StrCat(c.number(), " ", c.kind(), c.label().empty() ? "" : absl::StrCat(" ", c.label())));
+  if (c.kind() == "search") Line("generation", absl::StrCat(c.generation() + 1));
+  Line("state", c.state());
+  Line("waiting", response.waiting());
+  Line("message", c.message());
+  Line("fitness", Fitness(c.fitness()));
+  Line("created", TimeText(FromProto(c.create_time())));
+  if (c.has_end_time()) Line("ended", TimeText(FromProto(c.end_time())));
+  Table attempts({">attempt", "worker", "began", "outcome", "message"});
+  for (const v1::Attempt& attempt : c.attempts()) {
+    attempts.Add({absl::StrCat(attempt.number(), attempt.speculative() ? " (second)" : ""), attempt.worker(),
+                  TimeText(FromProto(attempt.start_time())),
+                  !attempt.failure().empty() ? attempt.failure()
+                  : c.has_end_time()         ? "ended"
+                                             : "running",
+                  Shorten(attempt.message(), 80)});
+  }
+  if (!attempts.empty()) Print(attempts.Render());
+  Print("recipe\n");
+  Print(WriteYaml(c.recipe()));
+  return exit_code::kOk;
+}
+
 absl::StatusOr<int> Describe(const ReadOptions& options) {
+  if (const size_t slash = options.job.rfind('/'); slash != std::string::npos) {
+    return DescribeCandidate(options, options.job.substr(0, slash), absl::string_view(options.job).substr(slash + 1));
+  }
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
   if (PrintMessage(options.format, job)) return exit_code::kOk;
-  const auto line = [](absl::string_view key, const std::string& value) {
-    if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
-  };
-  line("job", absl::StrCat(job.id(), " ", job.spec().name()));
-  line("state", StateText(job));
-  line("message", job.message());
-  line("candidates", absl::StrCat(job.queued(), " queued, ", job.running(), " running, ", job.succeeded(), " succeeded, ",
+  Line("job", absl::StrCat(job.id(), " ", job.spec().name()));
+  Line("state", StateText(job));
+  Line("message", job.message());
+  Line("candidates", absl::StrCat(job.queued(), " queued, ", job.running(), " running, ", job.succeeded(), " succeeded, ",
                                   job.failed(), " failed, ", job.cancelled(), " cancelled"));
   const bool searches = job.population() > 0;  // before, the models are not read yet
-  line("search", searches ? absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
+  Line("search", searches ? absl::StrCat(Done(job), " done, generation ", job.generation() + 1, " of ", job.population(),
                                          " candidates each", SlotsText(job), ", ", job.dimension(), " numbers per genome")
                           : absl::StrCat(Done(job), " done, not begun"));
-  line("waiting", job.waiting());
+  Line("waiting", job.waiting());
   if (job.has_best_candidate()) {
-    line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
+    Line("best", absl::StrCat(Fitness(job.best_fitness()), " (candidate ", job.best_candidate(), ")"));
   }
   if (job.spec().objectives_size() > 1) {
     MG_ASSIGN_OR_RETURN(const std::string front, Front(*reader, job));
-    line("front", front);
+    Line("front", front);
   }
-  line("created", TimeText(FromProto(job.create_time())));
-  if (job.has_end_time()) line("ended", TimeText(FromProto(job.end_time())));
-  line("work", DurationText(absl::Seconds(Seconds(job.timings()))));
+  Line("created", TimeText(FromProto(job.create_time())));
+  if (job.has_end_time()) Line("ended", TimeText(FromProto(job.end_time())));
+  Line("work", DurationText(absl::Seconds(Seconds(job.timings()))));
   Print("spec\n");
   Print(WriteYaml(job.spec()));
   return exit_code::kOk;
@@ -254,7 +291,8 @@ void AddJobCommands(CLI::App& app, Action* chosen) {
       add("jobs", "Lists jobs", "  merganser jobs\n  merganser jobs --store sqlite:out/ja-math/run.db", &Jobs, false);
   AddFormatOption(jobs, &jobs_options->format);
   auto [describe, describe_options] =
-      add("describe", "Says everything about a job", "  merganser describe job-7 -o json", &Describe, true);
+      add("describe", "Says everything about a job, or about one of its candidates (JOB/CANDIDATE)",
+          "  merganser describe job-7 -o json\n  merganser describe job-7/31", &Describe, true);
   AddFormatOption(describe, &describe_options->format);
   auto [candidates, query] =
       add("candidates", "Lists a job's candidates",

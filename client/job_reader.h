@@ -35,6 +35,14 @@ class JobReader {
   virtual absl::StatusOr<std::vector<v1::Job>> ListJobs() = 0;
   virtual absl::StatusOr<std::vector<v1::Candidate>> ListCandidates(const std::string& job, const CandidateQuery& query) = 0;
   virtual absl::StatusOr<v1::Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
+  // The same, with why it waits where a coordinator says so; without its record.
+  virtual absl::StatusOr<v1::GetCandidateResponse> DescribeCandidate(const std::string& job, int64_t number) {
+    absl::StatusOr<v1::Candidate> candidate = GetCandidate(job, number);
+    if (!candidate.ok()) return candidate.status();
+    v1::GetCandidateResponse response;
+    *response.mutable_candidate() = *std::move(candidate);
+    return response;
+  }
 
   // The bytes of a result record, by Candidate.record_key. Unimplemented where only the store has them.
   virtual absl::StatusOr<std::string> GetRecord(const std::string& key) = 0;

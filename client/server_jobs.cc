@@ -60,12 +60,15 @@ absl::StatusOr<std::vector<v1::Candidate>> ServerJobs::ListCandidates(const std:
   return candidates;
 }
 
-absl::StatusOr<v1::Candidate> ServerJobs::GetCandidate(const std::string& job, int64_t number) {
+absl::StatusOr<v1::GetCandidateResponse> ServerJobs::DescribeCandidate(const std::string& job, int64_t number) {
   v1::GetCandidateRequest request;
   request.set_job(job);
   request.set_candidate(number);
-  MG_ASSIGN_OR_RETURN(v1::GetCandidateResponse response,
-                      CallServer(channel_, server_, stub_.get(), &Stub::GetCandidate, request));
+  return CallServer(channel_, server_, stub_.get(), &Stub::GetCandidate, request);
+}
+
+absl::StatusOr<v1::Candidate> ServerJobs::GetCandidate(const std::string& job, int64_t number) {
+  MG_ASSIGN_OR_RETURN(v1::GetCandidateResponse response, DescribeCandidate(job, number));
   return std::move(*response.mutable_candidate());
 }
 

@@ -47,6 +47,7 @@ class ServerJobs final : public JobReader {
   absl::StatusOr<std::vector<v1::Job>> ListJobs() override;
   absl::StatusOr<std::vector<v1::Candidate>> ListCandidates(const std::string& job, const CandidateQuery& query) override;
   absl::StatusOr<v1::Candidate> GetCandidate(const std::string& job, int64_t number) override;
+  absl::StatusOr<v1::GetCandidateResponse> DescribeCandidate(const std::string& job, int64_t number) override;
   absl::StatusOr<std::string> GetRecord(const std::string& key) override;
   absl::Status Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,
                       const UpdateFunction& on_update) override;

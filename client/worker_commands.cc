@@ -102,13 +102,13 @@ void AddWorkerCommands(CLI::App& app, Action* chosen) {
   auto drain = std::make_shared<WorkerOptions>();
   verb = AddVerb(app, "drain", "Lets a worker finish and gives it no more work", "  merganser drain WORKER", drain, &Drain,
                  chosen);
-  verb->add_option("WORKER", drain->worker, "Its id, as `merganser workers` lists it")->required();
+  verb->add_option("WORKER", drain->worker, "Its id or its name, as `merganser workers` lists them")->required();
   AddConnectionOptions(verb, &drain->connection, false);
 
   auto quarantine = std::make_shared<WorkerOptions>();
   verb = AddVerb(app, "quarantine", "Gives a worker no more work, without ending it",
                  "  merganser quarantine WORKER --for 2h --reason 'its fan'", quarantine, &Quarantine, chosen);
-  verb->add_option("WORKER", quarantine->worker, "Its id, as `merganser workers` lists it")->required();
+  verb->add_option("WORKER", quarantine->worker, "Its id or its name, as `merganser workers` lists them")->required();
   verb->add_option("--for", quarantine->time, "How long; default: until it is released");
   verb->add_option("--reason", quarantine->reason, "Shown to others");
   AddConnectionOptions(verb, &quarantine->connection, false);
@@ -116,7 +116,7 @@ void AddWorkerCommands(CLI::App& app, Action* chosen) {
   auto release = std::make_shared<WorkerOptions>();
   verb = AddVerb(app, "release", "Ends a worker's quarantine, the coordinator's own too", "  merganser release WORKER",
                  release, &Release, chosen);
-  verb->add_option("WORKER", release->worker, "Its id, as `merganser workers` lists it")->required();
+  verb->add_option("WORKER", release->worker, "Its id or its name, as `merganser workers` lists them")->required();
   AddConnectionOptions(verb, &release->connection, false);
 }
 
