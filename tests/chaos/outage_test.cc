@@ -131,5 +131,24 @@ TEST(OutageTest, AFullDiskUnderTheStoreStopsTheJobUntilThereIsRoom) {
   EXPECT_GE(fleet.Acked().size(), acked);
 }
 
+// A full store takes no lease either. Whoever stands by then has nothing to do but to wait until it has room.
+TEST(OutageTest, AStandByWaitsWhileTheStoreIsFullAndLeadsOnceItHasRoom) {
+  auto started = ChaosFleet::Start({});
+  if (absl::IsNotFound(started.status())) GTEST_SKIP() << started.status();
+  ASSERT_TRUE(started.ok()) << started.status();
+  ChaosFleet& fleet = **started;
+  const std::string job = fleet.Submit(ChaosJob("full-store", 100, 16));
+  ASSERT_TRUE(Eventually([&] { return fleet.SearchFinished(job) > 10; }));
+  const int leader = fleet.Leader(), other = 1 - leader;
+  fleet.Redis({"CONFIG", "SET", "maxmemory", "1"});
+  fleet.coordinator(leader).Signal(SIGKILL);
+  EXPECT_EQ(fleet.coordinator(other).Wait(absl::Seconds(6)), -1)  // its lease is over after two
+      << fleet.coordinator(other).Stderr();
+  EXPECT_EQ(fleet.Leader(), -1);
+  fleet.Redis({"CONFIG", "SET", "maxmemory", "0"});
+  EXPECT_TRUE(fleet.EventuallyLeads(other, absl::Seconds(20)));
+  ExpectNothingLost(fleet, job, 100);
+}
+
 }  // namespace
 }  // namespace merganser
