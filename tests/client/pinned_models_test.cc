@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/transfer/checkpoint_files.h"
@@ -52,7 +54,7 @@ TEST_F(PinnedModelsTest, ADirectoryGetsItsContent) {
   Checkpoint("base", "two");
   const absl::Status other = Pin(&spec);
   EXPECT_TRUE(absl::IsFailedPrecondition(other));
-  EXPECT_THAT(other.message(), StartsWith("models.base.path: "));
+  EXPECT_THAT(std::string(other.message()), StartsWith("models.base.path: "));
 }
 
 TEST_F(PinnedModelsTest, AHubIdGetsItsCommitAndOneThatIsAwayStays) {
