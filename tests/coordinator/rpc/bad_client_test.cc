@@ -19,18 +19,14 @@
 #include "common/codec/job_spec_codec.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_codec.h"
-#include "common/store/memory/memory_store.h"
-#include "coordinator/rpc/server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 #include "merganser/v1/job_service.grpc.pb.h"
 #include "merganser/v1/worker_service.grpc.pb.h"
 #include "tests/coordinator/job/world.h"
+#include "tests/coordinator/rpc/served_coordinator.h"
 #include "tests/testing/process.h"
-#include "tests/worker/agent/fakes.h"
-#include "worker/agent/agent.h"
-#include "worker/agent/session_client.h"
 
 namespace merganser {
 namespace {
@@ -45,40 +41,15 @@ int64_t ResidentBytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-class BadClientTest : public testing::Test {
+class BadClientTest : public ServedCoordinator {
  protected:
   void SetUp() override {
     JobManagerOptions options;
     options.heartbeat_interval = absl::Milliseconds(100);
     options.lease = absl::Seconds(1);
-    manager_ = JobManager::Create(&store_, &ProtoJobCodec(), &Clock::Real(), nullptr, options);
-    ASSERT_TRUE(manager_->Start().ok());
     ServerOptions server;
-    server.listen = server.worker_listen = "127.0.0.1:0";
     server.watchers_max = 8;
-    auto started = Server::Start(manager_.get(), &store_, nullptr, server);
-    ASSERT_TRUE(started.ok()) << started.status();
-    server_ = *std::move(started);
-  }
-  void TearDown() override {
-    StopWorker();
-    manager_->Stop();
-    server_->Shutdown(absl::ZeroDuration());
-  }
-  std::string Users() const { return absl::StrCat("127.0.0.1:", server_->port()); }
-  std::string Workers() const { return absl::StrCat("127.0.0.1:", server_->worker_port()); }
-
-  void StartWorker() {
-    session_ = std::make_unique<SessionClient>(*CreateChannel(Workers()), *CreateChannel(Workers()));
-    AgentOptions options;
-    options.info.id = "good-worker";
-    agent_ = std::make_unique<Agent>(&evaluator_, &store_, options, session_.get());
-    session_->Start(agent_.get());
-  }
-  void StopWorker() {
-    if (session_ != nullptr) session_->Stop();
-    agent_.reset();
-    session_.reset();
+    ASSERT_NO_FATAL_FAILURE(Serve(options, server));
   }
   // Somebody else's job, from its submission to its end.
   void ExpectAJobRuns(const std::string& name) {
@@ -87,13 +58,6 @@ class BadClientTest : public testing::Test {
     ASSERT_TRUE(job.ok()) << job.status();
     EXPECT_TRUE(Eventually([&] { return manager_->GetJob(job->id)->phase == JobPhase::kSucceeded; }));
   }
-
-  MemoryStore store_{Clock::Real()};
-  FakeEvaluator evaluator_;
-  std::unique_ptr<JobManager> manager_;
-  std::unique_ptr<Server> server_;
-  std::unique_ptr<SessionClient> session_;
-  std::unique_ptr<Agent> agent_;
 };
 
 // A call, unary or streaming, whose one message is any bytes; how it ends.

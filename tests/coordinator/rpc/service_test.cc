@@ -11,18 +11,13 @@
 #include "common/codec/job_spec_codec.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_codec.h"
-#include "common/store/memory/memory_store.h"
-#include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/page.h"
-#include "coordinator/rpc/server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 #include "merganser/v1/job_service.grpc.pb.h"
 #include "tests/coordinator/job/world.h"
-#include "tests/worker/agent/fakes.h"
-#include "worker/agent/agent.h"
-#include "worker/agent/session_client.h"
+#include "tests/coordinator/rpc/served_coordinator.h"
 
 namespace merganser {
 namespace {
@@ -46,45 +41,19 @@ class CountingObserver final : public RpcObserver {
   std::map<std::string, int> calls_;
 };
 
-class ServiceTest : public testing::Test {
+class ServiceTest : public ServedCoordinator {
  protected:
   void SetUp() override {
     JobManagerOptions options;
     options.reattach_window = absl::ZeroDuration();
     options.heartbeat_interval = absl::Milliseconds(100);
-    manager_ = JobManager::Create(&store_, &ProtoJobCodec(), &Clock::Real(), nullptr, options);
-    ASSERT_TRUE(manager_->Start().ok());
     ServerOptions server;
-    server.listen = server.worker_listen = "127.0.0.1:0";
     server.store_uri = "memory:";
-    auto started = Server::Start(manager_.get(), &store_, &observer_, server);
-    ASSERT_TRUE(started.ok()) << started.status();
-    server_ = *std::move(started);
+    ASSERT_NO_FATAL_FAILURE(Serve(options, server, &observer_));
     server_->SetServing(true);
-    channel_ = *CreateChannel(absl::StrCat("127.0.0.1:", server_->port()));
+    channel_ = *CreateChannel(Users());
     jobs_ = v1::JobService::NewStub(channel_.channel);
     fleet_ = v1::FleetService::NewStub(channel_.channel);
-  }
-
-  void TearDown() override {
-    StopWorker();
-    manager_->Stop();
-    server_->Shutdown(absl::ZeroDuration());
-  }
-
-  void StartWorker() {
-    const std::string address = absl::StrCat("127.0.0.1:", server_->worker_port());
-    session_ = std::make_unique<SessionClient>(*CreateChannel(address), *CreateChannel(address));
-    AgentOptions options;
-    options.info.id = "worker-1";
-    options.info.name = "first";
-    agent_ = std::make_unique<Agent>(&evaluator_, &store_, options, session_.get());
-    session_->Start(agent_.get());
-  }
-  void StopWorker() {
-    if (session_ != nullptr) session_->Stop();
-    agent_.reset();
-    session_.reset();
   }
 
   absl::Status Create(const JobSpec& spec, const std::string& request_id, v1::Job* job) {
@@ -111,16 +80,10 @@ class ServiceTest : public testing::Test {
     return FromGrpc(reader->Finish());
   }
 
-  MemoryStore store_{Clock::Real()};
   CountingObserver observer_;
-  FakeEvaluator evaluator_;
-  std::unique_ptr<JobManager> manager_;
-  std::unique_ptr<Server> server_;
   ClientChannel channel_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::FleetService::Stub> fleet_;
-  std::unique_ptr<SessionClient> session_;
-  std::unique_ptr<Agent> agent_;
 };
 
 TEST_F(ServiceTest, AJobRunsToItsEndOverGrpcAndTheWatchSeesEveryEventOnce) {
@@ -151,6 +114,18 @@ TEST_F(ServiceTest, TheSameRequestIdMakesOneJob) {
   ASSERT_TRUE(Create(SphereSpec(), "request-2", &other).ok());
   EXPECT_EQ(first.id(), again.id());
   EXPECT_NE(first.id(), other.id());
+}
+
+TEST_F(ServiceTest, AQueuedCandidateSaysWhyItWaits) {
+  v1::Job job;
+  ASSERT_TRUE(Create(SphereSpec(), "", &job).ok());
+  grpc::ClientContext context;
+  v1::GetCandidateRequest request;
+  request.set_job(job.id());
+  v1::GetCandidateResponse response;
+  ASSERT_TRUE(jobs_->GetCandidate(&context, request, &response).ok());
+  EXPECT_EQ(response.candidate().state(), "queued");
+  EXPECT_EQ(response.waiting(), "no worker is connected");
 }
 
 TEST_F(ServiceTest, AnInvalidSpecIsRefusedByItsField) {
