@@ -390,6 +390,7 @@ v1::JobSpec ToProto(const JobSpec& spec) {
     workers->set_device(spec.workers.device);
     workers->mutable_labels()->insert(spec.workers.labels.begin(), spec.workers.labels.end());
   }
+  proto.set_config_from(spec.config_from);
   return proto;
 }
 
@@ -446,6 +447,7 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   spec.workers.memory_bytes = std::llround(workers.memory_gib() * kGiB);
   spec.workers.device = workers.device();
   spec.workers.labels = {workers.labels().begin(), workers.labels().end()};
+  spec.config_from = proto.config_from();
   return spec;
 }
 

@@ -49,6 +49,11 @@ absl::Status ValidateModels(const JobSpec& spec) {
         "models",
         absl::StrCat(parts, " are parts of a model (rename), so one without `rename` must be the whole, not ", wholes));
   }
+  if (spec.config_from.empty()) return absl::OkStatus();
+  if (parts == 0) return Bad("config_from", "no model is a part of another one (models.NAME.rename), so all must run alike");
+  if (std::none_of(spec.models.begin(), spec.models.end(), [&](const ModelRef& m) { return m.name == spec.config_from; })) {
+    return Bad("config_from", absl::StrCat("no model '", spec.config_from, "'"));
+  }
   return absl::OkStatus();
 }
 

@@ -197,6 +197,9 @@ struct JobSpec {
   int priority = 0;  // among jobs; in [-100, 100]. A job that waits gains 1 a minute
   double share = 1;  // of the workers, relative to other jobs of its priority; > 0
   WorkerRequirements workers;
+  // Where some models are parts of another one (ModelRef::rename): the name of the one, part or whole, whose settings of the
+  // forward pass the candidates have, sources scored as baselines among them. "": the models' are equal.
+  std::string config_from;
   bool operator==(const JobSpec&) const = default;
 };
 

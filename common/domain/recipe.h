@@ -118,8 +118,8 @@ struct Recipe {
   // Names of the stacks that give the embedding, and the final norm and head; "": stacks[0].
   std::string embedding_from;
   std::string head_from;
-  // Name of the model whose config.json the merge takes although the models' settings of the forward pass differ (RoPE,
-  // window, norm epsilon); "": that of tokenizer_from, and they must be equal.
+  // Name of the model whose config.json the merge takes although settings of the forward pass (RoPE, window, norms) differ;
+  // of a part of tokenizer_from's: that one's, with the part's settings. "": that of tokenizer_from, and they must be equal.
   std::string config_from;
   // "tied" or "untied": what the merge does where some models tie their head to the embedding and some do not. "": that is
   // an error.

@@ -15,13 +15,16 @@ inline bool HasParts(const JobSpec& spec) {
   return std::any_of(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
 }
 
-// A recipe without stacks: models, tokenizer, type, masks. Where some models are parts of another, config and rows of the
-// vocabulary are the whole model's.
+// A recipe without stacks: models, tokenizer, type, masks. Where some models are parts of another, rows of the vocabulary
+// are the whole model's and so is config.json, but for the forward pass if JobSpec::config_from names a part.
 inline Recipe RecipeFrame(const JobSpec& spec) {
   Recipe recipe;
   recipe.models = spec.models;
   recipe.tokenizer_from = TokenizerModel(spec);
-  if (HasParts(spec)) recipe.config_from = recipe.vocabulary_from = recipe.tokenizer_from;
+  if (HasParts(spec)) {
+    recipe.vocabulary_from = recipe.tokenizer_from;
+    recipe.config_from = spec.config_from.empty() ? recipe.tokenizer_from : spec.config_from;
+  }
   recipe.dtype = spec.dtype;
   recipe.mask_seed = MaskSeed(spec.seed);
   return recipe;

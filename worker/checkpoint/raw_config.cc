@@ -85,6 +85,34 @@ std::vector<std::pair<std::string, std::string>> FieldsOf(const Json& json) {
   return fields;
 }
 
+// Of a language model, whatever model it is a part of.
+constexpr const char* kMovedFields[] = {"rope_theta",
+                                        "rope_scaling",
+                                        "rope_parameters",
+                                        "rope_local_base_freq",
+                                        "max_position_embeddings",
+                                        "use_sliding_window",
+                                        "max_window_layers",
+                                        "sliding_window_pattern",
+                                        "layer_types",
+                                        "rms_norm_eps",
+                                        "hidden_act",
+                                        "hidden_activation",
+                                        "attn_logit_softcapping",
+                                        "final_logit_softcapping",
+                                        "query_pre_attn_scalar"};
+
+// A patch (RFC 7386) that makes `to` of `from`. What is null in `to` will be absent.
+Json PatchBetween(const Json& from, const Json& to) {
+  if (!from.is_object() || !to.is_object()) return to;
+  Json patch = Json::object();
+  for (const auto& [key, value] : to.items()) patch[key] = PatchBetween(from.contains(key) ? from[key] : Json(), value);
+  for (const auto& [key, value] : from.items()) {
+    if (!to.contains(key)) patch[key] = nullptr;
+  }
+  return patch;
+}
+
 // The file's object; it was checked when the config was read.
 Json Parsed(const RawConfig& config) { return Json::parse(config.json, nullptr, false); }
 
@@ -194,6 +222,41 @@ std::string EvoMistralConfigPatch(const RawConfig& config, int distinct_layers, 
   Json patch = {{"architectures", Json::array({"EvoMistralForCausalLM"})}, {"model_type", "evomistral"}, {"num_hops", hops}};
   At(patch, config.layers_key.empty() ? "num_hidden_layers" : config.layers_key) = distinct_layers;
   return patch.dump();
+}
+
+bool HasTextConfig(const RawConfig& config) { return HasTextConfig(Parsed(config)); }
+
+absl::StatusOr<std::string> ForwardPassConfigPatch(const RawConfig& config, const RawConfig& from) {
+  const Json whole = Parsed(config), part = Parsed(from);
+  const Json& text = TextConfig(whole);
+  const std::string kind = part.value("model_type", Json()).dump();
+  const std::string wanted = text.value("model_type", Json("llama")).dump();  // transformers' own default there
+  if (!HasTextConfig(whole) || HasTextConfig(part) || kind != wanted) {
+    return absl::InvalidArgumentError(absl::StrCat("'", from.path, "': model_type is ", kind, " but ", wanted, " in '",
+                                                   config.path, "' (text_config), which so cannot have its settings"));
+  }
+  Json patch = Json::object();
+  for (const char* field : kMovedFields) {
+    if (part.contains(field) || text.contains(field)) {
+      patch[field] = PatchBetween(text.value(field, Json()), part.value(field, Json()));
+    }
+  }
+  // A patch cannot write null, which says that there is no window where an absent field means one; a window over all
+  // positions is the same.
+  const Json window = part.value("sliding_window", Json());
+  const bool none = part.contains("sliding_window") && window.is_null();
+  if (!none) {
+    patch["sliding_window"] = window;
+  } else if (!text.contains("sliding_window") || !text["sliding_window"].is_null()) {
+    patch["sliding_window"] = part.value("max_position_embeddings", Json());
+  }
+  return Json{{"text_config", std::move(patch)}}.dump();
+}
+
+std::string PatchedConfig(const RawConfig& config, const std::string& patch) {
+  Json json = Parsed(config);
+  json.merge_patch(Json::parse(patch, nullptr, false));
+  return json.dump();
 }
 
 std::string TieConfigPatch(const RawConfig& config, bool tied) {

@@ -41,6 +41,18 @@ std::string PathConfigPatch(const RawConfig& config, absl::Span<const int> layer
 // layers, visited in `hops` steps.
 std::string EvoMistralConfigPatch(const RawConfig& config, int distinct_layers, int hops);
 
+// True if `config` holds a language model's settings as a part (`text_config`).
+bool HasTextConfig(const RawConfig& config);
+
+// The same, for the settings of the forward pass (RoPE and the positions that it is made for, window, norm epsilon,
+// activation, soft caps) of `from` in `config`, a model with a part (HasTextConfig) of the same kind. Afterwards ModelConfig
+// reads from `config` what it reads from `from`. InvalidArgument, naming both files: `from` has a part itself, or
+// the two are of different kinds (model_type).
+absl::StatusOr<std::string> ForwardPassConfigPatch(const RawConfig& config, const RawConfig& from);
+
+// `config`'s text with `patch` merged over it.
+std::string PatchedConfig(const RawConfig& config, const std::string& patch);
+
 // {"tie_word_embeddings": tied} and {"vocab_size": rows} where `config` keeps them.
 std::string TieConfigPatch(const RawConfig& config, bool tied);
 std::string VocabularyConfigPatch(const RawConfig& config, int64_t rows);

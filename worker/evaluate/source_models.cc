@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/dtype.h"
 #include "worker/checkpoint/model_locator.h"
+#include "worker/checkpoint/raw_config.h"
 #include "worker/engine/weight_layout.h"
 #include "worker/merge/recipe_models.h"
 #include "worker/vision/vision_model.h"
@@ -69,6 +71,7 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
 absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models) {
   const std::string donor = TokenizerModel(spec);
   const ModelConfig& config = models.at(donor)->config();
+  const std::string chosen = spec.config_from.empty() ? donor : spec.config_from;
   const auto want = ForwardPassFields(config);
   std::string seeing;
   for (const auto& [name, checkpoint] : models) {
@@ -95,8 +98,17 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
                                                "{\"\": \"language_model.\"}`"
                                              : ""));
       }
-      if (have[i].first != "architecture")
-        MG_LOG(WARNING) << "the merge has the whole model's setting difference=\"" << differs << '"';
+      // A part's own class and head are adapted to the whole (OpenRecipeModels).
+      if (have[i].first == "architecture" || have[i].first == "tie_word_embeddings") continue;
+      if (absl::EndsWith(have[i].first, "_heads")) {
+        return absl::InvalidArgumentError(absl::StrCat(differs, "; such models cannot be merged"));
+      }
+      if (spec.config_from.empty()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(differs, "; a merge has one forward pass: write `config_from: ", donor, "` or `config_from: ", name,
+                         "` for the model whose settings it shall have"));
+      }
+      MG_LOG(INFO) << "models differ in a setting config_from=" << chosen << " difference=\"" << differs << '"';
     }
     if (checkpoint->config().family != config.family) {
       return absl::InvalidArgumentError(
@@ -108,7 +120,13 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
     return absl::InvalidArgumentError(
         absl::StrCat("models.", seeing, ": it sees, so it must be the whole model: without `rename`"));
   }
-  return config;
+  if (chosen == donor) return config;
+  // The export's own way (OpenRecipeModels), so that the checkpoint runs as its candidate did.
+  MG_ASSIGN_OR_RETURN(const RawConfig whole, RawConfig::Read(models.at(donor)->dir()));
+  MG_ASSIGN_OR_RETURN(const RawConfig part, RawConfig::Read(models.at(chosen)->dir()));
+  absl::StatusOr<std::string> patch = ForwardPassConfigPatch(whole, part);
+  if (!patch.ok()) return Annotate(patch.status(), "config_from");
+  return ModelConfig::Parse(PatchedConfig(whole, *patch), whole.path);
 }
 
 absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkpoint& donor, const std::string& dtype) {
@@ -130,7 +148,8 @@ absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec
   if (std::all_of(spec.models.begin(), spec.models.end(), is_plain)) return MergeSources::Create(models, layout);
   Recipe recipe;
   recipe.models = spec.models;
-  recipe.tokenizer_from = recipe.config_from = recipe.vocabulary_from = TokenizerModel(spec);
+  recipe.tokenizer_from = recipe.vocabulary_from = TokenizerModel(spec);
+  recipe.config_from = spec.config_from.empty() ? recipe.tokenizer_from : spec.config_from;
   const ModelLocatorOptions locator = LocatorOptions(model_roots);
   MG_ASSIGN_OR_RETURN(const RecipeModels opened,
                       OpenRecipeModels(recipe, [&](const std::string& path) { return ResolveModel(path, locator); }));

@@ -28,10 +28,10 @@ ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots);
 
 // The config of a job's candidates: that of the tokenizer's model. Where models are parts of another one (ModelRef::rename,
-// language models within one that sees), it is the whole one's, and what its forward pass has otherwise than theirs is
-// logged. InvalidArgument, naming both models, the field and both values: the models run differently (RoPE, window, norm
-// epsilon, activation, tied head) and none is a part, so that the merge would silently take one of them; their language
-// models are of different families; or a model that sees is not the whole one. Unimplemented: more than one model that sees.
+// language models within one that sees), it is the whole one's, with the settings of the forward pass of
+// JobSpec::config_from. InvalidArgument, naming both models, the field and both values: the models run differently (RoPE,
+// window, norm epsilon, activation, tied head) and config_from does not say whose settings to take; their language models
+// are of different families; or a model that sees is not the whole one. Unimplemented: more than one model that sees.
 absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models);
 
 // Where the merge of these models lies in memory, in the order that the engine likes, as `dtype` ("bfloat16", ...). The

@@ -83,7 +83,18 @@ class Adapter {
     }
     MG_RETURN_IF_ERROR(CheckModel("tokenizer_from", models_.donor));
     models_.config_donor = recipe_.config_from.empty() ? models_.donor : recipe_.config_from;
-    return CheckModel("config_from", models_.config_donor);
+    MG_RETURN_IF_ERROR(CheckModel("config_from", models_.config_donor));
+    const RawConfig& whole = models_.opened.at(models_.donor).config;
+    const RawConfig& settings = ConfigDonor().config;
+    if (!HasTextConfig(whole) || HasTextConfig(settings)) return absl::OkStatus();
+    const absl::StatusOr<std::string> patch = ForwardPassConfigPatch(whole, settings);
+    if (!patch.ok()) return Annotate(patch.status(), "config_from");
+    models_.notes.push_back(
+        absl::StrCat("config.json: of '", models_.donor, "', with the forward pass of '", models_.config_donor, "'"));
+    models_.config_donor = models_.donor;
+    models_.opened.at(models_.donor).config.json = PatchedConfig(whole, *patch);  // what later patches build on
+    AddPatch(*patch);
+    return absl::OkStatus();
   }
 
   const OpenedModel& ConfigDonor() const { return models_.opened.at(models_.config_donor); }

@@ -52,6 +52,7 @@ JobSpec FullSpec() {
   spec.held_out = {b};
   spec.budget = {400, 30, 90000, absl::Hours(2), 0.9};
   spec.max_attempts = 5;
+  spec.config_from = "ja";
   using Space = DataFlowSpace;
   spec.data_flow = Space{
       {"merged", "ja"}, Space::Encoding::kPublished, 3, Space::Scales::kMatrix, {0.5, 1.5}, 0, Space::Ends::kSearch, 65};

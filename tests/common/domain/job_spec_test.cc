@@ -60,7 +60,15 @@ TEST(JobSpecTest, TheModelThatOthersArePartsOfGivesTheTokenizer) {
   spec.models[0].rename = spec.models[1].rename = {{"", "language_model."}};
   EXPECT_EQ(Validate(spec), absl::OkStatus());
   EXPECT_EQ(TokenizerModel(spec), "math");
-  spec.models[1].rename.clear();
+  spec.config_from = spec.models[0].name;
+  EXPECT_EQ(Validate(spec), absl::OkStatus());
+  spec.config_from = "nobody";
+  EXPECT_EQ(Validate(spec).message(), "config_from: no model 'nobody'");
+  spec.config_from = "math";
+  for (ModelRef& model : spec.models) model.rename.clear();
+  EXPECT_THAT(std::string(Validate(spec).message()), StartsWith("config_from: no model is a part of another one"));
+  spec.config_from.clear();
+  spec.models[0].rename = {{"", "language_model."}};
   EXPECT_THAT(std::string(Validate(spec).message()), StartsWith("models: 1 are parts of a model (rename)"));
   for (ModelRef& model : spec.models) model.rename = {{"", "language_model."}};
   EXPECT_THAT(std::string(Validate(spec).message()), StartsWith("models: 3 are parts of a model (rename)"));

@@ -271,6 +271,9 @@ TEST(BaselineRecipesTest, APartIsASourceWithinTheWholeModel) {
     EXPECT_EQ(recipe.vocabulary_from, "math");
   }
   EXPECT_THAT(SourceRecipe(spec, "ja").stacks.at(0).sources, ElementsAre("ja"));
+  spec.config_from = "ja";
+  EXPECT_EQ(SourceRecipe(spec, "math").config_from, "ja");
+  EXPECT_EQ(SourceRecipe(spec, "math").vocabulary_from, "math");
 }
 
 TEST(BaselineRecipesTest, TheAverageWeighsSourcesAlikeAndLeavesTheBaseOut) {

@@ -252,6 +252,43 @@ TEST_F(VisionJobTest, WhatAJobMustSayIsAskedFor) {
   EXPECT_THAT(Message(PrepareError(spec)), AllOf(HasSubstr("models.ja"), HasSubstr("has no tensor 'language_model.model")));
 }
 
+// The language model rotates otherwise and sees a window: a job says whose settings its candidates have, and their exports
+// have them.
+TEST_F(VisionJobTest, SettingsThatDifferAreTakenFromTheModelThatTheJobNames) {
+  fs::copy(ExampleDir() + "/ja", dir_ + "/near");
+  nlohmann::json config = nlohmann::json::parse(ReadFile(dir_ + "/near/config.json").value());
+  config["rope_theta"] = 300.0;
+  config["sliding_window"] = 24;
+  std::ofstream(dir_ + "/near/config.json") << config.dump();
+  JobSpec spec = Search();
+  spec.models[0].path = dir_ + "/near";
+  EXPECT_THAT(Message(PrepareError(spec)), AllOf(HasSubstr("near/config.json: rope_theta is 300 but 10000 in"),
+                                                 HasSubstr("write `config_from: vlm` or `config_from: ja`")));
+
+  std::map<std::string, std::vector<std::string>> answers;
+  for (const std::string owner : {"vlm", "ja"}) {
+    spec.config_from = owner;
+    Recipe recipe = RecipeOf(spec);
+    recipe.config_from = owner;
+    recipe.stacks = {{.name = "ja", .sources = {"ja"}}};
+    answers[owner] = Evaluate(spec, recipe);
+    EXPECT_EQ(Exported(recipe), answers[owner]) << owner;
+    const auto exported = Checkpoint::Open(dir_ + "/exported");
+    ASSERT_TRUE(exported.ok()) << exported.status();
+    EXPECT_EQ((*exported)->config().architecture, "LlavaNextForConditionalGeneration");
+    EXPECT_EQ((*exported)->config().rope_theta, owner == "ja" ? 300 : 10000);
+    EXPECT_EQ((*exported)->config().sliding_window.value_or(0), owner == "ja" ? 24 : 0);
+  }
+  EXPECT_NE(answers["ja"], answers["vlm"]);
+
+  config["num_attention_heads"] = 8;
+  config["head_dim"] = 16;
+  config["num_key_value_heads"] = 4;
+  std::ofstream(dir_ + "/near/config.json") << config.dump();
+  EXPECT_THAT(Message(PrepareError(spec)),
+              AllOf(HasSubstr("num_attention_heads is 8 but 4"), HasSubstr("cannot be merged")));
+}
+
 TEST_F(VisionJobTest, ErrorsNameModelSampleAndFile) {
   EXPECT_THAT(Message(PrepareError(EvaluationOf(ExampleDir() + "/ja"))),
               AllOf(HasSubstr("benchmarks.seeing"), HasSubstr("does not see")));

@@ -325,6 +325,20 @@ TEST(RecipeExportTest, ALanguageModelMergesIntoAMultiModalOne) {
                   value(0) + (value(1) - value(0)) + 0.5f * (value(2) - value(0)));
   EXPECT_THAT(merged.at("vision_tower.layers.0.weight"), ElementsAre(5, 6));
   EXPECT_EQ(nlohmann::json::parse(ReadWhole(options.out_dir + "/config.json"))["model_type"], "llava");
+
+  // The settings of a part, in the whole's config.json.
+  SmallCheckpoint ja = SmallLlama(2);
+  ReplaceText(ja.config, "\"vocab_size\"", "\"rope_theta\": 500000.0, \"vocab_size\"");
+  SetPaths({{"base", Write(SmallLlama(0))}, {"ja", Write(ja)}, {"llava", Write(llava)}}, recipe);
+  recipe.models[0].rename = recipe.models[1].rename = {{"", "language_model."}};
+  recipe.config_from = "ja";
+  const RecipeExportOptions settings = Options();
+  Export(recipe, settings);
+  const nlohmann::json written = nlohmann::json::parse(ReadWhole(settings.out_dir + "/config.json"));
+  EXPECT_EQ(written["model_type"], "llava");
+  EXPECT_EQ(written["text_config"]["rope_theta"], 500000.0);
+  EXPECT_FALSE(written.contains("rope_theta"));
+
   recipe.models[0].rename.clear();
   EXPECT_THAT(Refusal(recipe), HasSubstr("is not in 'base'"));
 }
