@@ -189,6 +189,7 @@ int Main(int argc, char** argv) {
   const DeviceInfo device = DescribeDevice(flags.local.device);
   flags.process.info.device = device.device;
   flags.process.info.memory_bytes = device.memory_bytes;
+  flags.process.gpu_pci_bus_id = device.pci_bus_id;
   for (const std::string& label : flags.labels) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
     if (parts.first.empty() || parts.second.empty()) {

@@ -70,6 +70,8 @@ void DriveWorker(WorkerMetrics& metrics) {
   metrics.OnEvaluation(evaluation);
   metrics.OnReported("committed", absl::Milliseconds(1));
   metrics.OnSpool(0);
+  metrics.SetSpoolFree(1);
+  metrics.SetGpu({1, 2, 0.5, 40});
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 // The base unit that the name ends in, or what is counted.
 std::string Unit(const std::string& name, const ExportedMetric& metric) {
-  for (const char* unit : {"seconds", "bytes", "tokens"}) {
+  for (const char* unit : {"seconds", "bytes", "tokens", "ratio", "celsius"}) {
     if (absl::EndsWith(name, absl::StrCat("_", unit)) || absl::EndsWith(name, absl::StrCat("_", unit, "_total")))
       return unit;
   }
@@ -53,8 +53,8 @@ TEST(ExportedMetricsTest, NamesEndInTheirUnitAndHelpIsASentence) {
 }
 
 TEST(ExportedMetricsTest, NoLabelIsUnbounded) {
-  const std::set<std::string> allowed = {"class",     "code", "disposition", "job_id", "kind",  "method",
-                                         "objective", "op",   "outcome",     "phase",  "reason", "state", "version"};
+  const std::set<std::string> allowed = {"class", "code",    "disposition", "job_id", "kind",  "method", "objective",
+                                         "op",    "outcome", "phase",       "reason", "state", "version"};
   for (const auto& [name, metric] : ExportedMetrics()) {
     for (const std::string& label : metric.labels) EXPECT_TRUE(allowed.contains(label)) << name << " " << label;
   }

@@ -12,6 +12,7 @@ namespace merganser {
 struct DeviceInfo {
   std::string device;        // "cpu", "cuda:0"
   int64_t memory_bytes = 0;  // all of it; of the host for a CPU; 0: not known
+  std::string pci_bus_id;    // "0000:17:00.0"; "" for a CPU, and where the driver does not say
 };
 
 // Of "cpu", "cuda", "cuda:N" or "auto" (the first GPU where there is one). Asks the CUDA driver; does not open the device.

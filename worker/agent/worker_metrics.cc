@@ -38,6 +38,22 @@ WorkerMetrics::WorkerMetrics()
                  .Help("Results on disk that wait for the store.")
                  .Register(registry_)
                  .Add({})),
+      spool_free_(prometheus::BuildGauge()
+                      .Name("merganser_spool_free_bytes")
+                      .Help("Free on the disk of the spool.")
+                      .Register(registry_)),
+      gpu_memory_(prometheus::BuildGauge()
+                      .Name("merganser_gpu_memory_bytes")
+                      .Help("Memory of the worker's GPU, by all processes: used and free.")
+                      .Register(registry_)),
+      gpu_busy_(prometheus::BuildGauge()
+                    .Name("merganser_gpu_busy_ratio")
+                    .Help("Share of the last second in which the worker's GPU ran something.")
+                    .Register(registry_)),
+      gpu_temperature_(prometheus::BuildGauge()
+                           .Name("merganser_gpu_temperature_celsius")
+                           .Help("Temperature of the worker's GPU.")
+                           .Register(registry_)),
       recording_(prometheus::BuildHistogram()
                      .Name("merganser_worker_record_duration_seconds")
                      .Help("From the end of an evaluation until the coordinator answered its report.")
@@ -76,5 +92,14 @@ void WorkerMetrics::OnReported(absl::string_view disposition, absl::Duration rec
 }
 
 void WorkerMetrics::OnSpool(int64_t results) { spool_.Set(static_cast<double>(results)); }
+
+void WorkerMetrics::SetSpoolFree(int64_t bytes) { spool_free_.Add({}).Set(static_cast<double>(bytes)); }
+
+void WorkerMetrics::SetGpu(const GpuReading& reading) {
+  gpu_memory_.Add({{"kind", "used"}}).Set(static_cast<double>(reading.memory_used_bytes));
+  gpu_memory_.Add({{"kind", "free"}}).Set(static_cast<double>(reading.memory_total_bytes - reading.memory_used_bytes));
+  gpu_busy_.Add({}).Set(reading.busy);
+  gpu_temperature_.Add({}).Set(reading.celsius);
+}
 
 }  // namespace merganser

@@ -9,12 +9,14 @@
 #include <prometheus/registry.h>
 
 #include "worker/agent/agent_observer.h"
+#include "worker/agent/gpu_sensor.h"
 
 namespace merganser {
 
 // worker_attempts_total{outcome}, worker_busy_seconds_total, worker_phase_seconds_total{phase},
 // worker_record_duration_seconds, worker_reports_total{disposition}, eval_tokens_total{kind}, spool_results,
-// build_info{version}; docs/metrics.md has them with their help. Thread-safe.
+// spool_free_bytes, gpu_memory_bytes{kind}, gpu_busy_ratio, gpu_temperature_celsius, build_info{version}; docs/metrics.md
+// has them with their help. Thread-safe.
 class WorkerMetrics final : public AgentObserver {
  public:
   WorkerMetrics();
@@ -23,6 +25,11 @@ class WorkerMetrics final : public AgentObserver {
   void OnEvaluation(const Evaluation& evaluation) override;
   void OnReported(absl::string_view disposition, absl::Duration recording) override;
   void OnSpool(int64_t results) override;
+
+  // Of a worker on a GPU; without a call its metrics have no series.
+  void SetGpu(const GpuReading& reading);
+  // Of the file system that the spool is on.
+  void SetSpoolFree(int64_t bytes);
 
   const prometheus::Registry& registry() const { return registry_; }
 
@@ -35,6 +42,10 @@ class WorkerMetrics final : public AgentObserver {
   prometheus::Family<prometheus::Counter>& tokens_;
   prometheus::Counter& merge_bytes_;
   prometheus::Gauge& spool_;
+  prometheus::Family<prometheus::Gauge>& spool_free_;
+  prometheus::Family<prometheus::Gauge>& gpu_memory_;
+  prometheus::Family<prometheus::Gauge>& gpu_busy_;
+  prometheus::Family<prometheus::Gauge>& gpu_temperature_;
   prometheus::Histogram& recording_;
 };
 

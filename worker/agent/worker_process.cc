@@ -1,5 +1,6 @@
 #include "worker/agent/worker_process.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <memory>
@@ -14,17 +15,28 @@
 #include "common/base/sha256.h"
 #include "common/rpc/http_server.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/gpu_sensor.h"
 #include "worker/agent/worker_metrics.h"
 
 namespace merganser {
 namespace {
 
 constexpr int kExitConfig = 78, kExitUnavailable = 69, kExitSignal = 143;
+constexpr absl::Duration kSample = absl::Seconds(2);       // between readings of GPU and disk
 constexpr absl::Duration kTick = absl::Milliseconds(200);  // how late an idle or drained worker notices it
 
 int Fail(const absl::Status& status) {
   MG_LOG(ERROR) << "worker cannot start error=\"" << status.message() << '"';
   return absl::IsUnavailable(status) ? kExitUnavailable : kExitConfig;
+}
+
+void Sample(const std::string& spool_dir, const GpuSensor* gpu, WorkerMetrics* metrics) {
+  struct statvfs disk;
+  if (!spool_dir.empty() && statvfs(spool_dir.c_str(), &disk) == 0) {
+    metrics->SetSpoolFree(static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize));
+  }
+  if (gpu == nullptr) return;
+  if (const std::optional<GpuReading> reading = gpu->Read()) metrics->SetGpu(*reading);
 }
 
 bool OnlyReports(const Agent& agent) {
@@ -75,10 +87,17 @@ int RunWorkerProcess(const WorkerProcessOptions& options, CandidateEvaluator* ev
   MG_LOG(INFO) << "worker started id=" << options.info.id << " name=" << options.info.name
                << " device=" << options.info.device << " coordinators=" << absl::StrJoin(options.coordinators, ",");
   client.Start(&agent);
+  // Read for nobody but who scrapes.
+  const std::unique_ptr<GpuSensor> gpu = http == nullptr ? nullptr : GpuSensor::Open(options.gpu_pci_bus_id);
+  absl::Duration next_sample = http == nullptr ? absl::InfiniteDuration() : absl::ZeroDuration();
 
   int code = 0;
   absl::Duration report_deadline = absl::InfiniteDuration();  // set once nothing evaluates any more
   while (true) {
+    if (const absl::Duration now = Clock::Real().Monotonic(); now >= next_sample) {
+      Sample(options.spool_dir, gpu.get(), &metrics);
+      next_sample = now + kSample;
+    }
     if (const std::optional<int> number = signal->Wait(kTick)) {
       if (code == kExitSignal) {
         MG_LOG(WARNING) << "second signal: leaving without a report";

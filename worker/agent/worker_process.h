@@ -19,10 +19,11 @@ struct WorkerProcessOptions {
   std::vector<std::string> coordinators = {"127.0.0.1:50052"};  // worker ports; the one that leads is found
   ClientSecurity security;
   WorkerInfo info;
-  std::string spool_dir;                                          // AgentOptions::spool_dir
-  std::string http;                                               // HOST:PORT of /metrics, /healthz, /readyz; "" for none
-  absl::Duration exit_when_idle = absl::InfiniteDuration();       // leave after so long without an attempt
-  absl::Duration drain_report_time = absl::Seconds(30);           // for the last report, once nothing evaluates
+  std::string gpu_pci_bus_id;                                // DeviceInfo's: whose metrics are shown
+  std::string spool_dir;                                     // AgentOptions::spool_dir
+  std::string http;                                          // HOST:PORT of /metrics, /healthz, /readyz; "" for none
+  absl::Duration exit_when_idle = absl::InfiniteDuration();  // leave after so long without an attempt
+  absl::Duration drain_report_time = absl::Seconds(30);      // for the last report, once nothing evaluates
   SessionClientOptions session;
 };
 
