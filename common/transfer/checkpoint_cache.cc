@@ -47,6 +47,26 @@ absl::StatusOr<int> OpenLock(const std::string& dir, const std::string& content)
   return fd;
 }
 
+// "" if nobody knows it.
+std::string Sha256From(CheckpointSource* source, const std::vector<CheckpointSource*>& sources,
+                       const CheckpointSource::File& file, const std::stop_token& stop) {
+  std::vector<CheckpointSource*> asked = {source};
+  for (CheckpointSource* const other : sources) {
+    if (other != source) asked.push_back(other);
+  }
+  for (CheckpointSource* const witness : asked) {
+    const absl::StatusOr<std::string> sha256 = witness->Sha256Of(file, stop);
+    if (sha256.ok()) return *sha256;
+    if (!absl::IsNotFound(sha256.status())) {
+      MG_LOG(WARNING) << "no SHA-256 file=" << file.name << " source=" << witness->name() << " error=\""
+                      << sha256.status().message() << '"';
+    }
+  }
+  MG_LOG(WARNING) << "nobody knows the SHA-256 of file=" << file.name << " source=" << source->name()
+                  << ": only samples of it are checked";
+  return "";
+}
+
 }  // namespace
 
 CachedCheckpoint::~CachedCheckpoint() { close(lock_); }
@@ -83,7 +103,7 @@ absl::StatusOr<std::shared_ptr<CachedCheckpoint>> CheckpointCache::Fetch(const s
     absl::Status last = absl::NotFoundError("there is nowhere to fetch it from");
     bool fetched = false;
     for (CheckpointSource* const source : sources) {
-      const absl::Status status = FetchFrom(source, partial, content, progress, stop);
+      const absl::Status status = FetchFrom(source, sources, partial, content, progress, stop);
       fetched = status.ok();
       if (fetched || absl::IsCancelled(status) || absl::IsResourceExhausted(status)) {
         last = status;
@@ -103,9 +123,10 @@ absl::StatusOr<std::shared_ptr<CachedCheckpoint>> CheckpointCache::Fetch(const s
   return made;
 }
 
-absl::Status CheckpointCache::FetchFrom(CheckpointSource* source, const std::string& partial, const std::string& content,
-                                        const Progress& progress, std::stop_token stop) {
-  MG_ASSIGN_OR_RETURN(const std::vector<CheckpointSource::File> files, source->List(stop));
+absl::Status CheckpointCache::FetchFrom(CheckpointSource* source, const std::vector<CheckpointSource*>& sources,
+                                        const std::string& partial, const std::string& content, const Progress& progress,
+                                        std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(std::vector<CheckpointSource::File> files, source->List(stop));
   if (files.size() > kFilesMax) {
     return absl::InvalidArgumentError(absl::StrCat("lists ", files.size(), " files, more than ", kFilesMax));
   }
@@ -134,7 +155,11 @@ absl::Status CheckpointCache::FetchFrom(CheckpointSource* source, const std::str
   }
   MG_RETURN_IF_ERROR(MakeRoom(std::max<int64_t>(0, total - BytesIn(partial)), content));
   int64_t done = 0;
-  for (const CheckpointSource::File& file : files) {
+  for (CheckpointSource::File& file : files) {
+    if (IsWeightsFileName(file.name) && file.sha256.empty()) {
+      const bool there = fs::exists(fs::path(partial) / file.name, error);
+      if (there || !source->ReadTellsSha256()) file.sha256 = Sha256From(source, sources, file, stop);
+    }
     const auto at = [&](int64_t bytes) {
       if (progress) progress(done + bytes, total);
     };

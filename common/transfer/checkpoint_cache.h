@@ -54,9 +54,11 @@ class CheckpointCache {
   using Progress = std::function<void(int64_t done_bytes, int64_t total_bytes)>;  // total 0: not known
 
   // The checkpoint of `content`, fetched from the first of `sources` that has it. Only files that belong to a checkpoint are
-  // taken (IsCheckpointFileName); each is written beside its name and renamed when it is whole and, where the source knows
-  // its SHA-256, the right one; the folder gets its name when its content is `content`. What broke off, here or in a process
-  // that was killed, goes on where it was. Waits while another process fetches the same.
+  // taken (IsCheckpointFileName); each is written beside its name and renamed when it is whole and the right one; the folder
+  // gets its name when its content is `content`. The content holds every byte of all files but the weights: of those the
+  // SHA-256 of the whole file is asked of who gives it and then of the other sources, and only if none knows it the
+  // content's samples must do. What broke off, here or in a process that was killed, goes on where it was. Waits while
+  // another process fetches the same.
   //
   // NotFound: no source has it. DataLoss: what came is another checkpoint, or damaged again and again (it is removed).
   // InvalidArgument: a file's name is not one of a checkpoint. ResourceExhausted: it does not fit into bytes_max, or the
@@ -66,8 +68,8 @@ class CheckpointCache {
                                                           const Progress& progress, std::stop_token stop);
 
  private:
-  absl::Status FetchFrom(CheckpointSource* source, const std::string& partial, const std::string& content,
-                         const Progress& progress, std::stop_token stop);
+  absl::Status FetchFrom(CheckpointSource* source, const std::vector<CheckpointSource*>& sources, const std::string& partial,
+                         const std::string& content, const Progress& progress, std::stop_token stop);
   // Removes what was not used for longest until `bytes` more fit, but for `content`.
   absl::Status MakeRoom(int64_t bytes, const std::string& content);
 

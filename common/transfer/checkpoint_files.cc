@@ -116,13 +116,14 @@ bool IsCheckpointFileName(absl::string_view name) {
   return absl::EndsWith(name, kWeights) || std::binary_search(side.begin(), side.end(), name);
 }
 
+bool IsWeightsFileName(absl::string_view name) { return absl::EndsWith(name, kWeights); }
+
 std::vector<std::string> NeededFiles(const std::vector<std::string>& names) {
-  const auto is_weights = [](const std::string& name) { return absl::EndsWith(name, kWeights); };
-  const auto is_model = [&](const std::string& name) { return is_weights(name) && absl::StartsWith(name, "model"); };
+  const auto is_model = [](const std::string& name) { return IsWeightsFileName(name) && absl::StartsWith(name, "model"); };
   const bool model = std::any_of(names.begin(), names.end(), is_model);
   std::vector<std::string> needed;
   for (const std::string& name : names) {
-    if (IsCheckpointFileName(name) && (!model || !is_weights(name) || is_model(name))) needed.push_back(name);
+    if (IsCheckpointFileName(name) && (!model || !IsWeightsFileName(name) || is_model(name))) needed.push_back(name);
   }
   std::sort(needed.begin(), needed.end());
   return needed;

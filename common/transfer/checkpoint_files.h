@@ -19,6 +19,8 @@ namespace merganser {
 // path, a pickle or a program.
 bool IsCheckpointFileName(absl::string_view name);
 
+bool IsWeightsFileName(absl::string_view name);  // the rest of their bytes is not in CheckpointContent
+
 // The names above that are not weights, to ask a server for that cannot list a folder.
 const std::vector<std::string>& CheckpointSideFiles();
 

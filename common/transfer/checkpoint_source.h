@@ -32,6 +32,13 @@ class CheckpointSource {
   // Gives the bytes from `offset` to the end to `sink`, in order. The SHA-256 of the whole file, or "" if the source does
   // not know it. Unavailable: it broke off; go on from where it is.
   virtual absl::StatusOr<std::string> Read(const File& file, int64_t offset, const Sink& sink, std::stop_token stop) = 0;
+  // True if a Read that ends well always tells the SHA-256.
+  virtual bool ReadTellsSha256() const { return false; }
+  // The SHA-256 of a whole file without its bytes, whoever gives those. NotFound: it knows none.
+  virtual absl::StatusOr<std::string> Sha256Of(const File& file, std::stop_token stop) {
+    (void)file, (void)stop;
+    return absl::NotFoundError("it knows no SHA-256");
+  }
 };
 
 }  // namespace merganser

@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/files.h"
+#include "common/base/log.h"
 #include "common/base/sha256_stream.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/file_digests.h"
 
 namespace merganser {
 namespace {
@@ -68,7 +72,30 @@ class PartFile {
   const int fd_, error_;
 };
 
+// A copy of a file that came damaged, kept beside it until a right one tells where.
+std::string DamagedName(absl::string_view path) { return absl::StrCat(path, ".damaged"); }
+
 }  // namespace
+
+absl::StatusOr<std::string> DifferingBytes(const std::string& one, const std::string& other) {
+  std::ifstream a(one, std::ios::binary), b(other, std::ios::binary);
+  if (!a || !b) return absl::NotFoundError(absl::StrCat("cannot open '", a ? other : one, "'"));
+  std::vector<char> left(1 << 20), right(1 << 20);
+  int64_t at = 0, first = -1, last = -1;
+  while (true) {
+    a.read(left.data(), static_cast<std::streamsize>(left.size()));
+    b.read(right.data(), static_cast<std::streamsize>(right.size()));
+    const int64_t here = std::max(a.gcount(), b.gcount()), both = std::min(a.gcount(), b.gcount());
+    for (int64_t i = 0; i < here; ++i) {
+      if (i < both && left[i] == right[i]) continue;
+      if (first < 0) first = at + i;
+      last = at + i;
+    }
+    at += here;
+    if (here < static_cast<int64_t>(left.size())) break;
+  }
+  return first < 0 ? "" : absl::StrCat(first, "-", last, " of ", at);
+}
 
 std::string PartName(absl::string_view name) { return absl::StrCat(name, ".part"); }
 
@@ -91,9 +118,14 @@ absl::Status SleepUnlessStopped(absl::Duration time, const std::stop_token& stop
 absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSource::File& file, const std::string& dir,
                                   const FetchOptions& options, const std::function<void(int64_t)>& at,
                                   std::stop_token stop) {
-  const std::string path = absl::StrCat(dir, "/", file.name), part = PartName(path);
+  const std::string path = absl::StrCat(dir, "/", file.name), part = PartName(path), damaged = DamagedName(path);
   std::error_code error;
-  if (fs::exists(path, error) && (file.size < 0 || SizeOf(path) == file.size)) return SizeOf(path);
+  if (fs::exists(path, error) && (file.size < 0 || SizeOf(path) == file.size)) {
+    if (file.sha256.empty()) return SizeOf(path);
+    MG_ASSIGN_OR_RETURN(const std::string sum, Sha256OfFile(path, [&stop] { return stop.stop_requested(); }));
+    if (sum == file.sha256) return SizeOf(path);
+    MG_LOG(WARNING) << "a file of an earlier transfer is damaged: it is fetched again path=" << path;
+  }
   fs::remove(path, error);
   absl::Duration backoff = options.backoff;
   absl::Status last;
@@ -130,9 +162,19 @@ absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSour
       if (size - start >= kProgress) attempt = 0;  // a long file over a bad line
       continue;
     }
-    const std::string expected = sha256.ok() && !sha256->empty() ? *sha256 : file.sha256;
-    if (last.ok() && !expected.empty() && sha.Hex() != expected) {
-      last = absl::DataLossError(absl::StrCat("'", file.name, "' has another SHA-256 than the source says"));
+    if (last.ok()) {
+      const std::string sum = sha.Hex();
+      for (const std::string& expected : {*sha256, file.sha256}) {
+        if (!last.ok() || expected.empty() || sum == expected) continue;
+        std::string where;
+        if (fs::exists(damaged, error)) where = DifferingBytes(damaged, part).value_or("");
+        last = absl::DataLossError(
+            absl::StrCat("'", file.name, "' of ", size, " bytes came from ", source->name(), " with the SHA-256 ", sum,
+                         " and should have ", expected,
+                         where.empty() ? "" : absl::StrCat("; bytes ", where, " differ from the try before")));
+        MG_LOG(WARNING) << "a transfer was damaged: " << last.message();
+        fs::rename(part, damaged, error);
+      }
     }
     if (absl::IsDataLoss(last)) {  // from the start
       fs::remove(part, error);
@@ -140,10 +182,16 @@ absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSour
     }
     MG_RETURN_IF_ERROR(last);
     MG_RETURN_IF_ERROR(out.Sync());
+    if (fs::exists(damaged, error)) {
+      MG_LOG(WARNING) << "a damaged transfer was mended file=" << file.name << " source=" << source->name() << " bytes=\""
+                      << DifferingBytes(damaged, part).value_or("") << '"';
+      fs::remove(damaged, error);
+    }
     fs::rename(part, path, error);
     if (error) return ErrnoStatus(error.value(), "cannot rename", part);
     return size;
   }
+  fs::remove(damaged, error);
   return last;
 }
 

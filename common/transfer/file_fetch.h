@@ -21,12 +21,16 @@ struct FetchOptions {
   int64_t bytes_max = int64_t{200} << 30;     // of a file whose size the source does not know
 };
 
-// Writes DIR/NAME.part and renames it once it is whole, synced and, where the source knows its SHA-256, the right one. A
-// file of the right size that is there already is kept. `at` is told how much of it is there; the name was checked before.
-// Returns its size. DataLoss: it was damaged, or longer than the source said, in every try. Errors of the source and of
-// writing.
+// Writes DIR/NAME.part and renames it once it is whole, synced and, where file.sha256 or the source tells the SHA-256, the
+// right one; a damaged one is fetched again from its start, and where its bytes were wrong is logged. A file that is there
+// already is kept if it has the right size and file.sha256, or no SHA-256 is told. `at` is told how much of it is there; the
+// name was checked before. Returns its size. DataLoss (names file, source and both sums): it was damaged, or longer than the
+// source said, in every try. Errors of the source and of writing.
 absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSource::File& file, const std::string& dir,
                                   const FetchOptions& options, const std::function<void(int64_t)>& at, std::stop_token stop);
+
+// "3000-3999 of 20000", the first and the last byte in which two files differ, counted from 0; "" if in none.
+absl::StatusOr<std::string> DifferingBytes(const std::string& one, const std::string& other);
 
 // "NAME.part".
 std::string PartName(absl::string_view name);

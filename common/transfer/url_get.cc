@@ -7,8 +7,11 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 namespace merganser {
@@ -24,6 +27,7 @@ struct Transfer {
   int64_t skip = -1;  // bytes to drop; -1: not known yet
   int64_t received = 0;
   absl::Status status;
+  std::string sha256;  // of the last answer's headers
 };
 
 long ResponseCode(CURL* curl) {
@@ -52,6 +56,32 @@ size_t OnBody(char* bytes, size_t one, size_t size, void* context) {
     transfer->status = (*transfer->sink)(rest);
   }
   return transfer->status.ok() ? size : 0;
+}
+
+// 64 hexadecimal digits of 32 bytes in base 64; "" if it is something else (a checksum of checksums of parts, say).
+std::string DecodeSha256(absl::string_view base64) {
+  std::string bytes;
+  if (!absl::Base64Unescape(base64, &bytes) || bytes.size() != 32) return "";
+  return absl::BytesToHexString(bytes);
+}
+
+size_t OnHeader(char* bytes, size_t one, size_t size, void* context) {
+  auto* const transfer = static_cast<Transfer*>(context);
+  const absl::string_view line = absl::StripAsciiWhitespace(absl::string_view(bytes, one * size));
+  if (absl::StartsWith(line, "HTTP/")) transfer->sha256.clear();  // the next answer, behind a redirect
+  const std::pair<absl::string_view, absl::string_view> field = absl::StrSplit(line, absl::MaxSplits(':', 1));
+  const absl::string_view value = absl::StripAsciiWhitespace(field.second);
+  if (absl::EqualsIgnoreCase(field.first, "x-amz-checksum-sha256")) {
+    transfer->sha256 = DecodeSha256(value);
+  } else if (absl::EqualsIgnoreCase(field.first, "repr-digest") || absl::EqualsIgnoreCase(field.first, "digest")) {
+    for (absl::string_view item : absl::StrSplit(value, ',')) {  // RFC 9530: sha-256=:BASE64:, RFC 3230: SHA-256=BASE64
+      const std::pair<absl::string_view, absl::string_view> digest =
+          absl::StrSplit(absl::StripAsciiWhitespace(item), absl::MaxSplits('=', 1));
+      if (!absl::EqualsIgnoreCase(digest.first, "sha-256")) continue;
+      transfer->sha256 = DecodeSha256(absl::StripPrefix(absl::StripSuffix(digest.second, ":"), ":"));
+    }
+  }
+  return one * size;
 }
 
 int OnProgress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
@@ -129,6 +159,7 @@ absl::StatusOr<UrlAnswer> GetUrl(const UrlRequest& request, const std::function<
       curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, absl::StrCat("aws:amz:", request.s3.region, ":s3").c_str());
       curl_easy_setopt(curl, CURLOPT_USERPWD, absl::StrCat(request.s3.key_id, ":", request.s3.secret).c_str());
       headers.Add("x-amz-content-sha256: UNSIGNED-PAYLOAD");
+      if (request.head) headers.Add("x-amz-checksum-mode: ENABLED");
       if (!request.s3.session_token.empty()) headers.Add(absl::StrCat("x-amz-security-token: ", request.s3.session_token));
     }
   } else if (absl::StartsWith(url, "file://")) {
@@ -157,12 +188,15 @@ absl::StatusOr<UrlAnswer> GetUrl(const UrlRequest& request, const std::function<
   if (request.offset > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
   const CURLcode code = curl_easy_perform(curl);
   if (absl::Status status = StatusOf(code, transfer, detail); !status.ok()) return status;
   UrlAnswer answer;
+  answer.sha256 = std::move(transfer.sha256);
   curl_off_t length = -1;
   curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
   if (length >= 0) answer.size = length + (request.offset > 0 && ResponseCode(curl) != 200 ? request.offset : 0);

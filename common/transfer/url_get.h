@@ -39,6 +39,8 @@ struct UrlRequest {
 
 struct UrlAnswer {
   int64_t size = -1;  // of the whole file; -1: the server did not say
+  std::string
+      sha256;  // of the whole file, as the server says in x-amz-checksum-sha256, Repr-Digest or Digest; "": it does not
 };
 
 // Calls `sink` with the bytes from `offset` on, in order; an error of the sink ends it and is returned. A server that

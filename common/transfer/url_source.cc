@@ -17,6 +17,7 @@ namespace merganser {
 namespace {
 
 constexpr int64_t kIndexMax = int64_t{64} << 20;
+constexpr int64_t kSumMax = 4096;  // of FILE.sha256
 constexpr absl::string_view kIndex = "model.safetensors.index.json";
 
 bool IsPlainPath(absl::string_view path) {
@@ -77,7 +78,7 @@ absl::StatusOr<std::vector<CheckpointSource::File>> UrlSource::List(std::stop_to
     request.head = true;
     const absl::StatusOr<UrlAnswer> there = GetUrl(
         request, [](absl::string_view) { return absl::OkStatus(); }, stop);
-    if (there.ok()) files.push_back({name, there->size, ""});
+    if (there.ok()) files.push_back({name, there->size, there->sha256});
     return there.status();
   };
   // Without its config there is no checkpoint, and no need to ask for the rest. Buckets that may not be listed answer 403
@@ -115,6 +116,26 @@ absl::StatusOr<std::string> UrlSource::Read(const File& file, int64_t offset, co
   request.offset = offset;
   MG_RETURN_IF_ERROR(GetUrl(request, sink, stop).status());
   return "";
+}
+
+absl::StatusOr<std::string> UrlSource::Sha256Of(const File& file, std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(UrlRequest request, RequestFor(absl::StrCat(file.name, ".sha256")));
+  request.bytes_max = kSumMax;
+  std::string text;
+  const auto keep = [&](absl::string_view bytes) {
+    absl::StrAppend(&text, bytes);
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<UrlAnswer> got = GetUrl(request, keep, stop);
+  // Buckets that may not be listed answer 403 for what is not there.
+  if (absl::IsPermissionDenied(got.status())) return absl::NotFoundError(got.status().message());
+  MG_RETURN_IF_ERROR(got.status());
+  const absl::string_view line = absl::StripLeadingAsciiWhitespace(text);
+  const std::string sum = absl::AsciiStrToLower(line.substr(0, line.find_first_of(" \t\r\n")));
+  if (sum.size() != 64 || !std::all_of(sum.begin(), sum.end(), [](char c) { return absl::ascii_isxdigit(c); })) {
+    return absl::InvalidArgumentError(absl::StrCat(file.name, ".sha256: does not begin with 64 hexadecimal digits"));
+  }
+  return sum;
 }
 
 }  // namespace merganser

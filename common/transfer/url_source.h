@@ -16,7 +16,9 @@ absl::Status CheckUrlTemplate(absl::string_view url);
 
 // {file}: the file's name; {content}: 64 hexadecimal digits (checkpoint_files.h); {model}: the model's path as the job names
 // it, without a leading "/"; a path with ".." or characters that are none of [A-Za-z0-9._/-] is not there. The server need
-// not list folders: it is asked for each file that a checkpoint may have, and for the weights that its index names.
+// not list folders: it is asked for each file that a checkpoint may have, and for the weights that its index names. Their
+// SHA-256 is what the server says of the file in a header (UrlAnswer), else the first word of FILE.sha256 beside it
+// (sha256sum's form).
 class UrlSource final : public CheckpointSource {
  public:
   // `access`: bearer, s3, bytes_per_second and timeouts of every request.
@@ -25,6 +27,7 @@ class UrlSource final : public CheckpointSource {
   std::string name() const override { return url_.substr(0, url_.find('{')); }
   absl::StatusOr<std::vector<File>> List(std::stop_token stop) override;
   absl::StatusOr<std::string> Read(const File& file, int64_t offset, const Sink& sink, std::stop_token stop) override;
+  absl::StatusOr<std::string> Sha256Of(const File& file, std::stop_token stop) override;
 
  private:
   absl::StatusOr<UrlRequest> RequestFor(absl::string_view file) const;

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "common/domain/job_spec.h"
 #include "common/transfer/checkpoint_files.h"
+#include "common/transfer/file_digests.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/write_stream.h"
 #include "merganser/v1/worker_service.pb.h"
@@ -46,6 +47,9 @@ class CheckpointShare {
   // more; InvalidArgument: `content` is not 64 hexadecimal digits.
   absl::StatusOr<std::string> Find(const std::string& content);
 
+  // Of files that it gave out or was asked about.
+  FileDigests& digests() { return digests_; }
+
   // How long the caller must wait before it sends so many bytes.
   absl::Duration Reserve(int64_t bytes);
 
@@ -55,6 +59,7 @@ class CheckpointShare {
   const CheckpointShareOptions options_;
   JobManager& manager_;
   ContentIndex index_;
+  FileDigests digests_;
 
   absl::Mutex mu_;
   absl::flat_hash_map<std::string, std::string> path_of_ ABSL_GUARDED_BY(mu_);  // by content, of jobs that are not over

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/status_codec.h"
 
@@ -69,6 +70,17 @@ absl::StatusOr<std::string> CoordinatorSource::Read(const File& file, int64_t of
   MG_RETURN_IF_ERROR(status);
   if (sha256.empty()) return absl::UnavailableError("the coordinator ended before the file's end");
   return sha256;
+}
+
+absl::StatusOr<std::string> CoordinatorSource::Sha256Of(const File& file, std::stop_token stop) {
+  MG_ASSIGN_OR_RETURN(const std::vector<File> files, List(stop));
+  for (const File& there : files) {
+    if (there.name != file.name) continue;
+    // From its end on there are no bytes, only the sum.
+    return Read(
+        there, there.size, [](absl::string_view) { return absl::OkStatus(); }, stop);
+  }
+  return absl::NotFoundError(absl::StrCat("the coordinator has no '", file.name, "' of it"));
 }
 
 }  // namespace merganser

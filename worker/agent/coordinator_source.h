@@ -20,6 +20,9 @@ class CoordinatorSource final : public CheckpointSource {
 
   std::string name() const override { return "the coordinator"; }
   absl::StatusOr<std::vector<File>> List(std::stop_token stop) override;
+  bool ReadTellsSha256() const override { return true; }
+  // Sums no file twice at the coordinator: it remembers.
+  absl::StatusOr<std::string> Sha256Of(const File& file, std::stop_token stop) override;
   absl::StatusOr<std::string> Read(const File& file, int64_t offset, const Sink& sink, std::stop_token stop) override;
 
  private:

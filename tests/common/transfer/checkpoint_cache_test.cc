@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -56,11 +57,17 @@ class FakeSource final : public CheckpointSource {
     return sha256;
   }
 
+  bool ReadTellsSha256() const override { return tells_sha; }
+  absl::StatusOr<std::string> Sha256Of(const File& file, std::stop_token stop) override {
+    if (!knows_sha) return CheckpointSource::Sha256Of(file, stop);
+    return Sha256Hex(ReadAll(dir_ + "/" + file.name));
+  }
+
   const std::string dir_;
   absl::Status list;
   std::string extra;
   int breaks = 0, flip = 0;
-  bool endless = false, tells_sha = false;
+  bool endless = false, tells_sha = false, knows_sha = false;
   std::vector<int64_t> offsets;
 };
 
@@ -218,6 +225,116 @@ TEST_F(CheckpointCacheTest, FromAServerThatCutsEveryAnswerAndKnowsNoPickles) {
   EXPECT_GT(total, 20'000);
   EXPECT_THAT(server->log(), HasSubstr("bytes=9000- 206"));
   EXPECT_THAT(server->log(), Not(HasSubstr("pytorch_model")));
+}
+
+// A byte between the samples of which the content is made: 8 MB of weights, 64 blocks of 4 KiB.
+class DamagedTransferTest : public CheckpointCacheTest {
+ protected:
+  void SetUp() override {
+    CheckpointCacheTest::SetUp();
+    WriteCheckpoint(dir_ + "/large", kBytes, 7);
+    content_ = *CheckpointContent(dir_ + "/large");
+    std::string bytes = ReadAll(Path());
+    bytes[bytes.size() / 2] ^= 1;
+    fs::copy(dir_ + "/large", dir_ + "/flipped");
+    WriteAll(dir_ + "/flipped/model.safetensors", bytes);
+    ASSERT_EQ(*CheckpointContent(dir_ + "/flipped"), content_) << "the samples do not see it";
+  }
+  std::string Path() const { return dir_ + "/large/model.safetensors"; }
+  void Serve(std::vector<std::string> flags) {
+    server_ = TestServer::Start(dir_, std::move(flags));
+    if (server_ == nullptr) GTEST_SKIP() << "there is no python3";
+    source_ = std::make_unique<UrlSource>(server_->url() + "/large/{file}?{content}", content_, "", UrlRequest{});
+  }
+  void WriteSum(const std::string& of) { WriteAll(Path() + ".sha256", Sha256Hex(of) + "  model.safetensors\n"); }
+  int Downloads() const {
+    int count = 0;
+    for (const absl::string_view line : absl::StrSplit(server_->log(), '\n')) {
+      count += absl::StartsWith(line, "GET /large/model.safetensors?") ? 1 : 0;
+    }
+    return count;
+  }
+
+  static constexpr int64_t kBytes = 8'000'000;
+  std::string content_;
+  std::unique_ptr<TestServer> server_;
+  std::unique_ptr<UrlSource> source_;
+};
+
+TEST_F(DamagedTransferTest, IsFoundAndMendedWhereTheServerTellsTheSum) {
+  for (const char* told : {"a file beside it", "a header"}) {
+    const bool header = told == std::string("a header");
+    std::vector<std::string> flags = {"--flip", "1"};
+    if (header) flags.emplace_back("--digests");
+    if (!header) WriteSum(ReadAll(Path()));
+    Serve(flags);
+    if (IsSkipped()) return;
+    CheckpointCache cache(Options());
+    testing::internal::CaptureStderr();
+    const auto fetched = Fetch(cache, content_, {source_.get()});
+    const std::string log = testing::internal::GetCapturedStderr();
+    ASSERT_TRUE(fetched.ok()) << told << ": " << fetched.status();
+    EXPECT_TRUE(ReadAll((*fetched)->dir() + "/model.safetensors") == ReadAll(Path())) << told;
+    EXPECT_EQ(Downloads(), 2) << told;
+    const size_t at = fs::file_size(Path()) / 2;
+    EXPECT_THAT(log, HasSubstr(absl::StrCat("bytes=\"", at, "-", at, " of ", fs::file_size(Path()), "\""))) << told;
+    for (const auto& entry : fs::directory_iterator((*fetched)->dir())) {
+      EXPECT_TRUE(IsCheckpointFileName(entry.path().filename().string())) << entry.path() << " is left";
+    }
+    fs::remove_all(dir_ + "/cache");
+    fs::remove(Path() + ".sha256");
+  }
+}
+
+TEST_F(DamagedTransferTest, ThatStaysDamagedIsNamedAndTheNextSourceIsAsked) {
+  WriteSum(ReadAll(Path()));
+  Serve({"--flip", "100"});
+  if (IsSkipped()) return;
+  CheckpointCache cache(Options());
+  const absl::Status damaged = Fetch(cache, content_, {source_.get()}).status();
+  EXPECT_TRUE(absl::IsDataLoss(damaged)) << damaged;
+  EXPECT_THAT(damaged.message(), HasSubstr("'model.safetensors'"));
+  EXPECT_THAT(damaged.message(), HasSubstr(server_->url()));
+  EXPECT_THAT(damaged.message(), HasSubstr("should have " + Sha256Hex(ReadAll(Path()))));
+  EXPECT_EQ(Downloads(), 3) << "as many tries as there are";
+  FakeSource good(dir_ + "/large");
+  const auto fetched = Fetch(cache, content_, {source_.get(), &good});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_TRUE(ReadAll((*fetched)->dir() + "/model.safetensors") == ReadAll(Path()));
+}
+
+TEST_F(DamagedTransferTest, IsFoundByTheSumOfAnotherSource) {
+  Serve({"--flip", "1"});
+  if (IsSkipped()) return;
+  FakeSource witness(dir_ + "/large");
+  witness.knows_sha = true;
+  CheckpointCache cache(Options());
+  const auto fetched = Fetch(cache, content_, {source_.get(), &witness});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_TRUE(ReadAll((*fetched)->dir() + "/model.safetensors") == ReadAll(Path()));
+  EXPECT_TRUE(witness.offsets.empty()) << "it gave the sum, not the bytes";
+}
+
+TEST_F(DamagedTransferTest, WhereNobodyKnowsTheSumOnlySamplesAreCheckedAndTheLogSaysSo) {
+  Serve({"--flip", "1"});
+  if (IsSkipped()) return;
+  CheckpointCache cache(Options());
+  testing::internal::CaptureStderr();
+  const auto fetched = Fetch(cache, content_, {source_.get()});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("nobody knows the SHA-256 of file=model.safetensors"));
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+}
+
+TEST_F(DamagedTransferTest, AFileLeftByAnEarlierTransferIsSummedBeforeItIsKept) {
+  const std::string partial = absl::StrCat(dir_, "/cache/", content_, ".partial");
+  fs::create_directories(partial);
+  fs::copy(dir_ + "/flipped/model.safetensors", partial + "/model.safetensors");
+  FakeSource source(dir_ + "/large");
+  source.knows_sha = source.tells_sha = true;
+  CheckpointCache cache(Options());
+  const auto fetched = Fetch(cache, content_, {&source});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_TRUE(ReadAll((*fetched)->dir() + "/model.safetensors") == ReadAll(Path()));
 }
 
 TEST_F(CheckpointCacheTest, ShardsAreThoseOfTheIndex) {

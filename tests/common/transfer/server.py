@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A server of files for tests of common/transfer: ranges, transfers that break off, a bucket that checks AWS's Signature 4, a Hub.
 
-    server.py ROOT --port-file FILE [--cut BYTES] [--no-ranges] [--s3 KEY:SECRET:REGION] [--hub COMMIT] [--token TOKEN] [--log FILE]
+    server.py ROOT --port-file FILE [--cut BYTES] [--flip COUNT] [--digests] [--no-ranges] [--s3 KEY:SECRET:REGION] [--hub COMMIT] [--token TOKEN] [--log FILE]
 
---cut: each answer breaks off after so many bytes of its body. --hub: ROOT/ORG/NAME/FILE as a Hub at that commit, whose files are
+--flip: one byte in the middle of the body of the first COUNT answers with weights is another. --digests: HEAD of a file tells its
+SHA-256 as S3 does where it is asked, else as RFC 9530 has it. --cut: each answer breaks off after so many bytes of its body. --hub: ROOT/ORG/NAME/FILE as a Hub at that commit, whose files are
 redirected to another host name of this server, which must not be given the token. The log has a line per request: method, path,
 range or "-", status."""
 import argparse
@@ -12,6 +13,7 @@ import hmac
 import json
 import os
 import re
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -32,6 +34,8 @@ def signature_is_right(handler, access):
     url = urlsplit(handler.path)
     payload = handler.headers.get("x-amz-content-sha256", hashlib.sha256(b"").hexdigest())
     if "host" not in signed.split(";") or "x-amz-date" not in signed.split(";"):
+        return False
+    if any(name.lower().startswith("x-amz-") and name.lower() not in signed.split(";") for name in handler.headers):
         return False
     canonical = "\n".join([handler.command, url.path, url.query, headers, signed, payload])
     scope = f"{date}/{region}/s3/aws4_request"
@@ -73,9 +77,20 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, b"<html>no such file</html>")
         with open(full, "rb") as f:
             body = f.read()
+        digest = []
+        if args.digests and self.command == "HEAD":
+            base64 = b64encode(hashlib.sha256(body).digest()).decode()
+            if self.headers.get("x-amz-checksum-mode") == "ENABLED":
+                digest = [("x-amz-checksum-sha256", base64)]
+            elif not args.s3:
+                digest = [("Repr-Digest", f"sha-512=:AAAA:, sha-256=:{base64}:")]
+        if args.flip and self.command == "GET" and path.endswith(".safetensors"):
+            args.flip -= 1
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1:]
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not match or args.no_ranges:
-            return self.answer(200, body)
+            return self.answer(200, body, digest)
         start, end = int(match[1]), int(match[2]) + 1 if match[2] else len(body)
         if start >= len(body):
             return self.answer(416, b"", [("Content-Range", f"bytes */{len(body)}")])
@@ -121,6 +136,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("root")
 parser.add_argument("--port-file", required=True)
 parser.add_argument("--cut", type=int, default=0)
+parser.add_argument("--flip", type=int, default=0)
+parser.add_argument("--digests", action="store_true")
 parser.add_argument("--no-ranges", action="store_true")
 parser.add_argument("--s3")
 parser.add_argument("--hub")

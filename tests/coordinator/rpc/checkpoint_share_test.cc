@@ -10,6 +10,7 @@
 #include "common/rpc/status_codec.h"
 #include "common/store/memory/memory_store.h"
 #include "common/transfer/checkpoint_files.h"
+#include "common/transfer/url_source.h"
 #include "coordinator/rpc/server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -127,6 +128,24 @@ TEST_F(CheckpointShareTest, AWorkerReadsAFileFromAnyOffset) {
     EXPECT_TRUE(read->first == weights.substr(offset)) << offset;
     EXPECT_EQ(read->second, Sha256Hex(weights)) << "of the whole file";
   }
+}
+
+TEST_F(CheckpointShareTest, AWorkerThatTakesBytesElsewhereAsksForTheSumAlone) {
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  CoordinatorSource source({*CreateChannel("127.0.0.1:1"), Workers()}, content);  // the first one is a stand-by that is away
+  const std::string file = dir_ + "/" + path + "/model.safetensors", weights = ReadAll(file);
+  EXPECT_EQ(*source.Sha256Of({"model.safetensors", -1, ""}, {}), Sha256Hex(weights));
+  EXPECT_TRUE(absl::IsNotFound(source.Sha256Of({"model-2.safetensors", -1, ""}, {}).status()));
+  // A mirror that flips a byte where the content has no sample.
+  fs::copy(dir_ + "/" + path, dir_ + "/mirror");
+  std::string flipped = weights;
+  flipped[flipped.size() / 2] ^= 1;
+  WriteAll(dir_ + "/mirror/model.safetensors", flipped);
+  UrlSource mirror(absl::StrCat("file://", dir_, "/mirror/{file}?{content}"), content, "", {});
+  CheckpointCache cache({.dir = dir_ + "/cache", .fetch = {.tries = 1, .backoff = absl::Milliseconds(1)}});
+  const absl::Status damaged = cache.Fetch(content, {&mirror, &source}, nullptr, {}).status();
+  EXPECT_TRUE(damaged.ok()) << "the coordinator's bytes instead: " << damaged;
+  EXPECT_TRUE(ReadAll(cache.dir() + "/" + content + "/model.safetensors") == weights);
 }
 
 TEST_F(CheckpointShareTest, OnlyFilesOfCheckpointsThatAnOpenJobNames) {
