@@ -65,6 +65,14 @@ TEST_F(HubClientTest, GoesOnWhereATransferBrokeOff) {
   EXPECT_EQ(ReadAll(dir_ + "/cache/models--org--model/refs/refs/pr/1"), kCommit);
 }
 
+TEST_F(HubClientTest, DamagedWeightsAreFoundByTheHubsSumAndFetchedAgain) {
+  Serve({"--flip", "1"});
+  if (IsSkipped()) return;
+  const auto dir = HubClient(options_).Download("org/model", "main", nullptr);
+  ASSERT_TRUE(dir.ok()) << dir.status();
+  EXPECT_EQ(ReadAll(snapshot_ + "/model.safetensors"), ReadAll(dir_ + "/hub/org/model/model.safetensors"));
+}
+
 TEST_F(HubClientTest, HalfASnapshotHasNotItsName) {
   Serve({"--cut", "20000"});
   if (IsSkipped()) return;

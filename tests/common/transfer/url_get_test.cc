@@ -1,5 +1,6 @@
 #include "common/transfer/url_get.h"
 
+#include "common/base/sha256.h"
 #include "common/transfer/url_source.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -46,6 +47,14 @@ TEST_F(UrlGetTest, ReadsFromAnOffset) {
   ASSERT_TRUE(head.ok()) << head.status();
   EXPECT_EQ(head->size, 10);
   EXPECT_EQ(body_, "");
+}
+
+TEST_F(UrlGetTest, TellsTheSumThatTheServerTells) {
+  WriteAll(dir_ + "/f", "0123456789");
+  Serve({"--digests"});
+  if (IsSkipped()) return;
+  EXPECT_EQ(Get({.url = server_->url() + "/f", .head = true})->sha256, Sha256Hex("0123456789"));
+  EXPECT_EQ(Get({.url = server_->url() + "/f"})->sha256, "") << "not told with the body";
 }
 
 TEST_F(UrlGetTest, AServerWithoutRangesIsReadFromItsStart) {
@@ -95,7 +104,7 @@ TEST_F(UrlGetTest, FilesAreUrlsToo) {
 TEST_F(UrlGetTest, ABucketGetsASignatureThatItVerifies) {
   std::filesystem::create_directories(dir_ + "/bucket/models");
   WriteAll(dir_ + "/bucket/models/f", "0123456789");
-  Serve({"--s3", "AKID:s3cr3t/+=:eu-north-1"});
+  Serve({"--s3", "AKID:s3cr3t/+=:eu-north-1", "--digests"});
   if (IsSkipped()) return;
   S3Access access{.endpoint = server_->url(), .region = "eu-north-1", .key_id = "AKID", .secret = "s3cr3t/+="};
   const auto got = Get({.url = "s3://bucket/models/f", .s3 = access});
@@ -103,7 +112,9 @@ TEST_F(UrlGetTest, ABucketGetsASignatureThatItVerifies) {
   EXPECT_EQ(body_, "0123456789");
   ASSERT_TRUE(Get({.url = "s3://bucket/models/f", .offset = 7, .s3 = access}).ok());
   EXPECT_EQ(body_, "789");
-  ASSERT_TRUE(Get({.url = "s3://bucket/models/f", .head = true, .s3 = access}).ok());
+  const auto head = Get({.url = "s3://bucket/models/f", .head = true, .s3 = access});
+  ASSERT_TRUE(head.ok()) << head.status();
+  EXPECT_EQ(head->sha256, Sha256Hex("0123456789"));
   access.session_token = "of a role";
   EXPECT_TRUE(Get({.url = "s3://bucket/models/f", .s3 = access}).ok());
   access.secret = "wrong";
