@@ -104,6 +104,10 @@ absl::StatusOr<std::vector<Proposal>> CmaEs::Ask(int count) {
   return proposals;
 }
 
+Proposal CmaEs::Inject(std::vector<double> genome) {
+  return ledger_.Add(std::move(genome), generation_, {}, /*injected=*/true);
+}
+
 absl::Status CmaEs::Tell(absl::Span<const Outcome> outcomes) {
   CmaEs next = *this;  // one batch may close several generations: all or nothing
   MG_RETURN_IF_ERROR(next.Learn(outcomes));
@@ -169,7 +173,7 @@ absl::Status CmaEs::UpdateDistribution(const std::vector<Told>& ranked) {
     const std::vector<double> point = PointOf(ranked[i]);
     for (Eigen::Index j = 0; j < n; ++j) x(j, i) = point[gaussian_[j]];
     for (const int gene : categorical_) levels[i].push_back(genome_.genes[gene].LevelOf(std::clamp(point[gene], 0.0, 1.0)));
-    injected.push_back(ranked[i].generation != generation_);
+    injected.push_back(ranked[i].injected || ranked[i].generation != generation_);
   }
   if (state_.has_value()) {
     MG_RETURN_IF_ERROR(state_->Update(x, injected));

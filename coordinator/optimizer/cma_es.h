@@ -84,8 +84,17 @@ class CmaEs : public Optimizer {
   CmaEs(const CmaEsOptions& options, GenomeSpec genome, uint64_t seed);
   // Reads what SaveState wrote, after the header line. DataLoss if it is damaged.
   static absl::StatusOr<std::unique_ptr<CmaEs>> Restore(StateReader& reader);
+  // The same as part of another optimizer's state.
+  void SaveTo(StateWriter& writer) const;
+  static absl::StatusOr<std::unique_ptr<CmaEs>> RestorePart(StateReader& reader);
 
   absl::StatusOr<std::vector<Proposal>> Ask(int count) override;
+  // The errors of Ask.
+  absl::Status CheckAsk(int count) const { return ledger_.CheckAsk(count); }
+  // Files a genome that another search has found under the next id, beside what Ask draws. It ranks in its generation like
+  // any other, but its step is shortened as that of an aged outcome is, so it cannot throw the distribution about (N.
+  // Hansen, arXiv 1110.4181). REQUIRES: `genome` is [dimension], in [0, 1]; CheckAsk(1) passes.
+  Proposal Inject(std::vector<double> genome);
   absl::Status Tell(absl::Span<const Outcome> outcomes) override;
   absl::Status Adopt(absl::Span<const Proposal> logged) override { return ledger_.Adopt(logged); }
   std::string SaveState() const override;
@@ -97,6 +106,7 @@ class CmaEs : public Optimizer {
   std::string Summary() const override;
   std::string StopReason() const override;
 
+  ProposalId next_id() const { return ledger_.next_id(); }
   // Of the genes that are not categorical. REQUIRES: there are any.
   const CmaState& state() const { return *state_; }
   int restarts_made() const { return restarts_made_; }

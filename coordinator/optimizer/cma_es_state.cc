@@ -27,6 +27,11 @@ double LoadScore(StateReader& reader) {
 
 std::string CmaEs::SaveState() const {
   StateWriter writer("cma_es");
+  SaveTo(writer);
+  return std::move(writer).Finish();
+}
+
+void CmaEs::SaveTo(StateWriter& writer) const {
   SaveGenome(genome_, writer);
   writer.Bits("seed", seed_);
   writer.Word("variant", options_.variant == CmaVariant::kPublished ? "published" : "hansen");
@@ -55,15 +60,23 @@ std::string CmaEs::SaveState() const {
   for (const Told& one : collected_) {
     writer.Int("id", one.id);
     writer.Int("generation", one.generation);
+    writer.Int("injected", one.injected ? 1 : 0);
     SaveScore(one.score, writer);
     writer.Doubles("point", PointOf(one));
   }
   writer.Int("history", static_cast<int64_t>(history_.size()));
   for (const BestAndWorst& one : history_) writer.Doubles("scores", {one.best, one.worst});
-  return std::move(writer).Finish();
 }
 
 absl::StatusOr<std::unique_ptr<CmaEs>> CmaEs::Restore(StateReader& reader) {
+  auto optimizer = RestorePart(reader);
+  if (!optimizer.ok()) return optimizer;
+  reader.Finish();
+  if (!reader.ok()) return reader.status();
+  return optimizer;
+}
+
+absl::StatusOr<std::unique_ptr<CmaEs>> CmaEs::RestorePart(StateReader& reader) {
   CmaEsOptions options;
   GenomeSpec genome = LoadGenome(reader, CmaEsOptions::kSeparableDimensionMax);
   const uint64_t seed = reader.Bits("seed");
@@ -113,6 +126,7 @@ absl::StatusOr<std::unique_ptr<CmaEs>> CmaEs::Restore(StateReader& reader) {
     Told one;
     one.id = reader.Int("id", 0, optimizer->ledger_.next_id() - 1);
     one.generation = reader.Int("generation", 0, optimizer->generation_);
+    one.injected = reader.Int("injected", 0, 1) == 1;
     one.score = LoadScore(reader);
     one.point = reader.Doubles("point", dimension, -kPointMax, kPointMax);
     if (reader.ok()) optimizer->collected_.push_back(std::move(one));
@@ -122,7 +136,6 @@ absl::StatusOr<std::unique_ptr<CmaEs>> CmaEs::Restore(StateReader& reader) {
     const auto scores = reader.Doubles("scores", 2, -kDoubleMax, kDoubleMax);
     if (reader.ok()) optimizer->history_.push_back({scores[0], scores[1]});
   }
-  reader.Finish();
   if (!reader.ok()) return reader.status();
   return optimizer;
 }

@@ -11,6 +11,7 @@
 #include "coordinator/optimizer/gp_search.h"
 #include "coordinator/optimizer/mo_cma_es.h"
 #include "coordinator/optimizer/niche_archive.h"
+#include "coordinator/optimizer/niche_cma_es.h"
 #include "coordinator/optimizer/nsga2.h"
 #include "coordinator/optimizer/random_search.h"
 #include "coordinator/optimizer/state_text.h"
@@ -24,6 +25,8 @@ constexpr int kMoCmaEsPopulation = 20;
 constexpr int kGpPopulation = 8;
 constexpr int kNichePopulation = 20;
 constexpr double kNicheDeviation = 0.05;
+constexpr double kInjectMin = 0.01;
+constexpr double kInjectMax = 0.9;
 
 // A third more than the tutorial's: fitness on few samples misranks, and more parents average more of that
 // (docs/optimizers.md has the measurement).
@@ -174,12 +177,21 @@ absl::StatusOr<std::unique_ptr<Optimizer>> CreateGp(const OptimizerSpec& spec, c
 
 absl::StatusOr<std::unique_ptr<Optimizer>> CreateNiche(const OptimizerSpec& spec, const GenomeSpec& genome, uint64_t seed) {
   const Options read(spec);
-  MG_RETURN_IF_ERROR(read.CheckNames({"population", "sigma0"}, {}));
-  MG_RETURN_IF_ERROR(read.CheckDimension(genome.dimension(), NicheArchive::kDimensionMax));
+  const int dimension = genome.dimension();
+  const bool injects = spec.numbers.contains("inject");
+  MG_RETURN_IF_ERROR(read.CheckNames({"population", "sigma0", "inject"}, {}));
+  MG_RETURN_IF_ERROR(read.CheckDimension(dimension, injects ? CmaEsOptions::kDimensionMax : NicheArchive::kDimensionMax));
   MG_ASSIGN_OR_RETURN(const int population, read.Whole("population", NicheArchive::kPopulationMin,
                                                        NicheArchive::kPopulationMax, kNichePopulation));
   MG_ASSIGN_OR_RETURN(const double deviation, read.Number("sigma0", 0, 1, kNicheDeviation));
-  return std::make_unique<NicheArchive>(population, deviation, genome, seed);
+  MG_ASSIGN_OR_RETURN(const double share, read.Number("inject", kInjectMin, kInjectMax, kInjectMin));
+  if (!injects) return std::make_unique<NicheArchive>(population, deviation, genome, seed);
+  CmaEsOptions options;
+  options.population = NoisyPopulation(dimension);
+  const int children = std::clamp(static_cast<int>(std::lround(share * options.population)), 1, options.population - 1);
+  return std::make_unique<NicheCmaEs>(
+      std::make_unique<CmaEs>(options, genome, seed),
+      std::make_unique<NicheArchive>(population, deviation, genome, seed, options.population), children);
 }
 
 absl::StatusOr<std::unique_ptr<Optimizer>> CreateRandom(const OptimizerSpec& spec, int dimension, uint64_t seed) {
@@ -236,6 +248,7 @@ absl::StatusOr<std::unique_ptr<Optimizer>> RestoreOptimizer(absl::string_view st
   if (reader.optimizer() == "mo_cma_es") return MoCmaEs::Restore(reader);
   if (reader.optimizer() == "gp") return GpSearch::Restore(reader);
   if (reader.optimizer() == "niche") return NicheArchive::Restore(reader);
+  if (reader.optimizer() == "niche_cma_es") return NicheCmaEs::Restore(reader);
   if (reader.optimizer() == "random") return RandomSearch::Restore(reader);
   reader.Fail(absl::StrCat("unknown optimizer '", reader.optimizer().substr(0, 40), "'"));
   return reader.status();

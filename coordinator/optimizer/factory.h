@@ -58,10 +58,13 @@ bool PopulationFollowsSlots(const OptimizerSpec& spec);
 //                             default 8
 //   niche      population     members of the archive, whole number in [2, 10000]; default 20
 //              sigma0         standard deviation of a mutation, in [0, 1]; default 0.05
+//              inject         share of each generation, in [0.01, 0.9], that the archive breeds and injects into CMA-ES,
+//                             which proposes the rest and learns from the mean of the objectives (niche_cma_es.h); a
+//                             generation is that of cma_es. Default: the archive alone
 //   random     population     outcomes counted as one generation, whole number in [1, 10000];
 //                             default 4 + floor(3 ln n)
-// Dimension: 1 to 5000 for cma_es (1000 if adaptive, 100000 if separable), 100000 for nsga2 and
-// niche, 500 for mo_cma_es, 200 for gp, 1000000 for random. cma_es and random take any number of
+// Dimension: 1 to 5000 for cma_es (1000 if adaptive, 100000 if separable) and niche with inject, 100000
+// for nsga2 and niche, 500 for mo_cma_es, 200 for gp, 1000000 for random. cma_es and random take any number of
 // objectives and rank by their mean. Equal seeds give equal searches.
 //
 // InvalidArgument for an unknown optimizer or option (with the nearest known name), a value out of

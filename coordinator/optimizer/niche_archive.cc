@@ -38,11 +38,12 @@ std::vector<double> NicheFitness(const std::vector<std::vector<double>>& scores)
   return fitness;
 }
 
-NicheArchive::NicheArchive(int population, double deviation, GenomeSpec genome, uint64_t seed)
+NicheArchive::NicheArchive(int population, double deviation, GenomeSpec genome, uint64_t seed, int group)
     : population_(population),
       deviation_(deviation),
       genome_(std::move(genome)),
       seed_(seed),
+      group_(group > 0 ? group : std::max(2, population / 4)),
       ledger_(genome_.dimension()) {}
 
 std::vector<std::vector<double>> NicheArchive::Scores() const {
@@ -91,22 +92,29 @@ std::vector<double> NicheArchive::Child(Rng& rng) const {
   return child;
 }
 
+Rng NicheArchive::NextRng() const {
+  return Rng(StableHash64("optimizer/niche") ^ seed_, static_cast<uint64_t>(ledger_.next_id()));
+}
+
+Proposal NicheArchive::Breed() {
+  Rng rng = NextRng();
+  return ledger_.Add(Child(rng), 0);
+}
+
 absl::StatusOr<std::vector<Proposal>> NicheArchive::Ask(int count) {
   MG_RETURN_IF_ERROR(ledger_.CheckAsk(count));
   std::vector<Proposal> proposals;
   proposals.reserve(count);
-  const uint64_t key = StableHash64("optimizer/niche") ^ seed_;
   for (int i = 0; i < count; ++i) {
-    const ProposalId id = ledger_.next_id();
-    Rng rng(key, static_cast<uint64_t>(id));
+    if (ledger_.next_id() >= population_ && members_.size() >= 2) {
+      proposals.push_back(Breed());
+      continue;
+    }
+    Rng rng = NextRng();  // the first members fill the box
     std::vector<double> genome;
-    if (id < population_ || members_.size() < 2) {  // the first members fill the box
-      for (const Gene& gene : genome_.genes) {
-        const double u = rng.Uniform();
-        genome.push_back(gene.discrete() ? gene.ValueOf(gene.LevelOf(u)) : u);
-      }
-    } else {
-      genome = Child(rng);
+    for (const Gene& gene : genome_.genes) {
+      const double u = rng.Uniform();
+      genome.push_back(gene.discrete() ? gene.ValueOf(gene.LevelOf(u)) : u);
     }
     proposals.push_back(ledger_.Add(std::move(genome), 0));
   }
@@ -143,31 +151,44 @@ std::string NicheArchive::Summary() const {
 
 std::string NicheArchive::SaveState() const {
   StateWriter writer("niche");
+  SaveTo(writer);
+  return std::move(writer).Finish();
+}
+
+void NicheArchive::SaveTo(StateWriter& writer) const {
   SaveGenome(genome_, writer);
   writer.Bits("seed", seed_);
   writer.Int("population", population_);
   writer.Doubles("deviation", {deviation_});
+  writer.Int("group", group_);
   ledger_.Save(writer);
   SavePopulation(members_, writer);
   SavePopulation(waiting_, writer);
-  return std::move(writer).Finish();
 }
 
 absl::StatusOr<std::unique_ptr<NicheArchive>> NicheArchive::Restore(StateReader& reader) {
+  auto optimizer = RestorePart(reader);
+  if (!optimizer.ok()) return optimizer;
+  reader.Finish();
+  if (!reader.ok()) return reader.status();
+  return optimizer;
+}
+
+absl::StatusOr<std::unique_ptr<NicheArchive>> NicheArchive::RestorePart(StateReader& reader) {
   GenomeSpec genome = LoadGenome(reader, kDimensionMax);
   const uint64_t seed = reader.Bits("seed");
   const int population = static_cast<int>(reader.Int("population", kPopulationMin, kPopulationMax));
   const auto deviation = reader.Doubles("deviation", 1, 0, 1);
+  const int group = static_cast<int>(reader.Int("group", 1, kPopulationMax));
   if (!reader.ok()) return reader.status();
   const int n = genome.dimension();
-  auto optimizer = std::make_unique<NicheArchive>(population, deviation[0], std::move(genome), seed);
+  auto optimizer = std::make_unique<NicheArchive>(population, deviation[0], std::move(genome), seed, group);
   optimizer->ledger_.Load(reader, 0);
   optimizer->members_ = LoadPopulation(reader, n, population, optimizer->ledger_.next_id());
   optimizer->waiting_ = LoadPopulation(reader, n, optimizer->batch_size() - 1, optimizer->ledger_.next_id());
   for (const Individual& one : optimizer->members_) {
     if (one.fitness.empty()) reader.Fail("a member without fitness");
   }
-  reader.Finish();
   if (!reader.ok()) return reader.status();
   return optimizer;
 }

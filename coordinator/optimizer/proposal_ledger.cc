@@ -35,9 +35,9 @@ absl::Status ProposalLedger::CheckAsk(int count) const {
   return absl::OkStatus();
 }
 
-Proposal ProposalLedger::Add(std::vector<double> genome, int64_t generation, std::vector<double> point) {
+Proposal ProposalLedger::Add(std::vector<double> genome, int64_t generation, std::vector<double> point, bool injected) {
   const ProposalId id = next_id_++;
-  outstanding_[id] = {genome, generation, std::move(point)};
+  outstanding_[id] = {genome, generation, std::move(point), injected};
   return {id, std::move(genome)};
 }
 
@@ -77,7 +77,8 @@ absl::StatusOr<std::vector<Told>> ProposalLedger::Take(absl::Span<const Outcome>
   for (const Outcome& outcome : outcomes) {
     auto node = outstanding_.extract(outcome.id);
     Entry& entry = node.mapped();
-    told.push_back({outcome.id, std::move(entry.genome), std::move(entry.point), entry.generation, Score(outcome)});
+    told.push_back(
+        {outcome.id, std::move(entry.genome), std::move(entry.point), entry.generation, entry.injected, Score(outcome)});
     if (told.back().score == kFailedScore) {
       ++failed_;
     } else {
@@ -127,6 +128,7 @@ void ProposalLedger::Save(StateWriter& writer) const {
   for (const auto& [id, entry] : outstanding_) {
     writer.Int("id", id);
     writer.Int("generation", entry.generation);
+    writer.Int("injected", entry.injected ? 1 : 0);
     writer.Doubles("genome", entry.genome);
     writer.Int("has_point", entry.point.empty() ? 0 : 1);
     if (!entry.point.empty()) writer.Doubles("point", entry.point);
@@ -144,6 +146,7 @@ void ProposalLedger::Load(StateReader& reader, int64_t generation_max) {
     const ProposalId id = reader.Int("id", low, next_id_ - 1);
     Entry entry;
     entry.generation = reader.Int("generation", 0, generation_max);
+    entry.injected = reader.Int("injected", 0, 1) == 1;
     entry.genome = reader.Doubles("genome", dimension_, 0, 1);
     if (reader.Int("has_point", 0, 1) == 1) entry.point = reader.Doubles("point", dimension_, -kPointMax, kPointMax);
     outstanding_[id] = std::move(entry);

@@ -24,6 +24,7 @@ struct Told {
   std::vector<double> genome;
   std::vector<double> point;    // as given to Add; empty if there was none or the log's genome has replaced it
   int64_t generation = 0;       // of the distribution that the genome was drawn from
+  bool injected = false;        // as given to Add
   double score = 0;             // mean of the objectives, or kFailedScore
   std::vector<double> fitness;  // [objectives]; empty if failed
 };
@@ -40,8 +41,9 @@ class ProposalLedger {
   absl::Status CheckAsk(int count) const;
   ProposalId next_id() const { return next_id_; }
   // Files `genome` under next_id(), with the point of the optimizer's own space that it came from,
-  // where that is another. REQUIRES: CheckAsk passed for it; `point` is empty or [dimension].
-  Proposal Add(std::vector<double> genome, int64_t generation, std::vector<double> point = {});
+  // where that is another; `injected`: it came from elsewhere. REQUIRES: CheckAsk passed for it; `point` is empty or
+  // [dimension].
+  Proposal Add(std::vector<double> genome, int64_t generation, std::vector<double> point = {}, bool injected = false);
   // The outcomes in order of id; their proposals are no longer outstanding. The errors are those of
   // Optimizer::Tell, all of them found before anything changes.
   absl::StatusOr<std::vector<Told>> Take(absl::Span<const Outcome> outcomes);
@@ -64,6 +66,7 @@ class ProposalLedger {
     std::vector<double> genome;
     int64_t generation = 0;
     std::vector<double> point;
+    bool injected = false;
   };
   // NotFound, AlreadyExists or OK.
   absl::Status CheckOutstanding(ProposalId id) const;

@@ -16,7 +16,7 @@
 namespace merganser {
 
 // Raised whenever the meaning of any line changes.
-inline constexpr int kOptimizerStateVersion = 2;
+inline constexpr int kOptimizerStateVersion = 3;
 
 class StateWriter {
  public:

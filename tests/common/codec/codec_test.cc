@@ -123,7 +123,7 @@ TEST(CodecTest, OptimizersKeepTheirNamesAndOptions) {
       {"nsga2", {{"population", 40}}, {}},
       {"mo_cma_es", {{"population", 20}, {"sigma0", 0.125}}, {}},
       {"gp", {}, {}},
-      {"niche", {{"sigma0", 0.05}}, {}},
+      {"niche", {{"sigma0", 0.05}, {"inject", 0.25}}, {}},
       {"random", {{"population", 3}}, {}}};
   for (const OptimizerSpec& optimizer : specs) {
     JobSpec spec = FullSpec();

@@ -164,7 +164,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"niche_option",
          {"niche", {{"deviation", 0.1}}, {}},
          2,
-         "optimizer.niche.deviation: unknown option; known: population, sigma0"},
+         "optimizer.niche.deviation: unknown option; known: population, sigma0, inject"},
+        {"niche_inject", {"niche", {{"inject", 0.95}}, {}}, 2, "optimizer.niche.inject: 0.95 is not in [0.01, 0.9]"},
         {"random_option",
          {"random", {{"sigma0", 0.2}}, {}},
          2,
@@ -207,7 +208,7 @@ TEST(OptimizerFactory, RefusesStatesOfOthersAsDataLoss) {
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"", "line 1: ends where 'merganser-optimizer' is due"},
       {"{}\n", "line 1: '{}' where 'merganser-optimizer' is due"},
-      {absl::StrReplaceAll(state, {{"merganser-optimizer 2", "merganser-optimizer 3"}}), "version 3 is not 2"},
+      {absl::StrReplaceAll(state, {{"merganser-optimizer 3", "merganser-optimizer 4"}}), "version 4 is not 3"},
       {absl::StrReplaceAll(state, {{" cma_es\n", " nsga3\n"}}), "unknown optimizer 'nsga3'"},
       {absl::StrReplaceAll(state, {{"dimension 2", "dimension 3"}}), "start has 2 numbers, not 3"},
       {absl::StrReplaceAll(state, {{"population 8", "population 3"}}), "population is not a whole number in [4, 10000]"},

@@ -8,6 +8,7 @@
 #include "coordinator/optimizer/factory.h"
 #include "coordinator/optimizer/hypervolume.h"
 #include "coordinator/optimizer/niche_archive.h"
+#include "coordinator/optimizer/niche_cma_es.h"
 #include "tests/contracts/optimizer_contract.h"
 
 namespace merganser {
@@ -103,6 +104,56 @@ TEST(NicheArchive, WhoIsGoodAtWhatFewAreGoodAtIsFit) {
   const auto fitness = NicheFitness({{1, 0}, {1, 0}, {1, 0}, {0, 0.5}});
   EXPECT_THAT(fitness, testing::ElementsAre(1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0));
   EXPECT_THAT(NicheFitness({{0, 0}, {0, 0}}), testing::ElementsAre(0, 0));
+}
+
+TEST(NicheCmaEs, TheLastOfAGenerationAreChildrenOfTheArchive) {
+  auto optimizer = *CreateOptimizer({"niche", {{"inject", 0.25}, {"sigma0", 0}}, {}}, GenomeSpec::Continuous(4), 2, 1);
+  const auto& search = dynamic_cast<const NicheCmaEs&>(*optimizer);
+  const int batch = optimizer->batch_size();
+  ASSERT_EQ(batch, 11);  // 4/3 of 4 + floor(3 ln 4), rounded up; of which 3 are children
+  for (int generation = 0; generation < 6; ++generation) {
+    const std::vector<Individual> parents = search.archive().members();
+    const auto proposals = MustAsk(*optimizer, batch);
+    std::vector<Outcome> outcomes;
+    for (const Proposal& proposal : proposals) {
+      outcomes.push_back({proposal.id, TurnedBowls(proposal.genome), false});
+      // Without mutation every gene of a child lies between those of its parents.
+      bool between = !parents.empty();
+      for (size_t i = 0; i < 4 && between; ++i) {
+        double low = 1, high = 0;
+        for (const Individual& parent : parents) {
+          low = std::min(low, parent.genome[i]);
+          high = std::max(high, parent.genome[i]);
+        }
+        between = proposal.genome[i] >= low - 1e-12 && proposal.genome[i] <= high + 1e-12;
+      }
+      if (generation > 0 && proposal.id % batch >= batch - 3) EXPECT_TRUE(between) << proposal.id;
+    }
+    ASSERT_TRUE(optimizer->Tell(outcomes).ok());
+    EXPECT_EQ(search.cma_es().generation(), generation + 1);
+  }
+  EXPECT_EQ(search.archive().members().size(), 20u);
+}
+
+TEST(NicheCmaEs, FindsTheBestMeanFarBetterThanTheArchiveAlone) {
+  const auto best_mean = [](const OptimizerSpec& spec, uint64_t seed) {
+    auto optimizer = *CreateOptimizer(spec, GenomeSpec::Continuous(4), 2, seed);
+    double best = -1e9;
+    for (int told = 0; told < 1500; told += optimizer->batch_size()) {
+      std::vector<Outcome> outcomes;
+      for (const Proposal& proposal : MustAsk(*optimizer, optimizer->batch_size())) {
+        outcomes.push_back({proposal.id, TurnedBowls(proposal.genome), false});
+        best = std::max(best, (outcomes.back().fitness[0] + outcomes.back().fitness[1]) / 2);
+      }
+      EXPECT_TRUE(optimizer->Tell(outcomes).ok());
+    }
+    return best;
+  };
+  const OptimizerSpec injecting = {"niche", {{"inject", 0.3}}, {}}, archive = {"niche"};
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    const double optimum = -0.25;  // half way between the centres: each is 4 * 0.25^2 away
+    EXPECT_LT(optimum - best_mean(injecting, seed), 0.1 * (optimum - best_mean(archive, seed))) << seed;
+  }
 }
 
 }  // namespace

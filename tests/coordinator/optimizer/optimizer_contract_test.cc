@@ -20,10 +20,12 @@ std::vector<OptimizerCase> Cases() {
   cases.push_back({"cma_es_with_a_cholesky_root", {"cma_es", {{"population", 4}}, {}}, 41});
   cases.push_back({"cma_es_restarting", {"cma_es", {{"restarts", 2}}, {}}, 2});
   cases.push_back({"cma_es_adaptive", {"cma_es", {}, {{"learning_rate", "adaptive"}}}, 3});
+  cases.push_back({"niche_injecting", {"niche", {{"inject", 0.3}}, {}}, 3});
   // A slope of the contract runs along gene 0.
   const std::vector<Gene> mixed = {
       {Gene::Kind::kContinuous, 0, 0.4, 0.5}, {Gene::Kind::kInteger, 5, 0.5, 1}, {Gene::Kind::kCategorical, 3, 0.5, 1}};
   for (const std::string& name : KnownOptimizers()) cases.push_back({name + "_on_mixed_genes", {name, {}, {}}, 3, mixed});
+  cases.push_back({"niche_injecting_on_mixed_genes", {"niche", {{"inject", 0.5}, {"population", 8}}, {}}, 3, mixed});
   cases.push_back({"cma_es_with_margin", {"cma_es", {}, {{"discrete", "margin"}}}, 3, mixed});
   cases.push_back(
       {"cma_es_on_categories_alone", {"cma_es", {}, {}}, 3, std::vector<Gene>(3, {Gene::Kind::kCategorical, 50, 0.5, 1})});
