@@ -128,7 +128,13 @@ Eigen::MatrixXd CmaState::DrawMany(absl::Span<Rng> rngs) const {
   const Eigen::Index n = constants_.dimension, count = static_cast<Eigen::Index>(rngs.size());
   Eigen::MatrixXd z(n, count);  // one stream after the other
   for (Eigen::Index k = 0; k < count; ++k) {
-    for (Eigen::Index i = 0; i < n; ++i) z(i, k) = rngs[k].Normal();
+    Rng& rng = rngs[k];
+    if (n <= kEigenDimensionMax || rng.position() % 2 != 0) {
+      for (Eigen::Index i = 0; i < n; ++i) z(i, k) = rng.Normal();
+      continue;
+    }
+    Kernels().normals(rng.key(), rng.stream(), rng.position() / 2, n, z.col(k).data());
+    rng.SkipTo(rng.position() + 2 * static_cast<uint64_t>(n));
   }
   if (constants_.separable) {
     z = diagonal_.cwiseSqrt().asDiagonal() * z;

@@ -30,6 +30,10 @@ struct DenseKernels {
 
   // b [n, m] = l^-1 b, or l^-T b where `transposed`; l [n, n] is lower triangular with a diagonal without zeros.
   void (*solve_lower)(int64_t n, int64_t m, bool transposed, const double* l, double* b);
+
+  // out[i], i < n: the normal number that Rng(key, stream) makes at position 2 (first + i) (common/base/rng.h), but for its
+  // last digits. It does not depend on n.
+  void (*normals)(uint64_t key, uint64_t stream, uint64_t first, int64_t n, double* out);
 };
 
 // The widest set that this processor has; always the same one.

@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 
 #include "coordinator/optimizer/dense_kernels.h"
+#include "coordinator/optimizer/normal_kernel_inl.h"
 
 namespace merganser {
 namespace {
@@ -92,6 +93,6 @@ void SolveLower(int64_t n, int64_t m, bool transposed, const double* l, double* 
 }  // namespace
 
 extern const DenseKernels MG_KERNELS;
-const DenseKernels MG_KERNELS = {MG_KERNELS_NAME, &MultiplyInOrder, &UpdateSymmetric, &Cholesky, &SolveLower};
+const DenseKernels MG_KERNELS = {MG_KERNELS_NAME, &MultiplyInOrder, &UpdateSymmetric, &Cholesky, &SolveLower, &Normals};
 
 }  // namespace merganser

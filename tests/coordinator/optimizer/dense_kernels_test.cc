@@ -4,6 +4,9 @@
 
 #include <Eigen/Core>
 #include <Eigen/LU>
+#include <vector>
+
+#include "common/base/rng.h"
 
 namespace merganser {
 namespace {
@@ -85,6 +88,26 @@ TEST(DenseKernels, TheWidestIsChosenAndAlwaysTheSame) {
   EXPECT_EQ(&Kernels(), AllKernels().back());
   EXPECT_EQ(&Kernels(), &Kernels());
   EXPECT_STREQ(AllKernels().front()->name, "portable");
+}
+
+TEST(DenseKernels, NormalsAreThoseOfTheStreamWhateverTheirNumber) {
+  constexpr uint64_t kKey = 0x123456789abcdef0, kStream = (uint64_t{3} << 40) + 11;
+  for (const DenseKernels* kernels : AllKernels()) {
+    for (const uint64_t first : {uint64_t{0}, uint64_t{7}, (uint64_t{1} << 32) - 20}) {
+      std::vector<double> all(1000);
+      kernels->normals(kKey, kStream, first, 1000, all.data());
+      Rng rng(kKey, kStream);
+      rng.SkipTo(2 * first);
+      for (const double x : all) ASSERT_NEAR(x, rng.Normal(), 1e-14) << kernels->name << " from " << first;
+      for (const int64_t n : {1, 63, 64, 65, 200}) {
+        std::vector<double> some(n + 1, 77.0);
+        kernels->normals(kKey, kStream, first, n, some.data());
+        EXPECT_EQ(some[n], 77.0) << "beyond the last";
+        some.pop_back();
+        EXPECT_EQ(some, std::vector<double>(all.begin(), all.begin() + n)) << kernels->name << ", " << n;
+      }
+    }
+  }
 }
 
 }  // namespace
