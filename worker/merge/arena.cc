@@ -17,10 +17,15 @@ namespace {
 
 constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector register
 constexpr int64_t kHugePage = int64_t{2} << 20;
-// Mappings that others are to take over have few sizes, so that they fit: powers of two up to this, then multiples of it.
-constexpr uint64_t kLentBytes = uint64_t{64} << 20;
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+// Mappings that others are to take over have few sizes, so that they fit: quarters of powers of two. What is not touched costs
+// addresses only.
+int64_t LentBytes(int64_t bytes) {
+  const auto power = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes)));
+  return RoundUp(bytes, std::max(kHugePage, power / 4));
+}
 
 }  // namespace
 
@@ -101,9 +106,8 @@ void ArenaPages::Give(Mapping mapping) {
 }
 
 absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(ArenaLayout layout, std::shared_ptr<ArenaPages> pages) {
-  const int64_t needed = RoundUp(std::max<int64_t>(layout.TotalBytes(), 1), kHugePage);
-  const auto granule = static_cast<int64_t>(std::min(kLentBytes, std::bit_ceil(static_cast<uint64_t>(needed))));
-  const size_t bytes = static_cast<size_t>(pages != nullptr ? RoundUp(needed, granule) : needed);
+  const int64_t wanted = std::max<int64_t>(layout.TotalBytes(), 1);
+  const auto bytes = static_cast<size_t>(pages != nullptr ? LentBytes(wanted) : RoundUp(wanted, kHugePage));
   const ArenaPages::Mapping mapping = pages != nullptr ? pages->Take(bytes) : ArenaPages::MapPages(bytes);
   if (mapping.buffer == nullptr) {
     return absl::ResourceExhaustedError(
