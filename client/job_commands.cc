@@ -1,7 +1,11 @@
 // jobs, describe, candidates, best, events: what one may ask of a coordinator or of a store.
+#include <algorithm>
+#include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -46,6 +50,35 @@ std::string Done(const v1::Job& job) {
   return absl::StrCat(job.search_finished(), job.search_total() > 0 ? absl::StrCat("/", job.search_total()) : "");
 }
 
+std::map<std::string, std::map<std::string, double>> MetricsOf(const v1::Candidate& candidate) {
+  std::map<std::string, std::map<std::string, double>> table;
+  for (const auto& [benchmark, metrics] : candidate.metrics()) {
+    for (const auto& [metric, value] : metrics.values()) table[benchmark][metric] = value;
+  }
+  return table;
+}
+
+// "ja_math acc 0.5600 acc_ja 0.5440".
+std::string Scores(const v1::Candidate& candidate) {
+  std::string text;
+  for (const auto& [benchmark, metrics] : MetricsOf(candidate)) {
+    absl::StrAppend(&text, text.empty() ? "" : "  ", benchmark);
+    for (const auto& [metric, value] : metrics) absl::StrAppend(&text, " ", metric, " ", FormatFitness(value));
+  }
+  return text;
+}
+
+absl::Duration Took(const v1::Job& job) {
+  return (job.has_end_time() ? FromProto(job.end_time()) : absl::Now()) - FromProto(job.create_time());
+}
+
+// At the mean speed since the start; infinite where that cannot be told.
+absl::Duration Left(const v1::Job& job) {
+  const int64_t left = job.search_total() - job.search_finished();
+  if (job.has_end_time() || job.paused() || job.search_finished() == 0 || left <= 0) return absl::InfiniteDuration();
+  return Took(job) / job.search_finished() * left;
+}
+
 double Seconds(const v1::PhaseTimings& t) {
   return t.materialize() + t.tokenize() + t.prefill() + t.decode() + t.score() + t.record();
 }
@@ -56,15 +89,42 @@ absl::StatusOr<int> Jobs(const ReadOptions& options) {
   v1::ListJobsResponse list;
   for (const v1::Job& job : jobs) *list.add_jobs() = job;
   if (PrintMessage(options.format, list)) return exit_code::kOk;
-  Table table({"job", "name", "state", ">done", ">running", ">failed", ">best", "created", ">took"});
+  Table table({"job", "name", "state", ">done", "?>running", ">failed", ">best", ">left", ">took", "?created"});
   for (const v1::Job& job : jobs) {
     const absl::Time create = FromProto(job.create_time());
-    const absl::Time end = job.has_end_time() ? FromProto(job.end_time()) : absl::Now();
     table.Add({job.id(), job.spec().name(), StateText(job), Done(job), absl::StrCat(job.running()),
-               absl::StrCat(job.failed()), Fitness(job.best_fitness()), TimeText(create), DurationText(end - create)});
+               absl::StrCat(job.failed()), Fitness(job.best_fitness()), DurationText(Left(job)), DurationText(Took(job)),
+               TimeText(create)});
   }
-  Print(table.Render());
+  Print(table.Render(OutputWidth()));
+  if (table.empty()) std::fputs("no job yet; `merganser submit job.yaml` makes one\n", stderr);
   return exit_code::kOk;
+}
+
+// The held-out scores of what the objectives measure, a line per metric: "test.acc_ja: base 2.0 %, winner 54.4 %".
+std::vector<std::string> HeldOutLines(const v1::JobSpec& spec, const std::vector<v1::Candidate>& candidates) {
+  std::map<std::string, std::vector<std::pair<std::string, std::string>>> lines;  // metric -> label, value
+  for (const v1::Candidate& c : candidates) {
+    for (const auto& [benchmark, metrics] : MetricsOf(c)) {
+      const auto aimed = [&](const std::string& metric) {
+        return std::any_of(spec.objectives().begin(), spec.objectives().end(),
+                           [&](const v1::Objective& o) { return o.metric() == metric; });
+      };
+      const bool any = std::any_of(metrics.begin(), metrics.end(), [&](const auto& m) { return aimed(m.first); });
+      for (const auto& [metric, value] : metrics) {
+        if (any && !aimed(metric)) continue;
+        auto& line = lines[absl::StrCat(benchmark, ".", metric)];
+        // A job that went on may have another winner than before: the newest counts.
+        std::erase_if(line, [&](const auto& score) { return score.first == c.label(); });
+        line.emplace_back(c.label(), FormatMetric(metric, value));
+      }
+    }
+  }
+  std::vector<std::string> texts;
+  for (const auto& [metric, line] : lines) {
+    texts.push_back(absl::StrCat(metric, ": ", absl::StrJoin(line, ", ", absl::PairFormatter(" "))));
+  }
+  return texts;
 }
 
 // "" while nothing holds every constraint.
@@ -145,9 +205,19 @@ absl::StatusOr<int> Describe(const ReadOptions& options) {
     MG_ASSIGN_OR_RETURN(const std::string front, Front(*reader, job));
     Line("front", front);
   }
+  CandidateQuery held_out;
+  held_out.kind = "held_out";
+  held_out.state = "succeeded";
+  held_out.order_by = "number";
+  MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> scored, reader->ListCandidates(job.id(), held_out));
+  const std::vector<std::string> scores = HeldOutLines(job.spec(), scored);
+  for (size_t i = 0; i < scores.size(); ++i) Line(i == 0 ? "held out" : "", scores[i]);
   Line("created", TimeText(FromProto(job.create_time())));
   if (job.has_end_time()) Line("ended", TimeText(FromProto(job.end_time())));
-  Line("work", DurationText(absl::Seconds(Seconds(job.timings()))));
+  Line("took", DurationText(Took(job)));
+  const absl::Duration left = Left(job);
+  Line("left", left == absl::InfiniteDuration() ? "" : absl::StrCat("about ", DurationText(left)));
+  Line("work", absl::StrCat(DurationText(absl::Seconds(Seconds(job.timings()))), " of workers"));
   Print("spec\n");
   Print(WriteYaml(job.spec()));
   return exit_code::kOk;
@@ -159,13 +229,16 @@ absl::StatusOr<int> Candidates(const ReadOptions& options) {
   v1::ListCandidatesResponse list;
   for (const v1::Candidate& candidate : candidates) *list.add_candidates() = candidate;
   if (PrintMessage(options.format, list)) return exit_code::kOk;
-  Table table({">candidate", "kind", "label", ">generation", "state", ">fitness", ">seconds", ">attempts", "message"});
+  Table table({">candidate", "kind", "label", "?>generation", "state", ">fitness", "?>seconds", "?>attempts", "message"});
   for (const v1::Candidate& c : candidates) {
+    // Held-out candidates have scores and no fitness.
     table.Add({absl::StrCat(c.number()), c.kind(), c.label(), c.kind() == "search" ? absl::StrCat(c.generation() + 1) : "",
                c.state(), Fitness(c.fitness()), absl::StrFormat("%.2f", Seconds(c.timings())),
-               absl::StrCat(c.attempts_size()), Shorten(c.message(), 60)});
+               absl::StrCat(c.attempts_size()),
+               c.fitness().empty() && c.message().empty() ? Scores(c) : Shorten(c.message(), 60)});
   }
-  Print(table.Render());
+  Print(table.Render(OutputWidth()));
+  if (table.empty()) std::fputs("no such candidate\n", stderr);
   return exit_code::kOk;
 }
 
@@ -299,7 +372,7 @@ void AddJobCommands(CLI::App& app, Action* chosen) {
           "  merganser candidates ja-math --kind search --order-by fitness --limit 10", &Candidates, true);
   AddFormatOption(candidates, &query->format);
   candidates->add_option("--kind", query->query.kind, "Only these")
-      ->check(CLI::IsMember({"prepare", "source", "average", "search", "held_out"}));
+      ->check(CLI::IsMember({"prepare", "source", "average", "search", "finalist", "held_out"}));
   candidates->add_option("--state", query->query.state, "Only these")
       ->check(CLI::IsMember({"queued", "running", "succeeded", "failed", "cancelled"}));
   query->query.order_by = "number";

@@ -52,6 +52,16 @@ int64_t At(const std::map<std::string, int64_t>& map, const std::string& key) {
   return it == map.end() ? 0 : it->second;
 }
 
+// Of a candidate, as a budget of samples counts them.
+int64_t SamplesEach(const JobSpec& spec, const JobFacts& facts) {
+  int64_t samples = 0;
+  for (const BenchmarkSpec& b : spec.benchmarks) {
+    const int64_t all = At(facts.samples, b.name);
+    samples += spec.samples.per_generation > 0 ? std::min(spec.samples.per_generation, all) : all;
+  }
+  return samples;
+}
+
 void AppendBenchmarks(const JobPlan& plan, const std::vector<BenchmarkSpec>& benchmarks, absl::string_view role,
                       Table* table) {
   for (const BenchmarkSpec& b : benchmarks) {
@@ -135,12 +145,14 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
                                  plan.spec.mode == SearchMode::kRolling ? "in flight" : "per generation", SlotsText(stage),
                                  ", seed ", plan.spec.seed));
   std::vector<std::string> budget;
-  if (stage.candidates > 0) {
-    budget.push_back(
-        absl::StrCat(FormatCount(stage.candidates), " candidates in ", FormatCount(stage.generations), " generations"));
-  }
   const Budget& bounds = stage.spec.budget;
-  if (bounds.samples > 0) budget.push_back(absl::StrCat(FormatCount(bounds.samples), " sample evaluations"));
+  const std::string counted =
+      absl::StrCat(FormatCount(stage.candidates), " candidates in ", FormatCount(stage.generations), " generations");
+  if (stage.candidates > 0 && !stage.by_samples) budget.push_back(counted);
+  if (bounds.samples > 0) {
+    budget.push_back(absl::StrCat(FormatCount(bounds.samples), " sample evaluations",
+                                  stage.by_samples ? absl::StrCat(" (about ", counted, ")") : ""));
+  }
   if (bounds.wall_time != absl::InfiniteDuration()) budget.push_back(DurationText(bounds.wall_time));
   if (bounds.target) budget.push_back(absl::StrCat("until ", *bounds.target));
   line("budget", absl::StrCat(absl::StrJoin(budget, ", or "),
@@ -169,6 +181,11 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
     if (stage.spec.budget.generations > 0) {
       const int64_t by_generations = stage.spec.budget.generations * stage.population;
       stage.candidates = stage.candidates == 0 ? by_generations : std::min(stage.candidates, by_generations);
+    }
+    if (const int64_t each = SamplesEach(spec, facts); stage.spec.budget.samples > 0 && each > 0) {
+      const int64_t by_samples = (stage.spec.budget.samples + each - 1) / each;
+      stage.by_samples = stage.candidates == 0 || by_samples < stage.candidates;
+      if (stage.by_samples) stage.candidates = by_samples;
     }
     stage.generations = (stage.candidates + stage.population - 1) / stage.population;
     bounded = bounded && stage.candidates > 0;

@@ -23,15 +23,16 @@ struct StagePlan {
   std::vector<GeneLabel> genes;
   int population = 0;
   int64_t population_max = 0;  // what evaluation slots may raise it to; 0: nothing raises it
-  int64_t candidates = 0;   // 0: only time, samples or a target bounds it
+  int64_t candidates = 0;   // 0: only time or a target bounds it
   int64_t generations = 0;  // likewise
+  bool by_samples = false;  // it is the budget of samples that bounds them
 };
 
 struct JobPlan {
   JobSpec spec;
   JobFacts facts;
   std::vector<StagePlan> stages;
-  int64_t candidates = 0;                  // of all stages; 0: only time, samples or a target bounds one of them
+  int64_t candidates = 0;                  // of all stages; 0: only time or a target bounds one of them
   std::optional<Calibration> calibration;  // of this machine; nullopt: not measured
 };
 

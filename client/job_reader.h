@@ -44,7 +44,7 @@ class JobReader {
     return response;
   }
 
-  // The bytes of a result record, by Candidate.record_key. Unimplemented where only the store has them.
+  // A result record (v1::ResultRecord, serialized), by Candidate.record_key.
   virtual absl::StatusOr<std::string> GetRecord(const std::string& key) = 0;
 
   // Calls `on_update` with the job as it is (seq 0), then with each event after `after_seq` as it

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "client/completion_command.h"
 #include "client/exit_code.h"
+#include "client/logs_command.h"
 #include "client/message_json.h"
 #include "client/offline_verbs.h"
 #include "client/print_message.h"
@@ -56,13 +58,28 @@ std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
+// What is wrong with the first flag that `verb` does not know; "" if it knows them all.
+std::string UnknownFlag(const CLI::App& verb, int argc, char** argv) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : verb.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back(absl::StrCat("--", name));
+  }
+  for (int i = 1; i < argc && std::string(argv[i]) != "--"; ++i) {
+    const std::string word = argv[i], flag = word.substr(0, word.find('='));
+    if (flag.rfind("--", 0) != 0 || std::find(known.begin(), known.end(), flag) != known.end()) continue;
+    return absl::StrCat("'", flag, "' is no flag of `merganser ", verb.get_name(), "`", DidYouMean(flag, known),
+                        "; `merganser ", verb.get_name(), " --help` lists them");
+  }
+  return "";
+}
+
 int Main(int argc, char** argv) {
   CLI::App app(
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
       "for the one that does\n"
       "best on your benchmark, and writes it as a checkpoint.\n\n"
       "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
-      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, export, report, "
+      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, logs, export, report, "
       "cancel, pause, resume, update, workers, drain, quarantine, release\n"
       "Stores:          store verify, store backup, store restore, store migrate",
       "merganser");
@@ -90,6 +107,7 @@ int Main(int argc, char** argv) {
   AddJobCommands(app, &action);
   AddWatchCommands(app, &action);
   AddExportCommand(app, &action);
+  AddLogsCommand(app, &action);
   AddReportCommand(app, &action);
   AddStoreCommand(app, &action);
   AddVersionCommand(app, &action);
@@ -101,6 +119,10 @@ int Main(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError& e) {
+    const std::string unknown = UnknownFlag(*app.get_subcommands().front(), argc, argv);
+    std::fprintf(stderr, "error: %s\n", unknown.empty() ? e.what() : unknown.c_str());
+    return exit_code::kUsage;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? exit_code::kOk : exit_code::kUsage;
   }

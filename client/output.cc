@@ -59,6 +59,11 @@ Terminal DescribeTerminal(int fd) {
   return terminal;
 }
 
+int OutputWidth() {
+  const Terminal terminal = DescribeTerminal(STDOUT_FILENO);
+  return terminal.interactive ? terminal.width : 0;
+}
+
 int DisplayWidth(absl::string_view text) {
   int width = 0;
   for (size_t i = 0; i < text.size();) width += Wide(NextCodePoint(text, &i)) ? 2 : 1;
@@ -67,8 +72,13 @@ int DisplayWidth(absl::string_view text) {
 
 Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {
   for (std::string& header : headers_) {
-    right_.push_back(!header.empty() && header[0] == '>');
-    if (right_.back()) header.erase(0, 1);
+    const auto take = [&header](char mark) {
+      const bool marked = !header.empty() && header[0] == mark;
+      if (marked) header.erase(0, 1);
+      return marked;
+    };
+    optional_.push_back(take('?'));
+    right_.push_back(take('>'));
   }
 }
 
@@ -78,25 +88,37 @@ void Table::Add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::Render() const {
+std::string Table::Render(int width) const {
   std::vector<int> widths;
+  int total = 0;
   for (size_t c = 0; c < headers_.size(); ++c) {
-    int width = DisplayWidth(headers_[c]);
-    for (const auto& row : rows_) width = std::max(width, DisplayWidth(row[c]));
-    widths.push_back(width);
+    int widest = DisplayWidth(headers_[c]);
+    for (const auto& row : rows_) widest = std::max(widest, DisplayWidth(row[c]));
+    widths.push_back(widest);
+    total += widest + 2;
+  }
+  std::vector<bool> left_out(headers_.size(), false);
+  std::string missing;
+  for (size_t c = headers_.size(); width > 0 && total - 2 > width && c-- > 0;) {
+    if (!optional_[c]) continue;
+    left_out[c] = true;
+    total -= widths[c] + 2;
+    missing = absl::StrCat(headers_[c], missing.empty() ? "" : ", ", missing);
   }
   std::string text;
   const auto render_row = [&](const std::vector<std::string>& row) {
     std::string line;
     for (size_t c = 0; c < row.size(); ++c) {
+      if (left_out[c]) continue;
       const std::string padding(widths[c] - DisplayWidth(row[c]), ' ');
-      absl::StrAppend(&line, c == 0 ? "" : "  ", right_[c] ? padding : "", row[c], right_[c] ? "" : padding);
+      absl::StrAppend(&line, line.empty() ? "" : "  ", right_[c] ? padding : "", row[c], right_[c] ? "" : padding);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     absl::StrAppend(&text, line, "\n");
   };
   render_row(headers_);
   for (const auto& row : rows_) render_row(row);
+  if (!missing.empty()) absl::StrAppend(&text, "(no room for: ", missing, ")\n");
   return text;
 }
 

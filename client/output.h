@@ -19,24 +19,28 @@ struct Terminal {
 };
 // TERM=dumb counts as not interactive.
 Terminal DescribeTerminal(int fd);
+// Columns that there are on stdout; 0: as many as one likes.
+int OutputWidth();
 
 // Terminal columns of UTF-8 text: 2 for East Asian wide characters, 1 for others.
 int DisplayWidth(absl::string_view text);
 
 // Columns aligned by display width, two spaces between. A header that starts with '>' aligns its
-// column right (the mark is not printed). Control characters in cells are printed as spaces.
+// column right, one that starts with '?' may be left out where there is no room ("?>seconds": both; marks are not
+// printed). Control characters in cells are printed as spaces.
 class Table {
  public:
   explicit Table(std::vector<std::string> headers);
   // Missing cells are empty. REQUIRES: no more cells than headers.
   void Add(std::vector<std::string> row);
   bool empty() const { return rows_.empty(); }
-  // A line of headers and one per row, each ending in '\n', no spaces at line ends.
-  std::string Render() const;
+  // A line of headers and one per row, each ending in '\n', no spaces at line ends. Where they are wider than `width`
+  // columns, those that may be are left out, the last ones first, and a last line names them. 0: any width is good.
+  std::string Render(int width = 0) const;
 
  private:
   std::vector<std::string> headers_;
-  std::vector<bool> right_;
+  std::vector<bool> right_, optional_;
   std::vector<std::vector<std::string>> rows_;
 };
 

@@ -1,6 +1,7 @@
 #include "client/progress.h"
 
 #include <algorithm>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -31,9 +32,9 @@ double Seconds(const PhaseTimings& t) { return t.materialize + t.tokenize + t.pr
 }  // namespace
 
 void Progress::Clear() {
-  if (!drawn_) return;
+  if (drawn_.empty()) return;
   out_ << "\r\033[K" << std::flush;
-  drawn_ = false;
+  drawn_.clear();
 }
 
 void Progress::Note(absl::string_view line) {
@@ -117,7 +118,8 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
   }
   // A rolling search adds to its newest generation while candidates of it finish.
   const bool rolling = job.spec.mode == SearchMode::kRolling;
-  if (generation.finished != (rolling ? std::max<int64_t>(generation.proposed, job.population) : generation.proposed)) return;
+  if (generation.finished != (rolling ? std::max<int64_t>(generation.proposed, job.population) : generation.proposed))
+    return;
   std::string line = absl::StrCat("generation ", known.generation + 1, "  ");
   if (generation.best) {
     absl::StrAppend(&line, "best ", FormatFitness(*generation.best), "  mean ",
@@ -201,7 +203,7 @@ std::optional<absl::Duration> Progress::Remaining(const JobSummary& job, absl::T
 }
 
 std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
-  std::string bar(ToString(job.phase));
+  std::string bar = absl::StrCat(ToString(job.phase), job.paused ? " (paused)" : "");
   if (job.phase == JobPhase::kSearch) {
     if (job.search_total > 0) {
       const double share = static_cast<double>(job.search_finished) / static_cast<double>(job.search_total);
@@ -214,6 +216,7 @@ std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
   }
   absl::StrAppend(&bar, "  running ", job.running);
   if (job.failed > 0) absl::StrAppend(&bar, "  failed ", job.failed);
+  if (job.running == 0 && !job.paused && !job.waiting.empty()) absl::StrAppend(&bar, "  waits: ", job.waiting);
   if (!job.best_fitness.empty()) absl::StrAppend(&bar, "  best ", FormatFitness(job.best_fitness[0]));
   if (const auto remaining = Remaining(job, now)) absl::StrAppend(&bar, "  ETA ", DurationText(*remaining));
   return bar;
@@ -221,8 +224,10 @@ std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
 
 void Progress::Draw(const JobSummary& job, absl::Time now) {
   if (!terminal_.interactive) return;
-  out_ << "\r\033[K" << Shorten(Bar(job, now), terminal_.width - 1) << std::flush;
-  drawn_ = true;
+  std::string bar = Shorten(Bar(job, now), terminal_.width - 1);
+  if (bar == drawn_) return;
+  out_ << "\r\033[K" << bar << std::flush;
+  drawn_ = std::move(bar);
 }
 
 }  // namespace merganser

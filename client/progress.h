@@ -70,7 +70,7 @@ class Progress {
   int64_t quiet_through_ = 0;
   int slots_ = 0;
   bool quiet_ = false;
-  bool drawn_ = false;
+  std::string drawn_;  // what the terminal shows; "": nothing
   std::map<int64_t, Known> candidates_;
   std::map<int64_t, Generation> generations_;
   int64_t search_finished_ = 0;  // counted here: a summary may be older than the event beside it

@@ -1,8 +1,11 @@
 #include "client/server_jobs.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "common/base/log.h"
@@ -103,8 +106,24 @@ absl::StatusOr<v1::Job> ServerJobs::UpdateJob(const v1::UpdateJobRequest& reques
   return std::move(*response.mutable_job());
 }
 
-absl::StatusOr<std::string> ServerJobs::GetRecord(const std::string&) {
-  return absl::UnimplementedError("a coordinator does not hand out records; name its store with --store");
+// A coordinator hands a record out with its candidate, which its key names: "result:{job-1}:CANDIDATE:ATTEMPT:TOKEN".
+absl::StatusOr<std::string> ServerJobs::GetRecord(const std::string& key) {
+  const std::vector<std::string> job = absl::StrSplit(key, absl::ByAnyChar("{}"));
+  const std::vector<std::string> rest = absl::StrSplit(job.back(), ':');
+  v1::GetCandidateRequest request;
+  int64_t number = 0;
+  if (job.size() != 3 || rest.size() != 4 || !absl::SimpleAtoi(rest[1], &number)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", key, "' is not the key of a record"));
+  }
+  request.set_job(job[1]);
+  request.set_candidate(number);
+  request.set_with_record(true);
+  MG_ASSIGN_OR_RETURN(const v1::GetCandidateResponse response,
+                      CallServer(channel_, server_, stub_.get(), &Stub::GetCandidate, request));
+  if (!response.has_record() || response.candidate().record_key() != key) {
+    return absl::NotFoundError(absl::StrCat("no record '", key, "'"));
+  }
+  return response.record().SerializeAsString();
 }
 
 absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,

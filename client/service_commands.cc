@@ -1,4 +1,7 @@
 // submit, cancel, pause, resume, update: what only a coordinator can do to jobs.
+#include <unistd.h>
+
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,7 +58,12 @@ absl::StatusOr<int> Submit(const SubmitOptions& options) {
     return exit_code::kOk;
   }
   if (!PrintMessage(options.format, *job)) Print(absl::StrCat(job->id(), "\n"));
-  if (!options.watch && !options.wait) return exit_code::kOk;
+  if (!options.watch && !options.wait) {
+    if (DescribeTerminal(STDERR_FILENO).interactive) {
+      std::fputs(absl::StrCat("`merganser watch ", job->id(), "` shows how it goes\n").c_str(), stderr);
+    }
+    return exit_code::kOk;
+  }
   return WatchJob(server, job->id(), options.watch ? WatchDisplay::kProgress : WatchDisplay::kNothing);
 }
 

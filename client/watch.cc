@@ -24,8 +24,8 @@ namespace merganser {
 namespace {
 
 const std::vector<std::string>& States() {
-  static const auto* const states =
-      new std::vector<std::string>{"preparing", "baselines", "search", "held_out", "succeeded", "failed", "cancelled"};
+  static const auto* const states = new std::vector<std::string>{"preparing", "baselines", "search", "finalists",
+                                                                 "held_out",  "succeeded", "failed", "cancelled"};
   return *states;
 }
 

@@ -1,4 +1,5 @@
 // workers, drain, quarantine, release: a coordinator's workers.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -32,12 +33,16 @@ absl::StatusOr<int> Workers(const WorkerOptions& options) {
       const v1::ListWorkersResponse response,
       CallServer<Stub>(channel, options.connection.server, stub.get(), &Stub::ListWorkers, v1::ListWorkersRequest()));
   if (PrintMessage(options.format, response)) return exit_code::kOk;
-  Table table({"worker", "name", "device", "state", ">running", ">finished", ">failed", "connected", "version"});
+  // "ahead": taken from the queue before a slot is free.
+  Table table(
+      {"worker", "name", "device", "state", ">running", "?>ahead", ">finished", ">failed", "?connected", "?version"});
   for (const v1::Worker& w : response.workers()) {
-    table.Add({w.id(), w.name(), w.device(), w.state(), absl::StrCat(w.running_size(), "/", w.slots()),
-               absl::StrCat(w.finished()), absl::StrCat(w.failed()), TimeText(FromProto(w.connect_time())), w.version()});
+    const int running = std::min(w.running_size(), w.slots());
+    table.Add({w.id(), w.name(), w.device(), w.state(), absl::StrCat(running, "/", w.slots()),
+               absl::StrCat(w.running_size() - running), absl::StrCat(w.finished()), absl::StrCat(w.failed()),
+               TimeText(FromProto(w.connect_time())), w.version()});
   }
-  Print(table.Render());
+  Print(table.Render(OutputWidth()));
   for (const v1::Worker& w : response.workers()) {
     if (w.quarantine().empty()) continue;
     const std::string until = w.has_quarantine_end_time()
@@ -45,7 +50,7 @@ absl::StatusOr<int> Workers(const WorkerOptions& options) {
                                   : std::string("until it is released");
     std::fputs(absl::StrCat(w.id(), " is quarantined ", until, ": ", w.quarantine(), "\n").c_str(), stderr);
   }
-  if (table.empty()) std::fputs("no worker is connected\n", stderr);
+  if (table.empty()) std::fputs("no worker is connected; `merganser-worker --coordinator HOST:PORT` adds one\n", stderr);
   return exit_code::kOk;
 }
 

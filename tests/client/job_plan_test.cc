@@ -49,6 +49,22 @@ TEST(JobPlanTest, SaysWhatAFleetMakesOfThePopulation) {
   EXPECT_EQ(JobPlanJson(*MakeJobPlan(spec, SmallFacts()))["population_max"], 12);
 }
 
+TEST(JobPlanTest, ABudgetOfSamplesIsSoManyCandidates) {
+  JobSpec spec = SmallSpec();
+  const int64_t each = SmallFacts().samples.at(spec.benchmarks[0].name);
+  spec.budget.candidates = 1000;
+  spec.budget.samples = 45 * each - 1;
+  absl::StatusOr<JobPlan> plan = MakeJobPlan(spec, SmallFacts());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->candidates, 45);
+  plan->calibration = Calibration{absl::Seconds(2)};
+  EXPECT_THAT(JobPlanText(*plan), HasSubstr("sample evaluations (about 45 candidates in 3 generations)"));
+  EXPECT_THAT(JobPlanText(*plan), HasSubstr("about 1m30s for the search"));
+
+  spec.budget.candidates = 20;
+  EXPECT_EQ(MakeJobPlan(spec, SmallFacts())->candidates, 20) << "the smaller budget counts";
+}
+
 TEST(JobPlanTest, ACutCalibrationIsALowerBound) {
   absl::StatusOr<JobPlan> plan = MakeJobPlan(SmallSpec(), SmallFacts());
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -67,7 +83,8 @@ TEST(JobPlanTest, EveryStageIsPlanned) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->candidates, 70);
   EXPECT_EQ(plan->stages[1].genes.size(), 10u);  // 4 depths x (source, keep), embedding, head
-  EXPECT_THAT(JobPlanText(*plan), HasSubstr("paths through winner, ja; a choice per depth; embedding and head are searched"));
+  EXPECT_THAT(JobPlanText(*plan),
+              HasSubstr("paths through winner, ja; a choice per depth; embedding and head are searched"));
   EXPECT_EQ(JobPlanJson(*plan)["stages"][1]["dimension"], 10);
   EXPECT_EQ(JobPlanJson(*plan)["dimension"], 12);
 }

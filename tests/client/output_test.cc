@@ -16,6 +16,15 @@ TEST(TableTest, AlignsColumnsByDisplayWidthAndTrimsLineEnds) {
             "日本語  12.25  wide\n");
 }
 
+TEST(TableTest, LeavesOutWhatMayBeWhereThereIsNoRoom) {
+  Table table({"job", "?>running", ">best", "?created"});
+  table.Add({"job-1", "4", "0.5000", "2026-01-31T12:00:00Z"});
+  EXPECT_EQ(table.Render(), "job    running    best  created\njob-1        4  0.5000  2026-01-31T12:00:00Z\n");
+  EXPECT_EQ(table.Render(44), table.Render());
+  EXPECT_EQ(table.Render(43), "job    running    best\njob-1        4  0.5000\n(no room for: created)\n");
+  EXPECT_EQ(table.Render(10), "job      best\njob-1  0.5000\n(no room for: running, created)\n");
+}
+
 TEST(TableTest, ControlCharactersDoNotReachTheTerminal) {
   Table table({"message"});
   table.Add({"a\x1b[2Jb\tc"});

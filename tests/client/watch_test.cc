@@ -14,6 +14,7 @@ namespace merganser {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Optional;
 
 v1::Job JobIn(const std::string& state, std::optional<double> best = std::nullopt) {
@@ -34,7 +35,9 @@ TEST(WaitConditionTest, APhaseThatWasPassedCounts) {
   const WaitCondition search = *WaitCondition::Parse("state=search");
   EXPECT_EQ(search.Outcome(JobIn("baselines")), std::nullopt);
   EXPECT_THAT(search.Outcome(JobIn("held_out")), Optional(exit_code::kOk));
+  EXPECT_THAT(search.Outcome(JobIn("finalists")), Optional(exit_code::kOk));
   EXPECT_THAT(search.Outcome(JobIn("failed")), Optional(exit_code::kJobFailed));
+  EXPECT_EQ(WaitCondition::Parse("state=held_out")->Outcome(JobIn("finalists")), std::nullopt) << "that comes before";
 }
 
 TEST(WaitConditionTest, BestAtLeast) {
@@ -114,6 +117,17 @@ TEST_F(ProgressTest, BarShowsShareAndBest) {
   job_.search_finished = 10;
   EXPECT_EQ(progress_.Bar(job_, absl::UnixEpoch()),
             "search [############............]  10/20  running 0  failed 1  best 0.5000");
+}
+
+TEST_F(ProgressTest, BarSaysWhyNothingRuns) {
+  job_.phase = JobPhase::kSearch;
+  job_.search_finished = 10;
+  job_.waiting = "no worker is connected";
+  EXPECT_THAT(progress_.Bar(job_, absl::UnixEpoch()), HasSubstr("running 0  failed 1  waits: no worker is connected"));
+  job_.running = 1;
+  EXPECT_THAT(progress_.Bar(job_, absl::UnixEpoch()), Not(HasSubstr("waits"))) << "its others do what they can";
+  job_.paused = true;
+  EXPECT_THAT(progress_.Bar(job_, absl::UnixEpoch()), HasSubstr("search (paused) [####"));
 }
 
 }  // namespace

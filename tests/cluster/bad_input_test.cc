@@ -31,7 +31,9 @@ std::string Read(const std::string& path) {
 
 void Write(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
-std::string Example(const std::string& path) { return fs::absolute(absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path)).string(); }
+std::string Example(const std::string& path) {
+  return fs::absolute(absl::StrCat(MG_SOURCE_DIR, "/examples/ja-math/", path)).string();
+}
 
 // A copy of a checkpoint of the example that may be damaged.
 std::string CopyCheckpoint(const std::string& name, const std::string& to) {
@@ -152,7 +154,9 @@ TEST(BadInvocationTest, UnknownVerbAndUnknownFlagAreUsageErrors) {
   const Finished unknown = RunToEnd({Binary("merganser"), "rum", "--out", "x"}, dir);
   EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("'rum' is no verb; did you mean 'run'"));
-  EXPECT_EQ(RunToEnd({Binary("merganser"), "jobs", "--serve", "x"}, dir).exit_code, 2);
+  const Finished flag = RunToEnd({Binary("merganser"), "jobs", "--fromat", "json"}, dir);
+  EXPECT_EQ(flag.exit_code, 2);
+  EXPECT_THAT(flag.err, HasSubstr("error: '--fromat' is no flag of `merganser jobs`; did you mean '--format'"));
   EXPECT_EQ(RunToEnd({Binary("merganser")}, dir).exit_code, 2);
 }
 
@@ -160,10 +164,9 @@ TEST(BadInvocationTest, EveryVerbExplainsItselfWithAnExample) {
   const std::string dir = FreshDir("help");
   const Finished help = RunToEnd({Binary("merganser"), "--help"}, dir);
   ASSERT_EQ(help.exit_code, 0);
-  for (const char* verb :
-       {"validate", "run",        "merge", "evaluate", "score",  "generate", "submit", "jobs",    "describe", "watch",
-        "wait",     "candidates", "best",  "events",   "export", "report",   "cancel", "workers", "drain",    "version",
-        "pool",     "replay"}) {
+  for (const char* verb : {"validate", "run",     "merge", "evaluate",   "score", "generate", "submit", "jobs",
+                           "describe", "watch",   "wait",  "candidates", "best",  "events",   "export", "report",
+                           "cancel",   "workers", "drain", "version",    "pool",  "replay",   "logs"}) {
     EXPECT_THAT(help.out, HasSubstr(verb));
     const Finished own = RunToEnd({Binary("merganser"), verb, "--help"}, dir);
     EXPECT_EQ(own.exit_code, 0) << verb;

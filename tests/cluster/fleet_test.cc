@@ -122,6 +122,8 @@ TEST_F(FleetTest, FindsTheSameBestCandidateAsOneProcess) {
   EXPECT_EQ(exported.exit_code, 0) << exported.err;
   EXPECT_TRUE(std::ifstream(dir_ + "/exported/model.safetensors").good());
   EXPECT_EQ(Client({"describe", "job-9"}).exit_code, 3);
+  const Finished logs = Client({"logs", "job-1/1", "--samples"});
+  EXPECT_THAT(logs.out, HasSubstr("ja_math 0: ")) << "a coordinator hands records out too: " << logs.err;
 }
 
 TEST_F(FleetTest, KilledWorkerAndKilledCoordinatorLoseNothing) {

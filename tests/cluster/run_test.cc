@@ -99,7 +99,19 @@ TEST_F(RunTest, TheStoreAnswersTheReadingVerbsAfterwards) {
   EXPECT_THAT(ask({"watch", "ja-math"}).err, HasSubstr("succeeded, best"));
   EXPECT_EQ(ask({"wait", "ja-math", "--for", "best>=2"}).exit_code, 1);
   EXPECT_THAT(ask({"best", "ja-math"}).out, HasSubstr("stacks:"));
-  EXPECT_THAT(ask({"candidates", "ja-math", "--kind", "held_out"}).out, HasSubstr("winner"));
+  const std::string held_out = ask({"candidates", "ja-math", "--kind", "held_out"}).out;
+  EXPECT_THAT(held_out, HasSubstr("winner"));
+  EXPECT_THAT(held_out, HasSubstr("ja_math_test acc 0.")) << "they have scores, not a fitness";
+  EXPECT_THAT(ask({"describe", "ja-math"}).out, HasSubstr("held out     ja_math_test.acc_ja: base 0.0 %"));
+  const Finished logs = ask({"logs", "ja-math/1", "--samples"});
+  EXPECT_EQ(logs.exit_code, 0) << logs.err;
+  for (const char* told : {"proposed: source base", "attempt 1 on ", "succeeded, fitness 0.", "ja_math.acc_ja 0.", "decode ",
+                           "ja_math 0: wrong"}) {
+    EXPECT_THAT(logs.out, HasSubstr(told));
+  }
+  EXPECT_EQ(ask({"logs", "ja-math/9999"}).exit_code, 3);
+  EXPECT_THAT(ask({"logs", "ja-math"}).err,
+              HasSubstr("'ja-math' is not JOB/CANDIDATE (a number); `merganser events ja-math`"));
   EXPECT_THAT(ask({"events", "ja-math"}).out, HasSubstr("proposed"));
   EXPECT_EQ(ask({"describe", "no-such-job"}).exit_code, 3);
   const Finished report = ask({"report", "ja-math", "--out", dir_ + "/again.html"});
@@ -111,7 +123,8 @@ TEST_F(RunTest, ExportedCheckpointScoresAsTheWinnerDid) {
   ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
   const std::string config = dir_ + "/evaluate.yaml";
   std::ofstream(config) << "models: {best: {path: " << dir_ << "/reference/best}}\n"
-                        << "benchmarks:\n  ja_math_test:\n    use: mgsm_ja\n    data: " << fs::absolute(MG_SOURCE_DIR).string()
+                        << "benchmarks:\n  ja_math_test:\n    use: mgsm_ja\n    data: "
+                        << fs::absolute(MG_SOURCE_DIR).string()
                         << "/examples/ja-math/tasks/ja_math.test.jsonl\n    prompt: \"Q: {{question}}\\nA:\\n\"\n"
                         << "    max_new_tokens: 36\n    stop: []\n    limit: " << kSamples << "\n";
   const Finished evaluated = RunToEnd(
