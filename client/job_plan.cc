@@ -52,16 +52,6 @@ int64_t At(const std::map<std::string, int64_t>& map, const std::string& key) {
   return it == map.end() ? 0 : it->second;
 }
 
-// Of a candidate, as a budget of samples counts them.
-int64_t SamplesEach(const JobSpec& spec, const JobFacts& facts) {
-  int64_t samples = 0;
-  for (const BenchmarkSpec& b : spec.benchmarks) {
-    const int64_t all = At(facts.samples, b.name);
-    samples += spec.samples.per_generation > 0 ? std::min(spec.samples.per_generation, all) : all;
-  }
-  return samples;
-}
-
 void AppendBenchmarks(const JobPlan& plan, const std::vector<BenchmarkSpec>& benchmarks, absl::string_view role,
                       Table* table) {
   for (const BenchmarkSpec& b : benchmarks) {
@@ -182,7 +172,7 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
       const int64_t by_generations = stage.spec.budget.generations * stage.population;
       stage.candidates = stage.candidates == 0 ? by_generations : std::min(stage.candidates, by_generations);
     }
-    if (const int64_t each = SamplesEach(spec, facts); stage.spec.budget.samples > 0 && each > 0) {
+    if (const int64_t each = SamplesPerCandidate(spec, facts); stage.spec.budget.samples > 0 && each > 0) {
       const int64_t by_samples = (stage.spec.budget.samples + each - 1) / each;
       stage.by_samples = stage.candidates == 0 || by_samples < stage.candidates;
       if (stage.by_samples) stage.candidates = by_samples;
