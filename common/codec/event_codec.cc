@@ -133,7 +133,7 @@ class EventWriter {
     if (e.settings) *p->mutable_settings() = SettingsToProto(*e.settings);
     p->set_reopens(e.reopens);
     p->set_worker(e.worker);
-    if (e.until != absl::InfiniteFuture()) *p->mutable_until() = ToProto(e.until);
+    if (e.until != absl::InfiniteFuture()) *p->mutable_until_time() = ToProto(e.until);
   }
 
  private:
@@ -306,7 +306,7 @@ absl::StatusOr<JobEvent> FromProto(const v1::JobEvent& proto) {
     case v1::JobEvent::kActionTaken: {
       const v1::ActionTaken& p = proto.action_taken();
       ActionTaken e{.by = p.by(), .message = p.message(), .reopens = p.reopens(), .worker = p.worker()};
-      if (p.has_until()) e.until = FromProto(p.until());
+      if (p.has_until_time()) e.until = FromProto(p.until_time());
       MG_ASSIGN_OR_RETURN(e.kind, ParseActionKind(p.kind()));
       if (p.has_settings()) {
         MG_ASSIGN_OR_RETURN(e.settings, SettingsFromProto(p.settings()));
