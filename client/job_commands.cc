@@ -170,9 +170,10 @@ absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::str
   for (const v1::Attempt& attempt : c.attempts()) {
     attempts.Add({absl::StrCat(attempt.number(), attempt.speculative() ? " (second)" : ""), attempt.worker(),
                   TimeText(FromProto(attempt.start_time())),
-                  !attempt.failure().empty() ? attempt.failure()
-                  : c.has_end_time()         ? "ended"
-                                             : "running",
+                  !attempt.failure().empty()            ? attempt.failure()
+                  : attempt.scored()                    ? "scored"
+                  : attempt.ended() || c.has_end_time() ? "ended"
+                                                        : "running",
                   Shorten(attempt.message(), 80)});
   }
   if (!attempts.empty()) Print(attempts.Render());

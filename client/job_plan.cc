@@ -82,9 +82,12 @@ std::string CostText(const JobPlan& plan) {
 
 const char* EncodingText(DataFlowSpace::Encoding encoding) {
   switch (encoding) {
-    case DataFlowSpace::Encoding::kPublished: return "a number per layer, kept above 0";
-    case DataFlowSpace::Encoding::kBits: return "a bit per layer";
-    case DataFlowSpace::Encoding::kPath: return "a choice per depth";
+    case DataFlowSpace::Encoding::kPublished:
+      return "a number per layer, kept above 0";
+    case DataFlowSpace::Encoding::kBits:
+      return "a bit per layer";
+    case DataFlowSpace::Encoding::kPath:
+      return "a choice per depth";
   }
   return "";
 }
@@ -104,17 +107,18 @@ std::string PathText(const DataFlowSpace& space) {
 // " (where a fleet has more evaluation slots: as many as it has, up to 20)"; "" where nothing raises the population.
 std::string SlotsText(const StagePlan& stage) {
   if (stage.population_max <= stage.population) return "";
-  return absl::StrCat(" (where a fleet has more evaluation slots: as many as it has, up to ", FormatCount(stage.population_max),
-                      ")");
+  return absl::StrCat(" (where a fleet has more evaluation slots: as many as it has, up to ",
+                      FormatCount(stage.population_max), ")");
 }
 
 // What a stage searches, with which optimizer and budget.
 template <typename Line>
 void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const Line& line) {
   const ParameterSpace& space = stage.spec.parameter;
-  const std::string method = space.methods.empty() ? space.method : absl::StrCat("one of ", absl::StrJoin(space.methods, ", "));
-  line("genome", absl::StrCat(FormatCount(static_cast<int64_t>(stage.genes.size())), " numbers", space.used() ? ", " : "", method,
-                              stage.spec.data_flow ? ", a path" : ""));
+  const std::string method =
+      space.methods.empty() ? space.method : absl::StrCat("one of ", absl::StrJoin(space.methods, ", "));
+  line("genome", absl::StrCat(FormatCount(static_cast<int64_t>(stage.genes.size())), " numbers", space.used() ? ", " : "",
+                              method, stage.spec.data_flow ? ", a path" : ""));
   for (const auto& [parameter, bounds] : space.bounds) {
     std::vector<std::string> owners = space.sources;
     owners.emplace_back();  // the method itself
@@ -136,17 +140,20 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
                                  ", seed ", plan.spec.seed));
   std::vector<std::string> budget;
   const Budget& bounds = stage.spec.budget;
-  const std::string counted =
-      absl::StrCat(FormatCount(stage.candidates), " candidates in ", FormatCount(stage.generations), " generations");
+  const std::string counted = absl::StrCat(FormatCount(stage.candidates), " candidates in ", FormatCount(stage.generations),
+                                           stage.generations == 1 ? " generation" : " generations");
   if (stage.candidates > 0 && !stage.by_samples) budget.push_back(counted);
   if (bounds.samples > 0) {
     budget.push_back(absl::StrCat(FormatCount(bounds.samples), " sample evaluations",
-                                  stage.by_samples ? absl::StrCat(" (about ", counted, ")") : ""));
+                                  !stage.by_samples          ? ""
+                                  : plan.spec.samples.racing ? absl::StrCat(" (at least ", counted, ")")
+                                                             : absl::StrCat(" (about ", counted, ")")));
   }
   if (bounds.wall_time != absl::InfiniteDuration()) budget.push_back(DurationText(bounds.wall_time));
   if (bounds.target) budget.push_back(absl::StrCat("until ", *bounds.target));
-  line("budget", absl::StrCat(absl::StrJoin(budget, ", or "),
-                              last ? absl::StrCat("; and ", plan.spec.models.size(), " models + the average as baselines") : ""));
+  line("budget",
+       absl::StrCat(absl::StrJoin(budget, ", or "),
+                    last ? absl::StrCat("; and ", plan.spec.models.size(), " models + the average as baselines") : ""));
 }
 
 }  // namespace
@@ -157,8 +164,8 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
   for (int i = 0; i < NumStages(spec); ++i) {
     StagePlan stage{StageOf(spec, i)};
     MG_ASSIGN_OR_RETURN(const SearchSpace space, SearchSpace::Create(spec, facts.num_layers, i, nullptr));
-    const auto optimizer = CreateOptimizer(stage.spec.optimizer, space.genome(), ToldNumbers(spec, stage.spec.optimizer),
-                                           spec.seed);
+    const auto optimizer =
+        CreateOptimizer(stage.spec.optimizer, space.genome(), ToldNumbers(spec, stage.spec.optimizer), spec.seed);
     if (!optimizer.ok()) {
       return absl::Status(optimizer.status().code(), absl::StrCat(StageField(i), optimizer.status().message()));
     }
@@ -173,7 +180,10 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
       stage.candidates = stage.candidates == 0 ? by_generations : std::min(stage.candidates, by_generations);
     }
     if (const int64_t each = SamplesPerCandidate(spec, facts); stage.spec.budget.samples > 0 && each > 0) {
-      const int64_t by_samples = (stage.spec.budget.samples + each - 1) / each;
+      int64_t by_samples = (stage.spec.budget.samples + each - 1) / each;
+      if (spec.mode == SearchMode::kSynchronous) {  // whole generations
+        by_samples = (by_samples + stage.population - 1) / stage.population * stage.population;
+      }
       stage.by_samples = stage.candidates == 0 || by_samples < stage.candidates;
       if (stage.by_samples) stage.candidates = by_samples;
     }

@@ -1,5 +1,6 @@
 #include "client/logs_command.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,7 +45,8 @@ void PrintStory(const v1::Candidate& c) {
        absl::StrCat("proposed: ", c.kind(), c.label().empty() ? "" : " ", c.label(),
                     c.kind() == "search" ? absl::StrCat(", generation ", c.generation() + 1) : ""));
   for (const v1::Attempt& attempt : c.attempts()) {
-    Line(FromProto(attempt.start_time()), absl::StrCat(AttemptName(attempt), " on ", attempt.worker()));
+    Line(FromProto(attempt.start_time()),
+         absl::StrCat(AttemptName(attempt), " on ", attempt.worker(), attempt.scored() ? ", block scored" : ""));
     if (attempt.failure().empty() && attempt.message().empty()) continue;
     Line(absl::InfinitePast(), absl::StrCat(AttemptName(attempt), " ended: ", attempt.failure(),
                                             attempt.message().empty() ? "" : ": ", Indented(attempt.message())));
@@ -76,17 +78,23 @@ void PrintStory(const v1::Candidate& c) {
 
 absl::Status PrintSamples(JobReader& reader, const v1::Candidate& c, const std::string& job) {
   if (c.record_key().empty()) {
-    return absl::NotFoundError(absl::StrCat("candidate ", c.number(), " of ", job, " has no samples: it is ", c.state()));
+    return absl::NotFoundError(absl::StrCat("candidate ", c.number(), " of ", job, " has no samples of its own: ",
+                                            c.message().empty() ? absl::StrCat("it is ", c.state()) : c.message()));
   }
   MG_ASSIGN_OR_RETURN(const std::string bytes, reader.GetRecord(c.record_key()));
   v1::ResultRecord record;
   if (!record.ParseFromString(bytes)) {
     return absl::DataLossError(absl::StrCat("record '", c.record_key(), "' is damaged"));
   }
+  const auto& attempts = c.attempts();
+  if (std::any_of(attempts.begin(), attempts.end(), [](const v1::Attempt& a) { return a.blocks() > 0; })) {
+    Print("\nof its newest record; earlier blocks of its race are in records of their own\n");
+  }
   for (const v1::BenchmarkResult& result : record.evaluation().results()) {
     for (int i = 0; i < result.samples_size(); ++i) {
       const v1::SampleOutcome& sample = result.samples(i);
-      Print(absl::StrCat("\n", result.benchmark(), " ", i, ": ", sample.correct() ? "right" : "wrong",
+      const int64_t number = i < result.numbers_size() ? result.numbers(i) : i;  // of the benchmark
+      Print(absl::StrCat("\n", result.benchmark(), " ", number, ": ", sample.correct() ? "right" : "wrong",
                          sample.prediction().empty() ? "" : absl::StrCat(", read as '", sample.prediction(), "'"),
                          ", answer '", sample.answer(), "'\n", sample.question(), "\n", sample.completion(), "\n"));
     }

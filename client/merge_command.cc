@@ -19,7 +19,6 @@
 #include "common/codec/recipe_codec.h"
 #include "common/config/job_file.h"
 #include "common/config/yaml_message.h"
-#include "common/transfer/checkpoint_files.h"
 #include "worker/evaluate/export.h"
 
 namespace merganser {
@@ -39,17 +38,7 @@ absl::StatusOr<Recipe> ReadOwnForm(const std::string& text, const std::string& f
   MG_ASSIGN_OR_RETURN(source, ReadYaml(text, file, &proto));
   absl::StatusOr<Recipe> recipe = FromProto(proto);
   if (!recipe.ok()) return source.Locate(recipe.status());
-  // What a run wrote says its models' content, too, which is held against the directory when it is opened.
-  std::vector<std::string> contents;
-  for (ModelRef& model : recipe->models) {
-    auto [path, content] = SplitContent(model.path);
-    model.path = std::move(path);
-    contents.push_back(std::move(content));
-  }
   MG_RETURN_IF_ERROR(source.Locate(ResolveModelPaths(file, &recipe->models)));
-  for (size_t i = 0; i < contents.size(); ++i) {
-    if (!contents[i].empty()) recipe->models[i].path = WithContent(recipe->models[i].path, contents[i]);
-  }
   return recipe;
 }
 

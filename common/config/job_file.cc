@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_spec_codec.h"
+#include "common/transfer/checkpoint_files.h"
 
 namespace merganser {
 namespace {
@@ -67,13 +68,14 @@ absl::Status ResolveDataPaths(const std::string& file, absl::string_view section
 
 absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* models, PathsAre paths) {
   for (ModelRef& model : *models) {
-    const std::string path = Absolute(FolderOf(file), model.path);
+    const auto [named, content] = SplitContent(model.path);  // which is held against the directory when it is opened
+    const std::string path = Absolute(FolderOf(file), named);
     std::error_code error;
     const std::string lora = Absolute(FolderOf(file), model.lora);
     if (!model.lora.empty() && fs::is_directory(lora, error)) model.lora = lora;
     if (fs::is_directory(path, error)) {
-      model.path = path;
-    } else if (!LooksLikeHubId(model.path) && !MayBeElsewhere(model.path, paths)) {
+      model.path = content.empty() ? path : WithContent(path, content);
+    } else if (!LooksLikeHubId(named) && !MayBeElsewhere(named, paths)) {
       return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path, "', and '", model.path,
                                               "' is no Hub id (org/name)"));
     }

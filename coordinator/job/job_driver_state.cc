@@ -71,7 +71,8 @@ absl::Status JobDriver::RestoreState(absl::string_view saved) {
     if (candidate == nullptr || !IsTerminal(candidate->state)) return refuse("it names a candidate that has not finished");
     finished.push_back(number);
   }
-  MG_RETURN_IF_ERROR(BeginStage(stage, state_.stages()[stage].winner));
+  const StageState& begun = state_.stages()[stage];
+  MG_RETURN_IF_ERROR(BeginStage(stage, begun.winner, begun.population));
   MG_ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> optimizer, RestoreOptimizer(saved));
   if (FirstLine(optimizer->SaveState()) != FirstLine(optimizer_->SaveState()) ||
       optimizer->dimension() != optimizer_->dimension() || optimizer->batch_size() != optimizer_->batch_size()) {

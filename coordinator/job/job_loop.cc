@@ -215,7 +215,8 @@ absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& j
   constexpr int64_t kBatchMax = 2000;
   JobManager::EventBatch batch;
   MG_ASSIGN_OR_RETURN(batch.events, found->log.EventsAfter(after_seq, kBatchMax));
-  batch.job = found->driver->Summary();  // without why it waits: this is asked with every batch of every watch
+  // Why it waits is worked out only where nothing runs: this is asked with every batch of every watch.
+  batch.job = found->log.state().running().empty() ? SummaryOf(*found) : found->driver->Summary();
   return batch;
 }
 

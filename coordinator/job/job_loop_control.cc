@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "coordinator/dispatch/requirements.h"
 #include "coordinator/job/attempt_outcome.h"
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_loop.h"
 
 namespace merganser {
@@ -85,6 +86,9 @@ std::string JobLoop::WhyWaits(const Job& job, int64_t number, bool named, std::s
     return absl::StrCat("all ", slots, slots == 1 ? " slot" : " slots", " of the workers that fit are busy",
                         named || ahead == 0 ? "" : absl::StrCat("; ", ahead, " of the job's candidates come before it"));
   }
+  if (KeepsScores(state.spec()) && state.Find(number)->attempts.empty()) {
+    return absl::StrCat(it, " waits for what an equal recipe is being scored on");
+  }
   return absl::StrCat(it, " waits for another worker than the one that had it");
 }
 
@@ -92,7 +96,9 @@ absl::StatusOr<std::string> JobLoop::WhyCandidateWaits(const std::string& job, i
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
   std::string unschedulable;
   const JobState& state = found->log.state();
-  if (state.over() || !state.queued().contains(number)) return "";
+  if (state.over()) return "";
+  if (state.waiting().contains(number)) return "it waits for the others of its race";
+  if (!state.queued().contains(number)) return "";
   return WhyWaits(*found, number, /*named=*/false, &unschedulable);
 }
 

@@ -60,9 +60,9 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
   }
   // What an equal recipe is being scored on will be known: its twin waits.
   std::unordered_set<uint64_t> recipes;
-  const bool shares = KeepsScores(spec);
+  const auto shares = [&, keeps = KeepsScores(spec)](const Candidate& c) { return keeps && SharesScores(c.kind); };
   for (const int64_t number : state.running()) {
-    if (shares) recipes.insert(HashOfRecipe(state.Find(number)->recipe));
+    if (const Candidate& c = *state.Find(number); shares(c)) recipes.insert(HashOfRecipe(c.recipe));
   }
   for (int64_t number : state.queued()) {
     // A few more than fit, as some may have to avoid the last free worker.
@@ -72,7 +72,7 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
       retry_time_ = std::min(retry_time_, ready);
       continue;
     }
-    if (shares && !recipes.insert(HashOfRecipe(state.Find(number)->recipe)).second) continue;
+    if (const Candidate& c = *state.Find(number); shares(c) && !recipes.insert(HashOfRecipe(c.recipe)).second) continue;
     DispatchCandidate candidate{.number = number};
     const std::vector<Attempt>& attempts = state.Find(number)->attempts;
     if (!attempts.empty()) {
@@ -217,7 +217,8 @@ void JobLoop::Speculate() {
     if (workers.empty()) return;
     const JobState& state = job->log.state();
     if (state.over() || state.paused() || job->log.stalled() || state.phase() != JobPhase::kSearch ||
-        state.spec().mode != SearchMode::kSynchronous || !state.queued().empty() || state.running().empty()) {
+        state.spec().mode != SearchMode::kSynchronous || !state.queued().empty() || state.running().empty() ||
+        state.spec().samples.racing) {  // whose pieces differ in length
       continue;
     }
     const auto generation = static_cast<int64_t>(state.generations().back().size());
@@ -256,7 +257,10 @@ absl::Duration JobLoop::TimeLimit(const Job& job, const Candidate& candidate) co
   if (candidate.kind != CandidateKind::kSearch) return absl::InfiniteDuration();
   const std::optional<absl::Duration> longest = job.times.Longest();
   if (!longest.has_value()) return absl::InfiniteDuration();
-  return std::max(options_.attempt_time_min, kOverdueFactor * *longest);
+  // The last piece of a race may be as long as all of its blocks.
+  const JobState& state = job.log.state();
+  const int64_t blocks = state.facts().has_value() ? BlocksOf(state.spec(), *state.facts(), candidate) : 0;
+  return std::max(options_.attempt_time_min, kOverdueFactor * std::max<int64_t>(1, blocks) * *longest);
 }
 
 void JobLoop::StopOverdue() {

@@ -29,6 +29,7 @@ uint64_t HashOfRecipe(const Recipe& recipe) {
       for (const auto& parameters : settings.source_parameters) {
         for (const auto& [name, value] : parameters) hash = Mix(hash, std::bit_cast<uint64_t>(value));
       }
+      for (const auto& [name, value] : settings.parameters) hash = Mix(hash, std::bit_cast<uint64_t>(value));
     }
   }
   return hash;

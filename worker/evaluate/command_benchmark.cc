@@ -1,7 +1,6 @@
 #include "worker/evaluate/command_benchmark.h"
 
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include <filesystem>
 #include <random>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
+#include "worker/checkpoint/disk_space.h"
 #include "worker/command/program_score.h"
 #include "worker/evaluate/export.h"
 #include "worker/serve/api_server.h"
@@ -31,13 +31,6 @@ std::string NewKey() {
 absl::StatusOr<BenchmarkResult> Named(absl::StatusOr<BenchmarkResult> result, const std::string& benchmark) {
   if (!result.ok()) return Annotate(result.status(), absl::StrCat("benchmark '", benchmark, "'"));
   return result;
-}
-
-// Bytes that may be written to `folder`; 0 if it is not there.
-int64_t FreeBytes(const char* folder) {
-  struct statvfs facts {};
-  if (statvfs(folder, &facts) != 0) return 0;
-  return static_cast<int64_t>(facts.f_bavail) * static_cast<int64_t>(facts.f_frsize);
 }
 
 }  // namespace
@@ -111,7 +104,7 @@ absl::StatusOr<std::unique_ptr<TemporaryCheckpoint>> TemporaryCheckpoint::Write(
   request.recipe = recipe;
   MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options));
   const char* const temporary = getenv("TMPDIR");
-  std::string folder = FreeBytes(kMemoryFolder) > plan.write_bytes + kSpare ? kMemoryFolder
+  std::string folder = FreeBytes(kMemoryFolder).value_or(0) > plan.write_bytes + kSpare ? kMemoryFolder
                        : temporary != nullptr                               ? temporary
                                                                             : "/var/tmp";
   absl::StrAppend(&folder, "/merganser-model-XXXXXX");

@@ -266,6 +266,27 @@ TEST_F(SnapshotTest, ADriverGoesOnFromItAsOneDoesThatReadTheWholeLog) {
   EXPECT_EQ(read.SaveState(), restored.SaveState());
 }
 
+TEST_F(SnapshotTest, OneOfAPopulationThatSlotsRaisedIsUsed) {
+  world_.AddWorker("wide", 14);
+  JobSpec spec = LongSpec();
+  spec.optimizer.numbers.clear();  // no population of its own
+  spec.budget.candidates = 600;
+  const std::string job = world_.Submit(spec).id;
+  while (world_.Summary(job).search_finished < 20) {
+    world_.loop->Tick();
+    for (const char* worker : {"w", "wide"}) {
+      while (!world_.workers[worker]->held.empty()) ASSERT_TRUE(world_.Work(*world_.workers[worker]).ok());
+    }
+  }
+  const JobState& state = *world_.loop->StateOf(job);
+  ASSERT_EQ(state.stages()[0].population, 20) << "for the slots; the preset's own is less";
+  JobDriver restored(&state);
+  const absl::Status status = restored.RestoreState((*world_.memory.GetSnapshot(job))->body);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_FALSE(restored.Next(world_.clock.Now()).empty());
+  EXPECT_EQ(restored.reasked(), 0);
+}
+
 TEST_F(SnapshotTest, OneThatIsDamagedOrOfAnotherVersionOrLogIsRefused) {
   const JobState& state = *world_.loop->StateOf(job_);
   const auto refused = [&](const std::string& saved) { return JobDriver(&state).RestoreState(saved); };

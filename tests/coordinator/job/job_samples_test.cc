@@ -11,6 +11,7 @@
 #include "coordinator/job/attempt_outcome.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/history.h"
+#include "coordinator/job/known_samples.h"
 #include "coordinator/job/race.h"
 #include "coordinator/job/ranking.h"
 #include "coordinator/replay/item_response.h"
@@ -459,6 +460,22 @@ TEST_F(InformationTest, ARaceOverChosenSamples) {
   }
   ExpectNothingTwice();
   ExpectSameAfterReplay(job.id);
+}
+
+// Twins wait for each other, so what is no twin must not look like one: slerp's `t` belongs to no source.
+TEST(HashOfRecipe, SettingsOfAMethodAsAWholeCount) {
+  const auto slerp = [](double t) {
+    GroupSettings settings;
+    settings.parameters["t"] = t;
+    Stack stack;
+    stack.method = "slerp";
+    stack.settings.push_back(settings);
+    Recipe recipe;
+    recipe.stacks.push_back(stack);
+    return recipe;
+  };
+  EXPECT_EQ(HashOfRecipe(slerp(0.25)), HashOfRecipe(slerp(0.25)));
+  EXPECT_NE(HashOfRecipe(slerp(0.25)), HashOfRecipe(slerp(0.5)));
 }
 
 }  // namespace
