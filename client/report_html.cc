@@ -16,6 +16,7 @@
 #include "common/draw/charts.h"
 #include "common/draw/html.h"
 #include "common/draw/recipe_picture.h"
+#include "coordinator/optimizer/factory.h"
 
 namespace merganser {
 namespace {
@@ -178,12 +179,17 @@ std::string FailuresHtml(const std::vector<Candidate>& candidates) {
 }
 
 std::string RepeatHtml(const JobSummary& job) {
+  JobSpec spec = job.spec;
+  // The fleet's slots may have chosen it, and whoever repeats the job has others.
+  if (NumStages(spec) == 1 && job.population > 0 && PopulationFollowsSlots(spec.optimizer)) {
+    spec.optimizer.numbers["population"] = job.population;
+  }
   return absl::StrCat(
       "<h2>Repeat it</h2>\n<p>With merganser ", kVersion, " and the same checkpoints and data, this job (seed ",
       job.spec.seed,
       ") proposes the same candidates and ends with the same weights. Save it as <code>job.yaml</code>:</p>\n"
       "<pre>merganser run job.yaml</pre>\n<details><summary>The job as YAML</summary><pre tabindex=\"0\">",
-      EscapeHtml(WriteYaml(ToProto(job.spec))), "</pre></details>\n");
+      EscapeHtml(WriteYaml(ToProto(spec))), "</pre></details>\n");
 }
 
 }  // namespace

@@ -108,10 +108,20 @@ TEST_F(RunFilesTest, ReportEscapesWhatItShowsAndAsksNobodyElse) {
   EXPECT_THAT(html, Not(HasSubstr("src=\"http")));
 }
 
+// Slots may have chosen it: whoever repeats the job with fewer must get the same candidates.
+TEST_F(RunFilesTest, ReportsJobSaysThePopulationThatItsSearchHad) {
+  JobSummary job = finished_.job;
+  job.spec.optimizer = OptimizerSpec{};
+  job.spec.optimizer.name = "cma_es";
+  job.population = 24;
+  EXPECT_THAT(ReportHtml(job, finished_.candidates, held_out_, true), HasSubstr("population: 24"));
+}
+
 TEST_F(RunFilesTest, ReportShowsTheBestRecipeAsAPictureTheHeldOutTableAndHowToRepeatIt) {
   const std::string html = ReportHtml(finished_.job, finished_.candidates, held_out_, true);
   EXPECT_THAT(html, HasSubstr("<title>layer.3, weight of math: 1.0000</title>"));
-  EXPECT_THAT(html, HasSubstr("<tr class=\"winner\"><th scope=\"row\">winner</th><td>acc_ja</td><td class=\"n\">44.0 %</td>"));
+  EXPECT_THAT(html,
+              HasSubstr("<tr class=\"winner\"><th scope=\"row\">winner</th><td>acc_ja</td><td class=\"n\">44.0 %</td>"));
   EXPECT_THAT(html, HasSubstr("merganser run job.yaml"));
   EXPECT_THAT(html, HasSubstr("name: small"));
   EXPECT_THAT(html, Not(HasSubstr("Pareto"))) << "one objective has no front";
