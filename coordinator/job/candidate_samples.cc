@@ -104,7 +104,7 @@ std::string SharedName(const JobSpec& spec, const std::string& benchmark) {
 }
 
 const SampleScores* KnownScores(const JobState& state, const Candidate& candidate, const std::string& benchmark) {
-  return state.known_samples().Find(state.candidates(), candidate, SharedName(state.spec(), benchmark));
+  return state.known_samples().Find(state.candidates(), candidate, state.shared_name(benchmark));
 }
 
 std::vector<std::string> BenchmarksToRun(const JobState& state, const Candidate& candidate) {
@@ -112,9 +112,13 @@ std::vector<std::string> BenchmarksToRun(const JobState& state, const Candidate&
   if (!KeepsScores(spec) || !SharesScores(candidate.kind) || !state.facts().has_value()) return candidate.benchmarks;
   std::vector<std::string> run;
   for (const std::string& requested : candidate.benchmarks) {
-    std::vector<int64_t> samples = SamplesDue(spec, *state.facts(), candidate, requested);
     const std::string name = ParseBenchmarkRequest(requested).benchmark;
     const SampleScores* known = KnownScores(state, candidate, name);
+    if (known == nullptr && candidate.blocks == 0) {  // nearly always, and asked of every queued candidate: nothing is drawn
+      run.push_back(requested);
+      continue;
+    }
+    std::vector<int64_t> samples = SamplesDue(spec, *state.facts(), candidate, requested);
     const size_t due = samples.size();
     if (known != nullptr) std::erase_if(samples, [&](int64_t i) { return known->scored.Has(i); });
     if (due > 0 && samples.empty()) continue;

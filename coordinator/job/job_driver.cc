@@ -336,9 +336,7 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
     absl::StatusOr<Recipe> recipe = space_->Decode(candidate.genome);
     if (recipe.ok()) {
       candidate.recipe = *std::move(recipe);
-      const std::optional<int64_t> twin =
-          spec.samples.racing ? std::nullopt : known_.SucceededTwinOf(candidate);  // which a race may have stopped
-      if (twin.has_value()) {
+      if (const std::optional<int64_t> twin = known_.SucceededTwinOf(candidate)) {
         ended.emplace_back(FinishAsTwin(candidate.number, *twin));
       }
     } else {

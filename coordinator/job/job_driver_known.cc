@@ -26,7 +26,6 @@ std::vector<EventBody> JobDriver::FinishKnown() const {
 
 std::vector<EventBody> JobDriver::FinishTwins() {
   std::vector<EventBody> events;
-  if (state_.spec().samples.racing) return events;  // a twin may have been stopped
   for (const int64_t number : state_.queued()) {
     if (state_.Find(number)->kind != CandidateKind::kSearch) continue;
     const std::optional<int64_t> twin = known_.SucceededTwinOf(number);

@@ -113,8 +113,7 @@ void JobLoop::Dispatch() {
 
 void JobLoop::AddStarts(Job& job, std::vector<EventBody>* events) {
   const JobState& state = job.log.state();
-  if (KeepsScores(state.spec()) || state.spec().samples.racing)
-    return;  // what these events make known decides what is left to run
+  if (KeepsScores(state.spec())) return;  // what these events make known decides what is left to run
   std::vector<int64_t> proposed;
   std::set<int64_t> ended;
   std::map<std::string, int> left;  // places by worker

@@ -56,7 +56,15 @@ int LiveAttempts(const Candidate& candidate) {
 }
 
 JobState::JobState(std::string id, JobSpec spec)
-    : id_(std::move(id)), submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))), spec_(submitted_spec_) {}
+    : id_(std::move(id)), submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))), spec_(submitted_spec_) {
+  if (!KeepsScores(*spec_)) return;
+  for (const BenchmarkSpec& benchmark : spec_->benchmarks) shared_names_[benchmark.name] = SharedName(*spec_, benchmark.name);
+}
+
+const std::string& JobState::shared_name(const std::string& benchmark) const {
+  const auto shared = shared_names_.find(benchmark);
+  return shared == shared_names_.end() ? benchmark : shared->second;
+}
 
 absl::Duration JobState::paused_time(absl::Time now) const {
   return paused_time_ + (paused_ ? std::max(absl::ZeroDuration(), now - paused_since_) : absl::ZeroDuration());
@@ -282,7 +290,7 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
 
 void JobState::Learn(const Candidate& candidate, const ScoresByBenchmark& scores) {
   for (const auto& [benchmark, of] : scores) {
-    known_samples_.Add(candidates_, candidate, SharedName(*spec_, benchmark), of);
+    known_samples_.Add(candidates_, candidate, shared_name(benchmark), of);
   }
 }
 

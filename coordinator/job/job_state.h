@@ -120,6 +120,8 @@ class JobState {
   const std::optional<JobFacts>& facts() const { return facts_; }
   // Of the candidates whose results say it, in jobs that keep it (candidate_samples.h).
   const KnownSamples& known_samples() const { return known_samples_; }
+  // Under which name the scores of a benchmark are known (SharedName, of every benchmark once).
+  const std::string& shared_name(const std::string& benchmark) const;
   // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number. Never
   // one that a race stopped.
   std::optional<int64_t> best() const { return best_; }
@@ -176,6 +178,7 @@ class JobState {
   int64_t succeeded_ = 0, failed_ = 0, cancelled_ = 0;
   int64_t search_proposed_ = 0, search_finished_ = 0, search_failed_ = 0;
   std::optional<JobFacts> facts_;
+  std::map<std::string, std::string> shared_names_;
   KnownSamples known_samples_;
   std::optional<int64_t> best_;
   PhaseTimings timings_;

@@ -24,7 +24,8 @@ void KnownRecipes::CatchUp() {
 }
 
 std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, uint64_t hash) const {
-  if (candidate.recipe.stacks.empty()) return std::nullopt;  // it could not be decoded
+  if (candidate.recipe.stacks.empty()) return std::nullopt;           // it could not be decoded
+  if (state_.spec().samples.racing.has_value()) return std::nullopt;  // which may have stopped the twin
   const auto same = by_hash_.find(hash);
   if (same == by_hash_.end()) return std::nullopt;
   for (const int64_t other : same->second) {

@@ -19,7 +19,7 @@ class KnownRecipes {
   explicit KnownRecipes(const JobState* state) : state_(*state) {}
 
   // The oldest succeeded candidate with the recipe and the benchmarks (draws included) of candidate `number`; nullopt if there
-  // is none.
+  // is none, and in races.
   std::optional<int64_t> SucceededTwinOf(int64_t number);
   // The same for one that is not in the state yet.
   std::optional<int64_t> SucceededTwinOf(const Candidate& candidate);

@@ -34,9 +34,9 @@ int LastScored(const Candidate& candidate) {
   return number;
 }
 
-EventBody Stop(const JobState& state, const Candidate& candidate, const Candidate& reference,
+// `finished`: with what is known of the candidate.
+EventBody Stop(const JobState& state, const Candidate& candidate, CandidateFinished finished, const Candidate& reference,
                const PairedComparison& paired) {
-  CandidateFinished finished = FinishFromKnown(state, candidate);
   RaceStop stop{.reference = reference.number,
                 .samples = paired.samples,
                 .worse = paired.worse,
@@ -96,12 +96,15 @@ PairedComparison ComparePaired(const JobState& state, const Candidate& candidate
 std::vector<EventBody> DecideRace(const JobState& state) {
   struct Racer {
     const Candidate* candidate;
+    CandidateFinished finished;
     double fitness;
   };
   std::vector<Racer> racers;
   for (const int64_t number : state.waiting()) {
     const Candidate& candidate = *state.Find(number);
-    racers.push_back({&candidate, WeightedFitness(state.spec(), FinishFromKnown(state, candidate).fitness)});
+    CandidateFinished finished = FinishFromKnown(state, candidate);
+    const double fitness = WeightedFitness(state.spec(), finished.fitness);
+    racers.push_back({&candidate, std::move(finished), fitness});
   }
   std::stable_sort(racers.begin(), racers.end(), [](const Racer& a, const Racer& b) { return a.fitness > b.fitness; });
   const size_t keep = (state.generations().back().size() + 1) / 2;
@@ -114,7 +117,7 @@ std::vector<EventBody> DecideRace(const JobState& state) {
       const Candidate& reference = *racers[keep - 1].candidate;
       const PairedComparison paired = ComparePaired(state, candidate, reference);
       if (-paired.z > z) {
-        events.push_back(Stop(state, candidate, reference, paired));
+        events.push_back(Stop(state, candidate, std::move(racers[i].finished), reference, paired));
         continue;
       }
     }
