@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/candidate_name.h"
 #include "client/connection.h"
 #include "client/local_options.h"
 #include "client/model_card.h"
@@ -26,15 +26,11 @@ struct ExportOptions {
 };
 
 absl::StatusOr<int> Export(const ExportOptions& options) {
-  const size_t slash = options.candidate.find('/');
-  const std::string job_name = options.candidate.substr(0, slash);
+  MG_ASSIGN_OR_RETURN(const CandidateName name, ParseCandidateName(options.candidate));
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
-  MG_ASSIGN_OR_RETURN(const v1::Job job_proto, reader->GetJob(job_name));
+  MG_ASSIGN_OR_RETURN(const v1::Job job_proto, reader->GetJob(name.job));
   MG_ASSIGN_OR_RETURN(const JobSummary job, FromProto(job_proto));
-  int64_t number = job.best_candidate.value_or(-1);
-  if (slash != std::string::npos && !absl::SimpleAtoi(options.candidate.substr(slash + 1), &number)) {
-    return absl::InvalidArgumentError(absl::StrCat("'", options.candidate, "' is not JOB or JOB/CANDIDATE (a number)"));
-  }
+  const int64_t number = name.number.value_or(job.best_candidate.value_or(-1));
   if (number < 0)
     return absl::NotFoundError(absl::StrCat("job ", job.id, " has no best candidate yet; name one: ", job.id, "/NUMBER"));
   MG_ASSIGN_OR_RETURN(const v1::Candidate candidate_proto, reader->GetCandidate(job.id, number));

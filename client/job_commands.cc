@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/candidate_name.h"
 #include "client/connection.h"
 #include "client/exit_code.h"
 #include "client/front_report.h"
@@ -149,11 +149,7 @@ void Line(absl::string_view key, const std::string& value) {
   if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
 }
 
-absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::string& job, absl::string_view number_text) {
-  int64_t number = 0;
-  if (!absl::SimpleAtoi(number_text, &number) || number < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("JOB/CANDIDATE: '", number_text, "' is not the number of a candidate"));
-  }
+absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::string& job, int64_t number) {
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::GetCandidateResponse response, reader->DescribeCandidate(job, number));
   if (PrintMessage(options.format, response)) return exit_code::kOk;
@@ -183,9 +179,8 @@ absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::str
 }
 
 absl::StatusOr<int> Describe(const ReadOptions& options) {
-  if (const size_t slash = options.job.rfind('/'); slash != std::string::npos) {
-    return DescribeCandidate(options, options.job.substr(0, slash), absl::string_view(options.job).substr(slash + 1));
-  }
+  MG_ASSIGN_OR_RETURN(const CandidateName name, ParseCandidateName(options.job));
+  if (name.number.has_value()) return DescribeCandidate(options, name.job, *name.number);
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.job));
   if (PrintMessage(options.format, job)) return exit_code::kOk;

@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "client/candidate_name.h"
 #include "client/connection.h"
 #include "client/exit_code.h"
 #include "client/output.h"
@@ -103,16 +103,15 @@ absl::Status PrintSamples(JobReader& reader, const v1::Candidate& c, const std::
 }
 
 absl::StatusOr<int> Logs(const LogsOptions& options) {
-  const size_t slash = options.candidate.find('/');
-  int64_t number = 0;
-  if (slash == std::string::npos || !absl::SimpleAtoi(options.candidate.substr(slash + 1), &number)) {
-    return absl::InvalidArgumentError(absl::StrCat("'", options.candidate,
-                                                   "' is not JOB/CANDIDATE (a number); `merganser events ",
-                                                   options.candidate.substr(0, slash), "` prints the whole job's log"));
+  const absl::StatusOr<CandidateName> name = ParseCandidateName(options.candidate);
+  if (!name.ok() || !name->number.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", options.candidate, "' is not JOB/CANDIDATE (a number); `merganser events ",
+                     options.candidate.substr(0, options.candidate.find('/')), "` prints the whole job's log"));
   }
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
-  MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(options.candidate.substr(0, slash)));
-  MG_ASSIGN_OR_RETURN(v1::Candidate candidate, reader->GetCandidate(job.id(), number));
+  MG_ASSIGN_OR_RETURN(const v1::Job job, reader->GetJob(name->job));
+  MG_ASSIGN_OR_RETURN(v1::Candidate candidate, reader->GetCandidate(job.id(), *name->number));
   candidate.clear_recipe();  // `export` and `best` have it
   candidate.clear_genome();
   if (PrintMessage(options.format, candidate)) return exit_code::kOk;
