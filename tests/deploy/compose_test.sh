@@ -5,12 +5,9 @@
 set -euo pipefail
 BUILD="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source tests/deploy/steps.sh
 [ "$(id -u)" -eq 0 ] || { echo "skipped: mmdebstrap, buildah and a network of containers need root"; exit 77; }
-for program in mmdebstrap buildah podman podman-compose curl python3; do
-  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
-done
+need mmdebstrap buildah podman podman-compose curl python3
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-compose-test.XXXXXX")"
 NAME="merganser-compose-$$"
 LABEL="label=io.podman.compose.project=$NAME"
@@ -34,22 +31,10 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-eventually() {  # WHAT COMMAND...
-  for _ in $(seq 450); do
-    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
-    sleep 0.2
-  done
-  fail "$1"
-}
+TRIES=450
 
-deploy/container/debian-images.sh --services "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 || {
-  if grep -qE 'Could not resolve|Failed to fetch|Unable to fetch|unable to download' "$DIR/images.log"; then
-    echo "skipped: Debian's packages cannot be loaded"
-    exit 77
-  fi
-  fail "the images are built"
-}
+deploy/container/debian-images.sh --services "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 ||
+  images_failed "$DIR/images.log" "the images are built"
 
 source tests/deploy/podman.sh
 use_podman "$DIR" "localhost/$NAME:coordinator" >"$DIR/why" || { echo "skipped: $(cat "$DIR/why")"; exit 77; }

@@ -4,12 +4,9 @@
 set -euo pipefail
 BUILD="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source tests/deploy/steps.sh
 [ "$(id -u)" -eq 0 ] || { echo "skipped: mmdebstrap and buildah need root"; exit 77; }
-for program in mmdebstrap buildah redis-server python3; do
-  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
-done
+need mmdebstrap buildah redis-server python3
 export BUILDAH_ISOLATION=chroot
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-container-test.XXXXXX")"
 NAME="merganser-test-$$"
@@ -29,26 +26,13 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-eventually() {  # WHAT COMMAND...
-  for _ in $(seq 300); do
-    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
-    sleep 0.2
-  done
-  fail "$1"
-}
 run_in() {  # CONTAINER FLAGS... -- COMMAND...: in the background, a process group of its own
   setsid buildah run "${@:2:$#-1}" >"$DIR/$1.log" 2>&1 &
   GROUPS_STARTED+=($!)
 }
 
-deploy/container/debian-images.sh "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 || {
-  if grep -qE 'Could not resolve|Failed to fetch|Unable to fetch|unable to download' "$DIR/images.log"; then
-    echo "skipped: Debian's packages cannot be loaded"
-    exit 77
-  fi
-  fail "the images are built"
-}
+deploy/container/debian-images.sh "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 ||
+  images_failed "$DIR/images.log" "the images are built"
 ok "images of Debian's packages and this build: $(grep '^localhost/' "$DIR/images.log" | sed 's|^localhost/[^:]*:||' | paste -sd, | tr -s ' ')"
 buildah from --pull-never --name "$NAME-coordinator" "$NAME:coordinator" >/dev/null
 buildah from --pull-never --name "$NAME-worker" "$NAME:cpu" >/dev/null

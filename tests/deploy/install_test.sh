@@ -4,8 +4,7 @@ set -euo pipefail
 BUILD="$(cd "$1" && pwd)"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-install.XXXXXX")"
 trap 'rm -rf "$DIR"' EXIT
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 cmake --install "$BUILD" --prefix "$DIR/prefix" --strip >"$DIR/log" || { tail "$DIR/log" >&2; fail "cmake --install"; }
 cd "$DIR"

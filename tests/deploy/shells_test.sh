@@ -3,8 +3,7 @@
 set -euo pipefail
 BIN="$(cd "$1" && pwd)" SHARE="$(cd "$2" && pwd)"
 export PATH="$BIN:$PATH" MERGANSER_SERVER=127.0.0.1:1
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 expect() {  # WHAT GOT WORD...: each word is among what was offered
   local what=$1 got=" ${2//$'\n'/ } " word
   for word in "${@:3}"; do [[ $got == *" $word "* ]] || fail "$what: no '$word' in:$got"; done

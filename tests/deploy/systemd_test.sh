@@ -4,12 +4,9 @@
 set -euo pipefail
 BUILD="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source tests/deploy/steps.sh
 [ "$(id -u)" -eq 0 ] || { echo "skipped: containers with systemd need root"; exit 77; }
-for program in mmdebstrap buildah podman; do
-  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
-done
+need mmdebstrap buildah podman
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-systemd-test.XXXXXX")"
 NAME="merganser-systemd-$$"
 A="$NAME-a" B="$NAME-b"   # hosts
@@ -28,13 +25,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-eventually() {  # WHAT COMMAND...
-  for _ in $(seq 300); do
-    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
-    sleep 0.2
-  done
-  fail "$1"
-}
 on() { podman exec -w /root "$@"; }   # HOST COMMAND...
 
 cat >"$DIR/Dockerfile" <<'IMAGE'
@@ -46,13 +36,8 @@ CMD ["/lib/systemd/systemd"]
 IMAGE
 export BUILDAH_ISOLATION=chroot
 { BASE="$(deploy/container/debian-images.sh --base)" &&
-    buildah build --quiet --layers --pull-never --build-arg "DEBIAN=$BASE" --tag "$NAME" --file "$DIR/Dockerfile" "$DIR"; } >"$DIR/images.log" 2>&1 || {
-  if grep -qE 'Could not resolve|Failed to fetch|Unable to fetch|unable to download' "$DIR/images.log"; then
-    echo "skipped: Debian's packages cannot be loaded"
-    exit 77
-  fi
-  fail "the hosts' image is built"
-}
+    buildah build --quiet --layers --pull-never --build-arg "DEBIAN=$BASE" --tag "$NAME" --file "$DIR/Dockerfile" "$DIR"; } >"$DIR/images.log" 2>&1 ||
+  images_failed "$DIR/images.log" "the hosts' image is built"
 source tests/deploy/podman.sh
 use_podman "$DIR" "localhost/$NAME" >"$DIR/why" || { echo "skipped: $(cat "$DIR/why")"; exit 77; }
 

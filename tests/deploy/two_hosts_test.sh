@@ -4,8 +4,7 @@
 set -euo pipefail
 BIN="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-ok() { echo "ok: $1"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
+source tests/deploy/steps.sh
 [ "$(id -u)" -eq 0 ] || { echo "skipped: network namespaces need root"; exit 77; }
 for program in ip redis-server openssl; do
   command -v "$program" >/dev/null || { echo "skipped: no $program (Debian packages iproute2, redis-server, openssl)"; exit 77; }
@@ -53,13 +52,7 @@ start() {  # HOST NAME COMMAND...
   ip netns exec "$1" "${@:3}" >"$DIR/$2.log" 2>&1 &
   PIDS+=($!)
 }
-eventually() {  # WHAT COMMAND...
-  for _ in $(seq 600); do
-    if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
-    sleep 0.2
-  done
-  fail "$1"
-}
+TRIES=600
 
 deploy/systemd/make-secrets.sh 10.77.0.1 "$DIR/secrets"
 mkdir "$DIR/redis"
