@@ -1,7 +1,6 @@
 #include "common/rpc/authorize.h"
 
 #include <openssl/crypto.h>
-#include <sys/stat.h>
 
 #include <optional>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/closest_name.h"
+#include "common/base/file_stamp.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
 #include "common/base/sha256.h"
@@ -82,13 +82,6 @@ absl::StatusOr<std::vector<Token>> ReadTokens(const std::string& path) {
   return tokens;
 }
 
-// What tells one state of a file from another; "" if it cannot be looked at.
-std::string StampOf(const std::string& path) {
-  struct stat found = {};
-  if (stat(path.c_str(), &found) != 0) return "";
-  return absl::StrCat(found.st_size, " ", found.st_mtim.tv_sec, ".", found.st_mtim.tv_nsec, " ", found.st_ino);
-}
-
 }  // namespace
 
 // Thread-safe.
@@ -106,7 +99,7 @@ class Authorizer::Tokens {
     const absl::Duration now = clock_.Monotonic();
     if (now - looked_at_ >= kReload) {
       looked_at_ = now;
-      if (StampOf(path_) != stamp_) {
+      if (Stamp() != stamp_) {
         const absl::Status read = ReadLocked();
         if (read.ok()) {
           MG_LOG(INFO) << "token file read again path=" << path_ << " tokens=" << tokens_->size();
@@ -119,8 +112,10 @@ class Authorizer::Tokens {
   }
 
  private:
+  // A file that cannot be looked at has a stamp of its own.
+  FileStamp Stamp() const { return StampAt(path_).value_or(FileStamp{}); }
   absl::Status ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    stamp_ = StampOf(path_);  // before it is read: a change meanwhile is seen the next time
+    stamp_ = Stamp();  // before it is read: a change meanwhile is seen the next time
     absl::StatusOr<std::vector<Token>> tokens = ReadTokens(path_);
     MG_RETURN_IF_ERROR(tokens.status());
     tokens_ = std::make_shared<const std::vector<Token>>(*std::move(tokens));
@@ -131,7 +126,7 @@ class Authorizer::Tokens {
   const Clock& clock_;
   absl::Mutex mu_;
   absl::Duration looked_at_ ABSL_GUARDED_BY(mu_);
-  std::string stamp_ ABSL_GUARDED_BY(mu_);
+  FileStamp stamp_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mu_);
 };
 

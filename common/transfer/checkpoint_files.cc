@@ -1,7 +1,6 @@
 #include "common/transfer/checkpoint_files.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -182,22 +181,18 @@ std::string WithContent(absl::string_view path, absl::string_view content) {
 
 absl::StatusOr<std::string> ContentIndex::Of(const std::string& dir) {
   MG_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, ListCheckpointFiles(dir));
-  std::string stamp;
+  std::map<std::string, FileStamp> stamps;
   for (const CheckpointFile& file : files) {
-    struct stat found = {};
-    const std::string path = absl::StrCat(dir, "/", file.name);
-    if (stat(path.c_str(), &found) != 0) return ErrnoStatus(errno, "cannot look at", path);
-    absl::StrAppend(&stamp, file.name, " ", file.size, " ", found.st_mtim.tv_sec, ".", found.st_mtim.tv_nsec, " ",
-                    found.st_ino, "\n");
+    MG_ASSIGN_OR_RETURN(stamps[file.name], StampAt(absl::StrCat(dir, "/", file.name)));
   }
   {
     absl::MutexLock lock(&mu_);
     const auto it = seen_.find(dir);
-    if (it != seen_.end() && it->second.stamp == stamp) return it->second.content;
+    if (it != seen_.end() && it->second.stamps == stamps) return it->second.content;
   }
   MG_ASSIGN_OR_RETURN(std::string content, CheckpointContent(dir));
   absl::MutexLock lock(&mu_);
-  seen_[dir] = {stamp, content};
+  seen_[dir] = {std::move(stamps), content};
   return content;
 }
 

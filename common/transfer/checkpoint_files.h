@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/file_stamp.h"
 
 namespace merganser {
 
@@ -61,7 +62,7 @@ class ContentIndex {
 
  private:
   struct Seen {
-    std::string stamp;  // names, sizes and times of the files
+    std::map<std::string, FileStamp> stamps;  // by name
     std::string content;
   };
   absl::Mutex mu_;

@@ -15,12 +15,6 @@ namespace {
 
 constexpr size_t kPiece = size_t{1} << 20;
 
-absl::StatusOr<FileStamp> StampAt(const std::string& path) {
-  struct stat found = {};
-  if (stat(path.c_str(), &found) != 0) return ErrnoStatus(errno, "cannot look at", path);
-  return StampOf(found);
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path, const std::function<bool()>& ended) {
@@ -44,14 +38,6 @@ absl::StatusOr<std::string> Sha256OfFile(const std::string& path, const std::fun
   close(fd);
   MG_RETURN_IF_ERROR(status);
   return sha.Hex();
-}
-
-FileStamp StampOf(const struct stat& found) {
-  return {.size = found.st_size,
-          .seconds = found.st_mtim.tv_sec,
-          .nanoseconds = found.st_mtim.tv_nsec,
-          .device = found.st_dev,
-          .inode = found.st_ino};
 }
 
 std::shared_ptr<FileDigests::Entry> FileDigests::At(const std::string& path) {

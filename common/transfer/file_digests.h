@@ -2,9 +2,6 @@
 #ifndef MERGANSER_COMMON_TRANSFER_FILE_DIGESTS_H_
 #define MERGANSER_COMMON_TRANSFER_FILE_DIGESTS_H_
 
-#include <sys/stat.h>
-
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,20 +10,13 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/file_stamp.h"
 
 namespace merganser {
 
 // Of a file's bytes, as 64 hexadecimal digits, read in pieces. Cancelled as soon as `ended` (may be null) says so; errors of
 // opening and reading.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path, const std::function<bool()>& ended = nullptr);
-
-// What tells whether a file is the one that was summed.
-struct FileStamp {
-  int64_t size = 0, seconds = 0, nanoseconds = 0;
-  uint64_t device = 0, inode = 0;
-  bool operator==(const FileStamp&) const = default;
-};
-FileStamp StampOf(const struct stat& found);
 
 // Thread-safe.
 class FileDigests {

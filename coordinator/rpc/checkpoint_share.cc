@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/base/file_stamp.h"
 #include "common/base/files.h"
 #include "common/base/sha256_stream.h"
 #include "common/base/status_macros.h"
