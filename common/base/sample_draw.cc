@@ -16,6 +16,12 @@ namespace {
 // A list that would not fit into memory is no list.
 constexpr int64_t kListedMax = 100'000'000;
 
+void Shuffle(Rng& rng, std::vector<int64_t>* samples) {
+  for (size_t i = samples->size(); i > 1; --i) {
+    std::swap((*samples)[i - 1], (*samples)[static_cast<size_t>(rng.Uniform() * static_cast<double>(i))]);
+  }
+}
+
 }  // namespace
 
 std::string SampledBenchmark(absl::string_view benchmark, int64_t draw) { return absl::StrCat(benchmark, "@", draw); }
@@ -64,9 +70,7 @@ std::vector<int64_t> RequestedSamples(const BenchmarkRequest& request, uint64_t 
 std::vector<int64_t> ShuffledSamples(std::vector<int64_t> samples, uint64_t seed, absl::string_view benchmark,
                                      int64_t round) {
   Rng rng(seed, StableHash64(absl::StrCat(benchmark, "@", round), StableHash64("race")));
-  for (size_t i = samples.size(); i > 1; --i) {
-    std::swap(samples[i - 1], samples[static_cast<size_t>(rng.Uniform() * static_cast<double>(i))]);
-  }
+  Shuffle(rng, &samples);
   return samples;
 }
 
@@ -77,9 +81,7 @@ std::vector<int64_t> DrawSamples(uint64_t seed, absl::string_view benchmark, int
   // An epoch is one shuffle of all samples, cut into pieces of `count`.
   const int64_t per_epoch = std::max<int64_t>(1, total / std::max<int64_t>(count, 1));
   Rng rng(seed, StableHash64(absl::StrCat(benchmark, "@", draw / per_epoch), StableHash64("samples")));
-  for (size_t i = samples.size(); i > 1; --i) {
-    std::swap(samples[i - 1], samples[static_cast<size_t>(rng.Uniform() * static_cast<double>(i))]);
-  }
+  Shuffle(rng, &samples);
   const auto first = samples.begin() + (draw % per_epoch) * count;
   std::vector<int64_t> drawn(first, first + count);
   std::sort(drawn.begin(), drawn.end());
