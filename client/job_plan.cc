@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/base/status_macros.h"
+#include "common/domain/search_validation.h"
 #include "common/transfer/checkpoint_files.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/ranking.h"
@@ -132,6 +133,9 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
                             bounds.high, "]: ", groups.size(),
                             groups.size() == 1 ? " group: " : " groups: ", CondenseGroups(groups)));
     }
+  }
+  if (TakesWinnersPath(plan.spec, static_cast<int>(&stage - plan.stages.data()))) {
+    line("", "where the winner is a path it stays, with its scales: a group per layer of it, as \"hop.0\"");
   }
   for (const auto& [parameter, value] : space.fixed) line("", absl::StrCat(parameter, " = ", value, ", fixed"));
   if (stage.spec.data_flow) line("", PathText(*stage.spec.data_flow));

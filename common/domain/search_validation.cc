@@ -133,6 +133,23 @@ absl::Status ValidateGranularity(const Granularity& granularity, const std::stri
   return absl::OkStatus();
 }
 
+// That the search can begin at whatever the stages before have found: their models must be merged here too.
+absl::Status ValidateWinnersModels(const JobSpec& spec, const ParameterSpace& space, int stage, const std::string& at) {
+  const std::vector<std::string> names = ModelNames(spec);
+  for (int earlier = 0; earlier < stage; ++earlier) {
+    const SearchStage before = StageOf(spec, earlier);
+    std::vector<std::string> models = before.parameter.sources;
+    if (before.data_flow) models.insert(models.end(), before.data_flow->sources.begin(), before.data_flow->sources.end());
+    for (const std::string& model : models) {
+      if (!Contains(names, model) || model == space.base || Contains(space.sources, model)) continue;
+      return Bad(absl::StrCat(at, ".sources"),
+                 absl::StrCat("the winner's path may have layers of '", model,
+                              "', at which this search could not begin; name it too, or search without `start: winner`"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateParameterSpace(const JobSpec& spec, const ParameterSpace& space, int stage) {
   const std::string at = absl::StrCat(StageField(stage), "space.parameter");
   MG_DOMAIN_CHECK(ValidateSources(spec, space, at));
@@ -164,6 +181,7 @@ absl::Status ValidateParameterSpace(const JobSpec& spec, const ParameterSpace& s
   if (!space.start.empty() && stage == 0) {
     return Bad(absl::StrCat(at, ".start"), "the first stage has no winner to start from");
   }
+  if (TakesWinnersPath(spec, stage)) MG_DOMAIN_CHECK(ValidateWinnersModels(spec, space, stage, at));
   return ValidateGranularity(space.granularity, absl::StrCat(at, ".granularity"));
 }
 
@@ -327,6 +345,15 @@ absl::Status ValidateSamples(const JobSpec& spec) {
 }
 
 }  // namespace
+
+bool TakesWinnersPath(const JobSpec& spec, int stage) {
+  const SearchStage in = StageOf(spec, stage);
+  if (in.parameter.start.empty() || in.data_flow) return false;
+  for (int earlier = 0; earlier < stage; ++earlier) {
+    if (StageOf(spec, earlier).data_flow) return true;
+  }
+  return false;
+}
 
 absl::Status ValidateStages(const JobSpec& spec) {
   if (spec.then.size() + 1 > limits::kStagesMax) {

@@ -10,6 +10,9 @@ namespace merganser {
 
 // Spaces and budgets of every stage, and that every model is used by one of them.
 absl::Status ValidateStages(const JobSpec& spec);
+// Whether the stage's parameter space takes over the winner's path, where the winner is one: `start: winner` after a stage
+// that searches paths. A joint stage does not, it searches paths itself.
+bool TakesWinnersPath(const JobSpec& spec, int stage);
 // Objectives, constraints, samples, finalists. The benchmarks have been validated.
 absl::Status ValidateGoals(const JobSpec& spec);
 

@@ -26,14 +26,6 @@ constexpr Bounds kNetworkOutputs{-1, 1};
 constexpr double kNetworkDeviation = 1;
 constexpr double kProbablyStays = 0.15;            // with the favourite: one or two of eight choices leave it
 
-// The recipe's hops; those of a plain stack are its layers in order.
-std::vector<Hop> Hops(const Recipe& recipe, int num_layers) {
-  if (!recipe.path.empty()) return recipe.path;
-  std::vector<Hop> hops;
-  for (int layer = 0; layer < num_layers; ++layer) hops.push_back({0, layer, 1.0});
-  return hops;
-}
-
 // Adds stacks of a source to the recipe under construction and remembers where they went.
 class Stacks {
  public:
@@ -64,14 +56,6 @@ class Stacks {
  private:
   Recipe& recipe_;
 };
-
-bool IsStack(const Recipe& recipe, int num_layers) {
-  if (static_cast<int>(recipe.path.size()) != num_layers) return false;
-  for (int i = 0; i < num_layers; ++i) {
-    if (!(recipe.path[i] == Hop{0, i, 1.0})) return false;
-  }
-  return true;
-}
 
 }  // namespace
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <optional>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "common/base/rng.h"
 #include "common/domain/limits.h"
 #include "common/domain/merge_method_spec.h"
+#include "common/domain/search_validation.h"
 #include "coordinator/search_space/recipe_frame.h"
 
 namespace merganser {
@@ -57,16 +57,6 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Whether every tensor of `fine` belongs to `coarse`, as far as groups of one job go.
-bool Covers(const TensorGroup& coarse, const TensorGroup& fine) {
-  if (!coarse.filter.empty() && coarse.filter != fine.filter) return false;
-  for (const ModelPart part : fine.parts) {
-    if (!coarse.parts.empty() && std::find(coarse.parts.begin(), coarse.parts.end(), part) == coarse.parts.end()) return false;
-  }
-  if (!coarse.parts.empty() && fine.parts.empty()) return false;
-  return coarse.first_layer <= fine.first_layer && (coarse.end_layer < 0 || fine.first_layer < coarse.end_layer);
-}
-
 // True if one of the space's methods takes the parameter for each source.
 bool IsPerSource(const ParameterSpace& space, const std::string& parameter) {
   std::vector<std::string> methods = space.methods;
@@ -100,24 +90,6 @@ double StartAt(const Gene& gene, const Bounds& bounds, double value) {
   return std::clamp((value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
 }
 
-// What `winner` sets for the parameter of the source ("": of the method) in the group; nullopt if it says nothing of it.
-std::optional<double> ValueIn(const Recipe& winner, const std::string& source, const std::string& parameter,
-                              const TensorGroup& group) {
-  for (const Stack& stack : winner.stacks) {
-    const auto at = std::find(stack.sources.begin(), stack.sources.end(), source);
-    if (stack.method.empty() || (!source.empty() && at == stack.sources.end())) continue;
-    for (const GroupSettings& settings : stack.settings) {
-      if (!Covers(settings.group, group)) continue;
-      const size_t index = static_cast<size_t>(at - stack.sources.begin());
-      if (!source.empty() && index >= settings.source_parameters.size()) return std::nullopt;
-      const auto& values = source.empty() ? settings.parameters : settings.source_parameters[index];
-      const auto value = values.find(parameter);
-      return value == values.end() ? std::nullopt : std::optional<double>(value->second);
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 uint64_t MaskSeed(uint64_t seed) {
@@ -148,6 +120,11 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
   decoder.spec_ = spec;
   decoder.space_ = space;
   decoder.groups_ = MakeGroups(space.granularity, num_layers);
+  if (TakesWinnersPath(spec, stage) && winner != nullptr && num_layers > 0 && WinnerPath::IsOne(*winner)) {
+    decoder.path_.emplace(*winner, num_layers, space.granularity);
+    if (!decoder.path_->groups().empty()) decoder.groups_.clear();
+    for (const std::string& name : decoder.path_->groups()) decoder.groups_.push_back({.name = name});
+  }
   size_t own = 0;  // searched parameters that each source has for itself; the others are the method's
   for (const auto& [parameter, bounds] : space.bounds) own += IsPerSource(space, parameter) ? 1 : 0;
   const size_t whole = space.bounds.size() - own;
@@ -168,10 +145,16 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
   for (const std::string& source : owners) {
     for (const auto& [parameter, bounds] : space.bounds) {
       if (IsPerSource(space, parameter) == source.empty()) continue;
-      for (const TensorGroup& group : decoder.groups_) {
+      for (size_t i = 0; i < decoder.groups_.size(); ++i) {
+        const TensorGroup& group = decoder.groups_[i];
         decoder.labels_.push_back({group.name, source, parameter, bounds});
         Gene gene = GeneOf(space, parameter, bounds);
-        const auto value = space.start.empty() || winner == nullptr ? std::nullopt : ValueIn(*winner, source, parameter, group);
+        std::optional<double> value;
+        if (decoder.path_) {
+          value = decoder.path_->ValueOf(source, parameter, static_cast<int>(i));
+        } else if (!space.start.empty() && winner != nullptr) {
+          value = ValueIn(*winner, source, parameter, group);
+        }
         if (value) gene.start = StartAt(gene, bounds, *value);
         decoder.genome_.genes.push_back(gene);
       }
@@ -221,7 +204,11 @@ absl::StatusOr<Recipe> ParameterSpaceDecoder::Decode(absl::Span<const double> ge
     }
   }
   Recipe recipe = RecipeFrame(spec_);
-  recipe.stacks.push_back(std::move(stack));
+  if (path_) {
+    path_->Lay(stack, &recipe);
+  } else {
+    recipe.stacks.push_back(std::move(stack));
+  }
   return recipe;
 }
 

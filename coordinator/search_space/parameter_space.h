@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_SEARCH_SPACE_PARAMETER_SPACE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,15 +13,18 @@
 #include "common/domain/recipe.h"
 #include "coordinator/optimizer/genome.h"
 #include "coordinator/search_space/gene_label.h"
+#include "coordinator/search_space/winner_start.h"
 
 namespace merganser {
 
 class ParameterSpaceDecoder {
  public:
   // The parameter space of the job's stage number `stage`. `winner`: the best recipe of the stages before, needed for
-  // `start: winner` only; null: the middle of the bounds. InvalidArgument naming the field if the spec does not fit a model
-  // of `num_layers` layers (a block longer than the model; layers or blocks where `num_layers` is 0, which is a config.json
-  // that names none), or the genome would have more than limits::kGenomeDimensionMax coordinates.
+  // `start: winner` only: the search begins at its coefficients, and where it is a path, recipes are that path with merged
+  // layers (winner_start.h; not in a joint stage, which searches paths itself). Null: the middle of the bounds and the
+  // layers of a model, which is enough where only the genome's shape is asked for. InvalidArgument naming the field if the
+  // spec does not fit a model of `num_layers` layers (a block longer than the model; layers or blocks where `num_layers` is
+  // 0, which is a config.json that names none), or the genome would have more than limits::kGenomeDimensionMax coordinates.
   static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers, int stage = 0,
                                                       const Recipe* winner = nullptr);
 
@@ -40,7 +44,8 @@ class ParameterSpaceDecoder {
 
   JobSpec spec_;
   ParameterSpace space_;
-  std::vector<TensorGroup> groups_;
+  std::vector<TensorGroup> groups_;  // of a path: their names only
+  std::optional<WinnerPath> path_;
   std::vector<GeneLabel> labels_;
   GenomeSpec genome_;
 };

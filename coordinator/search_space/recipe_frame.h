@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_SEARCH_SPACE_RECIPE_FRAME_H_
 
 #include <algorithm>
+#include <vector>
 
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
@@ -28,6 +29,23 @@ inline Recipe RecipeFrame(const JobSpec& spec) {
   recipe.dtype = spec.dtype;
   recipe.mask_seed = MaskSeed(spec.seed);
   return recipe;
+}
+
+// The recipe's hops; those of a plain stack are its layers in order.
+inline std::vector<Hop> Hops(const Recipe& recipe, int num_layers) {
+  if (!recipe.path.empty()) return recipe.path;
+  std::vector<Hop> hops;
+  for (int layer = 0; layer < num_layers; ++layer) hops.push_back({0, layer, 1.0});
+  return hops;
+}
+
+// True if the path is the first stack's layers in order, unscaled.
+inline bool IsStack(const Recipe& recipe, int num_layers) {
+  if (static_cast<int>(recipe.path.size()) != num_layers) return false;
+  for (int i = 0; i < num_layers; ++i) {
+    if (!(recipe.path[i] == Hop{0, i, 1.0})) return false;
+  }
+  return true;
 }
 
 }  // namespace merganser
