@@ -38,44 +38,55 @@ absl::StatusOr<std::vector<bool>> OutcomesOf(const std::string& bytes, const std
 
 }  // namespace
 
-absl::StatusOr<std::vector<Response>> RecordedResponses(const std::string& store_uri, const std::string& job) {
+absl::StatusOr<RecordedOutcomes> ReadRecordedOutcomes(const std::string& store_uri, const std::string& job) {
   OpenStoreOptions options;
   options.read_only = true;
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> records, OpenStore(store_uri, options));
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> jobs, StoreJobs::Open(store_uri));
   MG_ASSIGN_OR_RETURN(const v1::Job summary, jobs->GetJob(job));
   if (summary.spec().objectives().empty()) return absl::DataLossError(absl::StrCat("job '", job, "' has no objective"));
-  CandidateQuery query;
-  query.kind = "search";
-  query.state = "succeeded";
-  query.order_by = "number";
-  MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> candidates, jobs->ListCandidates(job, query));
-  std::vector<Response> responses;
-  for (const v1::Candidate& candidate : candidates) {
-    if (candidate.record_key().empty()) continue;  // took the result of an equal recipe, which is a row already
-    MG_ASSIGN_OR_RETURN(const std::string bytes, records->GetRecord(candidate.record_key()));
-    Response response{
-        absl::StrCat("candidate ", candidate.number()), {candidate.genome().begin(), candidate.genome().end()}, {}};
-    MG_ASSIGN_OR_RETURN(response.correct, OutcomesOf(bytes, candidate.record_key(), summary.spec().objectives(0)));
-    responses.push_back(std::move(response));
-  }
-  MG_RETURN_IF_ERROR(Annotate(CheckResponses(responses), absl::StrCat("job '", job, "'")));
-  return responses;
+  const auto read = [&](const std::string& kind, const auto& name, std::vector<Response>* into) -> absl::Status {
+    CandidateQuery query;
+    query.kind = kind;
+    query.state = "succeeded";
+    query.order_by = "number";
+    MG_ASSIGN_OR_RETURN(const std::vector<v1::Candidate> candidates, jobs->ListCandidates(job, query));
+    for (const v1::Candidate& candidate : candidates) {
+      if (candidate.record_key().empty()) continue;  // took the result of an equal recipe, which is a row already
+      MG_ASSIGN_OR_RETURN(const std::string bytes, records->GetRecord(candidate.record_key()));
+      Response response{name(candidate), {candidate.genome().begin(), candidate.genome().end()}, {}};
+      MG_ASSIGN_OR_RETURN(response.correct, OutcomesOf(bytes, candidate.record_key(), summary.spec().objectives(0)));
+      into->push_back(std::move(response));
+    }
+    return absl::OkStatus();
+  };
+  RecordedOutcomes outcomes;
+  MG_RETURN_IF_ERROR(
+      read("search", [](const v1::Candidate& c) { return absl::StrCat("candidate ", c.number()); }, &outcomes.recipes));
+  MG_RETURN_IF_ERROR(Annotate(CheckResponses(outcomes.recipes), absl::StrCat("job '", job, "'")));
+  MG_RETURN_IF_ERROR(read("source", [](const v1::Candidate& c) { return std::string(c.label()); }, &outcomes.models));
+  return outcomes;
 }
 
-std::string FormatResponses(const std::vector<Response>& responses) {
+std::string FormatOutcomes(const RecordedOutcomes& outcomes) {
   std::string text;
-  for (const Response& response : responses) {
-    std::string bits;
-    for (const bool correct : response.correct) bits += correct ? '1' : '0';
-    absl::StrAppend(&text, DumpJson({{"recipe", response.recipe}, {"genome", response.genome}, {"correct", bits}}, -1));
+  const auto bits = [](const Response& response) {
+    std::string digits;
+    for (const bool correct : response.correct) digits += correct ? '1' : '0';
+    return digits;
+  };
+  for (const Response& model : outcomes.models) {
+    absl::StrAppend(&text, DumpJson({{"model", model.recipe}, {"correct", bits(model)}}, -1));
+  }
+  for (const Response& recipe : outcomes.recipes) {
+    absl::StrAppend(&text, DumpJson({{"recipe", recipe.recipe}, {"genome", recipe.genome}, {"correct", bits(recipe)}}, -1));
   }
   return text;
 }
 
-absl::StatusOr<std::vector<Response>> ReadResponses(const std::string& file) {
+absl::StatusOr<RecordedOutcomes> ReadOutcomesFile(const std::string& file) {
   MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
-  std::vector<Response> responses;
+  RecordedOutcomes outcomes;
   int line_number = 0;
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
     ++line_number;
@@ -84,13 +95,14 @@ absl::StatusOr<std::vector<Response>> ReadResponses(const std::string& file) {
       return absl::InvalidArgumentError(absl::StrCat(file, ":", line_number, ": ", what));
     };
     const Json json = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("genome") || !json["genome"].is_array() || !json.contains("correct") ||
-        !json["correct"].is_string()) {
-      return bad("is not {\"recipe\": name, \"genome\": [numbers], \"correct\": \"0110...\"}");
+    const bool is_model = json.is_object() && json.contains("model") && json["model"].is_string();
+    const bool is_recipe = json.is_object() && json.contains("genome") && json["genome"].is_array();
+    if (is_model == is_recipe || !json.contains("correct") || !json["correct"].is_string()) {
+      return bad("is not {\"recipe\": name, \"genome\": [numbers], \"correct\": \"0110...\"} or {\"model\": name, \"correct\": ...}");
     }
     Response response;
-    response.recipe = json.value("recipe", absl::StrCat("line ", line_number));
-    for (const Json& gene : json["genome"]) {
+    response.recipe = is_model ? json["model"].get<std::string>() : json.value("recipe", absl::StrCat("line ", line_number));
+    for (const Json& gene : is_recipe ? json["genome"] : Json::array()) {
       if (!gene.is_number()) return bad("genome holds something else than numbers");
       response.genome.push_back(gene.get<double>());
     }
@@ -98,10 +110,16 @@ absl::StatusOr<std::vector<Response>> ReadResponses(const std::string& file) {
       if (bit != '0' && bit != '1') return bad("correct holds something else than 0 and 1");
       response.correct.push_back(bit == '1');
     }
-    responses.push_back(std::move(response));
+    (is_model ? outcomes.models : outcomes.recipes).push_back(std::move(response));
   }
-  MG_RETURN_IF_ERROR(Annotate(CheckResponses(responses), file));
-  return responses;
+  MG_RETURN_IF_ERROR(Annotate(CheckResponses(outcomes.recipes), file));
+  for (const Response& model : outcomes.models) {
+    const size_t samples = outcomes.recipes.front().correct.size();
+    if (model.correct.size() == samples) continue;
+    return absl::InvalidArgumentError(absl::StrCat(file, ": model '", model.recipe, "': ", model.correct.size(),
+                                                   " samples where the recipes have ", samples));
+  }
+  return outcomes;
 }
 
 }  // namespace merganser

@@ -10,17 +10,22 @@
 
 namespace merganser {
 
-// Of the job's search candidates that succeeded, in order, the outcomes on the first objective's
+struct RecordedOutcomes {
+  std::vector<Response> recipes;  // of the search
+  std::vector<Response> models;   // as they are, known before the search; no genomes
+};
+
+// Of the job's search candidates that succeeded, in order, and of its models, the outcomes on the first objective's
 // benchmark: right where the objective's metric is at least one half. One that took the result of an
 // equal recipe is left out. Held-out benchmarks are not read. Errors of OpenStore; NotFound for a job;
 // DataLoss for a damaged record; those of CheckResponses.
-absl::StatusOr<std::vector<Response>> RecordedResponses(const std::string& store_uri, const std::string& job);
+absl::StatusOr<RecordedOutcomes> ReadRecordedOutcomes(const std::string& store_uri, const std::string& job);
 
-// A line each: {"recipe": "candidate 12", "genome": [...], "correct": "0110..."}.
-std::string FormatResponses(const std::vector<Response>& responses);
-// Reads what FormatResponses gave. InvalidArgument "FILE:LINE: ..."; errors of ReadFile and
-// CheckResponses.
-absl::StatusOr<std::vector<Response>> ReadResponses(const std::string& file);
+// A line each: {"recipe": "candidate 12", "genome": [...], "correct": "0110..."}; of models {"model": "ja", "correct": ...}.
+std::string FormatOutcomes(const RecordedOutcomes& outcomes);
+// Reads what FormatOutcomes gave. InvalidArgument "FILE:LINE: ...", also for a model of another number of samples; errors of
+// ReadFile and CheckResponses.
+absl::StatusOr<RecordedOutcomes> ReadOutcomesFile(const std::string& file);
 
 }  // namespace merganser
 

@@ -63,6 +63,7 @@ ReplayOptions::Samples ToSamples(const std::string& word) {
   if (word == "fresh") return ReplayOptions::Samples::kFresh;
   if (word == "race") return ReplayOptions::Samples::kRace;
   if (word == "fisher") return ReplayOptions::Samples::kFisher;
+  if (word == "estimated") return ReplayOptions::Samples::kEstimated;
   return ReplayOptions::Samples::kFixed;
 }
 
@@ -95,11 +96,19 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
   for (const std::string& text : options.optimizers) {
     MG_ASSIGN_OR_RETURN(specs.emplace_back(), ParseOptimizer(text));
   }
-  MG_ASSIGN_OR_RETURN(const std::vector<Response> responses, options.responses.empty()
-                                                                 ? RecordedResponses(options.store, options.job)
-                                                                 : ReadResponses(options.responses));
+  MG_ASSIGN_OR_RETURN(const RecordedOutcomes outcomes, options.responses.empty()
+                                                           ? ReadRecordedOutcomes(options.store, options.job)
+                                                           : ReadOutcomesFile(options.responses));
+  const std::vector<Response>& responses = outcomes.recipes;
+  std::vector<std::vector<bool>> known;
+  for (const Response& of_a_model : outcomes.models) known.push_back(of_a_model.correct);
+  if (options.samples == "estimated" && known.empty()) {
+    return absl::FailedPreconditionError(
+        "--samples estimated needs to know what the sources get right, and the record has no line {\"model\": name, "
+        "\"correct\": ...}; --save of a job writes them");
+  }
   if (!options.save.empty()) {
-    MG_RETURN_IF_ERROR(WriteFileAtomically(options.save, FormatResponses(responses)));
+    MG_RETURN_IF_ERROR(WriteFileAtomically(options.save, FormatOutcomes(outcomes)));
     std::cerr << responses.size() << " recipes written to " << options.save << std::endl;
   }
   const auto model = options.by == "surrogate" ? MakeSurrogateModel(responses) : MakeNearestModel(responses);
@@ -119,6 +128,7 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
       run.samples = ToSamples(options.samples);
       run.held_out = options.held_out;
       run.finalists = options.finalists;
+      run.known = known;
       run.seed = static_cast<uint64_t>(seed);
       MG_ASSIGN_OR_RETURN(const std::vector<ReplayResult> results, Replay(specs[i], *model, run));
       for (size_t j = 0; j < results.size(); ++j) {
@@ -202,8 +212,9 @@ void AddReplayCommand(CLI::App& app, Action* chosen) {
   verb->add_option(
           "--samples", options->samples,
           "fixed: the same for all candidates; fresh: drawn anew for each generation; race: fresh, in blocks of 16, "
-          "losers are stopped; fisher: fresh, most of them those that tell most about such candidates")
-      ->check(CLI::IsMember({"fixed", "fresh", "race", "fisher"}))
+          "losers are stopped; fisher: fresh, most of them those that tell most about such candidates; "
+          "estimated: fixed, and the score on all is estimated from them by item response, as MERGE3 does")
+      ->check(CLI::IsMember({"fixed", "fresh", "race", "fisher", "estimated"}))
       ->capture_default_str();
   verb->add_option("--finalists", options->finalists,
                    "So many of the best, and the mean, are scored once more on all samples that are not held out")

@@ -13,7 +13,7 @@ constexpr double kDiscriminationMean = 1, kDiscriminationVariance = 0.5;
 constexpr double kDifficultyVariance = 9;
 constexpr double kStepMax = 1;  // of a Newton step, which overshoots far from the optimum
 
-double Probability(double logit) { return 1 / (1 + std::exp(-std::clamp(logit, -30.0, 30.0))); }
+double Logistic(double logit) { return 1 / (1 + std::exp(-std::clamp(logit, -30.0, 30.0))); }
 
 // Zero mean and unit variance, as the prior of abilities has it; all zero where they are equal.
 void Standardise(Eigen::VectorXd& values) {
@@ -24,10 +24,14 @@ void Standardise(Eigen::VectorXd& values) {
 
 }  // namespace
 
+double ItemResponseModel::Probability(double ability, int sample) const {
+  return Logistic(discriminations[sample] * ability - difficulties[sample]);
+}
+
 Eigen::VectorXd ItemResponseModel::Information(double ability) const {
   Eigen::VectorXd information(discriminations.size());
   for (Eigen::Index s = 0; s < information.size(); ++s) {
-    const double p = Probability(discriminations[s] * ability - difficulties[s]);
+    const double p = Probability(ability, static_cast<int>(s));
     information[s] = discriminations[s] * discriminations[s] * p * (1 - p);
   }
   return information;
@@ -62,7 +66,7 @@ ItemResponseModel FitItemResponse(const Eigen::MatrixXd& outcomes) {
       double curve_a = 1 / kDiscriminationVariance, curve_b = 1 / kDifficultyVariance;
       for (Eigen::Index c = 0; c < candidates; ++c) {
         if (outcomes(c, s) < 0) continue;
-        const double ability = model.abilities[c], p = Probability(a * ability - b), error = outcomes(c, s) - p;
+        const double ability = model.abilities[c], p = Logistic(a * ability - b), error = outcomes(c, s) - p;
         gradient_a += error * ability;
         gradient_b -= error;
         curve_a += p * (1 - p) * ability * ability;
@@ -75,7 +79,7 @@ ItemResponseModel FitItemResponse(const Eigen::MatrixXd& outcomes) {
       double gradient = -model.abilities[c], curve = 1;
       for (Eigen::Index s = 0; s < samples; ++s) {
         if (outcomes(c, s) < 0) continue;
-        const double a = model.discriminations[s], p = Probability(a * model.abilities[c] - model.difficulties[s]);
+        const double a = model.discriminations[s], p = Logistic(a * model.abilities[c] - model.difficulties[s]);
         gradient += a * (outcomes(c, s) - p);
         curve += a * a * p * (1 - p);
       }

@@ -14,6 +14,8 @@ struct ItemResponseModel {
   Eigen::VectorXd discriminations;  // [samples], in [0.05, 4]
   Eigen::VectorXd difficulties;     // [samples]
 
+  // That a candidate of this ability gets the sample right.
+  double Probability(double ability, int sample) const;
   // Fisher information of each sample about a candidate of this ability: a^2 P (1 - P). [samples]
   Eigen::VectorXd Information(double ability) const;
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "coordinator/optimizer/factory.h"
 #include "coordinator/replay/item_response.h"
+#include "coordinator/replay/score_estimate.h"
 
 namespace merganser {
 namespace {
@@ -53,6 +55,9 @@ class Run {
         key_(StableHash64("replay/samples") ^ options.seed) {
     each_ = options.samples_per_candidate == 0 ? search_.size() : static_cast<size_t>(options.samples_per_candidate);
     samples_ = Draw(search_, each_, Rng(key_, 0));
+    column_.assign(static_cast<size_t>(model_.samples()), -1);
+    for (size_t i = 0; i < search_.size(); ++i) column_[search_[i]] = static_cast<int>(i);
+    if (options_.samples == Samples::kEstimated) Calibrate();
   }
 
   // Of the next generation, at most.
@@ -78,7 +83,7 @@ class Run {
     std::vector<Outcome> outcomes;
     for (size_t i = 0; i < batch.size(); ++i) {
       Scored& one = batch[i];
-      one.measured = Score(one.correct, one.seen);
+      one.measured = estimate_ ? Estimated(one) : Score(one.correct, one.seen);
       spent_ += static_cast<int64_t>(one.seen.size());
       // Those that were stopped rank behind the others, the later stopped the better.
       const double behind =
@@ -119,27 +124,44 @@ class Run {
 
  private:
   void ChooseSamples() {
-    if (options_.samples == Samples::kFixed || generation_ == 0) return;
+    if (options_.samples == Samples::kFixed || options_.samples == Samples::kEstimated || generation_ == 0) return;
     samples_ = Draw(search_, each_, Rng(key_, generation_));
     if (options_.samples == Samples::kFisher && scored_.size() >= static_cast<size_t>(kInformativeAfter))
       ChooseInformative();
   }
 
+  // Held-out samples are no part of it.
+  void Calibrate() {
+    Eigen::MatrixXd known(static_cast<Eigen::Index>(options_.known.size()), static_cast<Eigen::Index>(search_.size()));
+    for (Eigen::Index m = 0; m < known.rows(); ++m) {
+      for (Eigen::Index i = 0; i < known.cols(); ++i) known(m, i) = options_.known[m][search_[i]] ? 1 : 0;
+    }
+    estimate_.emplace(known);
+  }
+
+  double Estimated(const Scored& one) const {
+    std::vector<int> seen;
+    std::vector<bool> right;
+    for (const int sample : one.seen) {
+      seen.push_back(column_[sample]);
+      right.push_back(one.correct[sample]);
+    }
+    return estimate_->Score(seen, right);
+  }
+
   // Replaces most of samples_.
   void ChooseInformative() {
     const size_t first = scored_.size() > static_cast<size_t>(kCalibratedOn) ? scored_.size() - kCalibratedOn : 0;
-    std::vector<int> column(static_cast<size_t>(model_.samples()), -1);
-    for (size_t i = 0; i < search_.size(); ++i) column[search_[i]] = static_cast<int>(i);
     Eigen::MatrixXd outcomes = Eigen::MatrixXd::Constant(static_cast<Eigen::Index>(scored_.size() - first),
                                                          static_cast<Eigen::Index>(search_.size()), -1);
     for (size_t i = first; i < scored_.size(); ++i) {
       for (const int sample : scored_[i].seen) {
-        outcomes(static_cast<Eigen::Index>(i - first), column[sample]) = scored_[i].correct[sample] ? 1 : 0;
+        outcomes(static_cast<Eigen::Index>(i - first), column_[sample]) = scored_[i].correct[sample] ? 1 : 0;
       }
     }
     const auto last = static_cast<int>(std::min<Eigen::Index>(optimizer_->batch_size(), outcomes.rows()));
     std::vector<int> draw;
-    for (const int sample : samples_) draw.push_back(column[sample]);
+    for (const int sample : samples_) draw.push_back(column_[sample]);
     samples_.clear();
     for (const int i : InformativeDraw(outcomes, last, draw)) samples_.push_back(search_[i]);
   }
@@ -174,6 +196,8 @@ class Run {
   const ReplayOptions& options_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<int> search_, held_out_;
+  std::vector<int> column_;  // of a sample: its number in search_
+  std::optional<ScoreEstimate> estimate_;
   uint64_t key_;
   size_t each_ = 0;
   std::vector<int> samples_;  // of the current generation
@@ -182,10 +206,17 @@ class Run {
   std::vector<Scored> scored_;  // in order
 };
 
-absl::Status Check(const ReplayOptions& options) {
+absl::Status Check(const ReplayOptions& options, int samples) {
   if (!(options.held_out > 0 && options.held_out < 1))
     return absl::InvalidArgumentError(absl::StrCat("held_out ", options.held_out, " is not in (0, 1)"));
   if (options.finalists < 0) return absl::InvalidArgumentError(absl::StrCat("finalists ", options.finalists, " is below 0"));
+  if (options.samples == Samples::kEstimated && options.known.empty()) {
+    return absl::InvalidArgumentError("known has no model: an estimate needs outcomes of models known before the search");
+  }
+  for (const std::vector<bool>& one : options.known) {
+    if (static_cast<int>(one.size()) == samples) continue;
+    return absl::InvalidArgumentError(absl::StrCat("known has a model of ", one.size(), " samples, the record has ", samples));
+  }
   if (options.sample_evaluations.empty()) return absl::InvalidArgumentError("sample_evaluations has no budget");
   for (size_t i = 0; i < options.sample_evaluations.size(); ++i) {
     const int64_t budget = options.sample_evaluations[i];
@@ -202,7 +233,7 @@ absl::Status Check(const ReplayOptions& options) {
 
 absl::StatusOr<std::vector<ReplayResult>> Replay(const OptimizerSpec& spec, const ResponseModel& model,
                                                  const ReplayOptions& options) {
-  MG_RETURN_IF_ERROR(Check(options));
+  MG_RETURN_IF_ERROR(Check(options, model.samples()));
   // Held out are always the same, so that results compare across seeds.
   std::vector<int> search(model.samples());
   std::iota(search.begin(), search.end(), 0);

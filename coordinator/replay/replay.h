@@ -23,6 +23,9 @@ struct ReplayOptions {
     // As kFresh, but once kInformativeAfter candidates have been scored, those samples that tell most about candidates such
     // as the last generation's (item_response.h).
     kFisher,
+    // As kFixed, and the optimizer is told what the score on all samples that are not held out is estimated to be, from
+    // those few and from `known` (score_estimate.h).
+    kEstimated,
   };
   static constexpr int kRaceBlock = 16;
 
@@ -33,6 +36,8 @@ struct ReplayOptions {
   // That many of the best measured candidates, and Optimizer::Mean, are scored once more, on all samples that are not held
   // out; the best there is the answer. Within the budget. >= 0.
   int finalists = 0;
+  // kEstimated: what models that are known before the search get right, [samples] each; at least one.
+  std::vector<std::vector<bool>> known;
   uint64_t seed = 0;  // of the search and of the choice of samples, not of what is held out
 };
 
@@ -41,7 +46,7 @@ struct ReplayResult {
   int64_t sample_evaluations = 0;  // spent, finalists included
   int64_t candidates = 0;
   std::vector<double> best_genome;
-  double best_measured = 0;    // fitness of the best candidate on its own samples
+  double best_measured = 0;    // fitness of the best candidate on its own samples, or its estimate
   double best_held_out = 0;    // the same candidate's score on the held-out samples
   double mean_held_out = 0;    // of Optimizer::Mean; of the best candidate where there is none
   double answer_held_out = 0;  // of the best finalist; of the best candidate where there are none

@@ -107,6 +107,25 @@ class Replay(WithFolder):
         with open(os.path.join(self.folder.name, "again.jsonl"), encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file], [json.loads(line) for line in self.responses()])
 
+    def test_estimates_scores_from_few_samples_once_models_are_known(self):
+        models = [json.dumps({"model": name, "correct": bits * 20}) for name, bits in [("ja", "10010"), ("math", "01011")]]
+        known = self.write("known.jsonl", "\n".join(models + self.responses()) + "\n")
+        again = os.path.join(self.folder.name, "again.jsonl")
+        command = ["replay", "--budget", "2000", "--seeds", "2", "--by", "nearest", "--samples", "estimated", "--each", "10",
+                   "--optimizer", "nsga2: {population: 10}", "-o", "json"]
+        code, out, err = run(*command, "--responses", known, "--save", again)
+        self.assertEqual(code, 0, err)
+        self.assertIn("60 recipes of 2 genes", err)
+        self.assertEqual(json.loads(out)["lines"][0]["candidates"], [200, 200])
+        with open(again, encoding="utf-8") as file:
+            self.assertEqual([json.loads(line) for line in file], [json.loads(line) for line in models + self.responses()])
+        code, out, err = run(*command, "--responses", self.write("unknown.jsonl", "\n".join(self.responses())))
+        self.assertNotEqual(code, 0)
+        self.assertIn("--samples estimated needs to know what the sources get right", err)
+        short = json.dumps({"model": "ja", "correct": "10"})
+        code, out, err = run(*command, "--responses", self.write("short.jsonl", "\n".join([short, *self.responses()])))
+        self.assertIn("model 'ja': 2 samples where the recipes have 100", err)
+
     def test_stops_at_several_budgets_and_pays_for_finalists(self):
         path = self.write("responses.jsonl", "\n".join(self.responses()) + "\n")
         for samples in ("fresh", "race", "fisher"):

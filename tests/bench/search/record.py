@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Records what many recipes of examples/ja-math get right: runs searches of several kinds on rows of ja_problems.py and writes
-one line a recipe, as `merganser replay --save` does.
+one line a recipe, as `merganser replay --save` does, after a line for each of the three models.
 
     tests/bench/search/record.py build/bin/merganser --rows 600 --out out/responses
     -> out/responses/ja_math.responses.jsonl.gz, which tests/bench/search/compare.py reads
@@ -9,6 +9,7 @@ The example's test rows are never used. A search that has finished is not run ag
 """
 import argparse
 import gzip
+import json
 import os
 import subprocess
 
@@ -60,10 +61,13 @@ def main():
                            check=True, stdout=subprocess.DEVNULL)
         with open(saved, encoding="utf-8") as file:
             lines += [line.replace('"candidate ', f'"{seed}/') for line in file]
+    recipes = [line for line in lines if "genome" in json.loads(line)]
+    models = [line for line in lines if "model" in json.loads(line)]
+    lines = list(dict.fromkeys(models)) + recipes  # each search has evaluated the models
     path = os.path.join(options.out, "ja_math.responses.jsonl.gz")
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write("".join(lines).encode())
-    print(f"{len(lines)} recipes x {options.rows} samples: {path}, {os.path.getsize(path):,} bytes")
+    print(f"{len(recipes)} recipes x {options.rows} samples: {path}, {os.path.getsize(path):,} bytes")
 
 
 if __name__ == "__main__":

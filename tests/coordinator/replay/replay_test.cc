@@ -163,6 +163,19 @@ TEST(Replay, InformativeSamplesAreChosenOnceCandidatesAreKnown) {
   EXPECT_GT(fisher->at(1).mean_held_out, 0.7);
 }
 
+TEST(Replay, EstimatesAreToldInPlaceOfMeans) {
+  const auto model = MakeNearestModel(Recorded(300));
+  ReplayOptions options = Budget(2000, 10);
+  const auto plain = Replay(kCmaEs, *model, options);
+  options.samples = ReplayOptions::Samples::kEstimated;
+  for (const double x : {0.1, 0.5, 0.7}) options.known.push_back(At({x, x, x}).correct);
+  const auto estimated = Replay(kCmaEs, *model, options);
+  ASSERT_TRUE(estimated.ok()) << estimated.status();
+  EXPECT_EQ(estimated->at(0).candidates, plain->at(0).candidates) << "an estimate costs no evaluation";
+  EXPECT_EQ(estimated->at(0).sample_evaluations, plain->at(0).sample_evaluations);
+  EXPECT_NE(estimated->at(0).best_measured, plain->at(0).best_measured);
+}
+
 TEST(Replay, FewFixedSamplesAreLearnedByHeart) {
   // The best measured fitness flatters; more so on few samples that never change.
   const auto model = MakeNearestModel(Recorded(300));
@@ -194,6 +207,11 @@ TEST(Replay, RefusesOptionsOutOfTheirRanges) {
   options = Budget(100);
   options.finalists = -1;
   EXPECT_THAT(message(options), HasSubstr("finalists -1 is below 0"));
+  options = Budget(100);
+  options.samples = ReplayOptions::Samples::kEstimated;
+  EXPECT_THAT(message(options), HasSubstr("known has no model"));
+  options.known = {std::vector<bool>(10)};
+  EXPECT_THAT(message(options), HasSubstr("known has a model of 10 samples, the record has 200"));
   EXPECT_EQ(Replay({"cma_es", {{"population", 2}}, {}}, *model, Budget(100)).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
