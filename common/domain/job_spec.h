@@ -43,8 +43,8 @@ struct ParameterSpace {
   // Instead of `method`: the method is a gene of its own. A bounded or fixed parameter that a method does not take is left
   // out of its recipes.
   std::vector<std::string> methods;
-  // "" or "winner": where the search starts, the middle of the bounds or the coefficients of the stage before, which may be
-  // of a coarser granularity (a ladder from the whole model to its layers).
+  // "" or "winner": where the search starts, the middle of the bounds or the best recipe so far, which may be of a coarser
+  // granularity (a ladder from the whole model to its layers) or a path, which then stays while its weights are searched.
   std::string start;
   // Whether the stage searches here at all.
   bool used() const { return !method.empty() || !methods.empty(); }

@@ -103,6 +103,43 @@ TEST(CrashTest, AJobOfStagesAndFinalistsResumesBetweenAnyTwoEvents) {
   for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(StagedSpec(), story, k, /*recorded=*/k % 2 == 1);
 }
 
+// Paths first, then the weights of the winner's layers.
+JobSpec PathsThenWeightsSpec() {
+  JobSpec spec = SphereSpec("nested");
+  SearchStage weights{.parameter = spec.parameter, .optimizer = spec.optimizer, .budget = spec.budget};
+  weights.parameter.start = "winner";
+  spec.parameter = {};
+  spec.data_flow = DataFlowSpace{.sources = {"ja", "math"}, .repeats = 2, .scales = DataFlowSpace::Scales::kSlot};
+  spec.budget.candidates = 8;
+  spec.then = {weights};
+  return spec;
+}
+
+TEST(CrashTest, ASearchAlongAWinnersPathResumesBetweenAnyTwoEvents) {
+  const Story story = Uninterrupted(PathsThenWeightsSpec());
+  ASSERT_EQ(story.job.phase, JobPhase::kSucceeded) << story.job.message;
+  // Layers of a path, by depth; the world's models have two.
+  const auto depths = [](const Recipe& recipe) {
+    std::vector<int> layers;
+    for (const Hop& hop : recipe.path) layers.push_back(hop.layer);
+    return layers.empty() ? std::vector<int>{0, 1} : layers;
+  };
+  const Candidate* winner = nullptr;
+  for (const Candidate& c : story.candidates) {
+    if (c.kind == CandidateKind::kHeldOut && c.label == "stage-1") winner = &c;
+  }
+  ASSERT_NE(winner, nullptr);
+  int merges = 0;
+  for (const Candidate& c : story.candidates) {
+    if (c.kind != CandidateKind::kSearch || c.stage != 1) continue;
+    ++merges;
+    EXPECT_EQ(depths(c.recipe), depths(winner->recipe)) << c.number;
+    for (const Stack& stack : c.recipe.stacks) EXPECT_EQ(stack.method, "task_arithmetic");
+  }
+  EXPECT_EQ(merges, 14);
+  for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(PathsThenWeightsSpec(), story, k, /*recorded=*/k % 2 == 1);
+}
+
 TEST(CrashTest, ResultsRecordedWhileNoCoordinatorLivedAreNotEvaluatedAgain) {
   const Story story = Uninterrupted(SphereSpec());
   for (size_t k = 0; k <= story.events.size(); ++k) FinishAfter(SphereSpec(), story, k, /*recorded=*/true);
