@@ -252,19 +252,29 @@ void Rope(float* x, int heads, int64_t head_stride, int rotary, const float* cos
   }
 }
 
-// Scores of kHeads query heads against the 16 keys of one block.
-template <int kHeads>
-MG_INLINE void ScoreBlock(const float* q, int head_dim, const float* keys, float scale, float* scores, int64_t stride) {
-  Vec acc[kHeads];
+// Scores of kHeads query heads against the 16 keys of each of kBlocks blocks: enough sums side by side that none waits for
+// the multiplication before it.
+template <int kHeads, int kBlocks>
+MG_INLINE void ScoreBlocks(const float* q, int head_dim, const float* keys, float scale, float* scores, int64_t stride) {
+  Vec acc[kHeads][kBlocks];
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) acc[h] = Splat(0.0f);
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) acc[h][b] = Splat(0.0f);
+  }
   for (int d = 0; d < head_dim; ++d) {
-    const Vec k = Load(keys + d * kLane);
 #pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h], k, q[h * head_dim + d]);
+    for (int b = 0; b < kBlocks; ++b) {
+      const Vec k = Load(keys + (static_cast<int64_t>(b) * head_dim + d) * kLane);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) MultiplyAdd(acc[h][b], k, q[h * head_dim + d]);
+    }
   }
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) Store(scores + h * stride, acc[h] * scale);
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) Store(scores + h * stride + b * kLane, acc[h][b] * scale);
+  }
 }
 
 // The part of a span that a query sees, and the whole blocks that hold it: positions, and what leads from them to rows.
@@ -319,7 +329,8 @@ MG_INLINE void ValueBlock(const AttentionArgs& g, const float* p, int64_t stride
 template <int kHeads>
 MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, int end, float* out) {
   constexpr float kLowest = -3.0e38f;
-  int count = 0;  // of scores: whole blocks
+  constexpr int kBlocks = kHeads <= 2 ? 2 : 1;  // of keys at a time
+  int count = 0;                                // of scores: whole blocks
   for (int span = 0; span < g.span_count; ++span) {
     const SeenSpan seen = Seen(g, span, begin, end);
     count += seen.blocks_end - seen.first;
@@ -328,8 +339,13 @@ MG_INLINE void AttendHeads(const AttentionArgs& g, const float* q, int begin, in
   float* scores = g.scores;
   for (int span = 0; span < g.span_count; ++span) {
     const SeenSpan seen = Seen(g, span, begin, end);
-    for (int j = seen.first; j < seen.blocks_end; j += kLane, scores += kLane) {
-      ScoreBlock<kHeads>(q, g.head_dim, g.keys + static_cast<int64_t>(j + seen.shift) * g.head_dim, g.scale, scores, stride);
+    const float* keys = g.keys + static_cast<int64_t>(seen.first + seen.shift) * g.head_dim;
+    int blocks = (seen.blocks_end - seen.first) / kLane;
+    for (; blocks >= kBlocks; blocks -= kBlocks, keys += kBlocks * kLane * g.head_dim, scores += kBlocks * kLane) {
+      ScoreBlocks<kHeads, kBlocks>(q, g.head_dim, keys, g.scale, scores, stride);
+    }
+    for (; blocks > 0; --blocks, keys += kLane * g.head_dim, scores += kLane) {
+      ScoreBlocks<kHeads, 1>(q, g.head_dim, keys, g.scale, scores, stride);
     }
   }
   float inverse[kHeads];

@@ -95,21 +95,27 @@ MG_INLINE Vec Max(const Vec& a, const Vec& b) {
   for (int i = 0; i < kParts; ++i) v.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
   return v;
 }
-MG_INLINE float Sum(const Vec& v) {
-  alignas(64) float x[kLane];
-  Store(x, v);
-  for (int w = kLane / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; ++i) x[i] += x[i + w];
+// `combine` of all 16: those 8 apart, then 4, 2 and 1, whatever the hardware's width.
+template <typename Combine>
+MG_INLINE float Reduce(Vec v, const Combine& combine) {
+  for (int n = kParts / 2; n > 0; n /= 2) {
+    for (int i = 0; i < n; ++i) v.part[i] = combine(v.part[i], v.part[i + n]);
+  }
+  Native x = v.part[0];
+#pragma GCC unroll 4
+  for (int w = kNative / 2; w > 0; w /= 2) {
+    NativeInt apart;
+#pragma GCC unroll 16
+    for (int i = 0; i < kNative; ++i) apart[i] = i ^ w;
+    x = combine(x, __builtin_shuffle(x, apart));
   }
   return x[0];
 }
+MG_INLINE float Sum(const Vec& v) {
+  return Reduce(v, [](Native a, Native b) { return a + b; });
+}
 MG_INLINE float MaxOf(const Vec& v) {
-  alignas(64) float x[kLane];
-  Store(x, v);
-  for (int w = kLane / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; ++i) x[i] = x[i] > x[i + w] ? x[i] : x[i + w];
-  }
-  return x[0];
+  return Reduce(v, [](Native a, Native b) { return a > b ? a : b; });
 }
 
 // exp to 2 units in the last place on [-87, 88], clamped outside (Cephes' polynomial).

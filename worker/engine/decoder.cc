@@ -195,9 +195,10 @@ absl::Status Decoder::LoadWeights(const ModelWeights& weights) {
   return absl::OkStatus();
 }
 
-bool Decoder::RotationDependsOnLength() const {
-  const RopeType rope = config_.rope_scaling.type;
-  return rope == RopeType::kDynamic || rope == RopeType::kLongrope;
+bool Decoder::RotationDependsOnLength(int64_t positions) const {
+  const RopeScaling& rope = config_.rope_scaling;
+  if (rope.type == RopeType::kDynamic) return positions > config_.max_position_embeddings;
+  return rope.type == RopeType::kLongrope && positions > rope.original_max_position_embeddings;
 }
 
 absl::Status Decoder::CheckLoaded() const {
@@ -219,10 +220,13 @@ absl::Status Decoder::CheckTokens(absl::Span<const int32_t> tokens, const std::s
 absl::StatusOr<std::vector<Generation>> Decoder::Generate(absl::Span<const GenerationRequest> requests, std::stop_token stop,
                                                           const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
+  int64_t longest = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     MG_RETURN_IF_ERROR(CheckGeneration(requests[i], absl::StrCat("request ", i)));
+    longest = std::max(longest, static_cast<int64_t>(requests[i].prompt.size()) + requests[i].max_new_tokens);
   }
-  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_).Run(requests, stop, progress);
+  return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_)
+      .Run(requests, !RotationDependsOnLength(longest), stop, progress);
 }
 
 absl::Status Decoder::Serve(RequestFeed& feed, std::stop_token stop) {
@@ -233,7 +237,7 @@ absl::Status Decoder::Serve(RequestFeed& feed, std::stop_token stop) {
     return CheckGeneration(request, "the request");
   };
   return GenerationRun(*runner_, options_, config_.vocab_size, config_.hidden_size, timings_)
-      .Serve(feed, check, !RotationDependsOnLength(), stop);
+      .Serve(feed, check, !RotationDependsOnLength(max_length_), stop);
 }
 
 absl::Status Decoder::CheckGeneration(const GenerationRequest& request, const std::string& what) const {
@@ -282,6 +286,7 @@ absl::Status Decoder::CheckDecoding(const GenerationRequest& request, const std:
 absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const ScoringRequest> requests, std::stop_token stop,
                                                           const GenerationProgress& progress) {
   MG_RETURN_IF_ERROR(CheckLoaded());
+  int64_t longest = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     MG_RETURN_IF_ERROR(CheckTokens(requests[i].prompt, absl::StrCat("the prompt of request ", i)));
     MG_RETURN_IF_ERROR(CheckTokens(requests[i].continuation, absl::StrCat("the continuation of request ", i)));
@@ -292,8 +297,9 @@ absl::StatusOr<std::vector<Score>> Decoder::LogLikelihood(absl::Span<const Scori
       return absl::InvalidArgumentError(
           absl::StrCat("request ", i, " needs ", inputs, " positions, more than the cache's ", max_length_));
     }
+    longest = std::max(longest, inputs);
   }
-  return ScoringRun(*runner_, options_, requests, !RotationDependsOnLength(), timings_).Run(stop, progress);
+  return ScoringRun(*runner_, options_, requests, !RotationDependsOnLength(longest), timings_).Run(stop, progress);
 }
 
 absl::StatusOr<std::vector<float>> Decoder::Logits(absl::Span<const int32_t> tokens,

@@ -82,7 +82,8 @@ class Decoder : public Generator, public ServingEngine {
   absl::Status CheckGeneration(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckLoaded() const;
-  bool RotationDependsOnLength() const;
+  // Of sequences of up to `positions`.
+  bool RotationDependsOnLength(int64_t positions) const;
 
   const ModelConfig config_;
   EngineOptions options_;

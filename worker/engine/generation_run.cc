@@ -16,8 +16,6 @@ namespace {
 
 // Logits of the rows of one step: a prompt that is scored is taken in pieces that need no more.
 constexpr int64_t kLogitsMax = int64_t{1} << 24;
-// Fewer positions are computed sooner than copied.
-constexpr int kCopyMin = 16;
 
 // What the runner says of a row is enough for greedy decoding, and for the log-probability of the best token.
 bool ChoosesByLogits(const GenerationRequest& request) {
@@ -37,86 +35,6 @@ GenerationRun::GenerationRun(ModelRunner& runner, const EngineOptions& options, 
       memory_(options.max_sequences),
       sampler_(vocab_size) {
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
-}
-
-absl::Status GenerationRun::ComputeSharedPrefix() {
-  std::vector<const std::vector<int32_t>*> prompts;
-  int length_max = std::numeric_limits<int>::max();
-  for (const Entry& entry : entries_) {
-    if (entry.request->score_prompt) return absl::OkStatus();  // all of its positions have results
-    prompts.push_back(&entry.request->prompt);
-    // Where an image stands the tokens are equal and the embeddings are not.
-    if (!entry.request->embeddings.empty()) length_max = std::min(length_max, entry.request->embeddings.front().position);
-  }
-  MG_ASSIGN_OR_RETURN(shared_prefix_, PrefillSharedPrefix(runner_, options_, prompts, length_max, timings_));
-  return absl::OkStatus();
-}
-
-absl::Status GenerationRun::StartBeams(int entry) {
-  Entry& running = entries_[entry];
-  const GenerationRequest& request = *running.request;
-  BeamSearch::HasStop has_stop;
-  if (!request.stop.empty()) {
-    has_stop = [this, &request](absl::Span<const int32_t> tokens) { return HasStopString(request, tokens); };
-  }
-  running.search =
-      std::make_unique<BeamSearch>(request.beams, request.max_new_tokens, options_.eos_token_ids, std::move(has_stop));
-  for (int i = 1; i < request.beams.count; ++i) {
-    running.spare_slots.push_back(free_slots_.back());
-    free_slots_.pop_back();
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<GenerationRun::Sequence> GenerationRun::Place(int entry) {
-  const GenerationRequest& request = *entries_[entry].request;
-  const bool scored = request.score_prompt;
-  const auto take = [&](std::vector<int>::iterator slot, int length) {
-    Sequence sequence{entry, 0, *slot, length};
-    free_slots_.erase(slot);
-    // The score at the last position that is kept may be of a token that does not follow now.
-    memory_.Truncate(sequence.slot, length, scored ? length : std::max(0, length - 1));
-    return sequence;
-  };
-  const auto oldest = free_slots_.begin();
-  if (!reuse_) return take(oldest, 0);
-  const SlotMemory::Match match = memory_.Best(ReusablePrompt(request), scored, request.log_probs);
-  if (match.length == 0) return take(oldest, 0);
-  const auto free = std::find(free_slots_.begin(), free_slots_.end(), match.slot);
-  // In place, unless most of what the slot holds would be lost to the next request.
-  if (free != free_slots_.end() && (free == oldest || 2 * match.length >= memory_.Length(match.slot))) {
-    return take(free, match.length);
-  }
-  if (match.length < kCopyMin) return take(oldest, 0);
-  MG_RETURN_IF_ERROR(runner_.CopyPositions(match.slot, *oldest, 0, match.length));
-  memory_.Copy(match.slot, *oldest, match.length, match.length);
-  return take(oldest, match.length);
-}
-
-absl::Status GenerationRun::Admit(int budget) {
-  for (const Sequence& sequence : active_) {
-    budget -= std::max(0, static_cast<int>(Prompt(sequence).size()) - sequence.cached);
-  }
-  while (budget > 0 && !waiting_.empty()) {
-    const int index = waiting_.back();
-    const GenerationRequest& request = *entries_[index].request;
-    if (free_slots_.size() < static_cast<size_t>(request.beams.count)) break;
-    Sequence sequence{index, 0, free_slots_.back(), 0};
-    if (entries_[index].served != nullptr) {
-      MG_ASSIGN_OR_RETURN(sequence, Place(index));
-    } else {
-      free_slots_.pop_back();
-      if (request.beams.count > 1) MG_RETURN_IF_ERROR(StartBeams(index));
-      if (shared_prefix_ > 0) {
-        MG_RETURN_IF_ERROR(runner_.CopyPositions(options_.max_sequences, sequence.slot, 0, shared_prefix_));
-        sequence.cached = shared_prefix_;
-      }
-    }
-    budget -= static_cast<int>(request.prompt.size()) - sequence.cached;
-    waiting_.pop_back();
-    active_.push_back(sequence);
-  }
-  return absl::OkStatus();
 }
 
 bool GenerationRun::NeedsLogits(const Sequence& sequence) const {
@@ -410,8 +328,12 @@ void GenerationRun::End(int entry, absl::StatusOr<FinishReason> reason) {
   free_entries_.push_back(entry);
 }
 
-absl::StatusOr<std::vector<Generation>> GenerationRun::Run(absl::Span<const GenerationRequest> requests,
+absl::StatusOr<std::vector<Generation>> GenerationRun::Run(absl::Span<const GenerationRequest> requests, bool reuse,
                                                            std::stop_token stop, const GenerationProgress& progress) {
+  // Beams copy slots among themselves, and the scores of a prompt need all of its positions.
+  reuse_ = reuse && std::none_of(requests.begin(), requests.end(), [](const GenerationRequest& request) {
+             return request.beams.count > 1 || request.score_prompt;
+           });
   entries_.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) entries_[i].request = &requests[i];
   std::vector<int> order(requests.size());
@@ -420,7 +342,7 @@ absl::StatusOr<std::vector<Generation>> GenerationRun::Run(absl::Span<const Gene
   std::stable_sort(order.begin(), order.end(),
                    [&](int a, int b) { return requests[a].prompt.size() > requests[b].prompt.size(); });
   waiting_.assign(order.rbegin(), order.rend());
-  if (!requests.empty()) MG_RETURN_IF_ERROR(ComputeSharedPrefix());
+  if (reuse && !requests.empty()) MG_RETURN_IF_ERROR(ComputeSharedPrefix());
   while (finished_ < requests.size()) {
     if (stop.stop_requested()) return absl::CancelledError("generation was cancelled");
     MG_RETURN_IF_ERROR(Step());

@@ -29,12 +29,12 @@ class GenerationRun {
   GenerationRun(ModelRunner& runner, const EngineOptions& options, int64_t vocab_size, int64_t hidden_size,
                 GenerationTimings& timings);
 
-  // The requests are checked already. Errors of Generator::Generate.
-  absl::StatusOr<std::vector<Generation>> Run(absl::Span<const GenerationRequest> requests, std::stop_token stop,
+  // The requests are checked already. Errors of Generator::Generate. `reuse`: what a slot holds does not depend on the
+  // length of the sequence that it was computed for; then prompts go on from what others computed of the same tokens.
+  absl::StatusOr<std::vector<Generation>> Run(absl::Span<const GenerationRequest> requests, bool reuse, std::stop_token stop,
                                               const GenerationProgress& progress);
 
-  // ServingEngine::Serve. `check`: why a request cannot run, if so. `reuse`: what a slot holds does not depend on the length
-  // of the sequence that it was computed for.
+  // ServingEngine::Serve. `check`: why a request cannot run, if so. `reuse` as of Run.
   absl::Status Serve(RequestFeed& feed, const std::function<absl::Status(const GenerationRequest&)>& check, bool reuse,
                      std::stop_token stop);
 
@@ -64,9 +64,14 @@ class GenerationRun {
   void EndAll(const absl::Status& status);
   void End(int entry, absl::StatusOr<FinishReason> reason);
 
+  // generation_admission.cc.
   absl::Status Admit(int budget);
-  // A slot for a request of Serve, with what can be used of the cache.
-  absl::StatusOr<Sequence> Place(int entry);
+  // Whether running prompts will soon have computed so much more than `held` positions of the request's prompt that it
+  // should wait for that.
+  bool ComesSoon(const GenerationRequest& request, int held) const;
+  // A slot for a request, with what can be used of the cache: `match` of memory_, or the shared prefix.
+  absl::StatusOr<Sequence> Place(int entry, const SlotMemory::Match& match);
+  absl::StatusOr<Sequence> WithSharedPrefix(Sequence sequence);
   absl::Status StartBeams(int entry);
   // Whether a step that holds `sequence` needs the logits themselves.
   bool NeedsLogits(const Sequence& sequence) const;
@@ -100,7 +105,7 @@ class GenerationRun {
   size_t finished_ = 0;
   int shared_prefix_ = 0;  // tokens that are in the extra slot
   bool reuse_ = false;
-  SlotMemory memory_;  // of Serve
+  SlotMemory memory_;  // where reuse_
   StepBatch batch_;
   int prompt_rows_ = 0;  // of batch_
   std::vector<RowResult> results_;
