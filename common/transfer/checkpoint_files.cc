@@ -97,6 +97,7 @@ const std::vector<std::string>& CheckpointSideFiles() {
                                                                 "preprocessor_config.json",
                                                                 "processor_config.json",
                                                                 "special_tokens_map.json",
+                                                                "spiece.model",
                                                                 "tokenizer.json",
                                                                 "tokenizer.model",
                                                                 "tokenizer_config.json",

@@ -10,7 +10,7 @@ using namespace merganser;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
-  for (const char* name : {"LlamaTokenizer", "GemmaTokenizer", ""}) {
+  for (const char* name : {"LlamaTokenizer", "GemmaTokenizer", "T5Tokenizer", ""}) {
     TokenizerConfig config;
     config.tokenizer_class = name;
     const auto json = TokenizerJsonOfSentencePiece(bytes, &config);

@@ -24,7 +24,9 @@ OUT = ROOT / "tests/worker/text/testdata/sentencepiece"
 
 TEXTS = ["", " ", "a", "Hello world", "Hello  world", "  two spaces first", "trailing  ", "line\nbreak\n\ttab", "答えは18です。",
          "トムはボールを５個持っています。", "ｶﾀｶﾅ と full－width ＡＢＣ", "emoji 😀 and \u200b zero width", "<s>spelt</s> out", "x<usr>y <usr> z",
-         "<ctl>begin", "▁already", "a▁b", "<unk>", "[PAD] pad", "<extra> one<extra>two", "3 + 4 = 7", "\u0000\u0007", "e\u0301 combining"]
+         "<ctl>begin", "▁already", "a▁b", "<unk>", "[PAD] pad", "<extra> one<extra>two", "3 + 4 = 7", "\u0000\u0007", "e\u0301 combining",
+         "２人で３個ずつ、Alice has 6 apples 🍎🍎です", "家族👨‍👩‍👧\t旗🏳️‍🌈\r\n", "吾輩は猫である。名前はまだ無い。", "[SEP]前[SEP] 後 <extra_id_0>.",
+         "　全角　空白　", "<s>", "</s> </s>end"]
 
 SPECIAL = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
 DECLARED = {"0": {"content": "<unk>", **SPECIAL}, "1": {"content": "<s>", **SPECIAL}, "2": {"content": "</s>", **SPECIAL}}
@@ -54,6 +56,32 @@ def cases(size):
         ("unigram", "unigram.model", {"config.json": {"model_type": "llama"}}),
         ("unigram_declared", "unigram.model", {"tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": True, "eos_token": "</s>", "unk_token": "<unk>"}}),
+        # As the older Japanese models have it: T5Tokenizer, special tokens in a file of their own, spiece.model.
+        ("t5_japanese", "unigram.model", {
+            "tokenizer_config.json": {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "additional_special_tokens": [],
+                                      "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "[PAD]"},
+            "special_tokens_map.json": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "[SEP]",
+                                        "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"},
+            "config.json": {"model_type": "gpt_neox"}}, "spiece.model"),
+        ("t5", "unigram.model", {"tokenizer_config.json": {"tokenizer_class": "T5TokenizerFast", "add_bos_token": True}}, "spiece.model"),
+        ("t5_few", "unigram.model", {"tokenizer_config.json": {
+            "tokenizer_class": "T5Tokenizer", "extra_ids": 2, "eos_token": "<usr>",
+            "added_tokens_decoder": {str(size + 2): {"content": "<extra>", **SPECIAL, "special": False}}}}),
+        ("t5_bpe", "bpe.model", {"tokenizer_config.json": {"tokenizer_class": "T5Tokenizer", "extra_ids": 0}}),
+        ("llama_unigram", "unigram.model", {"tokenizer_config.json": llama}),
+        ("mistral_unigram", "unigram.model", {"tokenizer_config.json": llama, "config.json": {"model_type": "mistral"}}),
+        # Before added_tokens_decoder: added_tokens.json, and special_tokens_map.json, which then wins.
+        ("added_tokens", "bpe.model", {
+            "tokenizer_config.json": {**llama, "eos_token": "<ctl>"}, "added_tokens.json": {"<extra>": size, "[PAD]": size + 1},
+            "special_tokens_map.json": {"eos_token": {"content": "</s>", "lstrip": False, "normalized": True, "rstrip": False,
+                                                      "single_word": False}, "pad_token": "[PAD]"}}),
+        ("added_unigram", "unigram.model", {
+            "added_tokens.json": {"<extra>": size, "[SEP]": size + 1}, "special_tokens_map.json": {"sep_token": "[SEP]"}}),
+        ("map_unread", "bpe.model", {"tokenizer_config.json": {**llama, "added_tokens_decoder": DECLARED},
+                                     "special_tokens_map.json": {"eos_token": "<ctl>", "pad_token": "[PAD]"}}),
+        ("additional", "bpe.model", {"tokenizer_config.json": {**llama, "additional_special_tokens": ["<extra>"]}}),
+        ("additional_unigram", "unigram.model", {"tokenizer_config.json": {"additional_special_tokens": ["<extra>"]}}),
+        ("extra_special", "bpe.model", {"tokenizer_config.json": {**llama, "extra_special_tokens": ["<extra>"]}}),
     ]
 
 
@@ -99,18 +127,20 @@ def write(value, file):
 def main():
     if len(sys.argv) > 1:
         files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in pathlib.Path(sys.argv[1]).glob("*.json")}
-        found = {"name": "given", "model": str(pathlib.Path(sys.argv[1]).resolve() / "tokenizer.model"), "files": files, **encodings(sys.argv[1])}
+        file_name = next(n for n in ("tokenizer.model", "spiece.model") if (pathlib.Path(sys.argv[1]) / n).exists())
+        found = {"name": "given", "model": str(pathlib.Path(sys.argv[1]).resolve() / file_name), "file": file_name, "files": files, **encodings(sys.argv[1])}
         with (open(sys.argv[2], "w", encoding="utf-8") if len(sys.argv) > 2 else sys.stdout) as file:
             write([found], file)
         return
     train()
     goldens = []
-    for name, model, files in cases(sentencepiece.SentencePieceProcessor(model_file=str(OUT / "bpe.model")).get_piece_size()):
+    for name, model, files, *rest in cases(sentencepiece.SentencePieceProcessor(model_file=str(OUT / "bpe.model")).get_piece_size()):
+        file_name = rest[0] if rest else "tokenizer.model"
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(OUT / model, pathlib.Path(folder) / "tokenizer.model")
+            shutil.copy(OUT / model, pathlib.Path(folder) / file_name)
             for file, content in files.items():
                 (pathlib.Path(folder) / file).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-            goldens.append({"name": name, "model": model, "files": files, **encodings(folder)})
+            goldens.append({"name": name, "model": model, "file": file_name, "files": files, **encodings(folder)})
     with open(OUT / "cases.json", "w", encoding="utf-8") as file:
         write(goldens, file)
     print(f"{len(goldens)} cases with transformers {transformers.__version__}")

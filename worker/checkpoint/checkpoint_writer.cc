@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 constexpr char kConfigFile[] = "config.json";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr const char* kDonorFiles[] = {
-    "generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json",
+    "generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json", "spiece.model",
     "special_tokens_map.json", "added_tokens.json", "vocab.json",      "merges.txt",
     "preprocessor_config.json", "processor_config.json",
     "chat_template.jinja",     "chat_template.json"};

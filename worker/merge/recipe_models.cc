@@ -358,7 +358,7 @@ class Adapter {
     models_.text_files["tokenizer.json"] = vocabulary->tokenizer_json();
     if (recipe_.tokenizer.source != models_.donor) {
       // Other forms of the donor's own tokenizer would contradict the merged one.
-      models_.dropped_files = {"tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt"};
+      models_.dropped_files = {"tokenizer.model", "spiece.model", "added_tokens.json", "vocab.json", "merges.txt"};
     }
     models_.notes.push_back(absl::StrCat("tokenizer: ", recipe_.tokenizer.source, ", ", vocabulary->rows(), " rows"));
     return absl::OkStatus();

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/text/sentencepiece_model.h"
 
@@ -36,18 +37,22 @@ bool TakesGeneralClass(const std::string& model_type) {
   return types->count(model_type) > 0;
 }
 
-enum class Style { kLlama, kGemma, kGeneral };
+// transformers' T5Tokenizer takes it from no file.
+constexpr int32_t kT5UnknownId = 2;
+
+enum class Style { kLlama, kGemma, kT5, kGeneral };
 
 absl::StatusOr<Style> StyleOf(const TokenizerConfig& config) {
   const std::string name(absl::StripSuffix(config.tokenizer_class, "Fast"));
   if (TakesGeneralClass(config.model_type)) return Style::kGeneral;
   if (name == "LlamaTokenizer") return Style::kLlama;
   if (name == "GemmaTokenizer" || (name.empty() && absl::StartsWith(config.model_type, "gemma"))) return Style::kGemma;
+  if (name == "T5Tokenizer") return Style::kT5;
   if (name.empty() || name == "PreTrainedTokenizer" || name == "TokenizersBackend") return Style::kGeneral;
-  return absl::FailedPreconditionError(
-      absl::StrCat("tokenizer_class ", config.tokenizer_class,
-                   ": of directories that hold only SentencePiece's model, "
-                   "LlamaTokenizer, GemmaTokenizer and general ones (no class, PreTrainedTokenizerFast) are read"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "tokenizer_class ", config.tokenizer_class,
+      ": of directories that hold only SentencePiece's model, "
+      "LlamaTokenizer, GemmaTokenizer, T5Tokenizer and general ones (no class, PreTrainedTokenizerFast) are read"));
 }
 
 // Where the characters of `text` begin, the first left out.
@@ -137,15 +142,20 @@ class Converter {
       : model_(std::move(model)), config_(*config), style_(style) {}
 
   absl::StatusOr<std::string> Convert() {
-    declared_ = Json::parse(config_.added_tokens_decoder, nullptr, /*allow_exceptions=*/false);
+    const bool legacy = config_.added_tokens_decoder == "{}";
+    declared_ = Json::parse(legacy ? config_.legacy_added_tokens : config_.added_tokens_decoder, nullptr,
+                            /*allow_exceptions=*/false);
     if (!declared_.is_object()) return absl::InvalidArgumentError("added_tokens_decoder is not an object");
     SetDefaults();
     if (style_ == Style::kGeneral && !model_.unigram) Rename();
+    if (style_ == Style::kT5) MG_RETURN_IF_ERROR(AddSentinels());
     for (size_t i = 0; i < model_.pieces.size(); ++i) ids_[model_.pieces[i].text] = static_cast<int>(i);
     Json json = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
     MG_ASSIGN_OR_RETURN(json["added_tokens"], AddedTokens());
     if (style_ == Style::kGeneral) {
       General(&json);
+    } else if (style_ == Style::kT5) {
+      T5(&json);
     } else {
       OfClass(&json);
     }
@@ -163,12 +173,34 @@ class Converter {
                   {"unk_token", "<unk>"},
                   {"pad_token", "<pad>"},
                   {"mask_token", "<mask>"}};
+    } else if (style_ == Style::kT5) {
+      defaults = {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}};
+      config_.add_bos_token = false;  // its own post-processor decides
+      config_.add_eos_token = true;
     } else if (style_ == Style::kGeneral) {
       defaults = {{"unk_token", model_.unk_piece}};
       if (model_.bos_id >= 0) defaults["bos_token"] = model_.bos_piece;
       if (model_.eos_id >= 0) defaults["eos_token"] = model_.eos_piece;
     }
     config_.special_tokens.insert(defaults.begin(), defaults.end());
+  }
+
+  // T5's <extra_id_N>, behind the pieces.
+  absl::Status AddSentinels() {
+    const auto is_sentinel = [](const Piece& piece) {
+      return (piece.type == PieceType::kControl || piece.type == PieceType::kUserDefined) &&
+             absl::StrContains(piece.text, "<extra_id_");
+    };
+    const int64_t own = std::count_if(model_.pieces.begin(), model_.pieces.end(), is_sentinel);
+    if (own > 0 && config_.extra_ids > 0 && own != config_.extra_ids) {
+      return absl::InvalidArgumentError(absl::StrCat("extra_ids is ", config_.extra_ids, ", but ", own,
+                                                     " of its pieces are <extra_id_N>; extra_ids must be 0 or as many"));
+    }
+    for (int64_t i = config_.extra_ids - 1; i >= 0; --i) {
+      model_.pieces.push_back({absl::StrCat("<extra_id_", i, ">"), 0, PieceType::kNormal});
+      if (own == 0) sentinels_.push_back(model_.pieces.back().text);
+    }
+    return absl::OkStatus();
   }
 
   // Pieces that are placeholders for what added_tokens_decoder calls by another name.
@@ -229,10 +261,11 @@ class Converter {
         tokens_[it->second]["special"] = true;
       }
     }
-    for (const Piece& piece : model_.pieces) {
-      const bool control = piece.type == PieceType::kControl;
-      if (!control && (piece.type != PieceType::kUserDefined || style_ == Style::kGeneral)) continue;
-      Put(piece.text, AddedToken(piece.text, control || named_.count(piece.text) > 0, false));
+    PutAll(config_.named_special_tokens);
+    if (config_.extra_special_tokens) {
+      PutAll(*config_.extra_special_tokens);
+    } else {
+      PutPieces();
     }
     std::vector<std::pair<uint64_t, Json>> sorted;
     for (const auto& [content, token] : tokens_) {
@@ -246,6 +279,20 @@ class Converter {
     return list;
   }
 
+  void PutAll(const std::string& list) {
+    for (const Json& token : Json::parse(list, nullptr, /*allow_exceptions=*/false)) {
+      const Json& text = token.is_object() ? token["content"] : token;
+      Put(text, AddedToken(text, true, false, token.is_object() ? token : Json::object()));
+    }
+  }
+  void PutPieces() {
+    for (const std::string& text : sentinels_) Put(text, AddedToken(text, true, false));
+    for (const Piece& piece : model_.pieces) {
+      const bool control = piece.type == PieceType::kControl;
+      if (!control && (piece.type != PieceType::kUserDefined || style_ == Style::kGeneral)) continue;
+      Put(piece.text, AddedToken(piece.text, control || named_.count(piece.text) > 0, false));
+    }
+  }
   void Put(const std::string& content, Json token) {
     if (ids_.count(content) == 0 && new_ids_.count(content) == 0) {
       const uint64_t id = model_.pieces.size() + new_ids_.size();
@@ -275,12 +322,23 @@ class Converter {
     (*json)["decoder"] = {{"type", "Sequence"}, {"decoders", std::move(decoders)}};
   }
 
+  void T5(Json* json) const {
+    (*json)["normalizer"] = model_.precompiled_charsmap.empty() ? Json(nullptr) : Precompiled();
+    const Json words = {{"type", "Metaspace"}, {"replacement", kSpace}, {"prepend_scheme", "always"}, {"split", true}};
+    (*json)["pre_tokenizer"] = {{"type", "Sequence"},
+                                {"pretokenizers", Json::array({{{"type", "WhitespaceSplit"}}, words})}};
+    (*json)["decoder"] = words;
+  }
+
+  Json Precompiled() const {
+    return {{"type", "Precompiled"}, {"precompiled_charsmap", absl::Base64Escape(model_.precompiled_charsmap)}};
+  }
+
   void General(Json* json) const {
     const bool legacy = config_.legacy.value_or(true);
     Json normalizers = Json::array();
     if (!model_.precompiled_charsmap.empty()) {
-      normalizers.push_back(
-          {{"type", "Precompiled"}, {"precompiled_charsmap", absl::Base64Escape(model_.precompiled_charsmap)}});
+      normalizers.push_back(Precompiled());
     }
     if (model_.remove_extra_whitespaces) {
       normalizers.push_back(ReplaceRegex("\\A +| +\\z", ""));
@@ -322,13 +380,14 @@ class Converter {
   }
 
   Json Model() const {
-    if (model_.unigram && style_ == Style::kGeneral) {
+    const bool t5 = style_ == Style::kT5;
+    if (t5 || (model_.unigram && style_ == Style::kGeneral)) {
       Json vocab = Json::array();
       for (const Piece& piece : model_.pieces) vocab.push_back(Json::array({piece.text, piece.score}));
       return {{"type", "Unigram"},
-              {"unk_id", model_.unk_id},
+              {"unk_id", t5 ? kT5UnknownId : model_.unk_id},
               {"vocab", std::move(vocab)},
-              {"byte_fallback", model_.byte_fallback}};
+              {"byte_fallback", !t5 && model_.byte_fallback}};
     }
     Json vocab = Json::object();
     for (const Piece& piece : model_.pieces) vocab[piece.text] = ids_.at(piece.text);
@@ -360,6 +419,7 @@ class Converter {
   std::map<std::string, uint64_t> new_ids_;
   std::map<std::string, Json> tokens_;
   std::set<std::string> named_;
+  std::vector<std::string> sentinels_;
 };
 
 }  // namespace
@@ -367,6 +427,11 @@ class Converter {
 absl::StatusOr<std::string> TokenizerJsonOfSentencePiece(absl::string_view model, TokenizerConfig* config) {
   MG_ASSIGN_OR_RETURN(const Style style, StyleOf(*config));
   MG_ASSIGN_OR_RETURN(SentencePieceModel parsed, SentencePieceModel::Parse(model));
+  if (style == Style::kLlama && parsed.unigram) {
+    MG_LOG(WARNING) << "unigram model read as merges, which is not what it was trained for: tokenizer_class="
+                    << config->tokenizer_class << " does so in transformers 5, too; without a tokenizer_class it is encoded"
+                    << " as SentencePiece does";
+  }
   return Converter(std::move(parsed), config, style).Convert();
 }
 

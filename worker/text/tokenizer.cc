@@ -1,6 +1,8 @@
 #include "worker/text/tokenizer.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -45,22 +47,27 @@ absl::Status MissingTokenizer(const std::string& dir) {
     return absl::FailedPreconditionError(
         absl::StrCat("'", dir, "' has ", name, " but no tokenizer.json; ", HowToConvert(dir)));
   }
-  return absl::NotFoundError(
-      absl::StrCat("no tokenizer in '", dir, "': tokenizer.json is missing"));
+  return absl::NotFoundError(absl::StrCat("no tokenizer in '", dir, "': tokenizer.json is missing"));
 }
 
-// What stands for tokenizer.json where there is only tokenizer.model.
-absl::StatusOr<std::string> FromSentencePiece(const std::string& dir, TokenizerConfig* config) {
-  const std::string path = absl::StrCat(dir, "/tokenizer.model");
-  const absl::StatusOr<std::string> model = ReadFile(path, kTokenizerBytesMax);
-  if (absl::IsNotFound(model.status())) return MissingTokenizer(dir);
-  MG_RETURN_IF_ERROR(model.status());
-  absl::StatusOr<std::string> json = TokenizerJsonOfSentencePiece(*model, config);
+// Where SentencePiece's model may be: the second is T5Tokenizer's own name for it.
+constexpr const char* kSentencePieceFiles[] = {"tokenizer.model", "spiece.model"};
+
+// What stands for tokenizer.json where there is only SentencePiece's model, whose path `*path` gets.
+absl::StatusOr<std::string> FromSentencePiece(const std::string& dir, TokenizerConfig* config, std::string* path) {
+  std::error_code error;
+  const auto* const name =
+      std::find_if(std::begin(kSentencePieceFiles), std::end(kSentencePieceFiles),
+                   [&](const char* file) { return std::filesystem::exists(absl::StrCat(dir, "/", file), error); });
+  if (name == std::end(kSentencePieceFiles)) return MissingTokenizer(dir);
+  *path = absl::StrCat(dir, "/", *name);
+  MG_ASSIGN_OR_RETURN(const std::string model, ReadFile(*path, kTokenizerBytesMax));
+  absl::StatusOr<std::string> json = TokenizerJsonOfSentencePiece(model, config);
   config->added_tokens_decoder = "{}";  // is in it
   if (absl::IsFailedPrecondition(json.status())) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": ", json.status().message(), "; ", HowToConvert(dir)));
+    return absl::FailedPreconditionError(absl::StrCat(*path, ": ", json.status().message(), "; ", HowToConvert(dir)));
   }
-  MG_RETURN_IF_ERROR(Annotate(json.status(), path));
+  MG_RETURN_IF_ERROR(Annotate(json.status(), *path));
   return json;
 }
 
@@ -81,14 +88,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& ch
   }
   MG_ASSIGN_OR_RETURN(TokenizerConfig config, TokenizerConfig::Load(checkpoint_dir));
   if (!json.ok()) {
-    MG_ASSIGN_OR_RETURN(json, FromSentencePiece(checkpoint_dir, &config));
-    path = absl::StrCat(checkpoint_dir, "/tokenizer.model");
+    MG_ASSIGN_OR_RETURN(json, FromSentencePiece(checkpoint_dir, &config, &path));
   }
 
   MgTextTokenizer* handle = nullptr;
   RustBuffer error;
-  const int32_t code = mg_text_tokenizer_new(ToSlice(*json), ToSlice(config.added_tokens_decoder),
-                                             &handle, error.out());
+  const int32_t code = mg_text_tokenizer_new(ToSlice(*json), ToSlice(config.added_tokens_decoder), &handle, error.out());
   MG_RETURN_IF_ERROR(Annotate(ToStatus(code, error), path));
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(handle, Sha256Hex(*json)));
   if (auto it = config.special_tokens.find("bos_token"); it != config.special_tokens.end()) {
@@ -97,8 +102,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& ch
   if (auto it = config.special_tokens.find("eos_token"); it != config.special_tokens.end()) {
     tokenizer->eos_id_ = tokenizer->TokenId(it->second);
   }
-  MG_RETURN_IF_ERROR(
-      Annotate(tokenizer->ResolveSpecialTokens(config.add_bos_token, config.add_eos_token), path));
+  MG_RETURN_IF_ERROR(Annotate(tokenizer->ResolveSpecialTokens(config.add_bos_token, config.add_eos_token), path));
   return tokenizer;
 }
 
@@ -112,14 +116,12 @@ absl::Status Tokenizer::ResolveSpecialTokens(bool add_bos, bool add_eos) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(absl::string_view text,
-                                                       bool add_special_tokens) const {
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(absl::string_view text, bool add_special_tokens) const {
   MG_RETURN_IF_ERROR(CheckSize("text", text, kTextBytesMax));
   RustIds ids;
   RustBuffer error;
-  MG_RETURN_IF_ERROR(ToStatus(
-      mg_text_tokenizer_encode(handle_, ToSlice(text), add_special_tokens, ids.out(), error.out()),
-      error));
+  MG_RETURN_IF_ERROR(
+      ToStatus(mg_text_tokenizer_encode(handle_, ToSlice(text), add_special_tokens, ids.out(), error.out()), error));
   std::vector<int32_t> out;
   out.reserve(ids.size() + 2);
   if (add_special_tokens && prepend_bos_) out.push_back(*bos_id_);
@@ -128,8 +130,8 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(absl::string_view text,
   return out;
 }
 
-absl::StatusOr<std::vector<std::vector<int32_t>>> Tokenizer::EncodeBatch(
-    absl::Span<const std::string> texts, bool add_special_tokens) const {
+absl::StatusOr<std::vector<std::vector<int32_t>>> Tokenizer::EncodeBatch(absl::Span<const std::string> texts,
+                                                                         bool add_special_tokens) const {
   std::vector<MgTextSlice> slices;
   slices.reserve(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -139,10 +141,9 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> Tokenizer::EncodeBatch(
   std::vector<size_t> ends(texts.size());
   RustIds ids;
   RustBuffer error;
-  MG_RETURN_IF_ERROR(ToStatus(
-      mg_text_tokenizer_encode_batch(handle_, slices.data(), slices.size(), add_special_tokens,
-                                     ends.data(), ids.out(), error.out()),
-      error));
+  MG_RETURN_IF_ERROR(ToStatus(mg_text_tokenizer_encode_batch(handle_, slices.data(), slices.size(), add_special_tokens,
+                                                             ends.data(), ids.out(), error.out()),
+                              error));
   std::vector<std::vector<int32_t>> out(texts.size());
   size_t begin = 0;
   for (size_t i = 0; i < out.size(); ++i) {
@@ -154,23 +155,20 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> Tokenizer::EncodeBatch(
   return out;
 }
 
-absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids,
-                                              bool skip_special_tokens) const {
+absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const {
   std::vector<uint32_t> unsigned_ids;
   unsigned_ids.reserve(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("token id ", ids[i], " at position ", i, " is negative"));
+      return absl::InvalidArgumentError(absl::StrCat("token id ", ids[i], " at position ", i, " is negative"));
     }
     unsigned_ids.push_back(static_cast<uint32_t>(ids[i]));
   }
   RustBuffer text;
   RustBuffer error;
-  MG_RETURN_IF_ERROR(
-      ToStatus(mg_text_tokenizer_decode(handle_, unsigned_ids.data(), unsigned_ids.size(),
-                                        skip_special_tokens, text.out(), error.out()),
-               error));
+  MG_RETURN_IF_ERROR(ToStatus(mg_text_tokenizer_decode(handle_, unsigned_ids.data(), unsigned_ids.size(),
+                                                       skip_special_tokens, text.out(), error.out()),
+                              error));
   return std::string(text.view());
 }
 

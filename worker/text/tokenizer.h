@@ -26,8 +26,9 @@ class Tokenizer {
   // the memory.
   static constexpr int64_t kTextBytesMax = int64_t{64} << 20;
 
-  // Reads tokenizer.json and tokenizer_config.json of `checkpoint_dir`; where there is only SentencePiece's tokenizer.model,
-  // what transformers makes of it (sentencepiece_tokenizer.h). Truncation and padding stored in tokenizer.json are ignored.
+  // Reads tokenizer.json and tokenizer_config.json of `checkpoint_dir`; where there is only SentencePiece's tokenizer.model
+  // (or spiece.model), what transformers makes of it (sentencepiece_tokenizer.h). Truncation and padding stored in
+  // tokenizer.json are ignored.
   // Tokens that only tokenizer_config.json declares join the vocabulary. Where its add_bos_token or add_eos_token is true
   // and tokenizer.json's post-processor does not add that token, it is added; a false does not remove what the
   // post-processor adds (the rule of transformers since version 5).

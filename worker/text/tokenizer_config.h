@@ -3,6 +3,7 @@
 #ifndef MERGANSER_WORKER_TEXT_TOKENIZER_CONFIG_H_
 #define MERGANSER_WORKER_TEXT_TOKENIZER_CONFIG_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,17 +17,27 @@ struct TokenizerConfig {
   bool add_bos_token = false;
   bool add_eos_token = false;
   // "bos_token" -> "<s>", for each of bos, eos, unk, sep, pad, cls and mask that is set.
-  // tokenizer_config.json wins over special_tokens_map.json.
+  // special_tokens_map.json is read, and wins, only where tokenizer_config.json has no added_tokens_decoder: the rule of
+  // transformers 5.
   std::map<std::string, std::string> special_tokens;
   // The JSON object added_tokens_decoder, "{}" if absent.
   std::string added_tokens_decoder = "{}";
+  // Of a directory without an added_tokens_decoder, added_tokens.json in the same form ("{}" if absent): only for those
+  // without tokenizer.json, which has these tokens itself.
+  std::string legacy_added_tokens = "{}";
+  // JSON lists of further special tokens, texts or objects as above: what further fields that end in _token name
+  // (image_token), and extra_special_tokens (else additional_special_tokens), which, where it is said, if only as an empty
+  // list, stands in the place of SentencePiece's control and user-defined pieces.
+  std::string named_special_tokens = "[]";
+  std::optional<std::string> extra_special_tokens;
   // What decides how a directory without tokenizer.json is read (sentencepiece_tokenizer.h): tokenizer_class ("" if neither
   // tokenizer_config.json nor config.json has it), config.json's model_type, and legacy and add_prefix_space if they are
-  // there (a null `legacy` is false).
+  // there (a null `legacy` is false); extra_ids, of T5Tokenizer.
   std::string tokenizer_class;
   std::string model_type;
   std::optional<bool> legacy;
   std::optional<bool> add_prefix_space;
+  int64_t extra_ids = 100;
   // Of special_tokens, those that tokenizer_config.json (or special_tokens_map.json) spells as objects: their JSON.
   std::map<std::string, std::string> special_token_objects;
   // Chat templates by name ("default" is the one without a name): chat_template.jinja, else

@@ -1,6 +1,7 @@
 // Directories that hold only tokenizer.model. Golden values: tests/golden/sentencepiece_goldens.py (transformers).
 #include <gmock/gmock.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "tests/worker/text/temp_checkpoint.h"
@@ -18,7 +19,8 @@ using Ids = std::vector<int32_t>;
 
 void Prepare(const ordered_json& golden, TempCheckpoint* dir) {
   const std::string model = golden["model"];
-  dir->Write("tokenizer.model", ReadFile(model.front() == '/' ? model : TextTestData("sentencepiece/" + model)).value());
+  dir->Write(golden["file"].get<std::string>(),
+             ReadFile(model.front() == '/' ? model : TextTestData("sentencepiece/" + model)).value());
   for (const auto& [name, content] : golden["files"].items()) dir->Write(name, content.dump());
 }
 
@@ -43,7 +45,7 @@ void ExpectGolden(const ordered_json& golden) {
 
 TEST(SentencePieceTest, GivesTheIdsOfTransformers) {
   const ordered_json goldens = ReadGolden("sentencepiece/cases.json");
-  ASSERT_EQ(goldens.size(), 10u);
+  ASSERT_EQ(goldens.size(), 22u);
   for (const ordered_json& golden : goldens) ExpectGolden(golden);
 }
 
@@ -65,11 +67,39 @@ TEST(SentencePieceTest, AClassOfItsOwnKindNamesTheConversion) {
   TempCheckpoint dir;
   dir.CopyFrom(TextTestData("sentencepiece/unigram.model"));
   std::filesystem::rename(dir.path() + "/unigram.model", dir.path() + "/tokenizer.model");
-  dir.Write("tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer"})");
+  dir.Write("tokenizer_config.json", R"({"tokenizer_class": "AlbertTokenizer"})");
   const absl::Status status = Tokenizer::Load(dir.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("tokenizer.model"), HasSubstr("tokenizer_class T5Tokenizer"), HasSubstr("save_pretrained")));
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr("tokenizer.model"), HasSubstr("tokenizer_class AlbertTokenizer"), HasSubstr("save_pretrained")));
+}
+
+TEST(SentencePieceTest, SentinelsThatDifferFromTheModelsOwnAreAnError) {
+  TempCheckpoint dir;
+  // A piece "<extra_id_0>" of the user-defined type (4), and its model type.
+  dir.Write("spiece.model", std::string("\x0a\x10\x0a\x0c<extra_id_0>\x18\x04", 18));
+  dir.Write("tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer", "extra_ids": 5})");
+  EXPECT_THAT(std::string(Tokenizer::Load(dir.path()).status().message()),
+              AllOf(HasSubstr("spiece.model: extra_ids is 5, but 1 of its pieces are <extra_id_N>")));
+  dir.Write("tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer", "extra_ids": -1})");
+  EXPECT_THAT(std::string(Tokenizer::Load(dir.path()).status().message()),
+              HasSubstr("tokenizer_config.json: extra_ids is -1, not a number from 0 to 100000"));
+}
+
+TEST(SentencePieceTest, BrokenAddedTokensAreErrorsThatNameTheFile) {
+  ordered_json golden = ReadGolden("sentencepiece/cases.json")[0];
+  for (const auto& [name, content, message] : std::vector<std::array<std::string, 3>>{
+           {"added_tokens.json", R"({"<a>": "x"})", "added_tokens.json: the id of '<a>' is \"x\""},
+           {"added_tokens.json", R"({"<a>": 500})", "token 500 '<a>' would have the id 420"},
+           {"special_tokens_map.json", R"({"pad_token": 3})", "special_tokens_map.json: pad_token is neither"},
+           {"tokenizer_config.json", R"({"extra_special_tokens": ["<a>", 3]})",
+            "extra_special_tokens has 3, which is no token"}}) {
+    TempCheckpoint dir;
+    Prepare(golden, &dir);
+    dir.Write(name, content);
+    EXPECT_THAT(std::string(Tokenizer::Load(dir.path()).status().message()), HasSubstr(message));
+  }
 }
 
 TEST(SentencePieceTest, ADeclaredTokenThatCannotHaveItsIdIsAnError) {

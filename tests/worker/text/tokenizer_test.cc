@@ -153,9 +153,9 @@ TEST(TokenizerTest, PostProcessorsBosIsNotDoubledAndEosIsAdded) {
   TempCheckpoint dir;
   dir.CopyFrom(ByteFallbackDir() + "/tokenizer.json");
   dir.Write("tokenizer_config.json",
-            R"({"add_bos_token": true, "add_eos_token": true, "bos_token": "<s>"})");
+            R"({"add_bos_token": true, "add_eos_token": true, "bos_token": "<unk>"})");
   dir.Write("special_tokens_map.json",
-            R"({"bos_token": "<unk>", "eos_token": {"content": "</s>"}})");
+            R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}})");
   auto tokenizer = Tokenizer::Load(dir.path()).value();
   EXPECT_THAT(tokenizer->Encode("", true).value(), ElementsAre(1, 2));
 }
