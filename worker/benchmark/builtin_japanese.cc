@@ -221,12 +221,10 @@ void AddJmmlu(std::vector<BuiltinBenchmark>* table) {
            "machine_learning", "management", "marketing", "medical_genetics", "miscellaneous", "moral_disputes", "nutrition",
            "philosophy", "prehistory", "professional_accounting", "professional_medicine", "professional_psychology",
            "public_relations", "security_studies", "sociology", "virology", "world_history", "world_religions"}) {
-    BuiltinBenchmark b = Choice(std::string("jmmlu_") + subject, "",
-                                "{{question | trim}}\nA. {{A}}\nB. {{B}}\nC. {{C}}\nD. {{D}}\n答え:", {"A", "B", "C", "D"},
-                                "{{answer | trim}}");
+    BuiltinBenchmark b = Choice(std::string("jmmlu_") + subject, "", MmluPrompt("答え:"), {"A", "B", "C", "D"}, "{{answer | trim}}");
     b.spec.target_delimiter = " ";
     b.spec.metrics = std::vector<MetricSpec>{{"acc"}};
-    b.spec.columns = std::vector<std::string>{"question", "A", "B", "C", "D", "answer"};
+    b.spec.columns = MmluColumns();
     b.file = std::string(subject) + ".csv";
     b.source = "JMMLU/" + b.file + " of github.com/nlp-waseda/JMMLU (CC BY-SA 4.0)";
     group.spec.average_of->push_back(b.spec.name);

@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "worker/benchmark/builtin_code.h"
 #include "worker/benchmark/builtin_japanese.h"
 #include "worker/benchmark/builtin_vision.h"
@@ -123,6 +124,24 @@ void AddGsm8k(std::vector<BuiltinBenchmark>* table) {
   table->push_back(std::move(b));
 }
 
+}  // namespace
+
+std::vector<std::string> MmluColumns() {
+  return {"question|input|prompt|0",         "A|choice0|choice_a|option_a|1", "B|choice1|choice_b|option_b|2",
+          "C|choice2|choice_c|option_c|3", "D|choice3|choice_d|option_d|4", "answer|target|label|5"};
+}
+
+std::string MmluPrompt(const std::string& cue) {
+  std::string prompt = "{{question | trim}}\n";
+  for (const char* letter : {"A", "B", "C", "D"}) {
+    absl::StrAppend(&prompt, letter, ". {{", letter, " if ", letter, " is defined or choices is not defined else choices[",
+                    letter[0] - 'A', "]}}\n");
+  }
+  return prompt + cue;
+}
+
+namespace {
+
 void AddMmlu(std::vector<BuiltinBenchmark>* table) {
   BuiltinBenchmark group;
   group.spec.name = "mmlu";
@@ -146,11 +165,11 @@ void AddMmlu(std::vector<BuiltinBenchmark>* table) {
     std::string topic = subject;
     for (char& c : topic) c = c == '_' ? ' ' : c;
     b.spec.description = "The following are multiple choice questions (with answers) about " + topic + ".\n\n";
-    b.spec.prompt = "{{question | trim}}\nA. {{A}}\nB. {{B}}\nC. {{C}}\nD. {{D}}\nAnswer:";
+    b.spec.prompt = MmluPrompt("Answer:");
     b.spec.choices = std::vector<std::string>{"A", "B", "C", "D"};
     b.spec.target = "{{answer | trim}}";
     b.spec.metrics = std::vector<MetricSpec>{{"acc"}};
-    b.spec.columns = std::vector<std::string>{"question", "A", "B", "C", "D", "answer"};
+    b.spec.columns = MmluColumns();
     b.spec.few_shot.count = 5;
     b.file = std::string("test/") + subject + "_test.csv";
     b.few_shot_file = std::string("dev/") + subject + "_dev.csv";

@@ -22,6 +22,12 @@ const std::vector<BuiltinBenchmark>& BuiltinTable();
 // nullptr if there is none of that name.
 const BuiltinBenchmark* FindBuiltin(const std::string& name);
 
+// The six columns of MMLU's files, which have no header line as published; mirrors that have one call them as these say.
+std::vector<std::string> MmluColumns();
+
+// MMLU's prompt, which ends in `cue`, for rows of these columns, or with a list `choices` (the Hub's form).
+std::string MmluPrompt(const std::string& cue);
+
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_BENCHMARK_BUILTIN_TABLE_H_

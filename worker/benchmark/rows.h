@@ -18,8 +18,10 @@ struct Row {
 };
 
 struct RowOptions {
-  // Names of the columns of a .csv or .tsv file without a header line. Empty: a .csv begins with a header line, and a .tsv has
-  // the columns of `tsv_columns`.
+  // Names of the columns of a .csv or .tsv file; "A|choice0" may be called either, and the row's field is A. Where the first
+  // line names each of them, in any order and case, it is a header line, whose other columns keep their own names; otherwise
+  // the file has no header line and just these columns. Empty: a .csv begins with a header line, and a .tsv has the columns
+  // of `tsv_columns`.
   std::vector<std::string> columns;
   std::vector<std::string> tsv_columns = {"question", "answer"};  // MGSM's
   std::optional<int64_t> limit;  // only the first `limit` rows are read; at least 1
@@ -32,8 +34,8 @@ struct RowOptions {
 //   {id, title, context, question, answers: {text: [...]}}.
 // - ".csv": RFC 4180, fields may be quoted and hold line ends. Values are strings.
 // - ".tsv": columns between tabs; quotes mean nothing. Values are strings.
-// NotFound, PermissionDenied. InvalidArgument names file and line: broken JSON, another number of columns, a quote that is not
-// closed, invalid UTF-8, no rows, another ending, a limit below 1.
+// NotFound, PermissionDenied. InvalidArgument names file and line: broken JSON, another number of columns, a quote that is
+// not closed, invalid UTF-8, no rows, another ending (with the command that converts a .parquet or .gz), a limit below 1.
 absl::StatusOr<std::vector<Row>> LoadRows(const std::string& path, const RowOptions& options = {});
 
 }  // namespace merganser

@@ -126,6 +126,25 @@ TEST(BuiltinTable, Gsm8kHasFiveExamplesOfItsTrainingFileAndTheChainOfThoughtItsO
   EXPECT_EQ(result->metrics.at("exact_match@strict-match"), 1);
 }
 
+TEST(BuiltinTable, MmlusFilesMayHaveAHeaderOrTheHubsForm) {
+  const std::string folder = TestFolder();
+  const std::string expected = "Q?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:";
+  for (const auto& [name, bytes] : std::vector<std::pair<const char*, const char*>>{
+           {"mmlu.csv", "Q?,1,2,3,4,C\n"},
+           {"mmlu.csv", "question,choice0,choice1,choice2,choice3,answer\nQ?,1,2,3,4,2\n"},
+           {"mmlu.csv", ",prompt,A,B,C,D,answer\n0,Q?,1,2,3,4,C\n"},
+           {"mmlu.csv", "0,1,2,3,4,5\nQ?,1,2,3,4,C\n"},
+           {"mmlu.jsonl", R"({"question": "Q?", "choices": ["1", "2", "3", "4"], "answer": 2})"}}) {
+    BenchmarkSettings spec = Use("mmlu_anatomy", WriteTestFile(name, bytes));
+    spec.few_shot.count = 0;
+    const auto mmlu = LoadBuiltin(spec);
+    ASSERT_NE(mmlu, nullptr) << bytes;
+    ASSERT_EQ(mmlu->samples().size(), 1u) << bytes;
+    EXPECT_THAT(mmlu->continuations()[0][2].context, testing::EndsWith(expected)) << bytes;
+    EXPECT_EQ(mmlu->samples()[0].answer, "C") << bytes;
+  }
+}
+
 TEST(BuiltinTable, MmlusSubjectsAreAveraged) {
   const std::string folder = TestFolder();
   WriteTestFile("anatomy.csv", "\xEF\xBB\xBF肝臓は,\"1, 2\",b,c,d,B\n");

@@ -120,7 +120,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadData{"OnlyBlank", "a.jsonl", "\n  \n", ": the file has no samples"},
         BadData{"OneColumn", "a.tsv", "q 1\n", ":1: 1 column, not 2"},
         BadData{"ThreeColumns", "a.tsv", "q\t1\nq\t1\t2\n", ":2: 3 columns, not 2"},
-        BadData{"HeaderLine", "a.tsv", "question\tanswer\n",
+        BadData{"HeaderLine", "a.tsv", "problem\tanswer\n",
                 ":1: field 'answer' is 'answer', not a number"},
         BadData{"OtherEnding", "a.txt", "q,1\n", ": the file's ending is not .jsonl, .json, .csv or .tsv"}),
     [](const auto& info) { return std::string(info.param.name); });

@@ -33,6 +33,33 @@ TEST(Rows, ColumnsNameThoseOfAFileWithoutAHeader) {
   EXPECT_EQ(tsv->front().fields["q"], "x \"");
 }
 
+TEST(Rows, AFirstLineThatNamesEachColumnIsAHeader) {
+  RowOptions options;
+  options.columns = {"question|input", "A|choice0", "answer"};
+  options.limit = 1;
+  const std::string records = "\"x\ny\",1,2\nz,3,4\n";
+  const Json without{{"question", "x\ny"}, {"A", "1"}, {"answer", "2"}};
+  const auto plain = LoadRows(WriteTestFile("a.csv", records), options);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->front().fields, without);
+  for (const char* header : {"question,A,answer\n", "Input,choice0, ANSWER\r\n"}) {
+    const auto headed = LoadRows(WriteTestFile("a.csv", header + records), options);
+    ASSERT_TRUE(headed.ok()) << headed.status();
+    ASSERT_EQ(headed->size(), 1u);
+    EXPECT_EQ(headed->front().fields, without);
+    EXPECT_EQ(headed->front().line, 2);
+  }
+  // In any order, with columns of its own.
+  const auto mixed = LoadRows(WriteTestFile("a.tsv", "id\tanswer\tinput\tchoice0\n7\t2\tx\t1\n8\t2\tx\t1\n"), options);
+  ASSERT_TRUE(mixed.ok()) << mixed.status();
+  ASSERT_EQ(mixed->size(), 1u);
+  EXPECT_EQ(mixed->front().fields, (Json{{"id", "7"}, {"answer", "2"}, {"question", "x"}, {"A", "1"}}));
+  // A first line that lacks one of them is a record.
+  const auto record = LoadRows(WriteTestFile("a.csv", "question,A,right\n"), options);
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->front().fields["answer"], "right");
+}
+
 TEST(Rows, JsonMayBeLinesAnArrayOrSquads) {
   const auto lines = LoadRows(WriteTestFile("a.json", "{\"a\": 1}\n{\"a\": 2}\n"));
   ASSERT_TRUE(lines.ok()) << lines.status();
@@ -66,7 +93,8 @@ TEST(Rows, BadFilesAreNamedWithTheirLine) {
   bad("a.json", "[1]", ":1: a JSON number, not an object");
   bad("a.json", "{\n\"data\": 3}", ": neither an array of objects nor SQuAD's");
   bad("a.json", "{\n", ": neither JSON lines nor a JSON document");
-  bad("a.parquet", "x", ": the file's ending is not .jsonl, .json, .csv or .tsv");
+  bad("a.parquet", "x", ": the file's ending is not .jsonl, .json, .csv or .tsv; convert it once: python3 -c");
+  bad("a.jsonl.gz", "x", ": the file's ending is not .jsonl, .json, .csv or .tsv; unpack it once: gunzip -k");
 }
 
 }  // namespace
