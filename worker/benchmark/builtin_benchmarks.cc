@@ -264,7 +264,7 @@ absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSettings& sp
   layers->spec = Overlaid(std::move(layers->spec), spec);
   auto definition = Define(*layers);
   if (!definition.ok()) return Annotate(definition.status(), where);
-  MG_RETURN_IF_ERROR(Annotate(Check(spec, *definition), where));
+  MG_RETURN_IF_ERROR(Annotate(Check(layers->spec, *definition), where));
   return definition;
 }
 

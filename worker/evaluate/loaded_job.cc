@@ -13,6 +13,7 @@
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/metric_keys.h"
+#include "worker/benchmark/setting_place.h"
 #include "worker/device_merge/device_merger.h"
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/merge_placement.h"
@@ -27,9 +28,13 @@ constexpr int64_t kCommandLength = 4096;
 // Layers of a candidate's path. The engine's cache grows with the longest path that comes.
 constexpr int kPathLengthMax = 1024;
 
-// `status` of the benchmark `name` with `field` before it, or with that of the setting which it is about: "benchmark 'b':
-// stop[0] is empty", "q.jsonl:1: prompt of benchmark 'b': ...".
-absl::Status AtSetting(const absl::Status& status, const std::string& field, const std::string& name) {
+// The benchmark's `error` with `field` before it, or with that of the setting which it is about: "benchmark 'b': stop[0] is
+// empty", "q.jsonl:1: prompt of benchmark 'b': ..."; where the setting stands in a file of the benchmark's own, with its line.
+absl::Status AtSetting(const absl::Status& error, const std::string& field, const BenchmarkSettings& settings,
+                       absl::Span<const BenchmarkSettings> siblings) {
+  const absl::Status status = AtBenchmarkFile(error, settings, siblings);
+  if (status != error) return Annotate(status, absl::StrCat(field, ".use"));
+  const std::string& name = settings.name;
   const std::string benchmark = absl::StrCat("benchmark '", name, "'");
   absl::string_view what = status.message();
   const bool plain = absl::ConsumePrefix(&what, absl::StrCat(benchmark, ": "));
@@ -120,9 +125,9 @@ absl::Status LoadedJob::LoadBenchmarks() {
     const std::string field =
         absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
     absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
-    if (!resolved.ok()) return AtSetting(resolved.status(), field, all[i].name);
+    if (!resolved.ok()) return AtSetting(resolved.status(), field, settings[i], settings);
     absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved), scoring);
-    if (!group.ok()) return AtSetting(group.status(), field, all[i].name);
+    if (!group.ok()) return AtSetting(group.status(), field, settings[i], settings);
     if (absl::Status vision = LoadVision(**group); !vision.ok()) return Annotate(vision, field);
     absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
         BenchmarkRun::Create(*std::move(group), *tokenizer_, config_.MaxContext(), images_.get());

@@ -8,6 +8,7 @@
 #include "worker/benchmark/comparison.h"
 #include "worker/benchmark/results_json.h"
 #include "worker/benchmark/score_command.h"
+#include "worker/benchmark/setting_place.h"
 #include "worker/benchmark/wilson.h"
 #include "worker/evaluate/bench.h"
 #include "worker/evaluate/command_benchmark.h"
@@ -49,11 +50,13 @@ class Library : public LocalLibrary {
 
   absl::StatusOr<std::string> Score(const BenchmarkSpec& benchmark, const std::string& completions_path,
                                     bool allow_commands) override {
-    MG_ASSIGN_OR_RETURN(const BenchmarkDefinition definition, ResolveBenchmark(benchmark));
+    const absl::StatusOr<BenchmarkDefinition> definition = ResolveBenchmark(benchmark);
+    MG_RETURN_IF_ERROR(AtBenchmarkFile(definition.status(), SettingsOf(benchmark)));
     ScorerOptions options;
     options.allow_commands = allow_commands;
-    MG_ASSIGN_OR_RETURN(const ScoredCompletions scored, ScoreCompletions(definition, completions_path, options));
-    return merganser::ResultsJson(absl::MakeConstSpan(&scored, 1));
+    const absl::StatusOr<ScoredCompletions> scored = ScoreCompletions(*definition, completions_path, options);
+    MG_RETURN_IF_ERROR(AtBenchmarkFile(scored.status(), SettingsOf(benchmark)));
+    return merganser::ResultsJson(absl::MakeConstSpan(&*scored, 1));
   }
 
   std::string ResultsJson(const std::vector<BenchmarkResult>& results) override { return merganser::ResultsJson(results); }
