@@ -49,11 +49,6 @@ void MaskedDifference(const float* base, const uint8_t* bits, float scale, float
 // Sets the bits of what `mask` keeps; ranks[i] is the rank of element i in its row. `bits` may begin
 // where `words` do.
 void FillRankedBits(const uint32_t* words, const uint32_t* ranks, const RankedMask& mask, int64_t count, uint8_t* bits);
-// The same for ranks that are known within bounds: bounds[bins[i]] is the least rank that element i may have, and 65536
-// times the greatest. Sets the bits of what stays with the least (it stays for sure) in `low`, with the greatest (all others
-// go) in `high`.
-void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds, const RankedMask& mask,
-                     int64_t count, uint8_t* low, uint8_t* high);
 // Zeroes x[i] where mask[i] is 0.
 void KeepWhereNonzero(const float* mask, int64_t count, float* x);
 // x[i] /= its probability in `mask`.

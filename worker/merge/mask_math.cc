@@ -1,7 +1,6 @@
 // What block_math.h says about masks as bits.
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include "worker/merge/avx2.h"
 #include "worker/merge/block_math.h"
@@ -51,41 +50,6 @@ MG_TARGET_AVX2 int64_t FillRankedBitsAvx2(const uint32_t* words, const uint32_t*
     const __m256 uniform = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(LoadEight(words + i), 8)), unit);
     const __m256 probability = _mm256_add_ps(low, _mm256_mul_ps(_mm256_cvtepi32_ps(LoadEight(ranks + i)), step));
     bits[i / 8] = static_cast<uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(uniform, probability, _CMP_LT_OQ)));
-  }
-  return i;
-}
-
-MG_TARGET_AVX2 int64_t FillBoundedBitsAvx2(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds,
-                                           const RankedMask& mask, int64_t count, uint8_t* low_bits, uint8_t* high_bits) {
-  const __m256 low = _mm256_set1_ps(mask.low), step = _mm256_set1_ps(mask.step), unit = _mm256_set1_ps(0x1p-24f);
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const __m256i both = _mm256_i32gather_epi32(reinterpret_cast<const int*>(bounds), LoadEight(bins + i), 4);
-    const __m256i least = _mm256_and_si256(both, _mm256_set1_epi32(0xffff)), most = _mm256_srli_epi32(both, 16);
-    const __m256 uniform = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(LoadEight(words + i), 8)), unit);
-    const __m256 from = _mm256_add_ps(low, _mm256_mul_ps(_mm256_cvtepi32_ps(least), step));
-    const __m256 to = _mm256_add_ps(low, _mm256_mul_ps(_mm256_cvtepi32_ps(most), step));
-    low_bits[i / 8] = static_cast<uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(uniform, from, _CMP_LT_OQ)));
-    high_bits[i / 8] = static_cast<uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(uniform, to, _CMP_LT_OQ)));
-  }
-  return i;
-}
-
-MG_TARGET_AVX512 int64_t FillBoundedBitsAvx512(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds,
-                                               const RankedMask& mask, int64_t count, uint8_t* low_bits,
-                                               uint8_t* high_bits) {
-  const __m512 low = _mm512_set1_ps(mask.low), step = _mm512_set1_ps(mask.step), unit = _mm512_set1_ps(0x1p-24f);
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const __m512i both = _mm512_i32gather_epi32(_mm512_loadu_si512(bins + i), bounds, 4);
-    const __m512i least = _mm512_and_si512(both, _mm512_set1_epi32(0xffff)), most = _mm512_srli_epi32(both, 16);
-    const __m512 uniform = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_loadu_si512(words + i), 8)), unit);
-    const __m512 from = _mm512_add_ps(low, _mm512_mul_ps(_mm512_cvtepi32_ps(least), step));
-    const __m512 to = _mm512_add_ps(low, _mm512_mul_ps(_mm512_cvtepi32_ps(most), step));
-    const auto from_bits = static_cast<uint16_t>(_mm512_cmp_ps_mask(uniform, from, _CMP_LT_OQ));
-    const auto to_bits = static_cast<uint16_t>(_mm512_cmp_ps_mask(uniform, to, _CMP_LT_OQ));
-    std::memcpy(low_bits + i / 8, &from_bits, 2);
-    std::memcpy(high_bits + i / 8, &to_bits, 2);
   }
   return i;
 }
@@ -144,28 +108,6 @@ void FillRankedBits(const uint32_t* words, const uint32_t* ranks, const RankedMa
     for (int64_t j = i; j < std::min(i + 8, count); ++j)
       byte |= static_cast<uint32_t>(mask.Keeps(words[j], ranks[j])) << (j - i);
     bits[i / 8] = static_cast<uint8_t>(byte);
-  }
-}
-
-void FillBoundedBits(const uint32_t* words, const uint32_t* bins, const uint32_t* bounds, const RankedMask& mask,
-                     int64_t count, uint8_t* low, uint8_t* high) {
-  int64_t i = 0;
-#ifdef MG_AVX2
-  if (HasAvx512()) {
-    i = FillBoundedBitsAvx512(words, bins, bounds, mask, count, low, high);
-  } else if (HasAvx2()) {
-    i = FillBoundedBitsAvx2(words, bins, bounds, mask, count, low, high);
-  }
-#endif
-  for (; i < count; i += 8) {
-    uint32_t low_byte = 0, high_byte = 0;
-    for (int64_t j = i; j < std::min(i + 8, count); ++j) {
-      const uint32_t both = bounds[bins[j]];
-      low_byte |= static_cast<uint32_t>(mask.Keeps(words[j], both & 0xffffu)) << (j - i);
-      high_byte |= static_cast<uint32_t>(mask.Keeps(words[j], both >> 16)) << (j - i);
-    }
-    low[i / 8] = static_cast<uint8_t>(low_byte);
-    high[i / 8] = static_cast<uint8_t>(high_byte);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "worker/merge/float_blocks.h"
 #include "worker/merge/masks.h"
+#include "worker/merge/row_bins.h"
 
 namespace merganser {
 
@@ -20,8 +21,9 @@ class RowRanks {
   struct Scratch {
     std::vector<float> base, source;
     std::vector<uint64_t> from, to;
-    std::vector<uint32_t> ranks, magnitudes, bins, counts, words;
-    std::vector<uint8_t> high;
+    std::vector<uint32_t> ranks, counts, words;
+    RowBins bins;
+    std::vector<uint8_t> maybe;
   };
 
   RowRanks() = default;
