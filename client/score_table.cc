@@ -12,12 +12,7 @@ constexpr char kStandardError[] = "_stderr";
 void Add(const JobSummary& job, const Candidate& candidate, const std::string& model, const IntervalFunction& interval,
          ScoreTable* table) {
   for (const auto& [benchmark, metrics] : candidate.metrics) {
-    int64_t n = 0;
-    if (job.facts) {
-      const auto it = job.facts->samples.find(benchmark);
-      if (it != job.facts->samples.end()) n = it->second;
-    }
-    (*table)[benchmark][model] = ScoresOfMetrics(metrics, n, interval);
+    (*table)[benchmark][model] = ScoresOfMetrics(metrics, job.facts ? job.facts->ItemsOf(benchmark) : 0, interval);
   }
 }
 

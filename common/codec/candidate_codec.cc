@@ -92,6 +92,7 @@ v1::JobFacts ToProto(const JobFacts& facts) {
   for (const auto& [name, n] : facts.samples) (*proto.mutable_samples())[name] = n;
   for (const auto& [name, n] : facts.prompt_tokens) (*proto.mutable_prompt_tokens())[name] = n;
   proto.set_architecture(facts.architecture);
+  for (const auto& [name, n] : facts.problems) (*proto.mutable_problems())[name] = n;
   return proto;
 }
 
@@ -104,6 +105,7 @@ JobFacts FromProto(const v1::JobFacts& p) {
   facts.samples = {p.samples().begin(), p.samples().end()};
   facts.prompt_tokens = {p.prompt_tokens().begin(), p.prompt_tokens().end()};
   facts.architecture = p.architecture();
+  facts.problems = {p.problems().begin(), p.problems().end()};
   return facts;
 }
 

@@ -54,7 +54,15 @@ struct JobFacts {
   std::map<std::string, int64_t> samples;        // per benchmark, held-out ones too
   std::map<std::string, int64_t> prompt_tokens;  // per benchmark, one pass over it
   std::string architecture;
+  std::map<std::string, int64_t> problems = {};  // of benchmarks whose prompts have several completions (pass@k): their prompts
   bool operator==(const JobFacts&) const = default;
+
+  // What a metric of the benchmark is a mean over: its problems, else its samples; 0 where it is not known.
+  int64_t ItemsOf(const std::string& benchmark) const {
+    const auto problem = problems.find(benchmark);
+    const auto sample = samples.find(benchmark);
+    return problem != problems.end() ? problem->second : sample != samples.end() ? sample->second : 0;
+  }
 };
 
 }  // namespace merganser

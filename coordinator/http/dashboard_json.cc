@@ -73,10 +73,7 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
   for (const CandidateRow& row : index.rows()) {
     if (row.kind != CandidateKind::kHeldOut || newest[row.label] != row.number) continue;
     for (const auto& [benchmark, metrics] : row.metrics) {
-      int64_t n = 0;
-      if (job.facts.has_value()) {
-        if (const auto it = job.facts->samples.find(benchmark); it != job.facts->samples.end()) n = it->second;
-      }
+      const int64_t n = job.facts.has_value() ? job.facts->ItemsOf(benchmark) : 0;
       for (const auto& [metric, value] : metrics) {
         if (absl::EndsWith(metric, kStandardError)) continue;  // is in the interval
         lines.push_back({{"benchmark", benchmark},

@@ -78,6 +78,15 @@ TEST_F(RunFilesTest, NumbersOfAProgramAreNoSharesAndHaveNoInterval) {
   EXPECT_NEAR(scores.at("test").at("winner").at("rate").interval->first, 0.304, 1e-9);
 }
 
+TEST_F(RunFilesTest, WherePromptsHaveSeveralCompletionsTheProblemsCount) {
+  FinishedJob finished = SmallFinishedJob();
+  finished.job.facts->problems = {{"test", 50}};
+  const ScoreTable scores = HeldOutScores(finished.job, finished.candidates, Interval);
+  for (const auto& [model, metrics] : scores.at("test")) EXPECT_EQ(metrics.at("acc_ja").n, 50) << model;
+  const Json json = Json::parse(SummaryJson(finished.job, finished.candidates, scores, {}));
+  EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["n"], 50);
+}
+
 TEST_F(RunFilesTest, SearchScoresCallTheBestCandidateTheWinner) {
   const ScoreTable scores = SearchScores(finished_.job, finished_.candidates, Interval);
   EXPECT_EQ(scores.at("task").at("winner").at("acc_ja").value, 0.5);

@@ -49,6 +49,15 @@ absl::Status AtSetting(const absl::Status& error, const std::string& field, cons
   return Annotate(status, field);
 }
 
+// Prompts, each of which may have several completions.
+int64_t ProblemsOf(const BenchmarkGroup& group) {
+  int64_t problems = 0;
+  for (const auto& part : group.parts()) {
+    problems += static_cast<int64_t>(part->samples().size()) / part->definition().completions;
+  }
+  return problems;
+}
+
 absl::Status Cancelled() { return absl::CancelledError("stopped"); }
 
 }  // namespace
@@ -134,6 +143,9 @@ absl::Status LoadedJob::LoadBenchmarks() {
     if (!run.ok()) return Annotate(run.status(), field);
     facts_.samples[all[i].name] = (*run)->samples();
     facts_.prompt_tokens[all[i].name] = (*run)->prompt_tokens();
+    if (const int64_t problems = ProblemsOf((*run)->group()); problems < (*run)->samples()) {
+      facts_.problems[all[i].name] = problems;
+    }
     benchmarks_[all[i].name] = *std::move(run);
   }
   if (images_ != nullptr) {

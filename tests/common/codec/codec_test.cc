@@ -157,7 +157,7 @@ TEST(CodecTest, CandidatesSurviveTheTrip) {
 TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
   const absl::Time time = absl::FromUnixNanos(1'700'000'000'000'000'001);
   CandidateFinished finished{7, CandidateState::kSucceeded, 2, {0.5}, {{"b", {{"acc", 0.5}}}}, "key", "sha", "", {}, {}};
-  JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM"};
+  JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM", {{"b", 20}}};
   ScoresByBenchmark scores;
   scores["b"].Add("acc", {0, 7, 64}, {1, 0, 1});
   scores["b"].Add("rouge", {0, 7, 64}, {0.25, 0, 1.0 / 3});
