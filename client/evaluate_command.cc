@@ -71,6 +71,7 @@ void AddEvaluateCommand(CLI::App& app, Action* chosen) {
   AddResultsOptions(verb, &options->output, &options->format);
   verb->add_option("--seed", options->seed, "Of the paired bootstrap that compares several models")->capture_default_str();
   AddLocalOptions(verb, &options->local);
+  AddMergeOptions(verb, &options->local);
   AddCommandOption(verb, &options->local);
 }
 

@@ -3,6 +3,7 @@
 #define MERGANSER_CLIENT_LOCAL_OPTIONS_H_
 
 #include "CLI/CLI.hpp"
+#include "common/cli/merge_flags.h"
 #include "worker/evaluate/local_library.h"
 
 namespace merganser {
@@ -12,6 +13,11 @@ inline void AddCommandOption(CLI::App* verb, LocalOptions* options) {
   verb->add_flag("--allow-commands", options->allow_commands,
                  "Benchmarks may run programs: the file's own (use: command), as you; what models write (humaneval, mbpp, "
                  "code), in a sandbox");
+}
+
+// --merge and --merge-resident-mib, of the verbs that merge candidates in memory.
+inline void AddMergeOptions(CLI::App* verb, LocalOptions* options) {
+  AddMergeFlags(verb, &options->merge, &options->merge_resident_mib);
 }
 
 // --threads, and with `with_device` --device and --compute, into `options`.

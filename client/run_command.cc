@@ -263,6 +263,7 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
       ->type_name("PORT")
       ->check(CLI::Range(0, 65535));
   AddLocalOptions(verb, &options->local);
+  AddMergeOptions(verb, &options->local);
   AddCommandOption(verb, &options->local);
 }
 

@@ -45,6 +45,7 @@ void AddValidateCommand(CLI::App& app, Action* chosen) {
   verb->add_option("JOB.yaml", options->job_file, "The job")->required();
   verb->add_flag("--no-calibration", options->no_calibration, "Do not measure a candidate (at most 30 seconds)");
   AddLocalOptions(verb, &options->local);
+  AddMergeOptions(verb, &options->local);
   AddCommandOption(verb, &options->local);
   verb->add_option("-o,--format", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))

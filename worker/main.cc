@@ -16,6 +16,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
+#include "common/cli/merge_flags.h"
 #include "common/cli/number_checks.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
@@ -64,6 +65,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
+  AddMergeFlags(app, &flags->local.merge, &flags->local.merge_resident_mib);
   app->add_flag("--allow-commands", flags->local.allow_commands,
                 "benchmarks may run programs: a job's own (use: command), as this worker's user; what models write "
                 "(humaneval, mbpp, code), in a sandbox");

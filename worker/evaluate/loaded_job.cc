@@ -218,7 +218,7 @@ absl::Status LoadedJob::LoadEngine() {
                            (images_ != nullptr ? images_->bytes() : 0);
   // After the engine, so that sources get what it leaves of the device's memory.
   MG_ASSIGN_OR_RETURN(std::unique_ptr<DeviceMerger> merger,
-                      PlaceMerge(*materializer_, options.device, facts_.candidate_bytes));
+                      PlaceMerge(*materializer_, options_, options.device, facts_.candidate_bytes));
   if (merger != nullptr) {
     MG_LOG(INFO) << "candidates are merged on the device device=" << options.device
                  << " resident_bytes=" << merger->resident_bytes() << " source_bytes=" << facts_.resident_bytes;

@@ -3,12 +3,11 @@
 #include <ATen/DeviceAccelerator.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 #if __has_include(<torch/headeronly/version.h>)
 #include <torch/headeronly/version.h>
 #endif
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
@@ -17,7 +16,6 @@
 namespace merganser {
 namespace {
 
-constexpr char kPlace[] = "MERGANSER_MERGE", kResident[] = "MERGANSER_MERGE_RESIDENT_MIB";
 constexpr int64_t kMibMax = int64_t{1} << 30;
 
 // Bytes of the device's memory that nobody uses.
@@ -33,23 +31,21 @@ int64_t FreeBytes([[maybe_unused]] const std::string& device) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materializer, const std::string& device,
-                                                         int64_t candidate_bytes) {
-  const char* const place_text = std::getenv(kPlace);
-  const std::string place = place_text == nullptr ? "auto" : place_text;
+absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materializer, const LocalOptions& local,
+                                                         const std::string& device, int64_t candidate_bytes) {
+  const std::string& place = local.merge;
   if (place != "auto" && place != "host" && place != "device") {
     return absl::InvalidArgumentError(
-        absl::StrCat(kPlace, ": unknown place '", place, "'", DidYouMean(place, {"auto", "host", "device"})));
+        absl::StrCat("merge: unknown place '", place, "'", DidYouMean(place, {"auto", "host", "device"})));
+  }
+  if (const auto mib = local.merge_resident_mib; mib && (*mib < 0 || *mib > kMibMax)) {
+    return absl::InvalidArgumentError(absl::StrCat("merge_resident_mib: ", *mib, " is not in [0, ", kMibMax, "]"));
   }
   if (place == "host" || (place == "auto" && device == "cpu")) return nullptr;
   DeviceMergeOptions options;
   options.device = device;
-  if (const char* const text = std::getenv(kResident); text != nullptr) {
-    int64_t mib = 0;
-    if (!absl::SimpleAtoi(text, &mib) || mib < 0 || mib > kMibMax) {
-      return absl::InvalidArgumentError(absl::StrCat(kResident, ": '", text, "' is not in [0, ", kMibMax, "]"));
-    }
-    options.resident_bytes_max = mib << 20;
+  if (local.merge_resident_mib.has_value()) {
+    options.resident_bytes_max = *local.merge_resident_mib << 20;
   } else if (device == "cpu") {
     options.resident_bytes_max = INT64_MAX;
   } else {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "gmock/gmock.h"
@@ -92,23 +93,21 @@ TEST(LocalEvaluatorTest, SameRecipeGivesSameSamplesWhateverWasEvaluatedBefore) {
 
 TEST(LocalEvaluatorTest, MergedOnTheDeviceACandidateScoresTheSameSamples) {
   const JobSpec job = ExampleJob();
-  const auto evaluate = [&] { return LocalEvaluator(Options()).Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {}); };
-  const auto on_host = evaluate();
-  setenv("MERGANSER_MERGE", "device", 1);
-  const auto resident = evaluate();
-  setenv("MERGANSER_MERGE_RESIDENT_MIB", "0", 1);
-  const auto streamed = evaluate();
-  setenv("MERGANSER_MERGE_RESIDENT_MIB", "much", 1);
-  const absl::Status no_number = evaluate().status();
-  unsetenv("MERGANSER_MERGE_RESIDENT_MIB");
-  setenv("MERGANSER_MERGE", "devise", 1);
-  const absl::Status no_place = evaluate().status();
-  unsetenv("MERGANSER_MERGE");
+  const auto evaluate = [&](const std::string& place, std::optional<int64_t> resident_mib) {
+    LocalOptions options = Options();
+    options.merge = place;
+    options.merge_resident_mib = resident_mib;
+    return LocalEvaluator(options).Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {});
+  };
+  const auto on_host = evaluate("auto", std::nullopt);
+  const auto resident = evaluate("device", std::nullopt);
+  const auto streamed = evaluate("device", 0);
   ASSERT_TRUE(on_host.ok() && resident.ok() && streamed.ok()) << resident.status() << streamed.status();
   EXPECT_EQ(resident->results, on_host->results);
   EXPECT_EQ(streamed->results, on_host->results);
-  EXPECT_THAT(std::string(no_number.message()), HasSubstr("MERGANSER_MERGE_RESIDENT_MIB: 'much'"));
-  EXPECT_THAT(std::string(no_place.message()), HasSubstr("MERGANSER_MERGE: unknown place 'devise'; did you mean 'device'?"));
+  EXPECT_THAT(std::string(evaluate("device", -1).status().message()), HasSubstr("merge_resident_mib: -1 is not in [0, "));
+  EXPECT_THAT(std::string(evaluate("devise", std::nullopt).status().message()),
+              HasSubstr("merge: unknown place 'devise'; did you mean 'device'?"));
 }
 
 TEST(LocalEvaluatorTest, StopRequestEndsTheEvaluation) {
