@@ -167,7 +167,8 @@ absl::StatusOr<JobPlan> MakeJobPlan(const JobSpec& spec, const JobFacts& facts) 
   bool bounded = true;
   for (int i = 0; i < NumStages(spec); ++i) {
     StagePlan stage{StageOf(spec, i)};
-    MG_ASSIGN_OR_RETURN(const SearchSpace space, SearchSpace::Create(spec, facts.num_layers, i, nullptr));
+    MG_ASSIGN_OR_RETURN(const SearchSpace space,
+                        SearchSpace::Create(spec, facts.num_layers, i, nullptr, ArchitectureSees(facts.architecture)));
     const auto optimizer =
         CreateOptimizer(stage.spec.optimizer, space.genome(), ToldNumbers(spec, stage.spec.optimizer), spec.seed);
     if (!optimizer.ok()) {

@@ -44,10 +44,9 @@ absl::Status ValidateModels(const JobSpec& spec) {
   const auto parts =
       std::count_if(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return !model.rename.empty(); });
   const auto wholes = static_cast<int64_t>(spec.models.size()) - parts;
-  if (parts > 0 && wholes != 1) {
-    return Bad(
-        "models",
-        absl::StrCat(parts, " are parts of a model (rename), so one without `rename` must be the whole, not ", wholes));
+  if (parts > 0 && wholes == 0) {
+    return Bad("models",
+               absl::StrCat("all ", parts, " are parts of a model (rename), so one without `rename` must be the whole"));
   }
   if (spec.config_from.empty()) return absl::OkStatus();
   if (parts == 0) return Bad("config_from", "no model is a part of another one (models.NAME.rename), so all must run alike");
@@ -151,17 +150,25 @@ std::vector<std::string> SourceNames(const JobSpec& spec) {
 }
 
 std::string TokenizerModel(const JobSpec& spec) {
-  const auto is_part = [](const ModelRef& model) { return !model.rename.empty(); };
-  if (std::any_of(spec.models.begin(), spec.models.end(), is_part)) {
-    const auto whole = std::find_if_not(spec.models.begin(), spec.models.end(), is_part);
-    if (whole != spec.models.end()) return whole->name;
-  }
+  const auto is_whole = [&](const std::string& name) {
+    return std::none_of(spec.models.begin(), spec.models.end(),
+                        [&](const ModelRef& model) { return model.name == name && !model.rename.empty(); });
+  };
   for (int i = 0; i < NumStages(spec); ++i) {
     const SearchStage stage = StageOf(spec, i);
-    if (stage.parameter.used()) return stage.parameter.base.empty() ? stage.parameter.sources.front() : stage.parameter.base;
+    if (!stage.parameter.used()) continue;
+    std::vector<std::string> names = stage.parameter.sources;
+    if (!stage.parameter.base.empty()) names.insert(names.begin(), stage.parameter.base);
+    const auto whole = std::find_if(names.begin(), names.end(), is_whole);
+    if (whole != names.end()) return *whole;
   }
   const std::vector<std::string> sources = SourceNames(spec);
-  return sources.empty() ? "" : sources.front();
+  const auto source = std::find_if(sources.begin(), sources.end(), is_whole);
+  if (source != sources.end()) return *source;
+  // No space names the whole model that the others are parts of.
+  const auto model =
+      std::find_if(spec.models.begin(), spec.models.end(), [&](const ModelRef& m) { return is_whole(m.name); });
+  return sources.empty() || model == spec.models.end() ? "" : model->name;
 }
 
 std::vector<std::string> SearchBenchmarks(const JobSpec& spec) {

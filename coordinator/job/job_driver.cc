@@ -183,7 +183,8 @@ absl::Status JobDriver::BeginStage(int stage, std::optional<int64_t> winner, int
   if (!state_.facts().has_value()) return absl::InternalError("the job was not prepared");
   in_ = StageOf(spec, stage);
   const Recipe* recipe = winner.has_value() ? &state_.Find(*winner)->recipe : nullptr;
-  MG_ASSIGN_OR_RETURN(space_, SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe));
+  MG_ASSIGN_OR_RETURN(space_, SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe,
+                                                  ArchitectureSees(state_.facts()->architecture)));
   MG_RETURN_IF_ERROR(MakeOptimizer(stage, population));
   stage_ = stage;
   several_ = ToldNumbers(spec, in_.optimizer) > 1;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
 #include "common/domain/limits.h"
@@ -17,7 +18,10 @@ namespace {
 
 constexpr double kProbably = 0.9;  // first mean of a gene of two levels: far in level 1
 
-std::vector<TensorGroup> LayeredGroups(int num_layers, int block) {
+// What the names of a vision tower's tensors contain, in every layout of LLaVA's keys.
+constexpr char kVisionTower[] = "vision_tower";
+
+std::vector<TensorGroup> LayeredGroups(int num_layers, int block, bool vision) {
   std::vector<TensorGroup> groups;
   groups.push_back({.name = "embed", .parts = {ModelPart::kEmbedding}});
   for (int first = 0; first < num_layers; first += block) {
@@ -30,17 +34,21 @@ std::vector<TensorGroup> LayeredGroups(int num_layers, int block) {
                       .end_layer = end});
   }
   groups.push_back({.name = "out", .parts = {ModelPart::kNorm, ModelPart::kHead}});
+  if (vision) {
+    groups.push_back({.name = kVisionTower, .filter = kVisionTower});
+    groups.push_back({.name = "projector"});
+  }
   return groups;
 }
 
-std::vector<TensorGroup> MakeGroups(const Granularity& granularity, int num_layers) {
+std::vector<TensorGroup> MakeGroups(const Granularity& granularity, int num_layers, bool vision) {
   switch (granularity.kind) {
     case Granularity::Kind::kModel:
       return {{.name = "model"}};
     case Granularity::Kind::kLayer:
-      return LayeredGroups(num_layers, 1);
+      return LayeredGroups(num_layers, 1, vision);
     case Granularity::Kind::kBlock:
-      return LayeredGroups(num_layers, granularity.block);
+      return LayeredGroups(num_layers, granularity.block, vision);
     case Granularity::Kind::kFilters: {
       std::vector<TensorGroup> groups;
       for (const std::string& filter : granularity.filters) {
@@ -90,6 +98,19 @@ double StartAt(const Gene& gene, const Bounds& bounds, double value) {
   return std::clamp((value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
 }
 
+// Of a job whose whole models see: true if more than one of the space's models brings what is no language model's, a whole one
+// or a part whose `rename` names such tensors.
+bool MergesVision(const JobSpec& spec, const ParameterSpace& space) {
+  const auto is_language = [](const auto& rule) {
+    return absl::StrContains(rule.second, "language_model") || absl::StartsWith(rule.second, "lm_head");
+  };
+  const auto merges = [&](const ModelRef& model) {
+    return (model.rename.empty() || !std::all_of(model.rename.begin(), model.rename.end(), is_language)) &&
+           (model.name == space.base || Contains(space.sources, model.name));
+  };
+  return std::count_if(spec.models.begin(), spec.models.end(), merges) > 1;
+}
+
 }  // namespace
 
 uint64_t MaskSeed(uint64_t seed) {
@@ -98,7 +119,7 @@ uint64_t MaskSeed(uint64_t seed) {
 }
 
 absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpec& spec, int num_layers, int stage,
-                                                                    const Recipe* winner) {
+                                                                    const Recipe* winner, bool sees) {
   const ParameterSpace space = StageOf(spec, stage).parameter;
   const std::string at = absl::StrCat(StageField(stage), "space.parameter");
   const bool by_layer =
@@ -119,7 +140,13 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
   ParameterSpaceDecoder decoder;
   decoder.spec_ = spec;
   decoder.space_ = space;
-  decoder.groups_ = MakeGroups(space.granularity, num_layers);
+  const bool merges_vision = sees && MergesVision(spec, space);
+  decoder.groups_ = MakeGroups(space.granularity, num_layers, merges_vision);
+  if (TakesWinnersPath(spec, stage) && merges_vision) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        at, ".start: weights along a winner's path are of language models only; give each model but one that sees "
+            "`rename: {\"language_model.\": \"language_model.\"}`"));
+  }
   if (TakesWinnersPath(spec, stage) && winner != nullptr && num_layers > 0 && WinnerPath::IsOne(*winner)) {
     decoder.path_.emplace(*winner, num_layers, space.granularity);
     if (!decoder.path_->groups().empty()) decoder.groups_.clear();

@@ -25,8 +25,11 @@ class ParameterSpaceDecoder {
   // layers of a model, which is enough where only the genome's shape is asked for. InvalidArgument naming the field if the
   // spec does not fit a model of `num_layers` layers (a block longer than the model; layers or blocks where `num_layers` is
   // 0, which is a config.json that names none), or the genome would have more than limits::kGenomeDimensionMax coordinates.
+  // `sees`: the job's whole models (those without ModelRef::rename) see. Where the space merges several of them by layer or
+  // block, their vision towers are a group of their own, and so are their projectors (with all else that is no language
+  // model's); they cannot be merged along a winner's path (InvalidArgument).
   static absl::StatusOr<ParameterSpaceDecoder> Create(const JobSpec& spec, int num_layers, int stage = 0,
-                                                      const Recipe* winner = nullptr);
+                                                      const Recipe* winner = nullptr, bool sees = false);
 
   // Coordinates in genome order: the method if it is searched; for each source, for each searched parameter of a model, for
   // each group; then the searched parameters of the method as a whole (t, lambda), for each group.

@@ -2,13 +2,15 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/domain/limits.h"
 
 namespace merganser {
 
-absl::StatusOr<SearchSpace> SearchSpace::Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner) {
+absl::StatusOr<SearchSpace> SearchSpace::Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner,
+                                                bool sees) {
   const SearchStage in = StageOf(spec, stage);
   SearchSpace space;
   const auto add = [&](const auto& decoder) {
@@ -16,7 +18,8 @@ absl::StatusOr<SearchSpace> SearchSpace::Create(const JobSpec& spec, int num_lay
     space.labels_.insert(space.labels_.end(), decoder.labels().begin(), decoder.labels().end());
   };
   if (in.parameter.used()) {
-    MG_ASSIGN_OR_RETURN(ParameterSpaceDecoder parameter, ParameterSpaceDecoder::Create(spec, num_layers, stage, winner));
+    MG_ASSIGN_OR_RETURN(ParameterSpaceDecoder parameter,
+                        ParameterSpaceDecoder::Create(spec, num_layers, stage, winner, sees));
     add(parameter);
     space.parameter_ = std::move(parameter);
   }
@@ -40,6 +43,8 @@ absl::StatusOr<Recipe> SearchSpace::Decode(absl::Span<const double> genome) cons
   MG_ASSIGN_OR_RETURN(const Recipe merged, parameter_->Decode(genome.subspan(0, parameters)));
   return data_flow_->Decode(genome.subspan(parameters), &merged);
 }
+
+bool ArchitectureSees(absl::string_view architecture) { return absl::StartsWith(architecture, "Llava"); }
 
 int HopCount(const Recipe& recipe, int num_layers) {
   return recipe.path.empty() ? num_layers : static_cast<int>(recipe.path.size());

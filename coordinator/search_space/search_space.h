@@ -20,9 +20,10 @@ namespace merganser {
 class SearchSpace {
  public:
   // Of the job's stage number `stage`, for models of `num_layers` layers. `winner`: the best recipe of the stages before,
-  // which a stage may name; null is enough where only the genome's shape is asked for. Errors are those of the spaces' own
-  // Create.
-  static absl::StatusOr<SearchSpace> Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner);
+  // which a stage may name; null is enough where only the genome's shape is asked for. `sees`: the whole models see. Errors
+  // are those of the spaces' own Create.
+  static absl::StatusOr<SearchSpace> Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner,
+                                            bool sees = false);
 
   const GenomeSpec& genome() const { return genome_; }
   // One per gene.
@@ -38,6 +39,9 @@ class SearchSpace {
   GenomeSpec genome_;
   std::vector<GeneLabel> labels_;
 };
+
+// True if models of this class (JobFacts::architecture) see.
+bool ArchitectureSees(absl::string_view architecture);
 
 // Hops that a token passes in the recipe, for models of `num_layers` layers.
 int HopCount(const Recipe& recipe, int num_layers);

@@ -227,11 +227,11 @@ std::string EvoMistralConfigPatch(const RawConfig& config, int distinct_layers, 
 bool HasTextConfig(const RawConfig& config) { return HasTextConfig(Parsed(config)); }
 
 absl::StatusOr<std::string> ForwardPassConfigPatch(const RawConfig& config, const RawConfig& from) {
-  const Json whole = Parsed(config), part = Parsed(from);
-  const Json& text = TextConfig(whole);
-  const std::string kind = part.value("model_type", Json()).dump();
+  const Json whole = Parsed(config), other = Parsed(from);
+  const Json &text = TextConfig(whole), &part = TextConfig(other);
+  const std::string kind = part.value("model_type", HasTextConfig(other) ? Json("llama") : Json()).dump();
   const std::string wanted = text.value("model_type", Json("llama")).dump();  // transformers' own default there
-  if (!HasTextConfig(whole) || HasTextConfig(part) || kind != wanted) {
+  if (!HasTextConfig(whole) || kind != wanted) {
     return absl::InvalidArgumentError(absl::StrCat("'", from.path, "': model_type is ", kind, " but ", wanted, " in '",
                                                    config.path, "' (text_config), which so cannot have its settings"));
   }

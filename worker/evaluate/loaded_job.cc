@@ -86,6 +86,7 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   donor_ = TokenizerModel(spec_);
   const Checkpoint& donor = *checkpoints_.at(donor_);
   MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
+  MG_RETURN_IF_ERROR(CheckVisionSides(spec_, checkpoints_, options_.model_roots));
   MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(config_, donor, spec_.dtype));
   MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, options_.model_roots));
   if (stop.stop_requested()) return Cancelled();
@@ -107,19 +108,24 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   return absl::OkStatus();
 }
 
-absl::Status LoadedJob::LoadVision(const BenchmarkGroup& group) {
+absl::Status LoadedJob::LoadVisionFor(const BenchmarkGroup& group) {
   const auto sees = [](const auto& part) {
     return std::any_of(part->images().begin(), part->images().end(), [](const auto& images) { return !images.empty(); });
   };
-  if (images_ != nullptr || std::none_of(group.parts().begin(), group.parts().end(), sees)) return absl::OkStatus();
+  if (vision_ != nullptr || std::none_of(group.parts().begin(), group.parts().end(), sees)) return absl::OkStatus();
   const std::shared_ptr<const Checkpoint>& donor = checkpoints_.at(donor_);
   if (!IsVisionModel(*donor)) {
     return absl::InvalidArgumentError(absl::StrCat("its prompts have pictures, but '", donor_, "' (", donor->dir(),
                                                    ") is a ", donor->config().architecture, ", which does not see"));
   }
+  return LoadVision();
+}
+
+absl::Status LoadedJob::LoadVision() {
   MG_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options_));
   MG_ASSIGN_OR_RETURN(const int64_t bytes_max, ImageFeatureCache::BytesMax());
-  MG_ASSIGN_OR_RETURN(images_, ImageFeatureCache::Create(donor, device, bytes_max));
+  MG_ASSIGN_OR_RETURN(vision_, CandidateVision::Create(spec_, donor_, checkpoints_.at(donor_), options_.model_roots, device,
+                                                       ThreadsOf(options_), bytes_max));
   return absl::OkStatus();
 }
 
@@ -137,9 +143,9 @@ absl::Status LoadedJob::LoadBenchmarks() {
     if (!resolved.ok()) return AtSetting(resolved.status(), field, settings[i], settings);
     absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved), scoring);
     if (!group.ok()) return AtSetting(group.status(), field, settings[i], settings);
-    if (absl::Status vision = LoadVision(**group); !vision.ok()) return Annotate(vision, field);
-    absl::StatusOr<std::unique_ptr<BenchmarkRun>> run =
-        BenchmarkRun::Create(*std::move(group), *tokenizer_, config_.MaxContext(), images_.get());
+    if (absl::Status vision = LoadVisionFor(**group); !vision.ok()) return Annotate(vision, field);
+    absl::StatusOr<std::unique_ptr<BenchmarkRun>> run = BenchmarkRun::Create(
+        *std::move(group), *tokenizer_, config_.MaxContext(), vision_ != nullptr ? &vision_->images() : nullptr);
     if (!run.ok()) return Annotate(run.status(), field);
     facts_.samples[all[i].name] = (*run)->samples();
     facts_.prompt_tokens[all[i].name] = (*run)->prompt_tokens();
@@ -148,10 +154,12 @@ absl::Status LoadedJob::LoadBenchmarks() {
     }
     benchmarks_[all[i].name] = *std::move(run);
   }
-  if (images_ != nullptr) {
-    MG_LOG(INFO) << "pictures read images=" << images_->images() << " kept_bytes=" << images_->bytes()
-                 << " bound_bytes=" << images_->bytes_max() << " seconds=" << images_->seconds();
+  const auto asks_endpoint = [](const auto& entry) { return entry.second->model() == CommandModel::kEndpoint; };
+  if (vision_ == nullptr && IsVisionModel(*checkpoints_.at(donor_)) &&
+      std::any_of(commands_.begin(), commands_.end(), asks_endpoint)) {
+    MG_RETURN_IF_ERROR(LoadVision());
   }
+  TellPictures();
   return absl::OkStatus();
 }
 
@@ -215,7 +223,7 @@ absl::Status LoadedJob::LoadEngine() {
   // The weights once in the arena and once as the engine holds them, the cache for a path of the usual length, and pictures.
   const bool wide = decoder_->WidensWeights(spec_.dtype);
   facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() +
-                           (images_ != nullptr ? images_->bytes() : 0);
+                           (vision_ != nullptr ? vision_->images().bytes() : 0);
   // After the engine, so that sources get what it leaves of the device's memory.
   MG_ASSIGN_OR_RETURN(std::unique_ptr<DeviceMerger> merger,
                       PlaceMerge(*materializer_, options_, options.device, facts_.candidate_bytes));
@@ -235,6 +243,14 @@ void LoadedJob::TellTraffic(double seconds) {
                << " seconds=" << seconds;
 }
 
+void LoadedJob::TellPictures() {
+  if (vision_ == nullptr || vision_->images().bytes() <= told_picture_bytes_) return;
+  const ImageFeatureCache& images = vision_->images();
+  told_picture_bytes_ = images.bytes();
+  MG_LOG(INFO) << "pictures read images=" << images.images() << " kept=" << images.kept() << " kept_bytes=" << images.bytes()
+               << " bound_bytes=" << images.bytes_max() << " seconds=" << images.seconds();
+}
+
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                                const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
   Evaluation evaluation;
@@ -245,6 +261,7 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     MG_ASSIGN_OR_RETURN(const ModelWeights weights, model_->Materialize(recipe, stop));
     evaluation.merged_bytes = model_->merged_bytes();
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
+    if (vision_ != nullptr) MG_RETURN_IF_ERROR(vision_->Materialize(recipe, stop));
   }
   if (decoder_ != nullptr) TellTraffic(evaluation.timings.materialize);
   phase("evaluate");
@@ -275,6 +292,7 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
     evaluation.results.push_back(std::move(result));
   }
   if (decoder_ == nullptr) return evaluation;
+  TellPictures();
   const GenerationTimings timings = decoder_->timings();
   evaluation.timings.prefill = timings.prefill_seconds;
   evaluation.timings.decode = timings.decode_seconds;

@@ -17,8 +17,8 @@
 #include "worker/evaluate/benchmark_run.h"
 #include "worker/evaluate/candidate_evaluator.h"
 #include "worker/evaluate/candidate_model.h"
+#include "worker/evaluate/candidate_vision.h"
 #include "worker/evaluate/command_benchmark.h"
-#include "worker/evaluate/image_feature_cache.h"
 #include "worker/evaluate/local_library.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/merge/materializer.h"
@@ -50,13 +50,17 @@ class LoadedJob {
   absl::Status CheckCommandMetric(const Objective& objective, const std::string& field) const;
   absl::Status LoadModels(std::stop_token stop);
   absl::Status LoadBenchmarks();
-  // Of the pictures of `group`, which may have none.
-  absl::Status LoadVision(const BenchmarkGroup& group);
+  // For `group`, which may have no pictures.
+  absl::Status LoadVisionFor(const BenchmarkGroup& group);
+  // REQUIRES: the donor sees.
+  absl::Status LoadVision();
   absl::Status CheckObjectives() const;
   absl::Status CheckTokenizers();
   absl::Status LoadEngine();
   // Logs what the last candidate's merge moved to the device, unless the one before moved the same.
   void TellTraffic(double seconds);
+  // Logs what is kept of pictures, if it has grown.
+  void TellPictures();
 
   // `checkpoint` is written when the first benchmark needs it.
   absl::StatusOr<BenchmarkResult> RunCommand(const CommandBenchmark& command, const Recipe& recipe,
@@ -70,13 +74,14 @@ class LoadedJob {
   std::string donor_;   // the model whose tokenizer candidates have, and the vision side if it has one
   ModelConfig config_;  // of the candidates
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<ImageFeatureCache> images_;                          // null: no benchmark has pictures
+  std::unique_ptr<CandidateVision> vision_;                            // null: no benchmark has pictures
   std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;    // by name
   std::map<std::string, std::unique_ptr<CommandBenchmark>> commands_;  // those that are commands
   std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack
   std::unique_ptr<Materializer> materializer_;
   std::unique_ptr<CandidateModel> model_;  // uses the above
   MergeTraffic told_traffic_;
+  int64_t told_picture_bytes_ = -1;
   std::unique_ptr<Decoder> decoder_;
 };
 

@@ -12,7 +12,9 @@
 #include "worker/checkpoint/model_locator.h"
 #include "worker/checkpoint/raw_config.h"
 #include "worker/checkpoint/weight_files.h"
+#include "worker/evaluate/devices.h"
 #include "worker/evaluate/loaded_job.h"
+#include "worker/evaluate/served_vision.h"
 #include "worker/text/chat_template.h"
 
 namespace merganser {
@@ -109,6 +111,11 @@ absl::StatusOr<BenchmarkResult> LoadedJob::RunCommand(const CommandBenchmark& co
     model.max_length = decoder_->max_length();
     model.vocab_size = config_.vocab_size;
     model.created = absl::ToUnixSeconds(absl::Now());
+    std::unique_ptr<ServedVision> eyes;
+    if (vision_ != nullptr) {
+      eyes = std::make_unique<ServedVision>(vision_->images(), ThreadsOf(options_));
+      model.pictures = eyes.get();
+    }
     result = command.RunAtEndpoint(model, *decoder_, stop);
   }
   timings->score += now() - start;

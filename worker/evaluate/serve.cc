@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kDefaultLength = 4096;
 constexpr int kDefaultSequences = 32;
+constexpr int64_t kPictureMib = 1024;  // of features, unless the environment says otherwise
 
 std::string LastPart(absl::string_view path) {
   while (absl::ConsumeSuffix(&path, "/")) {
@@ -57,9 +58,13 @@ absl::Status ServeModel(const ServeRequest& request, const LocalOptions& options
   model.max_length = decoder->max_length();
   model.vocab_size = checkpoint->config().vocab_size;
   model.created = absl::ToUnixSeconds(absl::Now());
+  std::unique_ptr<ImageFeatureCache> images;
   std::unique_ptr<ServedVision> vision;
   if (IsVisionModel(*checkpoint)) {
-    MG_ASSIGN_OR_RETURN(vision, ServedVision::Create(checkpoint, engine.device, engine.threads));
+    MG_ASSIGN_OR_RETURN(const int64_t bytes_max, ImageFeatureCache::BytesMax(kPictureMib));
+    MG_ASSIGN_OR_RETURN(
+        images, ImageFeatureCache::Create(checkpoint, engine.device, bytes_max, ImageFeatureCache::Keeping::kLatest));
+    vision = std::make_unique<ServedVision>(*images, engine.threads);
     model.pictures = vision.get();
   }
   RequestQueue queue(static_cast<size_t>(std::max(1, request.queue)));

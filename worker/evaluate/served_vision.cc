@@ -2,11 +2,11 @@
 
 #include <ATen/Parallel.h>
 
+#include <bit>
 #include <utility>
 
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
-#include "worker/vision/image.h"
-#include "worker/vision/image_processor.h"
 
 namespace merganser {
 namespace {
@@ -15,13 +15,7 @@ constexpr int64_t kPixelsMax = 50'000'000;  // a stranger's picture: 150 MB as R
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ServedVision>> ServedVision::Create(const std::shared_ptr<const Checkpoint>& checkpoint,
-                                                                   const std::string& device, int threads) {
-  MG_ASSIGN_OR_RETURN(auto vision, VisionModel::Load(checkpoint, device));
-  return std::unique_ptr<ServedVision>(new ServedVision(std::move(vision), threads));
-}
-
-ServedVision::ServedVision(std::unique_ptr<VisionModel> vision, int threads) : vision_(std::move(vision)) {
+ServedVision::ServedVision(ImageFeatureCache& images, int threads) : images_(images) {
   thread_ = std::thread([this, threads] {
     at::set_num_threads(threads);
     while (true) {
@@ -60,10 +54,14 @@ absl::StatusOr<SeenPicture> ServedVision::Read(absl::string_view bytes) {
 absl::StatusOr<SeenPicture> ServedVision::See(absl::string_view bytes) {
   ImageLimits limits;
   limits.max_pixels = kPixelsMax;
-  MG_ASSIGN_OR_RETURN(const Image image, DecodeImage(bytes, "picture", limits));
-  MG_ASSIGN_OR_RETURN(const PixelValues pixels, ProcessImage(image, vision_->processor()));
-  MG_ASSIGN_OR_RETURN(ImageFeatures features, vision_->Encode(pixels));
-  return SeenPicture{features.rows, std::move(features.values)};
+  const int64_t encoded = images_.encoded();
+  MG_ASSIGN_OR_RETURN(const std::shared_ptr<const ImageFeatures> features, images_.See(bytes, limits));
+  if (images_.encoded() > encoded && std::has_single_bit(static_cast<uint64_t>(images_.encoded()))) {
+    MG_LOG(INFO) << "pictures read times=" << images_.encoded() << " kept=" << images_.kept()
+                 << " kept_bytes=" << images_.bytes() << " bound_bytes=" << images_.bytes_max()
+                 << " seconds=" << images_.seconds();
+  }
+  return SeenPicture{features->rows, features->values};
 }
 
 }  // namespace merganser

@@ -2,39 +2,38 @@
 #ifndef MERGANSER_WORKER_EVALUATE_SERVED_VISION_H_
 #define MERGANSER_WORKER_EVALUATE_SERVED_VISION_H_
 
+#include <cstdint>
 #include <deque>
 #include <future>
 #include <memory>
-#include <stop_token>
 #include <string>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "worker/evaluate/image_feature_cache.h"
 #include "worker/serve/picture_reader.h"
-#include "worker/vision/vision_model.h"
 
 namespace merganser {
 
 // Thread-safe. torch keeps threads and state for every thread that calls it; a server has many, so the vision side has one.
+// A picture whose features are kept is not read again; the log tells what is kept.
 class ServedVision : public PictureReader {
  public:
-  // Errors of VisionModel::Load.
-  static absl::StatusOr<std::unique_ptr<ServedVision>> Create(const std::shared_ptr<const Checkpoint>& checkpoint,
-                                                              const std::string& device, int threads);
+  // `images` outlives it and is used by nobody else until it is gone.
+  ServedVision(ImageFeatureCache& images, int threads);
   // Nobody is in Read any more.
   ~ServedVision() override;
 
-  int32_t image_token() const override { return vision_->config().image_token_id; }
+  int32_t image_token() const override { return images_.image_token(); }
   absl::StatusOr<SeenPicture> Read(absl::string_view bytes) override;
 
  private:
   using Job = std::packaged_task<absl::StatusOr<SeenPicture>()>;
 
-  ServedVision(std::unique_ptr<VisionModel> vision, int threads);
   absl::StatusOr<SeenPicture> See(absl::string_view bytes);
 
-  const std::unique_ptr<VisionModel> vision_;
+  ImageFeatureCache& images_;
   absl::Mutex mutex_;
   std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

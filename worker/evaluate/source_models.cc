@@ -11,7 +11,6 @@
 #include "worker/checkpoint/model_locator.h"
 #include "worker/checkpoint/raw_config.h"
 #include "worker/engine/weight_layout.h"
-#include "worker/merge/recipe_models.h"
 #include "worker/vision/vision_model.h"
 
 namespace merganser {
@@ -73,7 +72,7 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
   const ModelConfig& config = models.at(donor)->config();
   const std::string chosen = spec.config_from.empty() ? donor : spec.config_from;
   const auto want = ForwardPassFields(config);
-  std::string seeing;
+  const bool whole_sees = IsVisionModel(*models.at(donor));
   for (const auto& [name, checkpoint] : models) {
     const auto difference = [&, path = checkpoint->dir()](absl::string_view field, absl::string_view has,
                                                           absl::string_view other) {
@@ -81,20 +80,21 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
                           models.at(donor)->dir(), " ('", donor, "')");
     };
     const bool sees = IsVisionModel(*checkpoint);
-    if (sees && !seeing.empty()) {
-      return absl::UnimplementedError(absl::StrCat("models.", name, ".path: '", seeing, "' sees as well as '", name,
-                                                   "'; a search keeps the vision side of one model"));
+    if (sees && !whole_sees) {
+      return absl::InvalidArgumentError(absl::StrCat("models.", name, ".path: ", checkpoint->dir(), " sees and ",
+                                                     models.at(donor)->dir(), " ('", donor,
+                                                     "') does not; if that is a language model to be merged into it, write "
+                                                     "`rename: {\"\": \"language_model.\"}` there"));
     }
-    if (sees) seeing = name;
     const bool is_part = HasRename(spec, name);
     const auto have = ForwardPassFields(checkpoint->config());
     for (size_t i = 0; i < want.size(); ++i) {
       if (want[i].second == have[i].second) continue;
       const std::string differs = difference(have[i].first, have[i].second, want[i].second);
       if (!is_part) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            differs, "; a merge needs one forward pass",
-            IsVisionModel(*models.at(donor)) ? "; if it is a language model to be merged into one that sees, write `rename: "
+        return absl::InvalidArgumentError(
+            absl::StrCat(differs, "; a merge needs one forward pass",
+                         whole_sees && !sees ? "; if it is a language model to be merged into one that sees, write `rename: "
                                                "{\"\": \"language_model.\"}`"
                                              : ""));
       }
@@ -116,10 +116,6 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
                        ", and their language models differ in kind"));
     }
   }
-  if (!seeing.empty() && seeing != donor) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("models.", seeing, ": it sees, so it must be the whole model: without `rename`"));
-  }
   if (chosen == donor) return config;
   // The export's own way (OpenRecipeModels), so that the checkpoint runs as its candidate did.
   MG_ASSIGN_OR_RETURN(const RawConfig whole, RawConfig::Read(models.at(donor)->dir()));
@@ -139,6 +135,15 @@ absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkp
   return ArenaLayout::Create(std::move(tensors));
 }
 
+absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vector<std::string>& model_roots) {
+  Recipe recipe;
+  recipe.models = spec.models;
+  recipe.tokenizer_from = recipe.vocabulary_from = TokenizerModel(spec);
+  recipe.config_from = spec.config_from.empty() ? recipe.tokenizer_from : spec.config_from;
+  const ModelLocatorOptions locator = LocatorOptions(model_roots);
+  return OpenRecipeModels(recipe, [&](const std::string& path) { return ResolveModel(path, locator); });
+}
+
 absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
                                                                    const ArenaLayout& layout,
                                                                    const std::vector<std::string>& model_roots) {
@@ -146,13 +151,7 @@ absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec
     return model.rename.empty() && !IsVisionModel(*models.at(model.name));
   };
   if (std::all_of(spec.models.begin(), spec.models.end(), is_plain)) return MergeSources::Create(models, layout);
-  Recipe recipe;
-  recipe.models = spec.models;
-  recipe.tokenizer_from = recipe.vocabulary_from = TokenizerModel(spec);
-  recipe.config_from = spec.config_from.empty() ? recipe.tokenizer_from : spec.config_from;
-  const ModelLocatorOptions locator = LocatorOptions(model_roots);
-  MG_ASSIGN_OR_RETURN(const RecipeModels opened,
-                      OpenRecipeModels(recipe, [&](const std::string& path) { return ResolveModel(path, locator); }));
+  MG_ASSIGN_OR_RETURN(const RecipeModels opened, OpenJobModels(spec, model_roots));
   std::map<std::string, MergeSources::Model> adapted;
   for (const auto& [name, source] : opened.sources) {
     MergeSources::Model& model = adapted[name];
@@ -162,7 +161,7 @@ absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec
     for (const ArenaTensor& tensor : layout.tensors()) {
       if (source->Find(tensor.name) == nullptr) {
         return absl::InvalidArgumentError(absl::StrCat("models.", name, ": ", source->label(), " has no tensor '",
-                                                       tensor.name, "' of '", recipe.tokenizer_from,
+                                                       tensor.name, "' of '", TokenizerModel(spec),
                                                        "': `rename` must give it the names that it has there"));
       }
       MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(tensor.name));

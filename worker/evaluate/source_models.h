@@ -14,6 +14,7 @@
 #include "worker/checkpoint/model_locator.h"
 #include "worker/merge/arena.h"
 #include "worker/merge/merge_sources.h"
+#include "worker/merge/recipe_models.h"
 
 namespace merganser {
 
@@ -31,15 +32,18 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, co
 // language models within one that sees), it is the whole one's, with the settings of the forward pass of
 // JobSpec::config_from. InvalidArgument, naming both models, the field and both values: the models run differently (RoPE,
 // window, norm epsilon, activation, tied head) and config_from does not say whose settings to take; their language models
-// are of different families; or a model that sees is not the whole one. Unimplemented: more than one model that sees.
+// are of different families; or one without `rename` sees and another does not.
 absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models);
 
 // Where the merge of these models lies in memory, in the order that the engine likes, as `dtype` ("bfloat16", ...). The
 // tensors have the names that they have in `donor`: within a model that sees, "language_model.model.norm.weight".
 absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkpoint& donor, const std::string& dtype);
 
-// The models' tensors, adapted to the layout: a plain model's under the names that its `rename` gives them, with the rows of
-// the whole, by the rules of an export (OpenRecipeModels, whose errors these are; with those of MergeSources::Create).
+// The job's models as its recipes have them: each plain one under the names that its `rename` gives it, with the rows of the
+// whole, by the rules of an export. Errors of OpenRecipeModels.
+absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vector<std::string>& model_roots);
+
+// The models' tensors, adapted to the layout (OpenJobModels, whose errors these are; with those of MergeSources::Create).
 // Only what has to be adapted is copied.
 absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
                                                                    const ArenaLayout& layout,

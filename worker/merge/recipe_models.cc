@@ -39,6 +39,17 @@ absl::StatusOr<OpenedModel> OpenModel(const ModelRef& model, const ModelResolver
   return opened;
 }
 
+// A model that sees, without what no rule names of its vision tower and projector.
+std::shared_ptr<const TensorSource> WithoutUnnamedVision(const std::shared_ptr<const TensorSource>& source,
+                                                         const std::map<std::string, std::string>& rename) {
+  auto kept = std::make_shared<DerivedSource>(source, source->label());
+  for (const TensorHeader& header : source->headers()) {
+    const auto names = [&](const auto& rule) { return absl::StartsWith(header.name, rule.first); };
+    if (!RoleOf(header.name).part && std::none_of(rename.begin(), rename.end(), names)) kept->Hide(header.name);
+  }
+  return kept;
+}
+
 // The matrix with a row for each token, and the one that a tied checkpoint lacks.
 struct EndTensors {
   std::string embedding, head;
@@ -86,7 +97,9 @@ class Adapter {
     MG_RETURN_IF_ERROR(CheckModel("config_from", models_.config_donor));
     const RawConfig& whole = models_.opened.at(models_.donor).config;
     const RawConfig& settings = ConfigDonor().config;
-    if (!HasTextConfig(whole) || HasTextConfig(settings)) return absl::OkStatus();
+    const auto is_part = [&](const ModelRef& model) { return model.name == models_.config_donor && !model.rename.empty(); };
+    const bool part = std::any_of(recipe_.models.begin(), recipe_.models.end(), is_part);
+    if (!HasTextConfig(whole) || (HasTextConfig(settings) && !part)) return absl::OkStatus();
     const absl::StatusOr<std::string> patch = ForwardPassConfigPatch(whole, settings);
     if (!patch.ok()) return Annotate(patch.status(), "config_from");
     models_.notes.push_back(
@@ -414,6 +427,7 @@ absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelR
       source = *std::move(adapted);
     }
     if (!model.rename.empty()) {
+      if (HasTextConfig(opened.config)) source = WithoutUnnamedVision(source, model.rename);
       absl::StatusOr<std::shared_ptr<const TensorSource>> renamed = RenamedSource(source, model.rename);
       if (!renamed.ok()) return Annotate(renamed.status(), absl::StrCat("models.", model.name));
       source = *std::move(renamed);

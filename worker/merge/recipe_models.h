@@ -44,8 +44,9 @@ struct RecipeModels {
   std::vector<std::string> notes;                 // what a user should know: "vocabulary: 32064 rows, from 'b'"
 };
 
-// Opens the recipe's models and adapts them as it says. Reads headers, configs and tokenizers, no
-// weights. Errors start with the field of the recipe ("models.ja.path: ..."). Beyond those of
+// Opens the recipe's models and adapts them as it says; of a model that sees and is renamed, a vision tower or projector
+// that no rule names is left out, so that it is a language model to be merged into another one that sees. Reads headers,
+// configs and tokenizers, no weights. Errors start with the field of the recipe ("models.ja.path: ..."). Beyond those of
 // `resolver`, WeightFiles::Open, RawConfig::Read, LoraSource and MergedVocabulary::Create:
 // InvalidArgument if models tie their heads differently and recipe.head is "", have other numbers of
 // rows and neither vocabulary_from nor a tokenizer says what to do, or differ in their forward pass

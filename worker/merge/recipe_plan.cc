@@ -245,7 +245,7 @@ absl::Status RecipePlan::AddTensor(int stack, const std::string& stack_tensor, c
   const TensorHeader* first = nullptr;
   std::string first_name;
   int64_t read_bytes = 0;
-  int holders = 0;
+  std::vector<std::string> holders;
   for (const std::string& source : sources.names) {
     const std::string own = SourceTensor(stack, source, stack_tensor);
     const TensorSource& model = *sources.by_name.at(source);
@@ -279,20 +279,65 @@ absl::Status RecipePlan::AddTensor(int stack, const std::string& stack_tensor, c
                                                      Name(header->dtype), "; only F64, F32, F16 and BF16 can be merged"));
     }
     read_bytes += header->NumBytes();
-    ++holders;
+    holders.push_back(source);
   }
-  const bool partly = holders < static_cast<int>(sources.names.size());
-  if (partly && holders != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("stack '", recipe_.stacks[stack].name, "': tensor '", stack_tensor, "' is in ",
-                                                   holders, " of its ", sources.names.size(),
-                                                   " models; what a part of a model lacks can only be copied from one"));
-  }
+  const bool partly = holders.size() < sources.names.size();
   const bool merges = IsMergeable(first->dtype);
   if (!merges && rescale != Rescale{}) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' has type ", Name(first->dtype), " and cannot be scaled"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor '", name, "' has type ", Name(first->dtype), " and cannot be scaled"));
   }
-  tensors_.push_back({{name, merges ? merged_type : first->dtype, first->shape}, stack, stack_tensor, rescale, partly ? first_name : "", read_bytes});
+  const bool copied = partly && holders.size() == 1;
+  PlannedTensor tensor{{name, merges ? merged_type : first->dtype, first->shape},
+                       stack,
+                       stack_tensor,
+                       rescale,
+                       copied ? first_name : "",
+                       read_bytes};
+  if (partly && !copied) {
+    MG_ASSIGN_OR_RETURN(tensor.stack, StackOfWholes(stack, stack_tensor, holders));
+  }
+  tensors_.push_back(std::move(tensor));
   return absl::OkStatus();
+}
+
+absl::StatusOr<int> RecipePlan::StackOfWholes(int stack, const std::string& tensor,
+                                              const std::vector<std::string>& holders) {
+  const Stack& whole = recipe_.stacks[stack];
+  const std::string name = absl::StrCat(whole.name, ", of ", absl::StrJoin(holders, " and "));
+  for (size_t s = stacks_.size(); s-- > 0;) {
+    if (recipe_.stacks[s].name == name) return static_cast<int>(s);
+  }
+  const auto holds = [&](const std::string& source) {
+    return std::find(holders.begin(), holders.end(), source) != holders.end();
+  };
+  if (!whole.base.empty() && !holds(whole.base)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "stack '", whole.name, "': tensor '", Printable(tensor), "' is in '", absl::StrJoin(holders, "', '"),
+        "' and not in the base '", whole.base,
+        "', a part of a model: only one of these may have it (models.NAME.rename that names the language model leaves ",
+        "out what sees), or the base must"));
+  }
+  Stack reduced = whole;
+  reduced.name = name;
+  reduced.sources.clear();
+  for (GroupSettings& settings : reduced.settings) settings.source_parameters.clear();
+  for (size_t i = 0; i < whole.sources.size(); ++i) {
+    if (!holds(whole.sources[i])) continue;
+    reduced.sources.push_back(whole.sources[i]);
+    for (size_t g = 0; g < whole.settings.size(); ++g) {
+      const auto& given = whole.settings[g].source_parameters;
+      if (i < given.size()) reduced.settings[g].source_parameters.push_back(given[i]);
+    }
+  }
+  StackSources sources;
+  sources.names = holders;
+  for (const std::string& source : holders) sources.by_name[source] = stacks_[stack].by_name.at(source);
+  sources.roles = stacks_[stack].roles;
+  sources.layers = stacks_[stack].layers;
+  recipe_.stacks.push_back(std::move(reduced));
+  stacks_.push_back(std::move(sources));
+  return static_cast<int>(stacks_.size()) - 1;
 }
 
 absl::Status RecipePlan::PlanTensors(const std::vector<std::string>& mlp_output, bool norm_plus_one) {
@@ -305,6 +350,17 @@ absl::Status RecipePlan::PlanTensors(const std::vector<std::string>& mlp_output,
     }
     return absl::OkStatus();
   };
+  const auto add_vision = [&]() -> absl::Status {
+    MG_RETURN_IF_ERROR(add_part(embedding, std::nullopt, {}));
+    if (whole_model_ < 0) return absl::OkStatus();
+    const std::vector<std::string> own = TensorNames(embedding);  // of parts: a projector, for instance
+    for (const std::string& name : TensorNames(whole_model_)) {
+      if (stacks_[whole_model_].roles.Of(name).part || std::binary_search(own.begin(), own.end(), name)) continue;
+      MG_RETURN_IF_ERROR(AddTensor(whole_model_, name, name, {}));
+    }
+    return absl::OkStatus();
+  };
+  if (options_.vision_only) return add_vision();
   const bool folds = !options_.distinct_layers;
   Rescale of_embedding;
   if (folds && !hops_.empty()) of_embedding.scale = static_cast<float>(hops_[0].scale);
@@ -344,8 +400,7 @@ absl::Status RecipePlan::PlanTensors(const std::vector<std::string>& mlp_output,
   }
   MG_RETURN_IF_ERROR(add_part(head, ModelPart::kNorm, {}));
   MG_RETURN_IF_ERROR(add_part(head, ModelPart::kHead, {}));
-  MG_RETURN_IF_ERROR(add_part(embedding, std::nullopt, {}));
-  if (whole_model_ >= 0) MG_RETURN_IF_ERROR(add_part(whole_model_, std::nullopt, {}));
+  MG_RETURN_IF_ERROR(add_vision());
   if (tensors_.empty()) return absl::InvalidArgumentError("the recipe gives no tensor");
   return absl::OkStatus();
 }

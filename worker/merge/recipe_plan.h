@@ -49,6 +49,8 @@ struct RecipePlanOptions {
   // A path's layers as they are, each stack's layer once, whatever the hops: for exports that store
   // layers and path apart. Scales are then not applied.
   bool distinct_layers = false;
+  // Only what is no part of a language model: the vision tower and the projector.
+  bool vision_only = false;
 };
 
 // Immutable; any thread.
@@ -60,14 +62,18 @@ class RecipePlan {
   // is folded into (Architecture::mlp_output), `norm_plus_one` says that those are norms which apply
   // 1 + w.
   //
+  // What lies outside of the parts of a model (ModelRef::rename) is merged of a stack's other sources alone, by their
+  // settings, or copied where there is one.
+  //
   // InvalidArgument, naming what and where: the errors of MergePlan::Build, an unknown stack, a source
   // that is neither a model nor an earlier stack, a tensor that one of a stack's models lacks or has in
-  // another shape, a hop to a layer that its stack does not have, a scale that cannot be folded, tensors
-  // of integers that are to be merged by a method with `scale`. Unimplemented: a scale on a head that
-  // is tied (untie it).
-  static absl::StatusOr<std::unique_ptr<const RecipePlan>> Build(
-      const Recipe& recipe, const SourceMap& models, const RecipePlanOptions& options,
-      const std::vector<std::string>& mlp_output = {}, bool norm_plus_one = false);
+  // another shape, or that lies outside of its base although several others have it, a hop to a layer that its stack does
+  // not have, a scale that cannot be folded, tensors of integers that are to be merged by a method with `scale`.
+  // Unimplemented: a scale on a head that is tied (untie it).
+  static absl::StatusOr<std::unique_ptr<const RecipePlan>> Build(const Recipe& recipe, const SourceMap& models,
+                                                                 const RecipePlanOptions& options,
+                                                                 const std::vector<std::string>& mlp_output = {},
+                                                                 bool norm_plus_one = false);
 
   // In the order in which they are written: embedding, layers, norm, head, the rest by name.
   const std::vector<PlannedTensor>& tensors() const { return tensors_; }
@@ -128,8 +134,10 @@ class RecipePlan {
   absl::Status ResolveStacks(const SourceMap& models);
   absl::Status PlacePath();
   absl::Status PlanTensors(const std::vector<std::string>& mlp_output, bool norm_plus_one);
-  absl::Status AddTensor(int stack, const std::string& stack_tensor, const std::string& name,
-                         Rescale rescale);
+  absl::Status AddTensor(int stack, const std::string& stack_tensor, const std::string& name, Rescale rescale);
+  // `stack` without those of its sources that are not among `holders`, several, of a tensor outside of the others. Made
+  // once.
+  absl::StatusOr<int> StackOfWholes(int stack, const std::string& tensor, const std::vector<std::string>& holders);
   absl::Status CheckStacks() const;
   void MakeBatches();
   std::vector<std::string> TensorNames(int stack) const;

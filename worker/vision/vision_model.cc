@@ -23,10 +23,11 @@ namespace {
 constexpr int64_t kProcessorBytesMax = 1 << 20;
 
 // The tensor under the first of `names` that is there.
-absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const std::vector<std::string>& names,
-                                   const std::vector<int64_t>& shape, const at::TensorOptions& options) {
+absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const FindView& weights,
+                                   const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                                   const at::TensorOptions& options) {
   for (const std::string& name : names) {
-    const TensorView* view = checkpoint.Find(name);
+    const TensorView* view = weights != nullptr ? weights(name) : checkpoint.Find(name);
     if (view == nullptr) continue;
     if (view->shape != shape || !IsFloatingPoint(view->dtype)) {
       return absl::InvalidArgumentError(absl::StrCat("'", checkpoint.FileOf(name), "': tensor '", name, "' is ",
@@ -49,12 +50,17 @@ absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const std::vect
 
 class LlavaVision : public VisionModel {
  public:
-  LlavaVision(VisionConfig config, ImageProcessorConfig processor, ClipTower tower, at::TensorOptions options, int64_t hidden)
-      : config_(std::move(config)), processor_(std::move(processor)), tower_(std::move(tower)), options_(options), hidden_(hidden) {}
+  LlavaVision(VisionConfig config, ImageProcessorConfig processor, ClipTower tower, at::TensorOptions options,
+              int64_t hidden)
+      : config_(std::move(config)),
+        processor_(std::move(processor)),
+        tower_(std::move(tower)),
+        options_(options),
+        hidden_(hidden) {}
 
-  absl::Status LoadProjector(const Checkpoint& checkpoint) {
+  absl::Status LoadProjector(const Checkpoint& checkpoint, const FindView& weights) {
     const auto find = [&](const std::string& name, const std::vector<int64_t>& shape) {
-      return FindAny(checkpoint, {name, "model." + name}, shape, options_);
+      return FindAny(checkpoint, weights, {name, "model." + name}, shape, options_);
     };
     MG_ASSIGN_OR_RETURN(linear1_, find("multi_modal_projector.linear_1.weight", {hidden_, config_.hidden_size}));
     MG_ASSIGN_OR_RETURN(linear2_, find("multi_modal_projector.linear_2.weight", {hidden_, hidden_}));
@@ -153,7 +159,7 @@ class LlavaVision : public VisionModel {
 bool IsVisionModel(const Checkpoint& checkpoint) { return absl::StartsWith(checkpoint.config().architecture, "Llava"); }
 
 absl::StatusOr<std::unique_ptr<VisionModel>> VisionModel::Load(const std::shared_ptr<const Checkpoint>& checkpoint,
-                                                               const std::string& device_name) {
+                                                               const std::string& device_name, const FindView& weights) {
   const std::string& dir = checkpoint->dir();
   MG_ASSIGN_OR_RETURN(VisionConfig config, VisionConfig::Parse(checkpoint->config().raw_json, dir + "/config.json"));
   const std::string processor_path = dir + "/preprocessor_config.json";
@@ -171,15 +177,16 @@ absl::StatusOr<std::unique_ptr<VisionModel>> VisionModel::Load(const std::shared
   MG_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(device_name));
   MG_RETURN_IF_ERROR(PrepareDevice(device));
   const at::TensorOptions options = at::TensorOptions().device(device).dtype(device.is_cpu() ? at::kFloat : at::kBFloat16);
-  MG_ASSIGN_OR_RETURN(ClipTower tower, ClipTower::Load(config, [&](const std::string& name, const std::vector<int64_t>& shape) {
-                        return FindAny(*checkpoint,
+  MG_ASSIGN_OR_RETURN(ClipTower tower,
+                      ClipTower::Load(config, [&](const std::string& name, const std::vector<int64_t>& shape) {
+                        return FindAny(*checkpoint, weights,
                                        {"vision_tower.vision_model." + name, "vision_tower." + name,
                                         "model.vision_tower.vision_model." + name, "model.vision_tower." + name},
                                        shape, options);
                       }));
   auto model = std::make_unique<LlavaVision>(std::move(config), std::move(processor), std::move(tower), options,
                                              checkpoint->config().hidden_size);
-  MG_RETURN_IF_ERROR(model->LoadProjector(*checkpoint));
+  MG_RETURN_IF_ERROR(model->LoadProjector(*checkpoint, weights));
   return model;
 }
 

@@ -4,6 +4,7 @@
 #ifndef MERGANSER_WORKER_VISION_VISION_MODEL_H_
 #define MERGANSER_WORKER_VISION_VISION_MODEL_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,14 +22,18 @@ struct ImageFeatures {
   std::vector<float> values;  // [rows, width]
 };
 
+// The tensor of that name, or nullptr.
+using FindView = std::function<const TensorView*(const std::string& name)>;
+
 // Thread-compatible. Computes in fp32 (CPU) or in bf16 (CUDA), whatever the files hold.
 class VisionModel {
  public:
-  // Reads the tower, the projector and image_newline of `checkpoint`, under any of the names that transformers has given them, and
-  // preprocessor_config.json beside it. `device`: "cpu" or "cuda:N". NotFound: no preprocessor_config.json, a missing tensor.
-  // InvalidArgument: a tensor of another shape, sizes that do not fit. Unimplemented: not a LLaVA model.
+  // Reads the tower, the projector and image_newline of `checkpoint`, under any of the names that transformers has given
+  // them, and preprocessor_config.json beside it. `device`: "cpu" or "cuda:N". NotFound: no preprocessor_config.json, a
+  // missing tensor. InvalidArgument: a tensor of another shape, sizes that do not fit. Unimplemented: not a LLaVA model.
+  // `weights`, if not null, has the tensors in place of the checkpoint, under its names: of a merge.
   static absl::StatusOr<std::unique_ptr<VisionModel>> Load(const std::shared_ptr<const Checkpoint>& checkpoint,
-                                                           const std::string& device);
+                                                           const std::string& device, const FindView& weights = nullptr);
   virtual ~VisionModel() = default;
 
   virtual const VisionConfig& config() const = 0;

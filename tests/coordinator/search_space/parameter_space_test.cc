@@ -249,6 +249,35 @@ TEST(ParameterSpaceTest, AModelThatNamesNoLayersIsSearchedAsAWholeOrByFilters) {
   }
 }
 
+// Several models that see: what is no language model's has groups of its own, by layer or block.
+TEST(ParameterSpaceTest, TowersAndProjectorsThatAreMergedAreGroups) {
+  const auto groups = [](const JobSpec& spec, bool sees) {
+    const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 1, 0, nullptr, sees);
+    const Recipe recipe = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.5));
+    std::vector<std::string> names;
+    for (const GroupSettings& settings : recipe.stacks[0].settings) names.push_back(settings.group.name);
+    return names;
+  };
+  JobSpec spec = Spec();
+  EXPECT_THAT(groups(spec, false), ElementsAre("embed", "layer.0", "out"));
+  EXPECT_THAT(groups(spec, true), ElementsAre("embed", "layer.0", "out", "vision_tower", "projector"));
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 1, 0, nullptr, true);
+  const Recipe recipe = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.5));
+  EXPECT_EQ(recipe.stacks[0].settings[3].group.filter, "vision_tower");
+  EXPECT_TRUE(recipe.stacks[0].settings[4].group.parts.empty());
+  // Of one that sees and its parts, the eyes stay as they are.
+  spec.models[0].rename = spec.models[1].rename = {{"", "language_model."}};
+  EXPECT_THAT(groups(spec, true), ElementsAre("embed", "layer.0", "out"));
+  for (const auto& rename :
+       {std::map<std::string, std::string>{},
+        std::map<std::string, std::string>{{"language_model.", "language_model."}, {"multi_modal_projector.", "multi_modal_projector."}}}) {
+    spec.models[1].rename = rename;
+    EXPECT_THAT(groups(spec, true), ElementsAre("embed", "layer.0", "out", "vision_tower", "projector"));
+  }
+  spec.parameter.granularity = {.kind = Granularity::Kind::kModel};
+  EXPECT_THAT(groups(spec, true), ElementsAre("model"));
+}
+
 TEST(BaselineRecipesTest, ASourceIsTakenAsItIs) {
   const Recipe recipe = SourceRecipe(Spec(), "ja");
   ASSERT_EQ(recipe.stacks.size(), 1);

@@ -244,9 +244,6 @@ TEST_F(VisionJobTest, WhatAJobMustSayIsAskedFor) {
   spec.parameter.base.clear();
   spec.parameter.sources = {"vlm", "ja"};
   EXPECT_THAT(Message(PrepareError(spec)), AllOf(HasSubstr("models.ja"), HasSubstr("rename: {\"\": \"language_model.\"}")));
-  spec.models[0] = {"other", dir_ + "/vlm"};
-  spec.parameter.sources = {"vlm", "other"};
-  EXPECT_THAT(Message(PrepareError(spec)), HasSubstr("a search keeps the vision side of one model"));
   spec = Search();
   spec.models[0].rename = {{"", "text."}};
   EXPECT_THAT(Message(PrepareError(spec)), AllOf(HasSubstr("models.ja"), HasSubstr("has no tensor 'language_model.model")));

@@ -343,6 +343,43 @@ TEST(RecipeExportTest, ALanguageModelMergesIntoAMultiModalOne) {
   EXPECT_THAT(Refusal(recipe), HasSubstr("is not in 'base'"));
 }
 
+// Of models that see, the rest is merged, too: by the weights of those that have it.
+TEST(RecipeExportTest, EyesAreMergedOfTheModelsThatHaveThem) {
+  const auto llava = [](int number) {
+    SmallCheckpoint checkpoint = SmallLlama(number);
+    for (StoredTensor& tensor : checkpoint.tensors) tensor.header.name = absl::StrCat("language_model.", tensor.header.name);
+    const float value = static_cast<float>(number);
+    checkpoint.tensors.push_back({{"multi_modal_projector.weight", DType::kF32, {2}}, {value, 1}});
+    checkpoint.tensors.push_back({{"vision_tower.layers.0.weight", DType::kF32, {2}}, {value, 2}});
+    checkpoint.config = absl::StrCat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )",
+                                     checkpoint.config, "}");
+    return Write(checkpoint);
+  };
+  Recipe recipe = OneGroup("linear", "", {"a", "c", "ja"}, {{{"weight", 1}}, {{"weight", 3}}, {{"weight", 4}}});
+  SetPaths({{"a", llava(1)}, {"c", llava(3)}, {"ja", Write(SmallLlama(2))}}, recipe);
+  recipe.models[2].rename = {{"", "language_model."}};
+  recipe.config_from = recipe.tokenizer_from = "a";
+  auto merged = Export(recipe);
+  const auto value = [](int number) { return SmallLlama(number).Find("model.layers.2.mlp.up_proj.weight")->values[3]; };
+  EXPECT_FLOAT_EQ(merged.at("language_model.model.layers.2.mlp.up_proj.weight")[3],
+                  (value(1) + 3 * value(3) + 4 * value(2)) / 8);
+  EXPECT_THAT(merged.at("vision_tower.layers.0.weight"), ElementsAre((1 + 3 * 3) / 4.0f, 2));
+  EXPECT_THAT(merged.at("multi_modal_projector.weight"), ElementsAre((1 + 3 * 3) / 4.0f, 1));
+
+  // Of c the language model and the projector.
+  recipe.models[1].rename = {{"language_model.", "language_model."}, {"multi_modal_projector.", "multi_modal_projector."}};
+  merged = Export(recipe);
+  EXPECT_THAT(merged.at("vision_tower.layers.0.weight"), ElementsAre(1, 2));
+  EXPECT_THAT(merged.at("multi_modal_projector.weight"), ElementsAre((1 + 3 * 3) / 4.0f, 1));
+
+  recipe.models[1].rename.clear();
+  recipe.stacks[0].method = "task_arithmetic";
+  recipe.stacks[0].base = "ja";
+  recipe.stacks[0].sources.pop_back();
+  recipe.stacks[0].settings[0].source_parameters.pop_back();
+  EXPECT_THAT(Refusal(recipe), HasSubstr("tensor 'multi_modal_projector.weight' is in 'a', 'c' and not in the base 'ja'"));
+}
+
 // A family that no table knows: parts and layers are read off the names.
 TEST(RecipeExportTest, HomologousModelsOfAnyFamilyMerge) {
   const auto encoder = [](int number) {
