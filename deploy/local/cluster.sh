@@ -17,7 +17,9 @@ OUT="${2:-out/cluster}"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-cluster.XXXXXX")"
 PIDS=()
 
-say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+BOLD='' PLAIN=''
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\033[1m' PLAIN=$'\033[0m'; fi
+say() { printf '%s== %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 finish() {
