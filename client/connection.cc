@@ -28,7 +28,8 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
   verb->add_option("--key", options->security.tls_key, "PEM file: its private key");
   verb->add_option("--token-file", options->security.token_file, "File whose first line is the access token");
   if (with_store) {
-    verb->add_option("--store", options->store, "Read a store instead of asking a coordinator: sqlite:out/my-job/run.db");
+    verb->add_option("--store", options->store,
+                     "Read a store instead of asking a coordinator: the folder of a run, or sqlite:FILE, redis://HOST:PORT");
   }
 }
 

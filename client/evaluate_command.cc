@@ -26,6 +26,7 @@ struct EvaluateOptions {
 
 absl::StatusOr<int> Evaluate(const EvaluateOptions& options) {
   Interrupt interrupt("stopped; nothing is written");
+  MG_RETURN_IF_ERROR(CheckOutput(options.output));
   MG_ASSIGN_OR_RETURN(const EvaluateFile file, ReadEvaluateFile(options.config));
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   MG_ASSIGN_OR_RETURN(const auto evaluator, library->CreateEvaluator(options.local));

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -37,15 +38,20 @@ const BenchmarkSpec* Find(const JobSpec& spec, const std::string& name) {
   return nullptr;
 }
 
-// What the job says of the length of completions, through `use`; nullopt: the built-in's.
-std::optional<int> NewTokens(const JobSpec& spec, const BenchmarkSpec& benchmark) {
+// The benchmark on the way through `use` that says how long completions may be, or the last one that the job itself has.
+const BenchmarkSpec& LengthFrom(const JobSpec& spec, const BenchmarkSpec& benchmark) {
   const BenchmarkSpec* b = &benchmark;
-  for (int depth = 0; b != nullptr && depth < 64; ++depth) {
-    if (b->max_new_tokens) return b->max_new_tokens;
-    if (b->use == b->name) break;
-    b = Find(spec, b->use);
+  for (int depth = 0; depth < 64 && !b->max_new_tokens && b->use != b->name; ++depth) {
+    const BenchmarkSpec* const used = Find(spec, b->use);
+    if (used == nullptr) break;
+    b = used;
   }
-  return std::nullopt;
+  return *b;
+}
+
+// What the job says of the length of completions; nullopt: a built-in's or a file's.
+std::optional<int> NewTokens(const JobSpec& spec, const BenchmarkSpec& benchmark) {
+  return LengthFrom(spec, benchmark).max_new_tokens;
 }
 
 int64_t At(const std::map<std::string, int64_t>& map, const std::string& key) {
@@ -63,7 +69,9 @@ void AppendBenchmarks(const JobPlan& plan, const std::vector<BenchmarkSpec>& ben
     const auto new_tokens = NewTokens(plan.spec, b);
     const int64_t samples = At(plan.facts.samples, b.name);
     table->Add({std::string(role), b.name, FormatCount(samples), FormatCount(At(plan.facts.prompt_tokens, b.name)),
-                new_tokens ? FormatCount(samples * *new_tokens) : "built-in"});
+                new_tokens                                             ? FormatCount(samples * *new_tokens)
+                : absl::StrContains(LengthFrom(plan.spec, b).use, '/') ? "as its file says"
+                                                                       : "built-in"});
   }
 }
 

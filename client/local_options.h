@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "common/cli/merge_flags.h"
+#include "common/cli/number_checks.h"
 #include "worker/evaluate/local_library.h"
 
 namespace merganser {
@@ -28,9 +29,7 @@ inline void AddLocalOptions(CLI::App* verb, LocalOptions* options, bool with_dev
         ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
         ->capture_default_str();
   }
-  verb->add_option("--threads", options->threads, "CPU threads; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  verb->add_option("--threads", options->threads, "CPU threads; 0: all")->check(NonNegativeNumber())->capture_default_str();
 }
 
 }  // namespace merganser

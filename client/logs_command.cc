@@ -1,6 +1,7 @@
 #include "client/logs_command.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -60,11 +61,11 @@ void PrintStory(const v1::Candidate& c) {
   } else {
     Line(absl::InfinitePast(), absl::StrCat("is ", c.state()));
   }
+  std::map<std::string, double> scores;  // protobuf's maps have no order
   for (const auto& [benchmark, metrics] : c.metrics()) {
-    for (const auto& [metric, value] : metrics.values()) {
-      Line(absl::InfinitePast(), absl::StrCat(benchmark, ".", metric, " ", FormatFitness(value)));
-    }
+    for (const auto& [metric, value] : metrics.values()) scores[absl::StrCat(benchmark, ".", metric)] = value;
   }
+  for (const auto& [name, value] : scores) Line(absl::InfinitePast(), absl::StrCat(name, " ", FormatFitness(value)));
   const v1::PhaseTimings& t = c.timings();
   const std::vector<std::pair<const char*, double>> phases = {
       {"materialize", t.materialize()}, {"tokenize", t.tokenize()}, {"prefill", t.prefill()},

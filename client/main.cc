@@ -1,6 +1,5 @@
 // The `merganser` command line. Verbs add themselves (verb.h); here they are parsed, run, and their
 // errors printed.
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -16,10 +15,10 @@
 #include "client/print_message.h"
 #include "client/store_command.h"
 #include "client/verb.h"
-#include "common/base/closest_name.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
+#include "common/cli/usage_error.h"
 
 namespace merganser {
 namespace {
@@ -45,50 +44,25 @@ void AddVersionCommand(CLI::App& app, Action* chosen) {
       ->capture_default_str();
 }
 
-// What is wrong with the first word that is no flag, if it is no verb; CLI11 would only say that a verb is missing.
-std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word.empty() || word[0] == '-') continue;
-    std::vector<std::string> verbs;
-    for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(verb->get_name());
-    if (std::find(verbs.begin(), verbs.end(), word) != verbs.end()) return "";
-    return absl::StrCat("'", word, "' is no verb", DidYouMean(word, verbs), "; `merganser --help` lists them");
-  }
-  return "";
-}
-
-// What is wrong with the first flag that `verb` does not know; "" if it knows them all.
-std::string UnknownFlag(const CLI::App& verb, int argc, char** argv) {
-  std::vector<std::string> known;
-  for (const CLI::Option* option : verb.get_options()) {
-    for (const std::string& name : option->get_lnames()) known.push_back(absl::StrCat("--", name));
-  }
-  for (int i = 1; i < argc && std::string(argv[i]) != "--"; ++i) {
-    const std::string word = argv[i], flag = word.substr(0, word.find('='));
-    if (flag.rfind("--", 0) != 0 || std::find(known.begin(), known.end(), flag) != known.end()) continue;
-    return absl::StrCat("'", flag, "' is no flag of `merganser ", verb.get_name(), "`", DidYouMean(flag, known),
-                        "; `merganser ", verb.get_name(), " --help` lists them");
-  }
-  return "";
-}
-
 int Main(int argc, char** argv) {
   CLI::App app(
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
       "for the one that does\n"
       "best on your benchmark, and writes it as a checkpoint.\n\n"
       "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
-      "On a fleet:      submit, jobs, describe, watch, wait, candidates, best, events, logs, export, report, "
-      "cancel, pause, resume, update, workers, drain, quarantine, release\n"
+      "On a fleet:      submit, pause, resume, update, cancel, workers, drain, quarantine, release\n"
+      "Of either:       jobs, describe, watch, wait, candidates, best, events, logs, export, report (of a run: with "
+      "--store)\n"
       "Stores:          store verify, store backup, store restore, store migrate",
       "merganser");
   app.require_subcommand(1);
+  app.fallthrough();  // -v may stand behind the verb
   app.set_version_flag("--version", std::string("merganser ") + kVersion);
   app.footer(
       "\nExit codes: 0 ok, 1 job failed, 2 usage, 3 not found, 4 timeout, 5 permission, 6 "
       "unavailable.\n"
-      "`merganser VERB --help` explains a verb and gives an example.");
+      "`merganser VERB --help` explains a verb and gives an example. Data goes to stdout, progress and errors to stderr;\n"
+      "-o json is for scripts.");
   bool verbose = false;
   app.add_flag("-v,--verbose", verbose, "Log what happens inside to stderr");
   Action action;
@@ -113,18 +87,17 @@ int Main(int argc, char** argv) {
   AddVersionCommand(app, &action);
   AddCompletionCommand(app, &action);
   if (PrintedManPage(app, argc, argv)) return exit_code::kOk;
-  if (const std::string unknown = UnknownVerb(app, argc, argv); !unknown.empty()) {
-    std::fprintf(stderr, "error: %s\n", unknown.c_str());
-    return exit_code::kUsage;
+  // `merganser help run` is `merganser run --help`.
+  std::vector<const char*> words(argv, argv + argc);
+  if (argc > 1 && std::string(argv[1]) == "help") {
+    words.erase(words.begin() + 1);
+    words.push_back("--help");
   }
+  const int count = static_cast<int>(words.size());
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ExtrasError& e) {
-    const std::string unknown = UnknownFlag(*app.get_subcommands().front(), argc, argv);
-    std::fprintf(stderr, "error: %s\n", unknown.empty() ? e.what() : unknown.c_str());
-    return exit_code::kUsage;
+    app.parse(count, words.data());
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? exit_code::kOk : exit_code::kUsage;
+    return ExplainParseError(app, e, count, words.data()) ? exit_code::kOk : exit_code::kUsage;
   }
   SetLogLevel(verbose ? LogLevel::kInfo : LogLevel::kWarning);
   const absl::StatusOr<int> code = action();

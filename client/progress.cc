@@ -6,15 +6,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "coordinator/job/ranking.h"
 
 namespace merganser {
 namespace {
 
 constexpr int kBarColumns = 24;
 
-std::string ObjectiveName(const JobSummary& job) {
+// What the search's lines show one number of: the objective, or the weighted sum that names the winner.
+std::string SoughtText(const JobSummary& job) {
   if (job.spec.objectives.empty()) return "fitness";
-  return absl::StrCat(job.spec.objectives[0].benchmark, ".", job.spec.objectives[0].metric);
+  std::string text;
+  for (const Objective& o : job.spec.objectives) {
+    absl::StrAppend(&text, text.empty() ? "" : " + ", o.weight == 1 ? "" : absl::StrCat(o.weight, " x "), o.benchmark, ".",
+                    o.metric);
+  }
+  return text;
 }
 
 // {"a": {"acc": 0.5}} as "a acc 0.5000".
@@ -104,7 +111,7 @@ void Progress::On(const CandidateFinished& e, absl::Time, const JobSummary& job)
   Generation& generation = generations_[known.generation];
   ++generation.finished;
   if (succeeded && !e.fitness.empty()) {
-    const double fitness = e.fitness[0];
+    const double fitness = WeightedFitness(job.spec, e.fitness);
     generation.sum += fitness;
     if (!e.stop.has_value()) generation.best = std::max(generation.best.value_or(fitness), fitness);
     generation.stopped += e.stop.has_value();
@@ -140,7 +147,7 @@ void Progress::On(const PhaseStarted& e, absl::Time, const JobSummary& job) {
       Line("baselines: every model and the plain average");
       break;
     case JobPhase::kSearch:
-      Line(absl::StrCat("search: ", ObjectiveName(job), ", larger is better"));
+      Line(absl::StrCat("search: ", SoughtText(job), ", larger is better"));
       break;
     case JobPhase::kFinalists:
       Line(absl::StrCat("finalists: the best candidates on ", job.spec.finalists.benchmark));
@@ -217,7 +224,8 @@ std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
   absl::StrAppend(&bar, "  running ", job.running);
   if (job.failed > 0) absl::StrAppend(&bar, "  failed ", job.failed);
   if (job.running == 0 && !job.paused && !job.waiting.empty()) absl::StrAppend(&bar, "  waits: ", job.waiting);
-  if (!job.best_fitness.empty()) absl::StrAppend(&bar, "  best ", FormatFitness(job.best_fitness[0]));
+  if (!job.best_fitness.empty())
+    absl::StrAppend(&bar, "  best ", FormatFitness(WeightedFitness(job.spec, job.best_fitness)));
   if (const auto remaining = Remaining(job, now)) absl::StrAppend(&bar, "  ETA ", DurationText(*remaining));
   return bar;
 }

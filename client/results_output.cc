@@ -1,7 +1,12 @@
 #include "client/results_output.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <iostream>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -75,6 +80,17 @@ void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format)
       ->capture_default_str();
 }
 
+absl::Status CheckOutput(const std::string& output) {
+  if (output.empty()) return absl::OkStatus();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(output, ignored)) {
+    return absl::InvalidArgumentError(absl::StrCat("--output: '", output, "' is a folder, not a file"));
+  }
+  const std::filesystem::path folder = std::filesystem::absolute(output, ignored).parent_path();
+  if (access(folder.c_str(), W_OK) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, "--output: cannot write in", folder.string());
+}
+
 absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::string>>& results, const std::string& output,
                                  const std::string& format, const ResultsComparison& comparison) {
   const bool several = results.size() > 1;
@@ -109,8 +125,9 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
     }
   }
   const std::string file = DumpJson(all);
-  if (!output.empty()) MG_RETURN_IF_ERROR(WriteFileAtomically(output, file));
+  // Printed first: what took hours is not lost to a disk that is full.
   Print(format == "json" ? file : absl::StrCat(table.Render(), ComparisonTable(comparison, results)));
+  if (!output.empty()) MG_RETURN_IF_ERROR(WriteFileAtomically(output, file));
   if (!output.empty()) std::cerr << "written to " << output << std::endl;
   return exit_code::kOk;
 }

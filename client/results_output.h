@@ -17,6 +17,10 @@ namespace merganser {
 // --output and -o.
 void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format);
 
+// Whether `output` (unless empty) can be written, asked before hours of work: it is no folder, and its folder is there and
+// may be written in. InvalidArgument, NotFound, PermissionDenied "--output: ...".
+absl::Status CheckOutput(const std::string& output);
+
 // Of several models, by benchmark: how they differ (LocalLibrary::Compare).
 struct ResultsComparison {
   uint64_t seed = 0;

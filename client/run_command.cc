@@ -1,4 +1,5 @@
 // run: a whole job on this machine.
+#include <errno.h>  // program_invocation_name: what the shell found this program by
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/embedded_fleet.h"
 #include "client/exit_code.h"
@@ -27,6 +29,7 @@
 #include "client/progress.h"
 #include "client/run_files.h"
 #include "client/run_outputs.h"
+#include "client/sample_prompt.h"
 #include "client/spec_difference.h"
 #include "client/verb.h"
 #include "common/base/clock.h"
@@ -127,6 +130,10 @@ absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start
   return job;
 }
 
+std::string FitnessText(const std::vector<double>& fitness) {
+  return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
+}
+
 class Run {
  public:
   explicit Run(const RunOptions& options)
@@ -139,7 +146,8 @@ class Run {
     progress_.Clear();
     if (interrupt_.signal() == 0) return code;
     if (!out_.empty()) {
-      progress_.Note(absl::StrCat("stopped; to go on: merganser run ", options_.job_file, " --out ", out_, " --resume"));
+      progress_.Note(absl::StrCat("stopped; to go on: ", program_invocation_name, " run ", options_.job_file, " --out ",
+                                  out_, " --resume"));
     }
     return exit_code::FromSignal(interrupt_.signal());
   }
@@ -218,11 +226,13 @@ class Run {
       absl::StrAppend(&text, "(the search chose its winner by these numbers; name a held_out benchmark)\n");
     if (exported) {
       absl::StrAppend(&text, "\nwinner      ", out_, "/best  (", FormatBytes(exported->bytes), ", candidate ",
-                      *job.best_candidate, ", fitness ", FormatFitness(job.best_fitness.front()), ")\n");
+                      *job.best_candidate, ", fitness ", FitnessText(job.best_fitness), ")\n");
       // Models that only a program scores may be of a family that the engine does not run.
       const auto& scored = job.spec.benchmarks;
       if (std::any_of(scored.begin(), scored.end(), [](const auto& b) { return b.use != "command"; })) {
-        absl::StrAppend(&text, "try it      merganser generate ", out_, "/best --prompt ...\n");
+        const std::string prompt =
+            SamplePrompt(job, candidates, [&](const std::string& key) { return store_->GetRecord(key); });
+        absl::StrAppend(&text, "try it      ", program_invocation_name, " generate ", out_, "/best --prompt ", prompt, "\n");
       }
     }
     if (front) absl::StrAppend(&text, "front       ", FrontText(job.spec, *front), "\n");

@@ -28,7 +28,9 @@ absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::str
   Response response;
   const absl::Status status = FromGrpc((stub->*method)(&context, request, &response));
   if (absl::IsUnavailable(status)) {
-    return absl::UnavailableError(absl::StrCat("coordinator ", server, ": ", status.message()));
+    return absl::UnavailableError(absl::StrCat("coordinator ", server, ": ", status.message(),
+                                               " (--server or MERGANSER_SERVER says where it is; a `run` is read with "
+                                               "--store DIR, its folder)"));
   }
   if (!status.ok()) return status;
   return response;

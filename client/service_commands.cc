@@ -39,6 +39,13 @@ struct SubmitOptions {
 
 absl::StatusOr<int> Submit(const SubmitOptions& options) {
   MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file, PathsAre::kOnWorkers));
+  for (const ModelRef& model : file.spec.models) {
+    if (model.path[0] == '/') continue;
+    std::fputs(
+        absl::StrCat("note: models.", model.name, ".path: '", model.path, "' is no directory here, so it is a Hub id\n")
+            .c_str(),
+        stderr);
+  }
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
   ServerJobs server(std::move(channel), options.connection.server);
   v1::CreateJobRequest request;
@@ -85,7 +92,8 @@ absl::StatusOr<int> Pause(const CancelOptions& options) {
   ServerJobs server(std::move(channel), options.connection.server);
   MG_ASSIGN_OR_RETURN(const v1::Job job, server.PauseJob(options.job));
   if (!PrintMessage(options.format, job)) {
-    Print(absl::StrCat(job.id(), " ", job.spec().name(), " is paused; ", job.running(), " candidates run to their end\n"));
+    Print(absl::StrCat(job.id(), " ", job.spec().name(), " is paused; ", job.running(),
+                       job.running() == 1 ? " candidate runs to its end\n" : " candidates run to their end\n"));
   }
   return exit_code::kOk;
 }

@@ -1,6 +1,8 @@
 #include "client/store_jobs.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
@@ -9,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
 #include "common/store/open_store.h"
+#include "coordinator/job/ranking.h"
 
 namespace merganser {
 namespace {
@@ -32,12 +35,11 @@ v1::Job JobProto(const JobState& state, const StoredJob& stored) {
   return ToProto(summary);
 }
 
-// Best first, those without fitness last; ties by number.
-bool Fitter(const Candidate* a, const Candidate* b) {
-  if (a->fitness.empty() || b->fitness.empty()) {
-    return a->fitness.empty() == b->fitness.empty() ? a->number < b->number : b->fitness.empty();
-  }
-  return a->fitness[0] != b->fitness[0] ? a->fitness[0] > b->fitness[0] : a->number < b->number;
+// A folder that `run` made, or the file in it, is as good as a URI.
+std::string StoreUriOf(const std::string& text) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(text, ignored)) return absl::StrCat("sqlite:", text, "/run.db");
+  return std::filesystem::is_regular_file(text, ignored) ? absl::StrCat("sqlite:", text) : text;
 }
 
 }  // namespace
@@ -45,7 +47,7 @@ bool Fitter(const Candidate* a, const Candidate* b) {
 absl::StatusOr<std::unique_ptr<JobReader>> StoreJobs::Open(const std::string& uri) {
   OpenStoreOptions options;
   options.read_only = true;
-  MG_ASSIGN_OR_RETURN(std::unique_ptr<ResultsStore> store, OpenStore(uri, options));
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<ResultsStore> store, OpenStore(StoreUriOf(uri), options));
   return std::unique_ptr<JobReader>(std::make_unique<StoreJobs>(std::move(store)));
 }
 
@@ -99,7 +101,11 @@ absl::StatusOr<std::vector<v1::Candidate>> StoreJobs::ListCandidates(const std::
     if (!query.state.empty() && ToString(c.state) != query.state) continue;
     selected.push_back(&c);
   }
-  if (query.order_by == "fitness") std::sort(selected.begin(), selected.end(), Fitter);
+  if (query.order_by == "fitness") {
+    std::stable_sort(selected.begin(), selected.end(), [&](const Candidate* a, const Candidate* b) {
+      return FitnessBefore(state.spec(), state.candidates(), *a, *b);
+    });
+  }
   if (query.limit > 0 && static_cast<int64_t>(selected.size()) > query.limit) selected.resize(query.limit);
   std::vector<v1::Candidate> candidates;
   for (const Candidate* c : selected) candidates.push_back(ToProto(*c));

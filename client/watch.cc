@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/exit_code.h"
@@ -116,12 +117,18 @@ absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDis
   }
   MG_RETURN_IF_ERROR(status);
   if (!outcome) return absl::InternalError(absl::StrCat("the watch of job ", job, " ended before the job"));
-  if (last->state() == "failed") progress.Note(absl::StrCat(last->id(), " failed: ", last->message()));
-  if (display == WatchDisplay::kProgress && last->state() == "succeeded") {
-    progress.Note(absl::StrCat(last->id(), " ", last->spec().name(), " succeeded",
-                               last->best_fitness_size() > 0 ? absl::StrCat(", best ", FormatFitness(last->best_fitness(0)),
-                                                                            " (candidate ", last->best_candidate(), ")")
-                                                             : ""));
+  // How it ended; a script that waits is told where that is not what it waited for.
+  if (IsOver(last->state()) && (display == WatchDisplay::kProgress || *outcome != exit_code::kOk)) {
+    std::string line = absl::StrCat(last->id(), " ", last->spec().name(), " ", last->state());
+    if (!last->message().empty()) absl::StrAppend(&line, ": ", last->message());
+    if (last->has_best_candidate()) {
+      const auto& best = last->best_fitness();
+      absl::StrAppend(
+          &line, ", best",
+          absl::StrJoin(best, "", [](std::string* out, double x) { absl::StrAppend(out, " ", FormatFitness(x)); }),
+          " (candidate ", last->best_candidate(), ")");
+    }
+    progress.Note(line);
   }
   return *outcome;
 }

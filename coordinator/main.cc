@@ -18,6 +18,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
+#include "common/cli/usage_error.h"
 #include "common/codec/job_codec.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/http_server.h"
@@ -252,7 +253,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : kExitUsage;
+    return ExplainParseError(app, e, argc, argv) ? 0 : kExitUsage;
   }
   if (flags.reflection >= 0) flags.server.reflection = flags.reflection == 1;
   const JobManagerOptions& manager = flags.manager;

@@ -18,6 +18,7 @@
 #include "common/cli/man_page.h"
 #include "common/cli/merge_flags.h"
 #include "common/cli/number_checks.h"
+#include "common/cli/usage_error.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
@@ -184,7 +185,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : kExitUsage;
+    return ExplainParseError(app, e, argc, argv) ? 0 : kExitUsage;
   }
   flags.process.info.id = NewWorkerId();
   flags.process.info.version = kVersion;

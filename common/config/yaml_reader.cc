@@ -36,11 +36,42 @@ std::string Join(const std::string& path, absl::string_view key) {
 
 const char* Kind(const YAML::Node& node) {
   switch (node.Type()) {
-    case YAML::NodeType::Map: return "a map";
-    case YAML::NodeType::Sequence: return "a list";
-    case YAML::NodeType::Scalar: return "a value";
-    default: return "nothing";
+    case YAML::NodeType::Map:
+      return "a map";
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Scalar:
+      return "a value";
+    default:
+      return "nothing";
   }
+}
+
+// The field that the single word `node` chooses of a message that is a choice between messages (`optimizer: nsga2` is
+// `optimizer: {nsga2: {}}`); nullptr if it is none.
+const FieldDescriptor* NamedChoice(const YAML::Node& node, const Descriptor* type) {
+  if (!node.IsScalar()) return nullptr;
+  const FieldDescriptor* field = type->FindFieldByName(node.Scalar());
+  const bool choice =
+      field != nullptr && field->real_containing_oneof() != nullptr && field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+  return choice ? field : nullptr;
+}
+
+// What the whole file looks like, if that is something else than `type`: a job given where a recipe is wanted, say.
+std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
+  struct Sign {
+    const char* key;
+    const char* what;
+  };
+  constexpr Sign kSigns[] = {{"space", "this looks like a job"},
+                             {"objectives", "this looks like a job"},
+                             {"stacks", "this looks like a recipe"},
+                             {"merge_method", "this looks like a recipe of mergekit's"},
+                             {"slices", "this looks like a recipe of mergekit's"}};
+  for (const Sign& sign : kSigns) {
+    if (root[sign.key] && type->FindFieldByName(sign.key) == nullptr) return sign.what;
+  }
+  return "";
 }
 
 class Reader {
@@ -61,6 +92,11 @@ class Reader {
     }
     if (IsPlainList(type) && node.IsSequence()) return ReadField(node, path, type->field(0), message, depth);
     if (node.IsNull()) return absl::OkStatus();  // `random:` is `random: {}`
+    if (const FieldDescriptor* chosen = NamedChoice(node, type)) {
+      map_->Add(Join(path, node.Scalar()), Line(node));
+      message->GetReflection()->MutableMessage(message, chosen);
+      return absl::OkStatus();
+    }
     if (!node.IsMap()) {
       return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", Kind(node)));
     }
@@ -73,12 +109,15 @@ class Reader {
       if (field == nullptr) {
         std::vector<std::string> known;
         for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
-        return Error(entry.first, field_path, absl::StrCat("unknown field", DidYouMean(key, known)));
+        const std::string other = path.empty() ? OtherFile(node, type) : "";
+        return Error(entry.first, field_path,
+                     absl::StrCat("unknown field", other.empty() ? DidYouMean(key, known) : absl::StrCat("; ", other)));
       }
       if (const auto* oneof = field->real_containing_oneof();
           oneof != nullptr && message->GetReflection()->HasOneof(*message, oneof)) {
         const auto* other = message->GetReflection()->GetOneofFieldDescriptor(*message, oneof);
-        return Error(entry.first, field_path, absl::StrCat("only one of '", other->name(), "' and '", key, "' may be given"));
+        return Error(entry.first, field_path,
+                     absl::StrCat("only one of '", other->name(), "' and '", key, "' may be given"));
       }
       map_->Add(field_path, Line(entry.first));
       MG_RETURN_IF_ERROR(ReadField(entry.second, field_path, field, message, depth));
@@ -88,8 +127,7 @@ class Reader {
 
  private:
   absl::Status Error(const YAML::Node& node, const std::string& path, absl::string_view what) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file_, ":", Line(node), ": ", path, path.empty() ? "" : ": ", what));
+    return absl::InvalidArgumentError(absl::StrCat(file_, ":", Line(node), ": ", path, path.empty() ? "" : ": ", what));
   }
 
   static bool IsPlainList(const Descriptor* type) {
@@ -138,8 +176,9 @@ class Reader {
   absl::Status ReadInteger(const YAML::Node& node, const std::string& path, T* value) const {
     // Through text: yaml-cpp would read "1e3" or "010" in its own way.
     if (!absl::SimpleAtoi(node.Scalar(), value)) {
-      return Error(node, path, absl::StrCat("'", node.Scalar(), "' is not a whole number in [",
-                                            std::numeric_limits<T>::min(), ", ", std::numeric_limits<T>::max(), "]"));
+      return Error(node, path,
+                   absl::StrCat("'", node.Scalar(), "' is not a whole number in [", std::numeric_limits<T>::min(), ", ",
+                                std::numeric_limits<T>::max(), "]"));
     }
     return absl::OkStatus();
   }

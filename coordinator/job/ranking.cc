@@ -57,6 +57,11 @@ bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, 
   return WeightedFitness(spec, a.fitness) > WeightedFitness(spec, b.fitness);
 }
 
+bool FitnessBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b) {
+  if (a.fitness.empty() || b.fitness.empty()) return !a.fitness.empty() && b.fitness.empty();
+  return RanksBefore(spec, candidates, a, b);
+}
+
 std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidate>& candidates) {
   std::vector<const Candidate*> front;
   const auto covers = [](const Candidate& a, const Candidate& b) {

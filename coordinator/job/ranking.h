@@ -21,6 +21,9 @@ double Violation(const JobSpec& spec, const std::vector<Candidate>& candidates, 
 // fitness.
 bool RanksBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b);
 
+// The order of a list that is sorted by fitness: those with fitness as RanksBefore says, then those without.
+bool FitnessBefore(const JobSpec& spec, const std::vector<Candidate>& candidates, const Candidate& a, const Candidate& b);
+
 // Candidates of the search that no race stopped, that hold every constraint and that no other such one dominates (at least
 // as good in every objective and better in one), by number; equal fitness once.
 std::vector<int64_t> ParetoFront(const JobSpec& spec, const std::vector<Candidate>& candidates);

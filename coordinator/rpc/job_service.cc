@@ -12,6 +12,7 @@
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/time_codec.h"
+#include "coordinator/job/ranking.h"
 #include "coordinator/rpc/checkpoint_share.h"
 #include "coordinator/rpc/page.h"
 
@@ -31,12 +32,6 @@ absl::StatusOr<JobUpdate> UpdateOf(const v1::UpdateJobRequest& request) {
   update.values.priority = spec.priority();
   if (spec.has_share()) update.values.share = spec.share();
   return update;
-}
-
-// Best first; those without fitness last, in order of number.
-bool Better(const Candidate& a, const Candidate& b) {
-  if (a.fitness.empty() || b.fitness.empty()) return !a.fitness.empty() && b.fitness.empty();
-  return a.fitness[0] > b.fitness[0];
 }
 
 }  // namespace
@@ -196,6 +191,11 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
     std::vector<Candidate> candidates;
   };
   auto found = std::make_shared<Found>();
+  JobSpec spec;
+  if (by_fitness) {
+    MG_ASSIGN_OR_RETURN(JobSummary job, services_->manager->GetJob(request.job()));
+    spec = std::move(job.spec);
+  }
   const auto look = [=, size = request.page_size(),
                      token = request.page_token()](const std::vector<Candidate>& all) -> absl::Status {
     std::vector<const Candidate*> candidates;
@@ -204,7 +204,7 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
     }
     if (by_fitness) {
       std::stable_sort(candidates.begin(), candidates.end(),
-                       [](const Candidate* a, const Candidate* b) { return Better(*a, *b); });
+                       [&](const Candidate* a, const Candidate* b) { return FitnessBefore(spec, all, *a, *b); });
     }
     MG_ASSIGN_OR_RETURN(found->page, MakePage(size, token, list, candidates.size()));
     for (size_t i = found->page.begin; i < found->page.end; ++i) found->candidates.push_back(*candidates[i]);

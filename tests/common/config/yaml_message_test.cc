@@ -100,11 +100,25 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MapForValue", "name: {a: b}\n", "job.yaml:1: name: must be a single value, not a map"},
         Case{"TwoOfOneof", "optimizer:\n  cma_es: {}\n  random: {}\n",
              "job.yaml:3: optimizer.random: only one of 'cma_es' and 'random'"},
+        Case{"NoSuchChoice", "optimizer: nsga3\n", "job.yaml:1: optimizer: must be a map, not a value"},
+        Case{"RecipeForJob", "models: {a: {path: x}}\nstacks: []\n",
+             "job.yaml:2: stacks: unknown field; this looks like a recipe"},
+        Case{"MergekitForJob", "merge_method: ties\n",
+             "job.yaml:1: merge_method: unknown field; this looks like a recipe of mergekit's"},
         Case{"Duration", "budget: {wall_time: soon}\n", "job.yaml:1: budget.wall_time: is not a duration"},
         Case{"NotYaml", "name: [x\nmodels: }\n", "job.yaml:"},
         Case{"NotAMap", "- a\n- b\n", "job.yaml:1: the file must hold a map, not a list"},
         Case{"Empty", "", "job.yaml:1: the file must hold a map, not nothing"}),
     [](const auto& info) { return info.param.name; });
+
+TEST(YamlMessageTest, AChoiceMayBeOnlyItsName) {
+  v1::JobSpec job;
+  const auto source = ReadYaml("name: x\noptimizer: nsga2\n", "job.yaml", &job);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_TRUE(job.optimizer().has_nsga2());
+  EXPECT_THAT(std::string(source->Locate(absl::InvalidArgumentError("optimizer.nsga2.population: is odd")).message()),
+              StartsWith("job.yaml:2: "));
+}
 
 TEST(YamlMessageTest, LaterErrorsFindTheirLine) {
   v1::JobSpec job;
