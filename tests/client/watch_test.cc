@@ -104,6 +104,28 @@ TEST_F(ProgressTest, AGenerationIsOneLineWithBestAndMean) {
   EXPECT_EQ(out_.str(), "generation 1  best 0.7500  mean 0.5000  best so far 0.7500 (candidate 11)  2/20 done\n");
 }
 
+TEST_F(ProgressTest, OfSeveralObjectivesTheWeightedSumThatNamesTheWinnerIsShown) {
+  job_.spec.objectives = {{"task", "acc_ja"}, {"cost", "hops", 0.01}};
+  Event(PhaseStarted{JobPhase::kSearch, ""});
+  CandidatesProposed proposed;
+  for (int64_t n : {10, 11}) {
+    proposed.candidates.emplace_back().number = n;
+    proposed.candidates.back().generation = 0;
+  }
+  Event(proposed);
+  CandidateFinished finished;
+  finished.state = CandidateState::kSucceeded;
+  finished.candidate = 10;
+  finished.fitness = {0.5, -6};
+  Event(finished);
+  finished.candidate = 11;  // right more often, but by too many layers
+  finished.fitness = {0.52, -12};
+  Event(finished);
+  EXPECT_EQ(out_.str(),
+            "search: task.acc_ja + 0.01 x cost.hops, larger is better\n"
+            "generation 1  best 0.4400  mean 0.4200  best so far 0.4400 (candidate 10)  2/20 done\n");
+}
+
 TEST_F(ProgressTest, WhatHappenedBeforeIsNotRepeated) {
   progress_.SetQuietThrough(1);
   Event(PhaseStarted{JobPhase::kBaselines, ""});
