@@ -59,6 +59,7 @@ struct RunOptions {
 absl::StatusOr<std::unique_ptr<HttpServer>> StartDashboard(int port, JobManager* jobs, ResultsStore* store) {
   DashboardOptions options;
   options.store_uri = store->uri();
+  options.indexes = std::make_shared<JobIndexes>(jobs, store);
   options.host_allowed = [](absl::string_view host) {
     return absl::StartsWith(host, "127.0.0.1:") || absl::StartsWith(host, "localhost:");
   };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -20,13 +21,16 @@
 #include "common/cli/man_page.h"
 #include "common/cli/usage_error.h"
 #include "common/codec/job_codec.h"
+#include "common/rpc/certificate_expiry.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/http_server.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/open_store.h"
 #include "common/transfer/hub_client.h"
+#include "coordinator/http/background_sampler.h"
 #include "coordinator/http/coordinator_metrics.h"
 #include "coordinator/http/dashboard.h"
+#include "coordinator/http/job_front.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/server.h"
 #include "worker/checkpoint/model_locator.h"
@@ -37,6 +41,8 @@ namespace {
 // sysexits.h, and 128 + SIGTERM.
 constexpr int kExitUsage = 64, kExitUnavailable = 69, kExitTemporary = 75, kExitConfig = 78, kExitSignal = 143;
 constexpr absl::Duration kTick = absl::Seconds(1);           // of gauges, and how late a lost lead is noticed
+constexpr absl::Duration kSample = absl::Seconds(15);        // of what costs a file, a question or a calculation
+constexpr size_t kFrontsMax = 8;                             // jobs whose front is exported
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);  // for unary calls in work
 
 struct Flags {
@@ -98,7 +104,8 @@ std::string WithPort(const std::string& address, int port) {
 
 // The dashboard's pages, for whom the services are: everybody on loopback, else who has a token. nullptr where neither tells
 // who looks; then there are only metrics and probes at --http.
-absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobManager* manager, ResultsStore* store) {
+absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobManager* manager, ResultsStore* store,
+                                                     std::shared_ptr<JobIndexes> indexes) {
   const ServerSecurity& security = flags.server.security;
   const bool open = security.token_file.empty() && security.tls_ca.empty();
   if (open && !IsLoopback(flags.http) && !security.insecure) {
@@ -110,6 +117,7 @@ absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobMana
   if (!authorizer.ok()) return authorizer.status();
   DashboardOptions options;
   options.store_uri = store->uri();
+  options.indexes = std::move(indexes);
   options.authorize = [authorizer = *std::move(authorizer)](absl::string_view token,
                                                             bool change) -> absl::StatusOr<std::string> {
     std::string who;
@@ -174,6 +182,26 @@ void ShareCheckpoints(const std::vector<std::string>& model_roots, CheckpointSha
   };
 }
 
+// What SampledMetrics shows of a coordinator that leads, and of every one its certificate.
+std::function<void()> SampleOf(const Flags& flags, JobManager* manager, std::shared_ptr<JobIndexes> indexes,
+                               SampledMetrics* metrics) {
+  return [security = flags.server.security, probe = OpenPersistenceProbe(flags.store), manager, indexes = std::move(indexes),
+          metrics] {
+    if (!security.tls_cert.empty()) {
+      // Files that do not belong together are not served either: the certificate before them is, and its time stays.
+      if (const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security); expiry.ok()) {
+        metrics->SetCertificateExpiry(*expiry);
+      }
+    }
+    if (!manager->leading()) return;
+    if (probe) {
+      if (const absl::StatusOr<StorePersistence> store = probe(); store.ok())
+        metrics->SetDelayedFsyncs(store->delayed_fsyncs);
+    }
+    metrics->SetFronts(ActiveFronts(manager, indexes.get(), kFrontsMax));
+  };
+}
+
 int Run(const Flags& flags, ShutdownSignal* signal) {
   absl::StatusOr<std::unique_ptr<ResultsStore>> store = OpenStoreInTime(flags, signal);
   if (absl::IsCancelled(store.status())) return kExitSignal;
@@ -188,9 +216,11 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   auto server = Server::Start(manager.get(), store->get(), &metrics, server_options);
   if (!server.ok()) return Fail("cannot serve", server.status());
   std::unique_ptr<HttpServer> http;
+  std::unique_ptr<BackgroundSampler> sampler;
   bool with_dashboard = false;
   if (!flags.http.empty()) {
-    absl::StatusOr<HttpServer::RequestHandler> pages = MakePages(flags, manager.get(), store->get());
+    const auto indexes = std::make_shared<JobIndexes>(manager.get(), store->get());
+    absl::StatusOr<HttpServer::RequestHandler> pages = MakePages(flags, manager.get(), store->get(), indexes);
     if (!pages.ok()) return Fail("cannot serve HTTP", pages.status());
     with_dashboard = *pages != nullptr;
     const auto ready = [&manager] {
@@ -199,6 +229,7 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     auto listener = HttpServer::Start(flags.http, ServiceEndpoints(&metrics.registry(), ready), *std::move(pages));
     if (!listener.ok()) return Fail("cannot serve HTTP", listener.status());
     http = *std::move(listener);
+    sampler = std::make_unique<BackgroundSampler>(kSample, SampleOf(flags, manager.get(), indexes, &metrics.sampled()));
   }
   MG_LOG(INFO) << "coordinator listens port=" << (*server)->port() << " worker_port=" << (*server)->worker_port()
                << " http_port=" << (http ? http->port() : 0) << " store=" << (*store)->uri();
@@ -229,6 +260,7 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   }
   (*server)->SetServing(false);
   manager->Stop();
+  sampler.reset();
   (*server)->Shutdown(kShutdownGrace);
   MG_LOG(INFO) << "coordinator ended code=" << *code;
   return *code;

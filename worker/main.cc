@@ -170,7 +170,9 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   }
   CheckpointProvider provider(*std::move(provider_options));
   ProvidedEvaluator provided(&provider, evaluator->get());
-  return RunWorkerProcess(flags.process, &provided, store->get(), signal);
+  WorkerProcessOptions process = flags.process;
+  if (!flags.checkpoints.cache.dir.empty()) process.cache_requests = [&provider] { return provider.cache_requests(); };
+  return RunWorkerProcess(process, &provided, store->get(), signal);
 }
 
 int Main(int argc, char** argv) {

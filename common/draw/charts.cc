@@ -193,6 +193,20 @@ std::string ParetoSvg(const std::vector<ChartPoint>& points, const std::vector<C
                           "<title>candidate %d: %.4f, %.4f</title></circle>\n",
                           style, px, py, radius, point.number, point.fitness[0], point.fitness[1]);
   };
+  std::sort(front.begin(), front.end(), [](auto* a, auto* b) { return a->fitness[0] < b->fitness[0]; });
+  if (!objectives.empty() && front.front()->fitness.size() == 2) {  // with more objectives the front is no line here
+    // Steps: between two of the front lies nothing that was found.
+    std::vector<std::pair<double, double>> steps;
+    for (const ChartPoint* point : front) {
+      const auto [px, py] = place(point->fitness);
+      steps.emplace_back(steps.empty() ? X(0) : steps.back().first, py);
+      steps.emplace_back(px, py);
+    }
+    steps.emplace_back(steps.back().first, Y(0));
+    absl::StrAppend(&svg, Polyline("front-line", steps));
+    steps.emplace_back(X(0), Y(0));
+    absl::StrAppend(&svg, Polyline("front-area", steps));
+  }
   for (const ChartPoint* point : drawn) mark("point", 3, *point);
   for (const ChartBaseline& baseline : baselines) {
     if (!Has(baseline.fitness, 0) || !Has(baseline.fitness, 1)) continue;
@@ -202,12 +216,6 @@ std::string ParetoSvg(const std::vector<ChartPoint>& points, const std::vector<C
                           "</circle><text x=\"%.1f\" y=\"%.1f\">%s</text>\n",
                           px, py, EscapeHtml(baseline.label), baseline.fitness[0], baseline.fitness[1], px + 9, py + 4,
                           EscapeHtml(baseline.label));
-  }
-  std::sort(front.begin(), front.end(), [](auto* a, auto* b) { return a->fitness[0] < b->fitness[0]; });
-  std::vector<std::pair<double, double>> line;
-  if (!objectives.empty() && front.front()->fitness.size() == 2) {  // with more objectives the front is no line here
-    for (const ChartPoint* point : front) line.push_back(place(point->fitness));
-    absl::StrAppend(&svg, Polyline("front-line", line));
   }
   for (const ChartPoint* point : front) mark("front", 4.5, *point);
   return absl::StrCat(svg, "</svg>\n");

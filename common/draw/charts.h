@@ -28,7 +28,8 @@ std::string FitnessSvg(const std::vector<ChartPoint>& points, const std::vector<
                        size_t objective = 0);
 
 // The first two objectives against each other: candidates, the front (those that none beats in every objective; found among
-// `points`) joined by a line, baselines as rings. "" without points of two objectives.
+// `points`) with, of two objectives, its staircase and what lies below it shaded, baselines as rings. "" without points of
+// two objectives.
 std::string ParetoSvg(const std::vector<ChartPoint>& points, const std::vector<ChartBaseline>& baselines,
                       const std::vector<std::string>& objectives);
 

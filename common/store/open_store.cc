@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "common/store/memory/memory_store.h"
+#include "common/store/redis/redis_persistence.h"
 #include "common/store/redis/redis_record_store.h"
 #include "common/store/redis/redis_store.h"
 #include "common/store/redis/redis_uri.h"
@@ -19,8 +20,8 @@ absl::Status UnknownStore(absl::string_view uri) {
   constexpr absl::string_view kKnown = "memory:, sqlite:PATH, redis://HOST:PORT/DB";
   const size_t colon = uri.find(':');
   if (colon == absl::string_view::npos) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "store '", uri, "' has no scheme; known: ", kKnown, " (a file: sqlite:", uri, ")"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("store '", uri, "' has no scheme; known: ", kKnown, " (a file: sqlite:", uri, ")"));
   }
   // Only the scheme is repeated: what follows may hold a password.
   const absl::string_view scheme = uri.substr(0, colon);
@@ -29,14 +30,12 @@ absl::Status UnknownStore(absl::string_view uri) {
         "store scheme 'rediss:' (TLS) is not supported; connect by redis:// through a local TLS "
         "tunnel");
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown store scheme '", scheme, ":'; known: ", kKnown));
+  return absl::InvalidArgumentError(absl::StrCat("unknown store scheme '", scheme, ":'; known: ", kKnown));
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStore(const std::string& uri,
-                                                        const OpenStoreOptions& options) {
+absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStore(const std::string& uri, const OpenStoreOptions& options) {
   absl::string_view rest = uri;
   if (uri == "memory:") return std::make_unique<MemoryStore>(*options.clock);
   if (absl::ConsumePrefix(&rest, "sqlite:")) {
@@ -62,10 +61,21 @@ absl::StatusOr<std::unique_ptr<RecordStore>> OpenRecordStore(const std::string& 
     return store;
   }
   if (absl::StartsWith(uri, "sqlite:") || absl::StartsWith(uri, "memory:")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "store '", uri, "' belongs to one process; workers need redis://HOST:PORT/DB"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("store '", uri, "' belongs to one process; workers need redis://HOST:PORT/DB"));
   }
   return UnknownStore(uri);
+}
+
+std::function<absl::StatusOr<StorePersistence>()> OpenPersistenceProbe(const std::string& uri) {
+  if (!absl::StartsWith(uri, "redis://")) return nullptr;
+  absl::StatusOr<RedisOptions> redis = ParseRedisUri(uri);
+  if (!redis.ok()) return nullptr;
+  redis->attempts = 1;
+  return [client = std::make_shared<RedisClient>(*std::move(redis))]() -> absl::StatusOr<StorePersistence> {
+    MG_ASSIGN_OR_RETURN(const int64_t delayed, DelayedFsyncs(client.get()));
+    return StorePersistence{delayed};
+  };
 }
 
 }  // namespace merganser

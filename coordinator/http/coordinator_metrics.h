@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/http/generation_fitness.h"
+#include "coordinator/http/sampled_metrics.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/service_context.h"
 
@@ -50,6 +51,9 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   // How long this coordinator took to read every job's log when it began to lead.
   void OnReplayed(absl::Duration took) { replay_seconds_.Set(absl::ToDoubleSeconds(took)); }
 
+  // Set by who measures them.
+  SampledMetrics& sampled() { return sampled_; }
+
   const prometheus::Registry& registry() const { return registry_; }
 
  private:
@@ -64,6 +68,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   void RemoveJob(const std::string& job_id);
 
   prometheus::Registry registry_;
+  SampledMetrics sampled_{&registry_};
   Counters& candidates_created_;
   Counters& candidates_finished_;
   Counters& attempts_finished_;

@@ -1,6 +1,7 @@
 #include "coordinator/http/dashboard.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -8,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
@@ -17,8 +19,8 @@
 #include "common/draw/charts.h"
 #include "coordinator/http/dashboard_assets.h"
 #include "coordinator/http/dashboard_json.h"
+#include "coordinator/http/job_front.h"
 #include "coordinator/http/job_indexes.h"
-#include "coordinator/replay/front_volume.h"
 
 namespace merganser {
 namespace {
@@ -26,7 +28,8 @@ namespace {
 using Json = DashboardJson;
 
 constexpr int64_t kRowsMax = 500;          // of a table, per request
-constexpr size_t kChartPointsMax = 4'000;  // what a screen can show of 100,000
+constexpr size_t kChartPointsMax = 2'400;  // two for each pixel across: what a screen can show of 100,000
+constexpr size_t kFrontPointsMax = 1'000;  // each an element of the picture
 constexpr size_t kGenerationsMax = 1'000;
 constexpr absl::Duration kPoll = absl::Milliseconds(500);  // between looks of a stream
 constexpr absl::Duration kPing = absl::Seconds(10);        // a proxy drops a connection on which nothing comes
@@ -82,32 +85,21 @@ absl::StatusOr<int64_t> Number(const HttpRequest& request, const std::string& na
 // {"value" (null: it would take too long), "reference": by objective} of a job with several; null while nothing is on the
 // front.
 Json FrontVolumeJson(const JobSummary& job, const JobIndex& index) {
-  const std::vector<Objective>& objectives = job.spec.objectives;
-  if (objectives.size() < 2 || index.front().empty()) return nullptr;
-  std::vector<FitnessVector> points;
-  for (const CandidateRow& row : index.rows()) {
-    const bool counts =
-        row.kind == CandidateKind::kSource || row.kind == CandidateKind::kAverage || row.kind == CandidateKind::kSearch;
-    if (counts && row.has_fitness()) points.push_back(row.fitness);
-  }
-  const FitnessVector reference = VolumeReference(objectives.size(), points);
-  std::vector<std::vector<FrontValue>> front;
-  for (const int64_t number : index.front()) {
-    std::vector<FrontValue>& values = front.emplace_back();
-    for (const double value : index.Find(number)->fitness) values.push_back({value, "", {}});
-  }
-  const std::optional<double> volume = FrontVolume(front, reference);
-  Json json = {{"value", volume ? Json(*volume) : Json(nullptr)}, {"reference", Json::object()}};
-  for (size_t i = 0; i < objectives.size(); ++i) {
-    json["reference"][absl::StrCat(objectives[i].benchmark, ".", objectives[i].metric)] = reference[i];
-  }
+  const std::optional<JobFront> front = FrontOf(job.spec, index);
+  if (!front.has_value()) return nullptr;
+  Json json = {{"value", front->volume ? Json(*front->volume) : Json(nullptr)}, {"reference", Json::object()}};
+  for (size_t i = 0; i < front->objectives.size(); ++i) json["reference"][front->objectives[i]] = front->reference[i];
   return json;
 }
 
 class Dashboard {
  public:
   Dashboard(JobManager* manager, RecordStore* records, DashboardOptions options)
-      : manager_(*manager), records_(*records), options_(std::move(options)), indexes_(manager) {}
+      : manager_(*manager),
+        records_(*records),
+        options_(std::move(options)),
+        shared_(options_.indexes != nullptr ? options_.indexes : std::make_shared<JobIndexes>(manager)),
+        indexes_(*shared_) {}
 
   HttpResponse Respond(const HttpRequest& request) {
     const std::string host = request.Header("host");
@@ -230,15 +222,17 @@ class Dashboard {
     std::string svg;
     MG_RETURN_IF_ERROR(indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) {
       std::map<int64_t, ChartPoint> points;
-      const auto add = [&](const CandidateRow& row) { points[row.number] = {row.number, row.generation, row.fitness}; };
-      for (const CandidateRow* row : index.Thinned(0, kChartPointsMax)) add(*row);
-      for (const int64_t number : index.front()) add(*index.Find(number));
+      const auto add = [&](int64_t number) {
+        const CandidateRow row = *index.Find(number);
+        points[number] = {number, row.generation, row.fitness};
+      };
+      for (const FitnessPoint& point : index.Thinned(0, kFrontPointsMax)) add(point.number);
+      for (const int64_t number : index.front()) add(number);
       std::vector<ChartPoint> list;
       for (auto& [number, point] : points) list.push_back(std::move(point));
       std::vector<ChartBaseline> baselines;
-      for (const CandidateRow& row : index.rows()) {
-        if (row.kind == CandidateKind::kSource || row.kind == CandidateKind::kAverage)
-          baselines.push_back({row.label, row.fitness});
+      for (const CandidateRow& row : index.Rows({CandidateKind::kSource, CandidateKind::kAverage})) {
+        baselines.push_back({row.label, row.fitness});
       }
       std::vector<std::string> objectives;
       for (const Objective& o : summary.spec.objectives) objectives.push_back(absl::StrCat(o.benchmark, ".", o.metric));
@@ -274,25 +268,31 @@ class Dashboard {
     return Look(job, [&](const JobSummary&, const JobIndex& index) {
       const JobIndex::Page page = index.Select(query);
       Json rows = Json::array();
-      for (const CandidateRow* row : page.rows) rows.push_back(RowJson(*row));
-      return Json{{"total", page.total}, {"all", index.rows().size()}, {"rows", std::move(rows)}};
+      for (const CandidateRow& row : page.rows) rows.push_back(RowJson(row));
+      return Json{{"total", page.total}, {"all", index.size()}, {"rows", std::move(rows)}};
     });
   }
 
   // Newest first; "before": those with a smaller number.
   absl::StatusOr<HttpResponse> Events(const HttpRequest& request, const std::string& job) {
-    MG_ASSIGN_OR_RETURN(const int64_t before, Number(request, "before", INT64_MAX, INT64_MAX));
+    EventQuery query;
+    MG_ASSIGN_OR_RETURN(query.before, Number(request, "before", INT64_MAX, INT64_MAX));
     MG_ASSIGN_OR_RETURN(const int64_t limit, Number(request, "limit", 50, kRowsMax));
+    query.limit = static_cast<size_t>(limit);
+    query.kind = request.Query("kind");
+    if (!query.kind.empty() &&
+        std::find(std::begin(kEventKinds), std::end(kEventKinds), query.kind) == std::end(kEventKinds)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("kind: '", query.kind, "' is none of ", absl::StrJoin(kEventKinds, ", ")));
+    }
+    query.search = request.Query("search");
+    if (!request.Query("candidate").empty()) {
+      MG_ASSIGN_OR_RETURN(query.candidate, Number(request, "candidate", 0, INT64_MAX));
+    }
     return Look(job, [&](const JobSummary&, const JobIndex& index) {
-      std::vector<const EventLine*> lines;
-      for (auto line = index.events().rbegin(); line != index.events().rend(); ++line) {
-        if (line->seq >= before) continue;
-        if (lines.size() == static_cast<size_t>(limit)) break;
-        lines.push_back(&*line);
-      }
       return Json{{"seq", index.seq()},
                   {"oldest", index.events().empty() ? 0 : index.events().front().seq},
-                  {"events", EventsJson(lines)}};
+                  {"events", EventsJson(index.SelectEvents(query))}};
     });
   }
 
@@ -306,7 +306,11 @@ class Dashboard {
 
   absl::StatusOr<HttpResponse> OneCandidate(const std::string& job, absl::string_view number) {
     MG_ASSIGN_OR_RETURN(const JobSummary summary, manager_.GetJob(job));
-    MG_ASSIGN_OR_RETURN(const Candidate candidate, GetCandidate(job, number));
+    if (number == "best" && !summary.best_candidate.has_value()) {
+      return JsonResponse({{"candidate", nullptr}, {"job", JobJson(summary, 0, absl::Now())}});
+    }
+    MG_ASSIGN_OR_RETURN(const Candidate candidate,
+                        number == "best" ? manager_.GetCandidate(job, *summary.best_candidate) : GetCandidate(job, number));
     return JsonResponse({{"candidate", CandidateJson(summary, candidate)}, {"job", JobJson(summary, 0, absl::Now())}});
   }
 
@@ -422,7 +426,8 @@ class Dashboard {
   JobManager& manager_;
   RecordStore& records_;
   const DashboardOptions options_;
-  JobIndexes indexes_;
+  const std::shared_ptr<JobIndexes> shared_;
+  JobIndexes& indexes_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "common/rpc/http_server.h"
 #include "common/store/results_store.h"
+#include "coordinator/http/job_indexes.h"
 #include "coordinator/job/job_manager.h"
 
 namespace merganser {
@@ -23,6 +24,8 @@ struct DashboardOptions {
   // Names under which the page is reached ("127.0.0.1", "localhost"); a request for another host is refused, so that a page
   // from elsewhere cannot point a name of its own at this server (DNS rebinding). Unset: every name is good.
   std::function<bool(absl::string_view host)> host_allowed;
+  // Of the same manager. Unset: its own, which read every log through the manager.
+  std::shared_ptr<JobIndexes> indexes;
 };
 
 // What the pages say of requests: HttpServer::RequestHandler. Thread-safe. `manager` and `records` outlive it and every

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/recipe_codec.h"
@@ -22,6 +24,9 @@ constexpr size_t kFrontMax = 500;
 constexpr size_t kFailuresMax = 20;
 
 Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+// To seven digits: of thousands of points a chart shows no more, and they are half as long.
+Json RoundedNumber(double value) { return std::strtod(absl::StrFormat("%.7g", value).c_str(), nullptr); }
 
 Json Numbers(const std::vector<double>& values) {
   Json json = Json::array();
@@ -67,11 +72,12 @@ Json IntervalJson(const std::map<std::string, double>& metrics, const std::strin
 Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
   Json lines = Json::array();
   std::map<std::string, int64_t> newest;  // a job that went on may have another winner than before
-  for (const CandidateRow& row : index.rows()) {
-    if (row.kind == CandidateKind::kHeldOut && row.state == CandidateState::kSucceeded) newest[row.label] = row.number;
+  const std::vector<CandidateRow> rows = index.Rows({CandidateKind::kHeldOut});
+  for (const CandidateRow& row : rows) {
+    if (row.state == CandidateState::kSucceeded) newest[row.label] = row.number;
   }
-  for (const CandidateRow& row : index.rows()) {
-    if (row.kind != CandidateKind::kHeldOut || newest[row.label] != row.number) continue;
+  for (const CandidateRow& row : rows) {
+    if (newest[row.label] != row.number) continue;
     for (const auto& [benchmark, metrics] : row.metrics) {
       const int64_t n = job.facts.has_value() ? job.facts->ItemsOf(benchmark) : 0;
       for (const auto& [metric, value] : metrics) {
@@ -145,8 +151,7 @@ DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now) {
 
 DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_t generations_max) {
   Json baselines = Json::array();
-  for (const CandidateRow& row : index.rows()) {
-    if (row.kind != CandidateKind::kSource && row.kind != CandidateKind::kAverage) continue;
+  for (const CandidateRow& row : index.Rows({CandidateKind::kSource, CandidateKind::kAverage})) {
     baselines.push_back({{"label", row.label}, {"number", row.number}, {"fitness", Numbers(row.fitness)}});
   }
   Json generations = Json::array();
@@ -180,8 +185,8 @@ DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_
              {"resident_bytes", job.facts->resident_bytes},
              {"samples", job.facts->samples}};
   }
-  const CandidateRow* const best = job.best_candidate.has_value() ? index.Find(*job.best_candidate) : nullptr;
-  const bool by_finalists = best != nullptr && best->kind == CandidateKind::kFinalist;
+  const std::optional<CandidateRow> best = job.best_candidate.has_value() ? index.Find(*job.best_candidate) : std::nullopt;
+  const bool by_finalists = best.has_value() && best->kind == CandidateKind::kFinalist;
   return {{"settings", WriteYaml(ToProto(job.spec))},
           {"best_by", by_finalists ? job.spec.finalists.benchmark : ""},
           {"facts", std::move(facts)},
@@ -195,10 +200,10 @@ DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_
 
 DashboardJson FitnessJson(const JobIndex& index, size_t objective, size_t count) {
   Json number = Json::array(), generation = Json::array(), fitness = Json::array();
-  for (const CandidateRow* row : index.Thinned(objective, count)) {
-    number.push_back(row->number);
-    generation.push_back(row->generation);
-    fitness.push_back(row->fitness[objective]);
+  for (const FitnessPoint& point : index.Thinned(objective, count)) {
+    number.push_back(point.number);
+    generation.push_back(point.generation);
+    fitness.push_back(RoundedNumber(point.fitness));
   }
   return {{"number", std::move(number)}, {"generation", std::move(generation)}, {"fitness", std::move(fitness)}};
 }
@@ -226,6 +231,7 @@ DashboardJson EventsJson(const std::vector<const EventLine*>& lines) {
   for (const EventLine* line : lines) {
     json.push_back({{"seq", line->seq},
                     {"time", TimeJson(line->time)},
+                    {"kind", std::string(line->kind)},
                     {"candidate", line->candidate.has_value() ? Json(*line->candidate) : Json(nullptr)},
                     {"text", line->text}});
   }

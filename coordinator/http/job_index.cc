@@ -18,17 +18,14 @@ namespace {
 constexpr size_t kFinishesMax = 100;
 constexpr size_t kReasonMax = 300;  // characters of a message that is kept per candidate
 
-bool Finite(const CandidateRow& row, size_t objective) {
-  return row.fitness.size() > objective && std::isfinite(row.fitness[objective]);
-}
+using Cells = CandidateColumns::Cells;
 
-double Seconds(const CandidateRow& row) {
-  if (row.start_time == absl::InfiniteFuture() || row.end_time == absl::InfiniteFuture()) return 0;
-  return absl::ToDoubleSeconds(row.end_time - row.start_time);
+bool AllFinite(absl::Span<const double> values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
 }
 
 // At least as good in all objectives.
-bool Covers(const std::vector<double>& a, const std::vector<double>& b) {
+bool Covers(absl::Span<const double> a, absl::Span<const double> b) {
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     if (!(a[i] >= b[i])) return false;
   }
@@ -39,203 +36,256 @@ bool Contains(absl::string_view text, absl::string_view lower_needle) {
   return absl::StrContains(absl::AsciiStrToLower(text), lower_needle);
 }
 
-bool Matches(const CandidateRow& row, const RowQuery& query, absl::string_view needle, int64_t generation) {
-  if (query.kind.has_value() && row.kind != *query.kind) return false;
-  if (query.state.has_value() && row.state != *query.state) return false;
-  if (needle.empty()) return true;
-  if (generation >= 0) return row.kind == CandidateKind::kSearch && row.generation == generation;
-  return absl::StrContains(absl::StrCat(row.number), needle) || Contains(row.label, needle) ||
-         Contains(row.worker, needle) || Contains(row.message, needle);
-}
+// What a query's search finds. Texts are looked at once, not once per candidate.
+class Search {
+ public:
+  Search(const std::string& search, const CandidateColumns& columns) : needle_(absl::AsciiStrToLower(search)) {
+    if (needle_.empty()) return;
+    int64_t generation = 0;
+    if (needle_.size() > 1 && needle_[0] == 'g' && absl::SimpleAtoi(needle_.substr(1), &generation) && generation > 0) {
+      generation_ = generation - 1;
+      return;
+    }
+    number_ = std::all_of(needle_.begin(), needle_.end(), [](char c) { return absl::ascii_isdigit(c); });
+    for (size_t i = 0; i < columns.texts(); ++i) {
+      found_.push_back(Contains(columns.Text(static_cast<uint32_t>(i)), needle_));
+    }
+  }
+
+  bool Matches(size_t number, const Cells& cells) const {
+    if (needle_.empty()) return true;
+    if (generation_ >= 0) return cells.kind_of() == CandidateKind::kSearch && cells.generation == generation_;
+    return found_[cells.label] || found_[cells.worker] || found_[cells.message] ||
+           (number_ && absl::StrContains(absl::StrCat(number), needle_));
+  }
+
+ private:
+  const std::string needle_;
+  int64_t generation_ = -1;
+  bool number_ = false;      // it may be part of a number
+  std::vector<bool> found_;  // by text
+};
 
 }  // namespace
 
-const CandidateRow* JobIndex::Find(int64_t number) const {
-  return number >= 0 && number < static_cast<int64_t>(rows_.size()) ? &rows_[number] : nullptr;
+std::optional<CandidateRow> JobIndex::Find(int64_t number) const {
+  if (number < 0 || number >= static_cast<int64_t>(columns_.size())) return std::nullopt;
+  return columns_.Row(static_cast<size_t>(number));
 }
 
-CandidateRow* JobIndex::Row(int64_t number) {
-  return number >= 0 && number < static_cast<int64_t>(rows_.size()) ? &rows_[number] : nullptr;
+std::vector<CandidateRow> JobIndex::Rows(std::initializer_list<CandidateKind> kinds) const {
+  std::vector<CandidateRow> rows;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    if (std::find(kinds.begin(), kinds.end(), columns_.at(i).kind_of()) != kinds.end()) rows.push_back(columns_.Row(i));
+  }
+  return rows;
 }
 
-void JobIndex::Apply(int64_t seq, const JobEvent& event) {
+void JobIndex::Apply(int64_t seq, const JobEvent& event, int64_t log_end) {
   if (seq <= seq_) return;
   seq_ = seq;
+  log_end_ = log_end;
   std::visit([&](const auto& body) { Take(body, event); }, event.body);
-}
-
-void JobIndex::Line(const JobEvent& event, std::optional<int64_t> candidate, std::string text) {
-  events_.push_back({seq_, event.time, candidate, std::move(text)});
-  if (events_.size() > kEventLinesMax) events_.pop_front();
 }
 
 void JobIndex::Take(const CandidatesProposed& e, const JobEvent& event) {
   for (const Candidate& c : e.candidates) {
     if (c.number < 0) continue;
-    if (static_cast<int64_t>(rows_.size()) <= c.number) rows_.resize(c.number + 1);
-    CandidateRow& row = rows_[c.number];
-    row.number = c.number;
-    row.kind = c.kind;
-    row.label = c.label;
-    row.generation = c.generation;
+    Cells& cells = columns_.Add(c.number);
+    cells.kind = static_cast<uint8_t>(c.kind);
+    cells.label = columns_.Intern(c.label);
+    cells.generation = static_cast<int32_t>(c.generation);
   }
   if (e.candidates.empty()) return;
-  const Candidate& first = e.candidates.front();
-  const std::string what = first.kind == CandidateKind::kSearch ? absl::StrCat("generation ", first.generation + 1)
-                                                                : std::string(ToString(first.kind));
-  Line(event, std::nullopt,
-       absl::StrCat(what, ": ", e.candidates.size() == 1 ? "candidate " : "candidates ", first.number,
-                    e.candidates.size() == 1 ? "" : absl::StrCat(" to ", e.candidates.back().number), " proposed"));
+  Line(event, std::nullopt, "proposal", [&] {
+    const Candidate& first = e.candidates.front();
+    const std::string what = first.kind == CandidateKind::kSearch ? absl::StrCat("generation ", first.generation + 1)
+                                                                  : std::string(ToString(first.kind));
+    return absl::StrCat(what, ": ", e.candidates.size() == 1 ? "candidate " : "candidates ", first.number,
+                        e.candidates.size() == 1 ? "" : absl::StrCat(" to ", e.candidates.back().number), " proposed");
+  });
 }
 
 void JobIndex::Take(const AttemptStarted& e, const JobEvent& event) {
-  if (CandidateRow* row = Row(e.candidate)) {
-    row->state = CandidateState::kRunning;
-    ++row->live;
-    row->attempts = e.attempt;
-    row->worker = e.worker;
-    row->start_time = event.time;
+  if (Cells* cells = columns_.Find(e.candidate)) {
+    cells->Set(CandidateState::kRunning);
+    ++cells->live;
+    cells->attempts = static_cast<uint16_t>(e.attempt);
+    cells->worker = columns_.Intern(e.worker);
+    cells->start_us = absl::ToUnixMicros(event.time);
   }
-  Line(event, e.candidate,
-       absl::StrCat("attempt ", e.attempt, " on ", e.worker, e.speculative ? ", beside a slow one" : ""));
+  Line(event, e.candidate, "attempt",
+       [&] { return absl::StrCat("attempt ", e.attempt, " on ", e.worker, e.speculative ? ", beside a slow one" : ""); });
 }
 
 void JobIndex::Take(const AttemptEnded& e, const JobEvent& event) {
-  if (CandidateRow* row = Row(e.candidate)) {
-    if (--row->live <= 0) row->state = CandidateState::kQueued;
-    row->message = e.message.substr(0, kReasonMax);
+  const std::string reason = e.message.substr(0, kReasonMax);
+  if (Cells* cells = columns_.Find(e.candidate)) {
+    if (--cells->live <= 0) cells->Set(CandidateState::kQueued);
+    cells->message = columns_.Intern(reason);
   }
-  Line(event, e.candidate,
-       absl::StrCat("attempt ", e.attempt, " ended: ", ToString(e.failure), e.message.empty() ? "" : ": ",
-                    e.message.substr(0, kReasonMax)));
+  Line(event, e.candidate, "attempt", [&] {
+    return absl::StrCat("attempt ", e.attempt, " ended: ", ToString(e.failure), reason.empty() ? "" : ": ", reason);
+  });
 }
 
 void JobIndex::Take(const CandidateFinished& e, const JobEvent& event) {
-  CandidateRow* row = Row(e.candidate);
-  if (row == nullptr) return;
-  row->state = e.state;
-  row->fitness = e.fitness;
-  row->message = e.message.substr(0, kReasonMax);
-  row->end_time = event.time;
-  if (row->kind == CandidateKind::kHeldOut) row->metrics = e.metrics;
-  if (e.state == CandidateState::kFailed) ++failures_[row->message];
-  if (row->kind == CandidateKind::kSource && e.state == CandidateState::kSucceeded) {
+  Cells* cells = columns_.Find(e.candidate);
+  if (cells == nullptr) return;
+  const std::string reason = e.message.substr(0, kReasonMax);
+  const CandidateKind kind = cells->kind_of();
+  cells->Set(e.state);
+  cells->message = columns_.Intern(reason);
+  cells->end_us = absl::ToUnixMicros(event.time);
+  columns_.SetFitness(e.candidate, e.fitness);
+  if (kind == CandidateKind::kHeldOut) columns_.SetMetrics(e.candidate, e.metrics);
+  if (e.state == CandidateState::kFailed) ++failures_[reason];
+  if (kind == CandidateKind::kSource && e.state == CandidateState::kSucceeded) {
     Candidate& source = sources_.emplace_back();
-    source.kind = row->kind;
-    source.label = row->label;
+    source.kind = kind;
+    source.label = columns_.Text(cells->label);
     source.metrics = e.metrics;
   }
-  if (row->kind == CandidateKind::kSearch) {
+  if (kind == CandidateKind::kSource || kind == CandidateKind::kAverage || kind == CandidateKind::kSearch) {
+    NoteLowest(e.fitness);
+  }
+  if (kind == CandidateKind::kSearch) {
     finishes_.push_back(event.time);
     if (finishes_.size() > kFinishesMax) finishes_.pop_front();
-    if (!e.stop.has_value()) AddToFront(*row, e.metrics);
+    AddToGeneration(cells->generation, e.fitness);
+    if (!e.stop.has_value()) AddToFront(e.candidate, e.metrics);
   }
-  std::string text(ToString(e.state));
-  for (const double value : e.fitness) absl::StrAppendFormat(&text, " %.4f", value);
-  if (!e.message.empty()) absl::StrAppend(&text, ": ", row->message);
-  Line(event, e.candidate, std::move(text));
+  Line(event, e.candidate, "result", [&] {
+    std::string text(ToString(e.state));
+    for (const double value : e.fitness) absl::StrAppendFormat(&text, " %.4f", value);
+    if (!reason.empty()) absl::StrAppend(&text, ": ", reason);
+    return text;
+  });
 }
 
 void JobIndex::Take(const BlockScored& e, const JobEvent& event) {
-  if (CandidateRow* row = Row(e.candidate)) {
-    row->state = CandidateState::kQueued;
-    row->live = 0;
+  if (Cells* cells = columns_.Find(e.candidate)) {
+    cells->Set(CandidateState::kQueued);
+    cells->live = 0;
   }
-  Line(event, e.candidate, "scored on its blocks so far");
+  Line(event, e.candidate, "result", [] { return std::string("scored on its blocks so far"); });
 }
 
 void JobIndex::Take(const RaceAdvanced& e, const JobEvent& event) {
-  Line(event, std::nullopt, absl::StrCat("race: ", e.candidates.size(), " candidates go on to block ", e.blocks));
+  Line(event, std::nullopt, "race",
+       [&] { return absl::StrCat("race: ", e.candidates.size(), " candidates go on to block ", e.blocks); });
 }
 
 void JobIndex::Take(const PhaseStarted& e, const JobEvent& event) {
-  Line(event, std::nullopt, absl::StrCat("job: ", ToString(e.phase), e.message.empty() ? "" : ": ", e.message));
+  Line(event, std::nullopt, "job",
+       [&] { return absl::StrCat("job: ", ToString(e.phase), e.message.empty() ? "" : ": ", e.message); });
 }
 
 void JobIndex::Take(const ActionTaken& e, const JobEvent& event) {
-  Line(event, std::nullopt,
-       absl::StrCat(ToString(e.kind), e.by.empty() ? "" : " by ", e.by, e.message.empty() ? "" : ": ",
-                    e.message.substr(0, kReasonMax)));
+  Line(event, std::nullopt, "job", [&] {
+    return absl::StrCat(ToString(e.kind), e.by.empty() ? "" : " by ", e.by, e.message.empty() ? "" : ": ",
+                        e.message.substr(0, kReasonMax));
+  });
+}
+
+void JobIndex::NoteLowest(absl::Span<const double> fitness) {
+  if (lowest_.size() < fitness.size()) lowest_.resize(fitness.size(), std::numeric_limits<double>::infinity());
+  for (size_t i = 0; i < fitness.size(); ++i) {
+    if (std::isfinite(fitness[i])) lowest_[i] = std::min(lowest_[i], fitness[i]);
+  }
+}
+
+void JobIndex::AddToGeneration(int64_t generation, absl::Span<const double> fitness) {
+  if (generation < 0) return;
+  if (generations_.size() < fitness.size()) generations_.resize(fitness.size());
+  for (size_t objective = 0; objective < fitness.size(); ++objective) {
+    const double value = fitness[objective];
+    if (!std::isfinite(value)) continue;
+    std::vector<GenerationLine>& lines = generations_[objective];
+    while (static_cast<int64_t>(lines.size()) <= generation) lines.push_back({static_cast<int64_t>(lines.size())});
+    GenerationLine& line = lines[static_cast<size_t>(generation)];
+    line.best = line.count == 0 ? value : std::max(line.best, value);
+    line.mean += (value - line.mean) / static_cast<double>(++line.count);
+  }
 }
 
 // The front of a few objectives is short: dozens among 100,000 candidates.
-void JobIndex::AddToFront(const CandidateRow& row, const MetricTable& metrics) {
+void JobIndex::AddToFront(int64_t number, const MetricTable& metrics) {
+  const auto fitness_of = [&](int64_t n) { return columns_.Fitness(static_cast<size_t>(n)); };
+  const absl::Span<const double> fitness = fitness_of(number);
+  if (fitness.empty() || !AllFinite(fitness)) return;
   Candidate candidate;
   candidate.metrics = metrics;
-  if (row.fitness.empty() || Violation(spec_, sources_, candidate) > 0) return;
-  for (const double value : row.fitness) {
-    if (!std::isfinite(value)) return;
+  if (!spec_.constraints.empty() && Violation(spec_, sources_, candidate) > 0) return;
+  for (const int64_t other : front_) {
+    if (Covers(fitness_of(other), fitness)) return;
   }
-  for (const int64_t number : front_) {
-    if (Covers(rows_[number].fitness, row.fitness)) return;
-  }
-  std::erase_if(front_, [&](int64_t number) { return Covers(row.fitness, rows_[number].fitness); });
-  front_.insert(std::upper_bound(front_.begin(), front_.end(), row.number), row.number);
+  std::erase_if(front_, [&](int64_t other) { return Covers(fitness, fitness_of(other)); });
+  front_.insert(std::upper_bound(front_.begin(), front_.end(), number), number);
 }
 
 JobIndex::Page JobIndex::Select(const RowQuery& query) const {
-  const std::string needle = absl::AsciiStrToLower(query.search);
-  int64_t generation = 0;
-  if (needle.size() < 2 || needle[0] != 'g' || !absl::SimpleAtoi(needle.substr(1), &generation)) generation = 0;
-  std::vector<const CandidateRow*> rows;
-  for (const CandidateRow& row : rows_) {
-    if (Matches(row, query, needle, generation - 1)) rows.push_back(&row);
-  }
-  const auto sort_by = [&](const auto& key) {
-    std::stable_sort(rows.begin(), rows.end(), [&](const CandidateRow* a, const CandidateRow* b) {
-      return query.descending ? key(*a) > key(*b) : key(*a) < key(*b);
-    });
+  const double infinite = std::numeric_limits<double>::infinity();
+  const auto key_of = [&](size_t i, const Cells& cells) -> double {
+    if (query.order == "fitness") {
+      if (columns_.HasFinite(i, query.objective)) return columns_.Fitness(i)[query.objective];
+      return query.descending ? -infinite : infinite;
+    }
+    if (query.order == "generation") return cells.generation;
+    if (query.order == "seconds") return cells.seconds();
+    return static_cast<double>(i);
   };
-  if (query.order == "fitness") {
-    const double last =
-        query.descending ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
-    sort_by([&](const CandidateRow& row) { return Finite(row, query.objective) ? row.fitness[query.objective] : last; });
-  } else if (query.order == "generation") {
-    sort_by([](const CandidateRow& row) { return row.generation; });
-  } else if (query.order == "seconds") {
-    sort_by([](const CandidateRow& row) { return Seconds(row); });
-  } else if (query.descending) {
-    std::reverse(rows.begin(), rows.end());
+  const Search search(query.search, columns_);
+  struct Match {
+    double key;
+    uint32_t number;
+  };
+  std::vector<Match> matches;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const Cells& cells = columns_.at(i);
+    if (query.kind.has_value() && cells.kind_of() != *query.kind) continue;
+    if (query.state.has_value() && cells.state_of() != *query.state) continue;
+    if (search.Matches(i, cells)) matches.push_back({key_of(i, cells), static_cast<uint32_t>(i)});
   }
   Page page;
-  page.total = rows.size();
-  for (size_t i = query.offset; i < rows.size() && i < query.offset + query.limit; ++i) page.rows.push_back(rows[i]);
+  page.total = matches.size();
+  const size_t begin = std::min(query.offset, matches.size()), end = std::min(begin + query.limit, matches.size());
+  // Only as far as the page goes.
+  std::partial_sort(matches.begin(), matches.begin() + static_cast<std::ptrdiff_t>(end), matches.end(),
+                    [&](const Match& a, const Match& b) {
+                      if (a.key != b.key) return query.descending ? a.key > b.key : a.key < b.key;
+                      return a.number < b.number;
+                    });
+  for (size_t i = begin; i < end; ++i) page.rows.push_back(columns_.Row(matches[i].number));
   return page;
 }
 
-std::vector<const CandidateRow*> JobIndex::Thinned(size_t objective, size_t count) const {
-  std::vector<const CandidateRow*> all;
-  for (const CandidateRow& row : rows_) {
-    if (row.kind == CandidateKind::kSearch && Finite(row, objective)) all.push_back(&row);
+std::vector<FitnessPoint> JobIndex::Thinned(size_t objective, size_t count) const {
+  std::vector<FitnessPoint> all;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    if (columns_.at(i).kind_of() != CandidateKind::kSearch || !columns_.HasFinite(i, objective)) continue;
+    all.push_back({static_cast<int64_t>(i), columns_.at(i).generation, columns_.Fitness(i)[objective]});
   }
   if (all.size() <= count || count < 2) return all;
-  std::vector<const CandidateRow*> thinned;
-  const size_t runs = count / 2;
-  for (size_t run = 0; run < runs; ++run) {
-    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(run * all.size() / runs);
-    const auto end = all.begin() + static_cast<std::ptrdiff_t>((run + 1) * all.size() / runs);
-    const auto [low, high] = std::minmax_element(begin, end, [&](const CandidateRow* a, const CandidateRow* b) {
-      return a->fitness[objective] < b->fitness[objective];
-    });
-    thinned.push_back(*std::min(low, high));
-    if (low != high) thinned.push_back(*std::max(low, high));
+  std::vector<FitnessPoint> thinned;
+  const auto lowest = std::min_element(all.begin(), all.end(),
+                                       [](const FitnessPoint& a, const FitnessPoint& b) { return a.fitness < b.fitness; });
+  double best = -std::numeric_limits<double>::infinity();
+  size_t next = 0;  // of the even choice
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool even = i == next * all.size() / count, better = all[i].fitness > best;
+    if (even) ++next;
+    if (better) best = all[i].fitness;
+    if (even || better || &all[i] == &*lowest) thinned.push_back(all[i]);
   }
   return thinned;
 }
 
 std::vector<GenerationLine> JobIndex::Generations(size_t objective) const {
-  std::map<int64_t, GenerationLine> lines;
-  for (const CandidateRow& row : rows_) {
-    if (row.kind != CandidateKind::kSearch || !Finite(row, objective)) continue;
-    GenerationLine& line = lines[row.generation];
-    const double value = row.fitness[objective];
-    line.generation = row.generation;
-    line.best = line.count == 0 ? value : std::max(line.best, value);
-    line.mean += (value - line.mean) / static_cast<double>(++line.count);
-  }
-  std::vector<GenerationLine> result;
-  for (const auto& [generation, line] : lines) result.push_back(line);
-  return result;
+  if (objective >= generations_.size()) return {};
+  std::vector<GenerationLine> lines = generations_[objective];
+  std::erase_if(lines, [](const GenerationLine& line) { return line.count == 0; });
+  return lines;
 }
 
 std::vector<std::pair<std::string, int64_t>> JobIndex::Failures() const {
@@ -248,6 +298,17 @@ double JobIndex::Rate(absl::Time now) const {
   if (finishes_.size() < 2) return 0;
   const double seconds = absl::ToDoubleSeconds(std::max(now, finishes_.back()) - finishes_.front());
   return seconds > 0 ? static_cast<double>(finishes_.size() - 1) / seconds : 0;
+}
+
+std::vector<const EventLine*> JobIndex::SelectEvents(const EventQuery& query) const {
+  const std::string needle = absl::AsciiStrToLower(query.search);
+  std::vector<const EventLine*> lines;
+  for (auto line = events_.rbegin(); line != events_.rend() && lines.size() < query.limit; ++line) {
+    if (line->seq >= query.before || (!query.kind.empty() && line->kind != query.kind)) continue;
+    if (query.candidate.has_value() && line->candidate != query.candidate) continue;
+    if (needle.empty() || Contains(line->text, needle)) lines.push_back(&*line);
+  }
+  return lines;
 }
 
 }  // namespace merganser

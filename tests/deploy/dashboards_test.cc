@@ -90,7 +90,8 @@ TEST(DashboardsTest, HaveAFixedUidAndAskTheChosenDatasource) {
 TEST(DashboardsTest, PanelsLieInTheGridWithoutOverlap) {
   for (const auto& [file, text] : Dashboards()) {
     std::set<std::pair<int, int>> cells;
-    for (const auto& panel : nlohmann::json::parse(text).at("panels")) {
+    const nlohmann::json dashboard = nlohmann::json::parse(text);
+    for (const auto& panel : dashboard.at("panels")) {
       const auto& at = panel.at("gridPos");
       const int x = at.at("x"), y = at.at("y"), w = at.at("w"), h = at.at("h");
       EXPECT_LE(x + w, 24) << file << ": " << panel.at("title");
@@ -99,6 +100,31 @@ TEST(DashboardsTest, PanelsLieInTheGridWithoutOverlap) {
       }
     }
   }
+}
+
+// An XY chart draws columns of joined tables, which Grafana names by the query that they come from.
+TEST(DashboardsTest, TheFrontsAxesAreWhatItsQueriesAnswer) {
+  int charts = 0;
+  for (const auto& [file, text] : Dashboards()) {
+    const nlohmann::json dashboard = nlohmann::json::parse(text);
+    for (const auto& panel : dashboard.at("panels")) {
+      if (panel.at("type") != "xychart") continue;
+      ++charts;
+      std::set<std::string> columns;
+      for (const auto& target : panel.at("targets")) {
+        EXPECT_EQ(target.at("format"), "table");
+        EXPECT_TRUE(target.at("instant").get<bool>());
+        columns.insert(absl::StrCat("Value #", target.at("refId").get<std::string>()));
+        const std::string joined = panel.at("transformations").at(0).at("options").at("byField").get<std::string>();
+        EXPECT_NE(target.at("expr").get<std::string>().find("\"" + joined + "\""), std::string::npos);
+      }
+      for (const char* axis : {"x", "y"}) {
+        const auto& matcher = panel.at("options").at("series").at(0).at(axis).at("matcher");
+        EXPECT_TRUE(columns.contains(matcher.at("options").get<std::string>())) << file << " " << axis;
+      }
+    }
+  }
+  EXPECT_EQ(charts, 1);
 }
 
 TEST(DashboardsTest, EveryQueryParses) {

@@ -61,6 +61,13 @@ void DriveCoordinator(CoordinatorMetrics& metrics) {
   manager.jobs[0].best_fitness = {0.5};
   manager.jobs[0].search_total = 10;
   metrics.Sample(manager);
+  metrics.sampled().SetCertificateExpiry(absl::UnixEpoch());
+  metrics.sampled().SetDelayedFsyncs(1);
+  JobFront front;
+  front.objectives = {"ja_math.acc", "en_math.acc"};
+  front.points = {{0.5, 0.5}};
+  front.volume = 0.25;
+  metrics.sampled().SetFronts({{"job-1", front}});
 }
 
 void DriveWorker(WorkerMetrics& metrics) {
@@ -71,6 +78,7 @@ void DriveWorker(WorkerMetrics& metrics) {
   metrics.OnReported("committed", absl::Milliseconds(1));
   metrics.OnSpool(0);
   metrics.SetSpoolFree(1);
+  metrics.SetCacheRequests({1, 1});
   metrics.SetGpu({1, 2, 0.5, 40});
 }
 

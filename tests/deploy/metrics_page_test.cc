@@ -53,8 +53,8 @@ TEST(ExportedMetricsTest, NamesEndInTheirUnitAndHelpIsASentence) {
 }
 
 TEST(ExportedMetricsTest, NoLabelIsUnbounded) {
-  const std::set<std::string> allowed = {"class", "code",    "disposition", "job_id", "kind",  "method", "objective",
-                                         "op",    "outcome", "phase",       "reason", "state", "version"};
+  const std::set<std::string> allowed = {"class",   "code",  "disposition", "job_id", "kind",   "method", "objective", "op",
+                                         "outcome", "phase", "rank",        "reason", "result", "state",  "version"};
   for (const auto& [name, metric] : ExportedMetrics()) {
     for (const std::string& label : metric.labels) EXPECT_TRUE(allowed.contains(label)) << name << " " << label;
   }

@@ -23,7 +23,9 @@ std::string ReadText(const fs::path& path) {
 
 // Grafana's own variables, and ours, as they are when everything is selected.
 std::string WithoutVariables(const std::string& expr) {
-  return absl::StrReplaceAll(expr, {{"$__rate_interval", "1m"}, {"$__range", "1h"}, {"$job_id", ".+"}});
+  return absl::StrReplaceAll(
+      expr,
+      {{"$__rate_interval", "1m"}, {"$__range", "1h"}, {"$job_id", ".+"}, {"$objective_x", ".+"}, {"$objective_y", ".+"}});
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
   }
   CheckpointCache cache(options_.cache);
   absl::StatusOr<std::shared_ptr<CachedCheckpoint>> cached = cache.Find(content);
+  ++(cached.ok() ? hits_ : misses_);
   if (!cached.ok()) {
     phase("fetch");
     std::vector<std::unique_ptr<CheckpointSource>> sources;

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_WORKER_AGENT_CHECKPOINT_PROVIDER_H_
 #define MERGANSER_WORKER_AGENT_CHECKPOINT_PROVIDER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include "common/transfer/checkpoint_cache.h"
 #include "common/transfer/checkpoint_files.h"
 #include "common/transfer/url_get.h"
+#include "worker/agent/cache_requests.h"
 #include "worker/evaluate/candidate_evaluator.h"
 
 namespace merganser {
@@ -29,7 +31,8 @@ struct CheckpointProviderOptions {
   std::vector<ClientChannel> coordinators;  // of their own; may be empty
 };
 
-// Not thread-safe: one evaluator asks. What it gave last stays in the cache until it gives for another job.
+// Not thread-safe but for cache_requests(): one evaluator asks. What it gave last stays in the cache until it gives for
+// another job.
 class CheckpointProvider {
  public:
   explicit CheckpointProvider(CheckpointProviderOptions options) : options_(std::move(options)) {}
@@ -41,6 +44,9 @@ class CheckpointProvider {
   // had; another worker may have it. Cancelled.
   absl::StatusOr<JobSpec> Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
 
+  // Of checkpoints that were neither at their path nor below the model roots, once per job and model.
+  CacheRequests cache_requests() const { return {hits_, misses_}; }
+
  private:
   absl::StatusOr<std::string> DirectoryOf(const std::string& path, const std::string& content,
                                           const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop,
@@ -49,7 +55,8 @@ class CheckpointProvider {
   const CheckpointProviderOptions options_;
   ContentIndex index_;
   std::map<std::string, std::shared_ptr<CachedCheckpoint>> held_;  // by content, of the job that it gave last
-  std::shared_ptr<const JobSpec> asked_, given_;                   // the last ones
+  std::atomic<int64_t> hits_ = 0, misses_ = 0;
+  std::shared_ptr<const JobSpec> asked_, given_;  // the last ones
 };
 
 // An evaluator whose jobs' models are provided first. `provider` and `evaluator` outlive it.

@@ -42,6 +42,11 @@ WorkerMetrics::WorkerMetrics()
                       .Name("merganser_spool_free_bytes")
                       .Help("Free on the disk of the spool.")
                       .Register(registry_)),
+      cache_requests_(
+          prometheus::BuildCounter()
+              .Name("merganser_blob_cache_requests_total")
+              .Help("Checkpoints that the worker's cache was asked for, by result: hit, or miss (to be fetched).")
+              .Register(registry_)),
       gpu_memory_(prometheus::BuildGauge()
                       .Name("merganser_gpu_memory_bytes")
                       .Help("Memory of the worker's GPU, by all processes: used and free.")
@@ -94,6 +99,12 @@ void WorkerMetrics::OnReported(absl::string_view disposition, absl::Duration rec
 void WorkerMetrics::OnSpool(int64_t results) { spool_.Set(static_cast<double>(results)); }
 
 void WorkerMetrics::SetSpoolFree(int64_t bytes) { spool_free_.Add({}).Set(static_cast<double>(bytes)); }
+
+void WorkerMetrics::SetCacheRequests(const CacheRequests& requests) {
+  cache_requests_.Add({{"result", "hit"}}).Increment(static_cast<double>(requests.hits - counted_.hits));
+  cache_requests_.Add({{"result", "miss"}}).Increment(static_cast<double>(requests.misses - counted_.misses));
+  counted_ = requests;
+}
 
 void WorkerMetrics::SetGpu(const GpuReading& reading) {
   gpu_memory_.Add({{"kind", "used"}}).Set(static_cast<double>(reading.memory_used_bytes));

@@ -22,7 +22,7 @@ namespace merganser {
 namespace {
 
 constexpr int kExitConfig = 78, kExitUnavailable = 69, kExitSignal = 143;
-constexpr absl::Duration kSample = absl::Seconds(2);       // between readings of GPU and disk
+constexpr absl::Duration kSample = absl::Seconds(2);       // between readings of GPU, disk and cache
 constexpr absl::Duration kTick = absl::Milliseconds(200);  // how late an idle or drained worker notices it
 
 int Fail(const absl::Status& status) {
@@ -30,11 +30,13 @@ int Fail(const absl::Status& status) {
   return absl::IsUnavailable(status) ? kExitUnavailable : kExitConfig;
 }
 
-void Sample(const std::string& spool_dir, const GpuSensor* gpu, WorkerMetrics* metrics) {
+void Sample(const WorkerProcessOptions& options, const GpuSensor* gpu, WorkerMetrics* metrics) {
+  const std::string& spool_dir = options.spool_dir;
   struct statvfs disk;
   if (!spool_dir.empty() && statvfs(spool_dir.c_str(), &disk) == 0) {
     metrics->SetSpoolFree(static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize));
   }
+  if (options.cache_requests) metrics->SetCacheRequests(options.cache_requests());
   if (gpu == nullptr) return;
   if (const std::optional<GpuReading> reading = gpu->Read()) metrics->SetGpu(*reading);
 }
@@ -95,7 +97,7 @@ int RunWorkerProcess(const WorkerProcessOptions& options, CandidateEvaluator* ev
   absl::Duration report_deadline = absl::InfiniteDuration();  // set once nothing evaluates any more
   while (true) {
     if (const absl::Duration now = Clock::Real().Monotonic(); now >= next_sample) {
-      Sample(options.spool_dir, gpu.get(), &metrics);
+      Sample(options, gpu.get(), &metrics);
       next_sample = now + kSample;
     }
     if (const std::optional<int> number = signal->Wait(kTick)) {

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_WORKER_AGENT_WORKER_PROCESS_H_
 #define MERGANSER_WORKER_AGENT_WORKER_PROCESS_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "common/rpc/credentials.h"
 #include "common/rpc/shutdown_signal.h"
 #include "common/store/results_store.h"
+#include "worker/agent/cache_requests.h"
 #include "worker/agent/session_client.h"
 #include "worker/evaluate/candidate_evaluator.h"
 
@@ -22,6 +24,7 @@ struct WorkerProcessOptions {
   std::string gpu_pci_bus_id;                                // DeviceInfo's: whose metrics are shown
   std::string spool_dir;                                     // AgentOptions::spool_dir
   std::string http;                                          // HOST:PORT of /metrics, /healthz, /readyz; "" for none
+  std::function<CacheRequests()> cache_requests;             // of the checkpoint cache, for metrics; may be empty
   absl::Duration exit_when_idle = absl::InfiniteDuration();  // leave after so long without an attempt
   absl::Duration drain_report_time = absl::Seconds(30);      // for the last report, once nothing evaluates
   SessionClientOptions session;

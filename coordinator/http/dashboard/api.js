@@ -16,6 +16,10 @@ function headers() {
 }
 
 async function request(path, options = {}) {
+  // Once, and only what came: anything else is asked for again.
+  const early = window.early.get(path), come = early && !options.method ? await early : null;
+  window.early.delete(path);
+  if (come?.ok) return come;
   for (;;) {
     const response = await fetch('/api/' + path, {...options, headers: {...headers(), ...options.headers}});
     if (response.ok) return response;

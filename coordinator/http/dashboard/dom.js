@@ -47,6 +47,15 @@ function whereabouts(element) {
   return null;
 }
 
+// <details> whose content is made when somebody opens it: most stay closed.
+export function details(title, make, open) {
+  let made = false;
+  const element = el('details', {open, ontoggle: () => { if (element.open) fill(); }}, el('summary', {}, title));
+  const fill = () => { if (!made) add(element, make()); made = true; };
+  if (open) fill();
+  return element;
+}
+
 // Pictures and tables that the coordinator drew: the one markup that is taken as it is.
 export function drawn(html, tag = 'div', attributes = {}) {
   const element = el(tag, attributes);

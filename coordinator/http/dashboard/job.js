@@ -1,6 +1,6 @@
 // One job: how far it is, fitness over candidates, the best recipe, held-out scores, the Pareto front, its candidates and events.
 import {follow, get, getText, passing, post, query} from './api.js';
-import {announce, drawn, duration, el, fitness, marked, number, pager, percent, redraw, replace, state, tile, time, word} from './dom.js';
+import {announce, details, drawn, duration, el, fitness, marked, number, pager, percent, redraw, replace, state, tile, time, word} from './dom.js';
 
 const kRefresh = 2000;  // ms between redraws of what is costly, while the job runs
 const kRows = 25;
@@ -26,22 +26,25 @@ export function jobPage(view, [id], onConnection) {
 
   async function refresh() {
     try {
-      const [details, server] = await Promise.all([get(path), job ? null : get('server')]);
+      // All at once: what one needs of another waits for it when it is drawn.
+      const points = chart.ask(path), rows = job ? null : table.ask(), winner = best === null ? get(path + '/candidates/best') : null;
+      for (const answer of [points, rows, winner]) answer?.catch(() => {});  // who waits for it hears of it
+      const [about, server] = await Promise.all([get(path), job ? null : get('server')]);
       if (ended) return;
       const first = job === null;
       if (first) mayChange = server.may_change;
-      job = details.job;
-      bestBy = details.best_by;
+      job = about.job;
+      bestBy = about.best_by;
       head(parts.head, job, id, bestBy, mayChange);
       if (first) {
         document.title = job.name + ' · Merganser';
         chart.start(job);
-        replace(parts.settings, settings(details));
+        replace(parts.settings, settings(about));
       }
-      replace(parts.heldOut, heldOut(details.held_out));
-      replace(parts.failures, failures(details.failures, parts.failures.querySelector('details')?.open));
-      await Promise.all([chart.draw(path, details), table.start(job), bestRecipe(), paretoFront(details)]);
-      drawnSeq = details.job.seq;
+      replace(parts.heldOut, heldOut(about.held_out));
+      replace(parts.failures, failures(about.failures, parts.failures.querySelector('details')?.open));
+      await Promise.all([chart.draw(about, points), table.start(job, rows), bestRecipe(winner), paretoFront(about)]);
+      drawnSeq = about.job.seq;
     } catch (error) {
       if (ended) return;
       const what = [el('h1', {}, id), el('p', {class: 'error', role: 'alert'}, error.message, passing(error) ? '; trying again' : '')];
@@ -54,26 +57,27 @@ export function jobPage(view, [id], onConnection) {
     }
   }
 
-  async function bestRecipe() {
+  async function bestRecipe(asked) {
     if (job.best_candidate === null) return replace(parts.recipe, el('p', {class: 'dim'}, 'No candidate has a fitness yet.'));
     if (best === job.best_candidate) return;
-    const {candidate} = await get(`${path}/candidates/${job.best_candidate}`);
+    const {candidate} = await (asked ?? get(path + '/candidates/best'));
+    if (!candidate) return;  // the next look has it
     best = candidate.number;
     if (!ended) replace(parts.recipe, recipe(id, candidate));
   }
 
-  async function paretoFront(details) {
+  async function paretoFront(about) {
     if (job.objectives.length < 2) return;
     const svg = await getText(path + '/pareto.svg');
     if (ended) return;
     const row = (r) => el('tr', {}, el('th', {scope: 'row', class: 'n'}, candidateLink(id, r.number)),
       r.fitness.map((x) => el('td', {class: 'n'}, fitness(x))));
-    const rows = el('table', {}, el('thead', {}, el('tr', {}, el('th', {scope: 'col', class: 'n'}, 'Candidate'),
-      job.objectives.map((o) => el('th', {scope: 'col', class: 'n'}, o)))), el('tbody', {}, details.front.map(row)));
+    const rows = () => el('table', {}, el('thead', {}, el('tr', {}, el('th', {scope: 'col', class: 'n'}, 'Candidate'),
+      job.objectives.map((o) => el('th', {scope: 'col', class: 'n'}, o)))), el('tbody', {}, about.front.map(row)));
     const open = parts.front.querySelector('details')?.open;
     replace(parts.front, section('Pareto front',
-      el('p', {class: 'dim'}, `${number(details.front_size)} candidates that no other beats in every objective`, frontVolume(id, details.front_volume)),
-      drawn(svg, 'div', {class: 'scroll'}), el('details', {open}, el('summary', {}, 'The front as a table'), el('div', {class: 'scroll'}, rows))));
+      el('p', {class: 'dim'}, `${number(about.front_size)} candidates that no other beats in every objective`, frontVolume(id, about.front_volume)),
+      drawn(svg, 'div', {class: 'scroll'}), details('The front as a table', () => el('div', {class: 'scroll'}, rows()), open)));
   }
 
   // Redraws soon, unless what is drawn is the newest; what comes meanwhile is drawn after it.
@@ -177,12 +181,12 @@ function confirmCancel(part, job) {
 
 // --- fitness ---------------------------------------------------------------------------------------------------------
 function fitnessChart(part, id) {
-  let plot = null, objective = 0, last = null, job = null;
+  let plot = null, objective = 0, last = null, job = null, ended = false;
   // Role application: a screen reader hands the arrow keys on.
   const box = el('div', {class: 'chart', tabindex: 0, role: 'application', 'aria-roledescription': 'chart'});
   const legend = el('p', {class: 'legend', 'aria-hidden': 'true'}, el('span', {class: 'k-base'}, el('i'), 'sources and their average'),
     el('span', {}, 'Drag to zoom, double-click for all of it; click a candidate to open it.'));
-  const generations = el('details', {}, el('summary', {}, 'Generations as a table'), el('div', {class: 'scroll'}));
+  const generations = el('details', {ontoggle: () => generationTable()}, el('summary', {}, 'Generations as a table'), el('div', {class: 'scroll'}));
   const empty = el('p', {class: 'dim'}, 'No candidate of the search has a fitness yet.');
   const scheme = matchMedia('(prefers-color-scheme: dark)');
   const rebuild = () => { plot?.destroy(); plot = null; if (last) render(); };
@@ -234,6 +238,19 @@ function fitnessChart(part, id) {
     ctx.restore();
   }
 
+  // Thousands of points as squares: a canvas without a GPU takes ten times as long for circles.
+  function candidates(u, series) {
+    if (series !== 1) return;
+    const [xs, ys] = u.data, {min, max} = u.scales.x, size = Math.round(4 * devicePixelRatio);
+    u.ctx.save();
+    u.ctx.fillStyle = colour('accent') + '80';  // half seen through
+    for (let i = 0; i < xs.length; ++i) {
+      if (xs[i] < min || xs[i] > max) continue;
+      u.ctx.fillRect(Math.round(u.valToPos(xs[i], 'x', true) - size / 2), Math.round(u.valToPos(ys[i], 'y', true) - size / 2), size, size);
+    }
+    u.ctx.restore();
+  }
+
   function columns() {
     const means = new Map(last.generations[objective].map((g) => [g.generation, g.mean]));
     let best = -Infinity;
@@ -261,10 +278,10 @@ function fitnessChart(part, id) {
         legend: {live: true},
         cursor: {drag: {x: true, y: false}},
         series: [{label: 'candidate'},
-          {label: 'fitness', stroke: colour('accent'), paths: () => null, points: {show: true, size: 5, fill: colour('accent') + '80', width: 0}  /* half seen through: lines lie below */, value: (_, v) => fitness(v)},
+          {label: 'fitness', stroke: colour('accent'), paths: () => null, points: {show: false}, value: (_, v) => fitness(v)},
           {label: 'best so far', stroke: colour('best'), width: 2, points: {show: false}, value: (_, v) => fitness(v)},
           {label: 'mean of its generation', stroke: colour('mean'), width: 1.5, points: {show: false}, value: (_, v) => fitness(v)}],
-        hooks: {draw: [baselineLines]},
+        hooks: {draw: [baselineLines], drawSeries: [candidates]},
       }, data, box);
       plot.over.addEventListener('dblclick', () => plot.setData(columns()));
       plot.over.addEventListener('click', () => open());
@@ -273,6 +290,12 @@ function fitnessChart(part, id) {
       const {min, max} = plot.scales.x, xs = plot.data[0];
       plot.setData(data, min <= xs[0] && max >= xs.at(-1));  // somebody may have zoomed in
     }
+    generationTable();
+  }
+
+  // While it is open.
+  function generationTable() {
+    if (!generations.open) return replace(generations.lastChild);
     replace(generations.lastChild, el('table', {},
       el('thead', {}, el('tr', {}, ['Generation', 'Finished', 'Best', 'Mean'].map((h) => el('th', {scope: 'col', class: 'n'}, h)))),
       el('tbody', {}, last.generations[objective].map((g) => el('tr', {}, el('th', {scope: 'row', class: 'n'}, g.generation + 1),
@@ -311,13 +334,18 @@ function fitnessChart(part, id) {
   scheme.addEventListener('change', rebuild);
   return {
     start(j) { job = j; replace(part, empty); },
-    async draw(path, details) {
+    ask(path) {
       where = path;
-      const points = await get(`${path}/fitness?` + query({objective}));
-      last = {points, baselines: details.baselines, generations: details.generations};
+      return get(`${path}/fitness?` + query({objective}));
+    },
+    async draw(about, asked) {
+      const points = await asked;
+      if (ended) return;
+      last = {points, baselines: about.baselines, generations: about.generations};
       render();
     },
     end() {
+      ended = true;
       scheme.removeEventListener('change', rebuild);
       resize.disconnect();
       plot?.destroy();
@@ -332,9 +360,9 @@ export function recipe(job, candidate) {
   if (!candidate.recipe) return el('p', {class: 'dim'}, 'No recipe: this candidate loads the job.');
   const plain = candidate.pictures === '' ? el('p', {class: 'dim'}, 'One model as it is.') : drawn(candidate.pictures);
   return [el('p', {class: 'dim'}, 'Of candidate ', candidateLink(job, candidate.number), ', fitness ', candidate.fitness.map(fitness).join(', ') || '–', '.'),
-    plain, candidate.tables ? el('details', {}, el('summary', {}, 'The numbers as a table'), drawn(candidate.tables)) : null,
-    el('details', {}, el('summary', {}, 'Recipe as YAML'), el('p', {class: 'dim'}, 'For ', el('code', {}, 'merganser merge recipe.yaml OUT_DIR'), '.'),
-      el('pre', {tabindex: 0}, candidate.recipe))];
+    plain, candidate.tables ? details('The numbers as a table', () => drawn(candidate.tables)) : null,
+    details('Recipe as YAML', () => [el('p', {class: 'dim'}, 'For ', el('code', {}, 'merganser merge recipe.yaml OUT_DIR'), '.'),
+      el('pre', {tabindex: 0}, candidate.recipe)])];
 }
 
 function heldOut(lines) {
@@ -355,11 +383,11 @@ function failures(list, open) {
   return el('details', {open}, el('summary', {}, `${number(total)} candidates failed; why`), el('ul', {}, list.map((f) => el('li', {}, `${number(f.count)} × `, f.reason))));
 }
 
-function settings(details) {
-  const f = details.facts;
+function settings(about) {
+  const f = about.facts;
   return [f === null ? null : el('p', {class: 'dim'}, `${f.architecture}, ${f.layers} layers, ${number(f.parameters)} parameters.`),
-    el('details', {}, el('summary', {}, 'The job as YAML'), el('p', {class: 'dim'}, 'Again: ', el('code', {}, 'merganser submit job.yaml'), ' with this file.'),
-      el('pre', {tabindex: 0}, details.settings))];
+    details('The job as YAML', () => [el('p', {class: 'dim'}, 'Again: ', el('code', {}, 'merganser submit job.yaml'), ' with this file.'),
+      el('pre', {tabindex: 0}, about.settings)])];
 }
 
 function candidateTable(part, id) {
@@ -408,10 +436,12 @@ function candidateTable(part, id) {
       el('td', {class: 'n spare'}, r.attempts), el('td', {class: 'worker spare'}, r.worker || '–'), el('td', {class: 'message'}, r.message));
   }
 
-  async function refresh() {
+  const askPage = () => get(`jobs/${encodeURIComponent(id)}/candidates?` + query(asked));
+
+  async function refresh(answer) {
     if (job === null) return;
     const mine = ++turn;
-    const page = await get(`jobs/${encodeURIComponent(id)}/candidates?` + query(asked));
+    const page = await (answer ?? askPage());
     if (mine !== turn) return;  // a newer question is on its way
     redraw(rows, el('div', {class: 'scroll'}, el('table', {class: 'wide'},
       el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'visually-hidden'}, 'Compare')), column('Candidate', 'number'), el('th', {scope: 'col', class: 'spare'}, 'Kind'),
@@ -423,36 +453,65 @@ function candidateTable(part, id) {
   }
 
   return {
-    async start(j) {
+    ask: askPage,
+    async start(j, answer) {
       const first = job === null;
       job = j;
       if (!first) return;
       replace(part, tools, el('p', {class: 'dim'}, 'Tick two to compare them sample by sample.'), rows, choice);
-      await refresh();
+      await refresh(answer);
     },
-    refresh,
+    refresh: () => refresh(),
   };
 }
 
+const kEventKinds = [['', 'all'], ['proposal', 'proposals'], ['attempt', 'attempts'], ['result', 'results'], ['race', 'races'], ['job', 'the job itself']];
+
 function eventList(part, path, id) {
-  const list = el('ol', {class: 'events', reversed: true}), more = el('button', {type: 'button', onclick: older}, 'Older events');
-  let newest = 0, oldest = Infinity;
-  replace(part, list, el('p', {}, more));
+  const asked = {kind: '', search: '', candidate: ''};
+  const list = el('ol', {class: 'events', reversed: true, tabindex: -1, 'aria-label': 'Events'}), more = el('button', {type: 'button', onclick: () => fill(false)}, 'Older events');
+  const rest = el('p', {class: 'dim', role: 'status'});
+  let newest = 0, oldest = Infinity, turn = 0, all = false;
+
+  const later = (() => { let t; return (f) => { clearTimeout(t); t = setTimeout(f, 200); }; })();
+  const ask = (change) => { Object.assign(asked, change); fill(true); };
+  const kinds = el('select', {onchange: (e) => ask({kind: e.target.value})}, kEventKinds.map(([value, text]) => el('option', {value}, text)));
+  const search = el('input', {type: 'search', placeholder: 'worker, reason, failure', size: 24, oninput: (e) => later(() => ask({search: e.target.value.trim()}))});
+  const candidate = el('input', {type: 'number', min: 0, step: 1, class: 'short', oninput: (e) => later(() => { if (e.target.checkValidity()) ask({candidate: e.target.value}); })});
+  replace(part, el('div', {class: 'tools', role: 'search', 'aria-label': 'Events'}, el('label', {class: 'grow'}, 'Search', search), el('label', {}, 'Kind', kinds), el('label', {}, 'Candidate', candidate)),
+    list, rest, el('p', {}, more));
 
   const line = (e) => el('li', {value: e.seq}, el('span', {class: 'dim'}, '#' + e.seq), time(e.time),
     e.candidate === null ? el('span', {}, '') : candidateLink(id, e.candidate, 'candidate ' + e.candidate), el('span', {}, e.text));
+  const matches = (e) => (!asked.kind || e.kind === asked.kind) && (!asked.candidate || e.candidate === Number(asked.candidate)) &&
+    e.text.toLowerCase().includes(asked.search.toLowerCase());
+  const filtered = () => asked.kind || asked.search || asked.candidate;
 
-  async function older() {
-    const page = await get(`${path}/events?` + query({before: oldest, limit: kEvents}));
+  // What is asked for, from its newest on (`anew`) or after what is there.
+  async function fill(anew) {
+    const mine = ++turn;
+    let page;
+    try {
+      page = await get(`${path}/events?` + query({...asked, before: anew || oldest === Infinity ? '' : oldest, limit: kEvents}));
+    } catch (error) {
+      if (mine === turn) replace(rest, el('span', {class: 'error'}, error.message));
+      return;
+    }
+    if (mine !== turn) return;  // a newer question is on its way
+    if (anew) {
+      list.replaceChildren();
+      oldest = Infinity;
+      newest = page.seq;
+    }
     for (const e of page.events) {
       list.append(line(e));
       oldest = Math.min(oldest, e.seq);
       newest = Math.max(newest, e.seq);
     }
-    if (page.events.length < kEvents) {
-      more.remove();
-      if (page.oldest > 1) part.append(el('p', {class: 'dim'}, 'Older ones: ', el('code', {}, 'merganser events ' + id)));
-    }
+    all = page.events.length < kEvents;
+    more.hidden = all || oldest <= 1;
+    replace(rest, list.children.length === 0 ? 'No such event' + (page.oldest > 1 ? ' among the newest 10,000. ' : '. ') : '',
+      all && page.oldest > 1 ? ['Older ones: ', el('code', {}, 'merganser events ' + id)] : '');
   }
 
   return {
@@ -460,15 +519,18 @@ function eventList(part, path, id) {
     add(events) {
       for (const e of [...events].reverse()) {
         if (e.seq <= newest) continue;
-        list.prepend(line(e));
         newest = e.seq;
+        if (!matches(e)) continue;
+        list.prepend(line(e));
         oldest = Math.min(oldest, e.seq);
+        if (filtered()) replace(rest);
       }
       while (list.children.length > 500) {
         list.lastChild.remove();
         oldest = Number(list.lastChild.value);
+        all = false;
       }
-      more.hidden = oldest <= 1;
+      more.hidden = all || oldest <= 1;
     },
   };
 }

@@ -1,9 +1,12 @@
 // Pictures: that what they must show is in them, and that nothing of a job becomes markup.
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/draw/charts.h"
 #include "common/draw/html.h"
 #include "common/draw/recipe_picture.h"
@@ -119,7 +122,27 @@ TEST(ParetoSvgTest, TheFrontIsWhatNoOtherBeats) {
                                     {{"ja", {0.2, 0.2}}}, {"a.acc", "b.acc"});
   EXPECT_EQ(Count(svg, "class=\"front\""), 3);
   EXPECT_EQ(Count(svg, "class=\"baseline-point\""), 1);
+  EXPECT_EQ(Count(svg, "class=\"front-area\""), 1);
   EXPECT_EQ(ParetoSvg({{1, 0, {0.1}}}, {}, {"a.acc"}), "") << "one objective has no front";
+}
+
+TEST(ParetoSvgTest, TheFrontGoesInStepsAndNeverAboveWhatWasFound) {
+  const std::string svg = ParetoSvg({{1, 0, {0.1, 0.9}}, {2, 0, {0.5, 0.5}}, {3, 0, {0.9, 0.1}}}, {}, {"a.acc", "b.acc"});
+  const std::string begin = "class=\"front-line\" points=\"";
+  const size_t at = svg.find(begin) + begin.size();
+  std::vector<std::pair<double, double>> line;
+  for (absl::string_view point : absl::StrSplit(svg.substr(at, svg.find('"', at) - at), ' ', absl::SkipEmpty())) {
+    const std::vector<std::string> xy = absl::StrSplit(point, ',');
+    line.emplace_back(std::stod(xy[0]), std::stod(xy[1]));
+  }
+  ASSERT_EQ(line.size(), 7u) << "three to the right, three down, and where it begins";
+  for (size_t i = 1; i < line.size(); ++i) {
+    EXPECT_TRUE(line[i].first == line[i - 1].first || line[i].second == line[i - 1].second) << "no slope";
+    EXPECT_GE(line[i].first, line[i - 1].first);
+    EXPECT_GE(line[i].second, line[i - 1].second);
+  }
+  EXPECT_EQ(Count(ParetoSvg({{1, 0, {0.1, 0.9, 0.5}}}, {}, {"a.acc", "b.acc", "c.acc"}), "front-area"), 0)
+      << "of three objectives it is no line here";
 }
 
 }  // namespace

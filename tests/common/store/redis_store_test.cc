@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "common/base/files.h"
 #include "common/store/open_store.h"
+#include "common/store/redis/redis_persistence.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/common/store/redis_server.h"
@@ -50,11 +51,27 @@ class RedisStoreTest : public testing::Test {
   std::unique_ptr<RedisServer> server_;
 };
 
+TEST_F(RedisStoreTest, TellsHowOftenItsLogWaitedForTheDisk) {
+  const auto probe = OpenPersistenceProbe(server_->uri());
+  ASSERT_TRUE(probe != nullptr);
+  const absl::StatusOr<StorePersistence> answer = probe();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->delayed_fsyncs, 0) << "every write waits for its own fsync";
+  EXPECT_TRUE(OpenPersistenceProbe("memory:") == nullptr);
+  server_->Kill();
+  EXPECT_TRUE(absl::IsUnavailable(probe().status())) << probe().status();
+}
+
+TEST(RedisPersistenceTest, TheCountIsALineOfInfo) {
+  EXPECT_EQ(*ParseDelayedFsyncs("# Persistence\r\naof_enabled:1\r\naof_delayed_fsync:17\r\nx:1\r\n"), 17);
+  EXPECT_TRUE(absl::IsInternal(ParseDelayedFsyncs("# Persistence\r\naof_enabled:0\r\n").status()));
+}
+
 TEST_F(RedisStoreTest, AServerThatIsAwayIsUnavailableAndNamed) {
   auto store = MustOpen();
   server_->Kill();
-  const std::string want = absl::StrCat("redis://127.0.0.1:", server_->port(),
-                                        "/0: connection refused; is redis-server running?");
+  const std::string want =
+      absl::StrCat("redis://127.0.0.1:", server_->port(), "/0: connection refused; is redis-server running?");
   const absl::Status lost = store->Lead("a", kLong).status();
   EXPECT_EQ(lost.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(lost.message(), want);
@@ -112,8 +129,7 @@ TEST_F(RedisStoreTest, KillingTheServerDuringAppendsLosesAndDoublesNothing) {
   ASSERT_EQ(static_cast<int64_t>(events->size()), kEvents);
   for (int64_t i = 0; i < kEvents; ++i) {
     EXPECT_EQ((*events)[i].body, absl::StrCat("event ", i + 1));
-    EXPECT_EQ(store->GetRecord(RecordKey("job-1", i, 1, "token")).value(),
-              absl::StrCat("record ", i));
+    EXPECT_EQ(store->GetRecord(RecordKey("job-1", i, 1, "token")).value(), absl::StrCat("record ", i));
   }
 }
 
@@ -159,9 +175,8 @@ TEST_F(RedisStoreTest, AReaderWritesNothing) {
   ASSERT_TRUE(writer->CreateJob(1, "", "name", "spec").ok());
   auto reader = RedisStore::Open(Options(), /*read_only=*/true).value();
   EXPECT_EQ(reader->ListJobs()->at(0).name, "name");
-  for (const absl::Status& refused :
-       {reader->Lead("b", kLong).status(), reader->Append(1, "job-1", 0, {"x"}),
-        reader->PutRecord("result:{job-1}:1:1:t", "x")}) {
+  for (const absl::Status& refused : {reader->Lead("b", kLong).status(), reader->Append(1, "job-1", 0, {"x"}),
+                                      reader->PutRecord("result:{job-1}:1:1:t", "x")}) {
     EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(refused.message()), HasSubstr("is open for reading only"));
   }
@@ -182,8 +197,7 @@ TEST_F(RedisStoreTest, FullMemoryIsResourceExhaustedAndPasses) {
   ASSERT_TRUE(store->CreateJob(1, "", "name", "spec").ok());
   Raw({"CONFIG", "SET", "maxmemory", "1"});
   EXPECT_EQ(store->Append(1, "job-1", 0, {"one"}).code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(store->PutRecord("result:{job-1}:1:1:t", "x").code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(store->PutRecord("result:{job-1}:1:1:t", "x").code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(store->ReadEvents("job-1", 0, 10)->size(), 0u) << "reading goes on";
   Raw({"CONFIG", "SET", "maxmemory", "0"});
   EXPECT_TRUE(store->Append(1, "job-1", 0, {"one"}).ok());
@@ -198,9 +212,7 @@ class RedisUsersTest : public RedisStoreTest {
     options.acl = absl::StrReplaceAll(acl, {{"change-me-", "pw-"}});
     StartServer(options);
   }
-  std::string Uri(const std::string& role) {
-    return server_->uri(absl::StrCat("mg-", role, ":pw-", role));
-  }
+  std::string Uri(const std::string& role) { return server_->uri(absl::StrCat("mg-", role, ":pw-", role)); }
 };
 
 TEST_F(RedisUsersTest, TheCoordinatorCanDoAllThatTheStoreNeeds) {
@@ -235,12 +247,11 @@ TEST_F(RedisUsersTest, TheWorkerCreatesRecordsAndNothingElse) {
   EXPECT_TRUE(absl::IsPermissionDenied((*worker)->PutRecord("leader", "me")));
   EXPECT_TRUE(absl::IsPermissionDenied(OpenStore(Uri("worker")).status()));
   RedisClient raw(ParseRedisUri(Uri("worker")).value());
-  for (const std::vector<absl::string_view>& command :
-       {std::vector<absl::string_view>{"SET", "mg:" + key, "x"},
-        {"DEL", "mg:" + key},
-        {"EXPIRE", "mg:" + key, "1"},
-        {"FCALL", "mg_version", "0"},
-        {"FLUSHALL"}}) {
+  for (const std::vector<absl::string_view>& command : {std::vector<absl::string_view>{"SET", "mg:" + key, "x"},
+                                                        {"DEL", "mg:" + key},
+                                                        {"EXPIRE", "mg:" + key, "1"},
+                                                        {"FCALL", "mg_version", "0"},
+                                                        {"FLUSHALL"}}) {
     EXPECT_TRUE(absl::IsPermissionDenied(raw.Command(command).status())) << command[0];
   }
 }
@@ -259,9 +270,9 @@ TEST_F(RedisUsersTest, TheReaderReadsBesideTheCoordinator) {
 }
 
 TEST_F(RedisUsersTest, AWrongPasswordFailsTheStartWithoutShowingIt) {
-  for (const absl::Status& status : {OpenStore(server_->uri("mg-coordinator:hush")).status(),
-                                     OpenRecordStore(server_->uri("mg-worker:hush")).status(),
-                                     OpenRecordStore(server_->uri(":hush")).status()}) {
+  for (const absl::Status& status :
+       {OpenStore(server_->uri("mg-coordinator:hush")).status(), OpenRecordStore(server_->uri("mg-worker:hush")).status(),
+        OpenRecordStore(server_->uri(":hush")).status()}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("login as '"));
     EXPECT_THAT(std::string(status.message()), Not(HasSubstr("hush")));

@@ -118,7 +118,7 @@ class Browser:
             time.sleep(0.05)
 
     def press(self, key):
-        codes = {"Tab": 9, "Enter": 13, "ArrowRight": 39, "Escape": 27}
+        codes = {"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}
         extra = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=codes[key], **extra)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])

@@ -159,7 +159,7 @@ def candidate(b, url):
     b.wait("document.querySelectorAll('svg.picture circle.hop').length === 24")
     shot(b, "path", "svg.picture")
     b.run("document.querySelectorAll('details')[0].open = true")
-    assert b.run("document.querySelector('details table tbody').children.length") == 24
+    b.wait("document.querySelector('details table tbody')?.children.length === 24")
     assert not b.nameless(), b.nameless()
 
 
@@ -181,6 +181,31 @@ def pareto(b, url):
     assert b.wait("document.getElementById('announce').textContent.startsWith('candidate ')")
     b.press("Enter")
     b.wait("location.hash.includes('/candidates/')")
+
+
+def events(b, url):
+    """The events of a job, narrowed down by keyboard."""
+    section = "section[aria-labelledby=events]"
+    lines = f"[...document.querySelectorAll('{section} li')].map(li => li.innerText)"
+    b.go(url + "/#/jobs/job-1")
+    b.wait(f"{lines}.length === 50")   # what the stream begins with
+    b.run(f"document.querySelector('{section} input[type=search]').focus()")
+    b.write("worker-3")
+    b.wait(f"{lines}.length > 0 && {lines}.every(t => t.includes('worker-3'))")
+    b.press("Tab")
+    assert b.run("document.activeElement.tagName") == "SELECT"
+    for _ in range(3):
+        b.press("ArrowDown")
+    b.wait("document.activeElement.selectedOptions[0].innerText === 'results'")
+    b.wait(f"{text(section + ' [role=status]')}.includes('No such event among the newest 10,000')")   # a result names no worker
+    b.run(f"document.querySelector('{section} input[type=search]').select()")
+    b.write("succeeded")
+    b.wait(f"{lines}.length === 50 && {lines}.every(t => t.includes('succeeded'))")
+    b.run(f"document.querySelector('{section} button').focus()")
+    b.press("Enter")
+    b.wait(f"{lines}.length === 100")
+    assert not b.nameless(), b.nameless()
+    shot(b, "events", section)
 
 
 def keyboard(b, url):
@@ -333,6 +358,7 @@ def main():
             comparison(b)
             candidate(b, coordinator.url)
             pareto(b, coordinator.url)
+            events(b, coordinator.url)
             keyboard(b, coordinator.url)
             outage(b, coordinator.url)
             pause(b, coordinator.url)

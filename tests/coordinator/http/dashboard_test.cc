@@ -3,13 +3,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/codec/event_outline.h"
+#include "common/codec/job_codec.h"
+#include "common/store/memory/memory_store.h"
 #include "coordinator/http/dashboard_assets.h"
 #include "coordinator/http/dashboard_json.h"
+#include "coordinator/http/job_front.h"
 #include "coordinator/http/job_index.h"
+#include "coordinator/http/job_indexes.h"
 #include "coordinator/job/job_state.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -187,6 +195,26 @@ TEST_F(DashboardTest, CandidatesAreSearchedFilteredSortedAndPaged) {
   EXPECT_EQ(last["rows"][4]["state"], "failed") << "failed ones are last";
 }
 
+TEST_F(DashboardTest, EventsAreFilteredByKindTextAndCandidate) {
+  const auto kinds = [&](const std::string& query) {
+    std::set<std::string> kinds;
+    const DashboardJson page = GetJson("/api/jobs/job-1/events?limit=200&" + query);
+    for (const auto& event : page["events"]) kinds.insert(event["kind"]);
+    return kinds;
+  };
+  EXPECT_THAT(kinds(""), ::testing::IsSupersetOf({"proposal", "attempt", "result", "job"}));
+  EXPECT_THAT(kinds("kind=attempt"), ElementsAre("attempt"));
+  const DashboardJson one = GetJson("/api/jobs/job-1/events?candidate=12");
+  EXPECT_FALSE(one["events"].empty());
+  for (const auto& event : one["events"]) EXPECT_EQ(event["candidate"], 12);
+  const DashboardJson found = GetJson("/api/jobs/job-1/events?search=SUCCEEDED&limit=5");
+  EXPECT_EQ(found["events"].size(), 5u);
+  for (const auto& event : found["events"]) EXPECT_THAT(event["text"].get<std::string>(), HasSubstr("succeeded"));
+  const HttpResponse wrong = Get("/api/jobs/job-1/events?kind=atempt");
+  EXPECT_EQ(wrong.status, 400);
+  EXPECT_THAT(wrong.body, HasSubstr("'atempt' is none of proposal, attempt, result, race, job"));
+}
+
 TEST_F(DashboardTest, ACandidateHasPicturesTablesAndItsRecipe) {
   const DashboardJson json = GetJson(absl::StrCat("/api/jobs/job-1/candidates/", *jobs_.state().best()));
   EXPECT_THAT(json["candidate"]["pictures"].get<std::string>(), HasSubstr("<svg"));
@@ -211,7 +239,8 @@ TEST(CompareTest, RecordsOfOtherSamplesArePairedByTheSamplesTheyShare) {
     for (const bool correct : right) r.samples.push_back({.correct = correct});
     return r;
   };
-  const Comparison pairs = Compare(result({2, 5, 9}, {true, true, false}), result({5, 7, 9}, {false, true, false}), "all", 0, 10);
+  const Comparison pairs =
+      Compare(result({2, 5, 9}, {true, true, false}), result({5, 7, 9}, {false, true, false}), "all", 0, 10);
   EXPECT_EQ(pairs.total, 2);
   EXPECT_EQ(pairs.only_a, 1);
   EXPECT_EQ(pairs.neither, 1);
@@ -267,13 +296,91 @@ TEST(JobIndexTest, ThinningKeepsTheBestAndTheWorst) {
   for (const JobEvent& event : made.events) index.Apply(++seq, event);
   const auto all = index.Thinned(0, 1'000'000), few = index.Thinned(0, 100);
   EXPECT_EQ(all.size(), 1980u);
-  EXPECT_LE(few.size(), 100u);
-  const auto by_fitness = [](auto* a, auto* b) { return a->fitness[0] < b->fitness[0]; };
-  EXPECT_EQ((*std::max_element(few.begin(), few.end(), by_fitness))->fitness,
-            (*std::max_element(all.begin(), all.end(), by_fitness))->fitness);
-  EXPECT_EQ((*std::min_element(few.begin(), few.end(), by_fitness))->fitness,
-            (*std::min_element(all.begin(), all.end(), by_fitness))->fitness);
-  EXPECT_TRUE(std::is_sorted(few.begin(), few.end(), [](auto* a, auto* b) { return a->number < b->number; }));
+  EXPECT_GE(few.size(), 100u);
+  EXPECT_LE(few.size(), 150u) << "with each that was the best so far";
+  const auto by_fitness = [](const FitnessPoint& a, const FitnessPoint& b) { return a.fitness < b.fitness; };
+  EXPECT_EQ(std::max_element(few.begin(), few.end(), by_fitness)->fitness,
+            std::max_element(all.begin(), all.end(), by_fitness)->fitness);
+  EXPECT_EQ(std::min_element(few.begin(), few.end(), by_fitness)->fitness,
+            std::min_element(all.begin(), all.end(), by_fitness)->fitness);
+  EXPECT_TRUE(std::is_sorted(few.begin(), few.end(),
+                             [](const FitnessPoint& a, const FitnessPoint& b) { return a.number < b.number; }));
+}
+
+TEST(JobIndexTest, NoLineIsMadeOfWhatIsTooOld) {
+  JobIndex index;
+  CandidatesProposed proposed;
+  proposed.candidates.resize(1);
+  index.Apply(1, {absl::UnixEpoch(), proposed}, JobIndex::kEventLinesMax + 2);
+  EXPECT_EQ(index.size(), 1u);
+  index.Apply(2, {absl::UnixEpoch(), PhaseStarted{}}, JobIndex::kEventLinesMax + 2);
+  index.Apply(3, {absl::UnixEpoch(), PhaseStarted{}}, JobIndex::kEventLinesMax + 2);
+  ASSERT_EQ(index.events().size(), 1u);
+  EXPECT_EQ(index.events().front().seq, 3);
+}
+
+TEST(CandidateColumnsTest, HoldsWhatCandidatesHaveInCommonOnce) {
+  CandidateColumns columns;
+  for (int64_t number = 0; number < 100; ++number) {
+    CandidateColumns::Cells& cells = columns.Add(number);
+    cells.worker = columns.Intern("worker-1");
+    columns.SetFitness(number, {0.5, static_cast<double>(number)});
+  }
+  EXPECT_EQ(columns.texts(), 2u) << "\"\" and the worker";
+  EXPECT_LE(sizeof(CandidateColumns::Cells), 40u);
+  const CandidateColumns moved = std::move(columns);
+  EXPECT_EQ(moved.Row(7).worker, "worker-1");
+  EXPECT_THAT(moved.Row(7).fitness, ElementsAre(0.5, 7.0));
+  EXPECT_FALSE(moved.HasFinite(7, 2));
+}
+
+// A store whose log is the made job's.
+TEST(JobIndexesTest, ALongLogIsReadFromTheStoreAndGivesTheSameIndex) {
+  const MadeJob made = MakeJob("job-1", {.candidates = 2000});
+  MemoryStore store(Clock::Real());
+  const int64_t epoch = store.Lead("test", absl::Hours(1)).value();
+  ASSERT_EQ(store.CreateJob(epoch, "", made.spec.name, ProtoJobCodec().EncodeSpec(made.spec)).value(), "job-1");
+  std::vector<std::string> events;
+  for (const JobEvent& event : made.events) events.push_back(ProtoJobCodec().EncodeEvent(event));
+  ASSERT_TRUE(store.Append(epoch, "job-1", 0, events).ok());
+  class OnlyTheEnd : public LoggedJob {  // what the manager is asked for is little
+   public:
+    using LoggedJob::LoggedJob;
+    absl::StatusOr<EventBatch> WaitForEvents(const std::string&, int64_t, absl::Duration) override {
+      return absl::UnavailableError("asked for events");
+    }
+  };
+  OnlyTheEnd manager(made);
+  LoggedJob whole(made);
+  JobIndexes from_store(&manager, &store), from_manager(&whole);
+  std::vector<CandidateRow> rows, want;
+  std::vector<std::string> lines, want_lines;
+  const auto look = [](JobIndexes& indexes, std::vector<CandidateRow>* rows, std::vector<std::string>* lines) {
+    return indexes.Look("job-1", [&](const JobSummary& summary, const JobIndex& index) {
+      EXPECT_EQ(index.seq(), summary.seq);
+      *rows = index.Select({.limit = 10'000}).rows;
+      for (const EventLine* line : index.SelectEvents({.limit = 1'000'000})) lines->push_back(line->text);
+    });
+  };
+  ASSERT_TRUE(look(from_store, &rows, &lines).ok());
+  ASSERT_TRUE(look(from_manager, &want, &want_lines).ok());
+  ASSERT_EQ(rows.size(), want.size());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(RowJson(rows[i]), RowJson(want[i]));
+  EXPECT_EQ(lines, want_lines);
+}
+
+TEST(EventOutlineTest, LeavesOutRecipesAndGenomesAndNothingElse) {
+  const MadeJob made = MakeJob("job-1", {.candidates = 200});
+  for (JobEvent event : made.events) {
+    const std::string bytes = ProtoJobCodec().EncodeEvent(event);
+    const std::string outline = EventOutline(bytes);
+    if (auto* proposed = std::get_if<CandidatesProposed>(&event.body)) {
+      for (Candidate& candidate : proposed->candidates) candidate.recipe = {}, candidate.genome.clear();
+    }
+    EXPECT_EQ(outline, ProtoJobCodec().EncodeEvent(event));
+  }
+  EXPECT_EQ(EventOutline("\x12\xff no message"), "\x12\xff no message");
+  EXPECT_EQ(EventOutline(""), "");
 }
 
 TEST(JobIndexTest, TheFrontHoldsWhatNoOtherBeats) {
@@ -296,6 +403,36 @@ TEST(JobIndexTest, TheFrontHoldsWhatNoOtherBeats) {
   EXPECT_THAT(index.front(), ElementsAre(0, 3, 5));
   index.Apply(3, {absl::UnixEpoch(), PhaseStarted{}});
   EXPECT_EQ(index.seq(), static_cast<int64_t>(fitness.size()) + 1) << "an event that was applied is skipped";
+}
+
+TEST(JobFrontTest, ALongFrontIsThinnedEvenlyAndKeepsItsEnds) {
+  JobSpec spec;
+  spec.objectives = {{"a", "acc"}, {"b", "acc"}};
+  JobIndex index(spec);
+  EXPECT_FALSE(FrontOf(spec, index).has_value()) << "nothing is on it";
+  CandidatesProposed proposed;
+  proposed.candidates.resize(100);
+  for (int i = 0; i < 100; ++i) proposed.candidates[static_cast<size_t>(i)].number = i;
+  int64_t seq = 0;
+  index.Apply(++seq, {absl::UnixEpoch(), proposed});
+  for (int i = 0; i < 100; ++i) {
+    CandidateFinished finished;
+    finished.candidate = (i * 37) % 100;  // not in order of the front
+    finished.state = CandidateState::kSucceeded;
+    finished.fitness = {static_cast<double>(finished.candidate) / 99, 1 - static_cast<double>(finished.candidate) / 99};
+    index.Apply(++seq, {absl::UnixEpoch(), finished});
+  }
+  const JobFront front = FrontOf(spec, index).value();
+  EXPECT_EQ(front.size, 100);
+  EXPECT_THAT(front.objectives, ElementsAre("a.acc", "b.acc"));
+  ASSERT_EQ(front.points.size(), JobFront::kPointsMax);
+  EXPECT_THAT(front.points.front(), ElementsAre(0, 1));
+  EXPECT_THAT(front.points.back(), ElementsAre(1, 0));
+  EXPECT_TRUE(std::is_sorted(front.points.begin(), front.points.end()));
+  // A staircase of 99 steps below the line from (0, 1) to (1, 0): 1/2 less half a step.
+  EXPECT_NEAR(front.volume.value(), 0.5 - 0.5 / 99, 1e-12);
+  spec.objectives.resize(1);
+  EXPECT_FALSE(FrontOf(spec, index).has_value()) << "one objective has a best";
 }
 
 TEST(JobIndexTest, WhoMissesAConstraintIsNotOnTheFront) {

@@ -248,6 +248,12 @@ TEST_F(CheckpointShareTest, AWorkerIsProvidedWithWhatItLacks) {
   EXPECT_EQ(phases.size(), spec.models.size() - 1);
   EXPECT_TRUE(provider.Provide(spec, phase, {}).ok());
   EXPECT_EQ(phases.size(), spec.models.size() - 1) << "nothing is fetched again";
+  EXPECT_EQ(provider.cache_requests().hits, 0);
+  EXPECT_EQ(provider.cache_requests().misses, static_cast<int64_t>(spec.models.size()) - 1);
+  CheckpointProvider later(options);  // of the worker's next process
+  EXPECT_TRUE(later.Provide(spec, phase, {}).ok());
+  EXPECT_EQ(later.cache_requests().hits, static_cast<int64_t>(spec.models.size()) - 1);
+  EXPECT_EQ(later.cache_requests().misses, 0);
 }
 
 TEST_F(CheckpointShareTest, AWorkerThatMayNotFetchSaysWhatItLacks) {

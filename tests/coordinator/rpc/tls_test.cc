@@ -1,10 +1,12 @@
-// TLS as operators use it: certificates whose names are roles, tokens beside them, certificates that are replaced or expired.
+// TLS as operators use it: certificates whose names are roles, tokens beside them, certificates that are replaced or
+// expired.
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "common/codec/job_codec.h"
+#include "common/rpc/certificate_expiry.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_codec.h"
 #include "common/store/memory/memory_store.h"
@@ -40,17 +42,20 @@ class TlsTest : public testing::Test {
 
   static std::string Stem(std::string name) { return name.substr(0, name.find('/')); }
   std::string File(const std::string& name) { return absl::StrCat(dir_, "/", name); }
-  void Shell(const std::string& command) { ASSERT_EQ(std::system(absl::StrCat(command, " 2> ", File("openssl.log")).c_str()), 0) << command; }
+  void Shell(const std::string& command) {
+    ASSERT_EQ(std::system(absl::StrCat(command, " 2> ", File("openssl.log")).c_str()), 0) << command;
+  }
   void MakeCa(const std::string& ca) {
-    Shell(absl::StrCat("openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=", ca, " -keyout ", File(ca + ".key"), " -out ",
-                       File(ca + ".pem")));
+    Shell(absl::StrCat("openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=", ca, " -keyout ", File(ca + ".key"),
+                       " -out ", File(ca + ".pem")));
   }
   // Written elsewhere and renamed, as an operator replaces certificates. `days` 0: expired at once.
   void MakeCertificate(const std::string& stem, const std::string& ca, const std::string& name, int days) {
     std::string subject = name;
     if (const size_t slash = subject.find('/'); slash != std::string::npos) subject.insert(slash, 1, '\\');
     std::ofstream(File("san")) << "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
-    Shell(absl::StrCat("openssl req -newkey rsa:2048 -nodes -subj '/CN=", subject, "' -keyout ", File("new.key"), " -out ", File("new.csr")));
+    Shell(absl::StrCat("openssl req -newkey rsa:2048 -nodes -subj '/CN=", subject, "' -keyout ", File("new.key"), " -out ",
+                       File("new.csr")));
     Shell(absl::StrCat("openssl x509 -req -in ", File("new.csr"), " -CA ", File(ca + ".pem"), " -CAkey ", File(ca + ".key"),
                        " -CAcreateserial -days ", days, " -extfile ", File("san"), " -out ", File("new.pem")));
     std::rename(File("new.key").c_str(), File(stem + ".key").c_str());
@@ -100,6 +105,29 @@ TEST_F(TlsTest, ACertificatesNameSaysWhatItsHolderMayDo) {
   EXPECT_TRUE(absl::IsPermissionDenied(Drain(As("viewer"))));
   EXPECT_TRUE(absl::IsNotFound(Drain(As("admin"))));  // allowed, but there is no such worker
   EXPECT_TRUE(absl::IsUnauthenticated(List(As("stranger"))));
+}
+
+TEST_F(TlsTest, ACertificatesEndIsToldAndFollowsItsReplacement) {
+  ServerSecurity security{File("server.pem"), File("server.key")};
+  const auto days_left = [&] {
+    const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security);
+    EXPECT_TRUE(expiry.ok()) << expiry.status();
+    return absl::ToDoubleHours(expiry.value_or(absl::UnixEpoch()) - absl::Now()) / 24;
+  };
+  EXPECT_NEAR(days_left(), 30, 0.1);
+  MakeCertificate("server", "ca", "localhost", 90);
+  EXPECT_NEAR(days_left(), 90, 0.1);
+  // Of a chain, whichever ends first: the authority's 30 days.
+  Shell(absl::StrCat("cat ", File("server.pem"), " ", File("ca.pem"), " > ", File("chain.pem")));
+  security.tls_cert = File("chain.pem");
+  EXPECT_NEAR(days_left(), 30, 0.1);
+}
+
+TEST_F(TlsTest, FilesThatAreNoPairHaveNoEnd) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(CertificateExpiry({File("server.pem"), File("admin.key")}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(CertificateExpiry({File("server.key"), File("server.key")}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(CertificateExpiry({File("server.pem"), File("server.pem")}).status()));
+  EXPECT_TRUE(absl::IsNotFound(CertificateExpiry({File("none.pem"), File("server.key")}).status()));
 }
 
 TEST_F(TlsTest, NoCertificateAnExpiredOneAndOneOfAnotherCaDoNotGetIn) {

@@ -1,0 +1,18 @@
+// When the certificate ends that a server presents.
+#ifndef MERGANSER_COMMON_RPC_CERTIFICATE_EXPIRY_H_
+#define MERGANSER_COMMON_RPC_CERTIFICATE_EXPIRY_H_
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/rpc/credentials.h"
+
+namespace merganser {
+
+// Of the files as they are now: the first end in the chain of tls_cert, because clients refuse a chain with one that is
+// over. FailedPrecondition: tls_key is not the key of the chain's first certificate, in which case a server that watches the
+// files goes on with what it has. InvalidArgument: a file holds no PEM certificate or key. Else as ReadFile.
+absl::StatusOr<absl::Time> CertificateExpiry(const ServerSecurity& security);
+
+}  // namespace merganser
+
+#endif  // MERGANSER_COMMON_RPC_CERTIFICATE_EXPIRY_H_
