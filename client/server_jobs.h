@@ -4,12 +4,16 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/job_reader.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/error_details.h"
 #include "common/rpc/status_codec.h"
 #include "merganser/v1/job_service.grpc.pb.h"
 
@@ -18,15 +22,23 @@ namespace merganser {
 // Of every call but WatchJob.
 inline constexpr absl::Duration kCallTimeout = absl::Seconds(30);
 
-// A unary call of `stub` within kCallTimeout; errors name the server where it cannot be reached.
+// A unary call of `stub` within kCallTimeout, repeated where the server says when (too many calls); errors name the server
+// where it cannot be reached.
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::string& server, Stub* stub,
                                     grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                     const Request& request) {
-  grpc::ClientContext context;
-  channel.Prepare(&context, kCallTimeout);
   Response response;
-  const absl::Status status = FromGrpc((stub->*method)(&context, request, &response));
+  const absl::Time deadline = absl::Now() + kCallTimeout;
+  absl::Status status;
+  while (true) {
+    grpc::ClientContext context;
+    channel.Prepare(&context, deadline - absl::Now());
+    status = FromGrpc((stub->*method)(&context, request, &response));
+    const std::optional<absl::Duration> wait = RetryDelayOf(status);
+    if (!wait.has_value() || absl::Now() + *wait >= deadline) break;
+    absl::SleepFor(*wait);
+  }
   if (absl::IsUnavailable(status)) {
     return absl::UnavailableError(absl::StrCat("coordinator ", server, ": ", status.message(),
                                                " (--server or MERGANSER_SERVER says where it is; a `run` is read with "

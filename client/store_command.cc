@@ -91,8 +91,11 @@ absl::StatusOr<int> Verify(const StoreOptions& options) {
     for (const HistoryFinding& finding : c.report.findings) Print(absl::StrCat(ToString(finding), "\n"));
   }
   std::fprintf(stderr, "%s: %s\n", store->uri().c_str(),
-               findings == 0 ? "all is well" : absl::StrCat(findings, " findings; `merganser store restore` brings back a "
-                                                            "backup, `merganser store migrate --salvage` what comes before the damage").c_str());
+               findings == 0 ? "all is well"
+                             : absl::StrCat(findings,
+                                            " findings; `merganser store restore` brings back a "
+                                            "backup, `merganser store migrate --salvage` what comes before the damage")
+                                   .c_str());
   return findings == 0 ? exit_code::kOk : exit_code::kJobFailed;
 }
 
@@ -113,7 +116,8 @@ absl::StatusOr<CopyStoreReport> CopyWithProgress(ResultsStore* from, ResultsStor
   MG_RETURN_IF_ERROR(report.status());
   MG_ASSIGN_OR_RETURN(const std::vector<Checked> copied, CheckAll(to, /*records=*/true));
   if (const int findings = CountFindings(copied); findings > 0 && report->damage.empty()) {
-    return absl::DataLossError(absl::StrCat("the copy has ", findings, " findings: `merganser store verify ", to->uri(), "`"));
+    return absl::DataLossError(
+        absl::StrCat("the copy has ", findings, " findings: `merganser store verify ", to->uri(), "`"));
   }
   return report;
 }
@@ -164,7 +168,14 @@ absl::StatusOr<int> Migrate(const StoreOptions& options) {
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> from, OpenStore(options.from, open));
   int64_t epoch = 0;
   if (!options.salvage) {
-    MG_ASSIGN_OR_RETURN(epoch, from->Lead("merganser store migrate", kSourceLease));
+    const absl::StatusOr<int64_t> led = from->Lead("merganser store migrate", kSourceLease);
+    if (absl::IsUnavailable(led.status())) {
+      return absl::UnavailableError(
+          absl::StrCat(from->uri(), ": ", led.status().message(),
+                       "; stop that coordinator first, or copy with `merganser store backup`, which may "
+                       "run beside one"));
+    }
+    MG_ASSIGN_OR_RETURN(epoch, led);
   }
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> to, OpenStore(options.to));
   const absl::StatusOr<CopyStoreReport> report = CopyWithProgress(from.get(), to.get(), options.salvage, [&] {
@@ -179,7 +190,8 @@ absl::StatusOr<int> Migrate(const StoreOptions& options) {
   }
   MG_RETURN_IF_ERROR(report.status());
   Say(*report, to->uri());
-  std::fprintf(stderr, "point the coordinator at %s now; what %s holds is unchanged\n", to->uri().c_str(), from->uri().c_str());
+  std::fprintf(stderr, "point the coordinator at %s now; what %s holds is unchanged\n", to->uri().c_str(),
+               from->uri().c_str());
   return exit_code::kOk;
 }
 
@@ -188,17 +200,22 @@ absl::StatusOr<int> Migrate(const StoreOptions& options) {
 void AddStoreCommand(CLI::App& app, Action* chosen) {
   CLI::App* store = app.add_subcommand("store", "Checks, saves and moves a results store");
   store->require_subcommand(1);
-  store->footer("\nStores are named by URI: sqlite:out/my-job/run.db, redis://host:6379/0.\n`merganser store VERB --help` explains a verb.");
+  store->footer(
+      "\nStores are named by URI: sqlite:out/my-job/run.db, redis://host:6379/0.\n`merganser store VERB --help` explains a "
+      "verb.");
   const auto add = [&](const char* name, const char* purpose, const char* example,
                        absl::StatusOr<int> (*run)(const StoreOptions&)) {
     auto options = std::make_shared<StoreOptions>();
     return std::make_pair(AddVerb(*store, name, purpose, example, options, run, chosen), options);
   };
-  auto [verify, v] = add("verify", "Replays every log and compares every result with its record; exit 1 if anything is wrong",
-                         "  merganser store verify sqlite:out/ja-math/run.db\n  merganser store verify redis://host:6379 -o json", &Verify);
+  auto [verify, v] =
+      add("verify", "Replays every log and compares every result with its record; exit 1 if anything is wrong",
+          "  merganser store verify sqlite:out/ja-math/run.db\n  merganser store verify redis://host:6379 -o json", &Verify);
   verify->add_option("STORE", v->from, "The store's URI; it may be in use")->required();
   verify->add_flag("--no-records", v->no_records, "Only the logs");
-  verify->add_option("-o,--format", v->format, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  verify->add_option("-o,--format", v->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
 
   auto [backup, b] = add("backup", "Copies a store, in use or not, into one file, and checks the copy",
                          "  merganser store backup redis://host:6379 backup-2026-01-31.db", &Backup);
@@ -212,7 +229,8 @@ void AddStoreCommand(CLI::App& app, Action* chosen) {
 
   auto [migrate, m] = add("migrate", "Copies a store into another one while nobody leads either",
                           "  merganser store migrate sqlite:out/ja-math/run.db redis://host:6379\n"
-                          "  merganser store migrate --salvage sqlite:broken.db sqlite:mended.db", &Migrate);
+                          "  merganser store migrate --salvage sqlite:broken.db sqlite:mended.db",
+                          &Migrate);
   migrate->add_option("FROM", m->from, "URI")->required();
   migrate->add_option("TO", m->to, "URI of an empty store")->required();
   for (auto& [verb, options] : {std::pair(backup, b), std::pair(restore, r), std::pair(migrate, m)}) {

@@ -108,7 +108,7 @@ absl::StatusOr<std::vector<v1::Candidate>> StoreJobs::ListCandidates(const std::
   }
   if (query.limit > 0 && static_cast<int64_t>(selected.size()) > query.limit) selected.resize(query.limit);
   std::vector<v1::Candidate> candidates;
-  for (const Candidate* c : selected) candidates.push_back(ToProto(*c));
+  for (const Candidate* c : selected) candidates.push_back(ToProto(state.Whole(c->number)));
   return candidates;
 }
 
@@ -120,7 +120,7 @@ absl::StatusOr<v1::Candidate> StoreJobs::GetCandidate(const std::string& job, in
     return absl::NotFoundError(absl::StrCat("job ", stored.id, " has no candidate ", number, "; it has ",
                                             state.candidates().size(), ", numbered from 0"));
   }
-  return ToProto(*candidate);
+  return ToProto(state.Whole(number));
 }
 
 absl::Status StoreJobs::Follow(const std::string& job, int64_t after_seq, absl::Time deadline, std::stop_token stop,

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -47,7 +48,7 @@ absl::StatusOr<WaitCondition> WaitCondition::Parse(absl::string_view text) {
     return condition;
   }
   absl::ConsumePrefix(&rest, "state=");
-  condition.state = std::string(rest);
+  condition.state = absl::AsciiStrToLower(rest);
   if (Rank(condition.state) == States().size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--for: '", text, "' is neither best>=NUMBER nor a state", DidYouMean(rest, States())));

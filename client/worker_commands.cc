@@ -40,7 +40,7 @@ absl::StatusOr<int> Workers(const WorkerOptions& options) {
     const int running = std::min(w.running_size(), w.slots());
     table.Add({w.id(), w.name(), w.device(), w.state(), absl::StrCat(running, "/", w.slots()),
                absl::StrCat(w.running_size() - running), absl::StrCat(w.finished()), absl::StrCat(w.failed()),
-               TimeText(FromProto(w.connect_time())), w.version()});
+               w.has_connect_time() ? TimeText(FromProto(w.connect_time())) : "-", w.version()});
   }
   Print(table.Render(OutputWidth()));
   for (const v1::Worker& w : response.workers()) {

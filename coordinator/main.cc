@@ -74,6 +74,13 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--checkpoint-rate", flags->server.share.bytes_per_second, "bytes per second to all of them; 0: no bound")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->capture_default_str();
+  app->add_option("--client-rate", flags->server.client_rate,
+                  "calls a second of one user (token, certificate or host), 4 s' worth at once; 0: no bound")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app->add_option("--worker-rate", flags->server.worker_rate, "the same of one worker token, certificate or host")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app->add_option("--port-file", flags->port_file,
                   "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
   app->add_option("--tls-cert", flags->server.security.tls_cert, "PEM certificate chain");
@@ -152,6 +159,11 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
       return std::nullopt;
     }
     // A store that is full takes no lease either; it may have room again.
+    if (absl::IsDataLoss(status)) {
+      MG_LOG(ERROR)
+          << "the store is damaged: `merganser store verify` says where, `merganser store restore` brings back a backup, "
+             "`merganser store migrate --salvage` what comes before the damage";
+    }
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return Fail("cannot lead", status);
     if (!std::exchange(told, true)) {
       MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';

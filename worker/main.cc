@@ -81,6 +81,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--checkpoint-url", flags->checkpoints.url_templates,
                   "file://, http(s):// or s3:// URL with {file} and with {content} or {model} (repeatable)");
+  app->add_flag("--verify-weights", flags->checkpoints.verify_weights,
+                "compare the weights of checkpoints that lie here with the SHA-256 that --checkpoint-url or the coordinator knows, "
+                "not only their samples");
   app->add_option("--fetch-rate", flags->checkpoints.access.bytes_per_second,
                   "bytes per second from --checkpoint-url; 0: no bound")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))

@@ -94,7 +94,7 @@ struct WorkerStatus {
   std::string quarantine;  // why it gets no work; "" unless it is quarantined
   absl::Time quarantine_end_time = absl::InfinitePast();
   std::vector<RunningAttempt> running;
-  absl::Time connect_time;
+  absl::Time connect_time;  // infinite past, as the next: not yet to this coordinator, which knows of it by its quarantine
   absl::Time last_heartbeat_time;
   int64_t finished = 0;
   int64_t failed = 0;

@@ -159,8 +159,10 @@ v1::Worker ToProto(const WorkerStatus& status) {
   proto.set_slots(status.info.slots);
   proto.set_state(status.state);
   for (const auto& attempt : status.running) *proto.add_running() = ToProto(attempt);
-  *proto.mutable_connect_time() = ToProto(status.connect_time);
-  *proto.mutable_last_heartbeat_time() = ToProto(status.last_heartbeat_time);
+  if (status.connect_time > absl::InfinitePast()) {
+    *proto.mutable_connect_time() = ToProto(status.connect_time);
+    *proto.mutable_last_heartbeat_time() = ToProto(status.last_heartbeat_time);
+  }
   proto.set_finished(status.finished);
   proto.set_failed(status.failed);
   proto.set_memory_bytes(status.info.memory_bytes);
@@ -183,8 +185,8 @@ WorkerStatus FromProto(const v1::Worker& proto) {
                  {proto.labels().begin(), proto.labels().end()}};
   status.state = proto.state();
   status.running = FromProto(proto.running());
-  status.connect_time = FromProto(proto.connect_time());
-  status.last_heartbeat_time = FromProto(proto.last_heartbeat_time());
+  status.connect_time = proto.has_connect_time() ? FromProto(proto.connect_time()) : absl::InfinitePast();
+  status.last_heartbeat_time = proto.has_last_heartbeat_time() ? FromProto(proto.last_heartbeat_time()) : absl::InfinitePast();
   status.finished = proto.finished();
   status.failed = proto.failed();
   status.quarantine = proto.quarantine();

@@ -1,4 +1,4 @@
-// absl::Status <-> grpc::Status: the same code (their numbers are equal) and the same message.
+// absl::Status <-> grpc::Status: the same code (their numbers are equal), message and details (error_details.h).
 #ifndef MERGANSER_COMMON_RPC_STATUS_CODEC_H_
 #define MERGANSER_COMMON_RPC_STATUS_CODEC_H_
 
@@ -7,17 +7,21 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "common/rpc/error_details.h"
 
 namespace merganser {
 
 inline grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+                      EncodeErrorDetails(status));
 }
 
 inline absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  absl::Status error(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  DecodeErrorDetails(status.error_details(), &error);
+  return error;
 }
 
 }  // namespace merganser

@@ -53,9 +53,9 @@ struct StoredEvent {
 };
 
 struct StoredJob {
-  std::string id;     // "job-1", "job-2", ...
-  std::string name;   // of its spec
-  std::string spec;   // bytes given to CreateJob
+  std::string id;    // "job-1", "job-2", ...
+  std::string name;  // of its spec
+  std::string spec;  // bytes given to CreateJob
   absl::Time create_time;
 };
 
@@ -94,6 +94,12 @@ class ResultsStore : public RecordStore {
   virtual absl::Status PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) = 0;
   // nullopt if there is none.
   virtual absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) = 0;
+
+  // Replaces what the leader keeps of its fleet whatever jobs there are (its quarantines). ResourceExhausted above
+  // limits::kRecordBytesMax.
+  virtual absl::Status PutFleet(int64_t epoch, absl::string_view body) = 0;
+  // "" before the first PutFleet.
+  virtual absl::StatusOr<std::string> GetFleet() = 0;
 
   // "memory:", "sqlite:/path/run.db", "redis://host:6379/0".
   virtual std::string uri() const = 0;

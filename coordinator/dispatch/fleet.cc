@@ -3,22 +3,24 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace merganser {
+namespace {
+
+// A line each: when it ends in ms, quarantines since the last success, id, name, why; escaped, between tabs.
+constexpr absl::string_view kSavedVersion = "quarantines 1";
+constexpr absl::string_view kUntilReleased = "-";
+
+}  // namespace
 
 std::shared_ptr<WorkerLink> Fleet::Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link, absl::Time now,
                                            absl::Duration monotonic) {
   Worker& worker = workers_[info.id];
-  if (const auto old = inherited_.find(info.id); old != inherited_.end()) {
-    if (now < old->second.end) {
-      worker.quarantine = old->second.why;
-      worker.quarantine_end = old->second.end;
-    }
-    worker.strikes = old->second.strikes;
-    inherited_.erase(old);
-  }
   worker.info = info;
   worker.draining = false;
   worker.declined = false;
@@ -51,7 +53,8 @@ absl::StatusOr<std::string> Fleet::IdOf(const std::string& id_or_name) const {
 
 void Fleet::ForgetLost(absl::Duration monotonic) {
   for (auto it = workers_.begin(); it != workers_.end();) {
-    const bool forget = it->second.link == nullptr && monotonic - it->second.last_heard > kKeepLost;
+    const Worker& worker = it->second;
+    const bool forget = worker.link == nullptr && worker.quarantine.empty() && monotonic - worker.last_heard > kKeepLost;
     it = forget ? workers_.erase(it) : std::next(it);
   }
 }
@@ -61,6 +64,63 @@ void Fleet::Quarantine(Worker& worker, const std::string& why, absl::Time now) {
   ++worker.strikes;
   worker.quarantine = why;
   worker.quarantine_end = now + time;
+}
+
+std::string Fleet::SaveQuarantines() const {
+  std::vector<const Worker*> saved;
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.quarantine.empty() || worker.strikes > 0) saved.push_back(&worker);
+  }
+  if (saved.size() > kQuarantinesMax) {
+    const auto ends_later = [](const Worker* a, const Worker* b) { return a->quarantine_end > b->quarantine_end; };
+    std::nth_element(saved.begin(), saved.begin() + kQuarantinesMax, saved.end(), ends_later);
+    saved.resize(kQuarantinesMax);
+  }
+  std::string text(kSavedVersion);
+  for (const Worker* worker : saved) {
+    const bool endless = worker->quarantine_end == absl::InfiniteFuture();
+    const std::string end = worker->quarantine.empty() ? "0"
+                            : endless                  ? std::string(kUntilReleased)
+                                                       : absl::StrCat(absl::ToUnixMillis(worker->quarantine_end));
+    absl::StrAppend(&text, "\n", end, "\t", worker->strikes, "\t", absl::CEscape(worker->info.id), "\t",
+                    absl::CEscape(worker->info.name), "\t", absl::CEscape(worker->quarantine));
+  }
+  return text;
+}
+
+absl::Status Fleet::RestoreQuarantines(absl::string_view saved, absl::Time now, absl::Duration monotonic) {
+  if (saved.empty()) return absl::OkStatus();
+  const std::vector<absl::string_view> lines = absl::StrSplit(saved, '\n');
+  if (lines[0] != kSavedVersion) {
+    return absl::DataLossError(
+        absl::StrCat("the quarantines begin with '", absl::CEscape(lines[0].substr(0, 40)), "', not '", kSavedVersion, "'"));
+  }
+  std::vector<Worker> restored;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(lines[i], '\t');
+    Worker worker;
+    int64_t end_ms = 0;
+    const bool endless = fields[0] == kUntilReleased;
+    if (fields.size() != 5 || (!endless && !absl::SimpleAtoi(fields[0], &end_ms)) ||
+        !absl::SimpleAtoi(fields[1], &worker.strikes) || !absl::CUnescape(fields[2], &worker.info.id) ||
+        !absl::CUnescape(fields[3], &worker.info.name) || !absl::CUnescape(fields[4], &worker.quarantine)) {
+      return absl::DataLossError(absl::StrCat("the quarantines: line ", i + 1, " is damaged"));
+    }
+    worker.quarantine_end = endless ? absl::InfiniteFuture() : absl::FromUnixMillis(end_ms);
+    if (worker.quarantine_end <= now) {  // on probation from now on
+      worker.quarantine.clear();
+      worker.quarantine_end = absl::InfinitePast();
+    }
+    if (worker.quarantine.empty() && worker.strikes == 0) continue;
+    worker.connect_time = worker.last_heartbeat_time = absl::InfinitePast();
+    worker.last_heard = monotonic;
+    restored.push_back(std::move(worker));
+  }
+  for (Worker& worker : restored) {
+    const std::string id = worker.info.id;
+    workers_.emplace(id, std::move(worker));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<std::string> Fleet::EndQuarantines(absl::Time now) {

@@ -49,18 +49,23 @@ class Fleet {
   // Workers whose session ended are listed as "lost" this long.
   static constexpr absl::Duration kKeepLost = absl::Minutes(10);
 
-  // What an earlier coordinator had quarantined: holds, until `end`, once a worker of that id connects.
-  void Inherit(const std::string& id, const std::string& why, absl::Time end, bool strike) {
-    inherited_[id] = {why, end, strike ? 1 : 0};
-  }
+  // Quarantined workers that SaveQuarantines names at most: those whose time is over last.
+  static constexpr size_t kQuarantinesMax = 4096;
+
+  // The workers that are quarantined or on probation after it, as text that RestoreQuarantines reads.
+  std::string SaveQuarantines() const;
+  // What an earlier leader saved: those workers are listed as "lost" until they connect. DataLoss: it is damaged, or of a
+  // newer version; nothing is restored.
+  absl::Status RestoreQuarantines(absl::string_view saved, absl::Time now, absl::Duration monotonic);
   // A session of `info.id` opens; returns the link of the one it replaces, or null. What is known of the worker stays.
   std::shared_ptr<WorkerLink> Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link,
                                       absl::Time now, absl::Duration monotonic);
   // nullptr if there is none.
   Worker* Find(const std::string& id);
   void Remove(const std::string& id) { workers_.erase(id); }
+  // Workers that were lost kKeepLost ago, but for those that are quarantined.
   void ForgetLost(absl::Duration monotonic);
-  void Clear() { workers_.clear(), inherited_.clear(); }
+  void Clear() { workers_.clear(); }
   // The id of the worker of that id, or of the only one of that name: of the connected ones if any is. NotFound;
   // InvalidArgument naming the ids if there are several.
   absl::StatusOr<std::string> IdOf(const std::string& id_or_name) const;
@@ -80,13 +85,7 @@ class Fleet {
   std::vector<WorkerStatus> Statuses(const LeaseTable& leases) const;
 
  private:
-  struct Inherited {
-    std::string why;
-    absl::Time end;
-    int strikes = 0;
-  };
   std::map<std::string, Worker> workers_;
-  std::map<std::string, Inherited> inherited_;  // of workers that have not connected yet
 };
 
 }  // namespace merganser

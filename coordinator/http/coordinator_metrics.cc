@@ -48,6 +48,8 @@ CoordinatorMetrics::CoordinatorMetrics()
       result_records_(Counter(registry_, "merganser_result_records_total", "Reports of workers, by disposition.")),
       store_errors_(Counter(registry_, "merganser_store_errors_total", "Failed operations of the store.")),
       rpc_requests_(Counter(registry_, "merganser_rpc_requests_total", "Calls that ended, by method and code.")),
+      rpc_rate_limited_(Counter(registry_, "merganser_rpc_rate_limited_total",
+                                "Calls refused because their client made too many, by method.")),
       late_results_(Counter(registry_, "merganser_late_results_total",
                             "Results of attempts that had ended already, by disposition: committed ones are used.")),
       session_disconnects_(Counter(registry_, "merganser_session_disconnects_total",
@@ -233,6 +235,10 @@ void CoordinatorMetrics::OnCall(absl::string_view method, absl::StatusCode code,
   if (method != "Session" && method != "WatchJob") {  // streams last as long as their clients like
     rpc_duration_.Add({{"method", Text(method)}}, RpcBuckets()).Observe(absl::ToDoubleSeconds(took));
   }
+}
+
+void CoordinatorMetrics::OnRateLimited(absl::string_view method) {
+  rpc_rate_limited_.Add({{"method", Text(method)}}).Increment();
 }
 
 void CoordinatorMetrics::Sample(JobManager& manager) {

@@ -43,6 +43,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
 
   // RpcObserver.
   void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) override;
+  void OnRateLimited(absl::string_view method) override;
 
   // Asks `manager` for jobs and workers and sets the gauges. While it does not lead, they keep their values, but for
   // merganser_leader.
@@ -77,6 +78,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   Counters& result_records_;
   Counters& store_errors_;
   Counters& rpc_requests_;
+  Counters& rpc_rate_limited_;
   Counters& late_results_;
   Counters& session_disconnects_;
   Counters& speculative_attempts_;

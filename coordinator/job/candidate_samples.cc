@@ -104,7 +104,11 @@ std::string SharedName(const JobSpec& spec, const std::string& benchmark) {
 }
 
 const SampleScores* KnownScores(const JobState& state, const Candidate& candidate, const std::string& benchmark) {
-  return state.known_samples().Find(state.candidates(), candidate, state.shared_name(benchmark));
+  const auto recipe_of = [&state](int64_t number) { return state.RecipeOf(number); };
+  const std::string& shared = state.shared_name(benchmark);
+  // One that is over is in the state without its recipe.
+  if (IsTerminal(candidate.state)) return state.known_samples().Find(recipe_of, recipe_of(candidate.number), shared);
+  return state.known_samples().Find(recipe_of, candidate.recipe, shared);
 }
 
 std::vector<std::string> BenchmarksToRun(const JobState& state, const Candidate& candidate) {

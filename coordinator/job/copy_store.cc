@@ -46,7 +46,8 @@ class Copy {
       MG_RETURN_IF_ERROR(CopyLog(jobs[i]));
       ++report_.jobs;
     }
-    return absl::OkStatus();
+    MG_ASSIGN_OR_RETURN(const std::string fleet, from_.GetFleet());
+    return fleet.empty() ? absl::OkStatus() : to_.PutFleet(epoch_, fleet);
   }
 
   // Damage ends the copy of this log, and of everything unless it is salvaged.

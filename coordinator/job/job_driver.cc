@@ -182,9 +182,11 @@ absl::Status JobDriver::BeginStage(int stage, std::optional<int64_t> winner, int
   const JobSpec& spec = state_.spec();
   if (!state_.facts().has_value()) return absl::InternalError("the job was not prepared");
   in_ = StageOf(spec, stage);
-  const Recipe* recipe = winner.has_value() ? &state_.Find(*winner)->recipe : nullptr;
-  MG_ASSIGN_OR_RETURN(space_, SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe,
-                                                  ArchitectureSees(state_.facts()->architecture)));
+  std::optional<Recipe> recipe;
+  if (winner.has_value()) recipe = state_.RecipeOf(*winner);
+  MG_ASSIGN_OR_RETURN(space_,
+                      SearchSpace::Create(spec, state_.facts()->num_layers, stage, recipe.has_value() ? &*recipe : nullptr,
+                                          ArchitectureSees(state_.facts()->architecture)));
   MG_RETURN_IF_ERROR(MakeOptimizer(stage, population));
   stage_ = stage;
   several_ = ToldNumbers(spec, in_.optimizer) > 1;
@@ -406,7 +408,7 @@ std::vector<EventBody> JobDriver::Finalists() {
   };
   for (const Candidate* candidate : best) {
     if (static_cast<int>(proposed.candidates.size()) == spec.finalists.count) break;
-    add(absl::StrCat("candidate ", candidate->number), candidate->recipe);
+    add(absl::StrCat("candidate ", candidate->number), state_.RecipeOf(candidate->number));
   }
   // The mean has averaged over the noise of many candidates. After a restart in this phase the optimizer is made again.
   absl::Status status = CatchUp();
@@ -425,7 +427,7 @@ std::vector<EventBody> JobDriver::HeldOut() const {
     Candidate candidate;
     candidate.kind = CandidateKind::kHeldOut;
     candidate.label = label;
-    candidate.recipe = state_.Find(number)->recipe;
+    candidate.recipe = state_.RecipeOf(number);
     candidate.benchmarks = Names(state_.spec().held_out);
     proposed.candidates.push_back(std::move(candidate));
   };

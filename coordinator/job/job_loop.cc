@@ -53,7 +53,12 @@ absl::Status JobLoop::ReplayAll() {
     // A long replay must not outlive the lease.
     MG_RETURN_IF_ERROR(leadership_.Renew());
   }
-  InheritQuarantines();
+  MG_ASSIGN_OR_RETURN(quarantines_, store_.GetFleet());
+  quarantines_changed_ = false;
+  if (const absl::Status restored = fleet_.RestoreQuarantines(quarantines_, clock_.Now(), clock_.Monotonic());
+      !restored.ok()) {
+    MG_LOG(ERROR) << "starting without quarantines reason=\"" << restored.message() << "\"";
+  }
   return absl::OkStatus();
 }
 
@@ -163,15 +168,6 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
   // Its first events; if the store goes away just now, Tick repeats them.
   std::vector<EventBody> events = job->driver->Next(clock_.Now());
   if (!by.empty()) events.emplace_back(ActionTaken{.kind = ActionKind::kSubmitted, .by = by});
-  // So that whoever leads next knows them from this job's log.
-  for (const auto& [worker_id, worker] : fleet_.workers()) {
-    if (worker.quarantine.empty()) continue;
-    events.emplace_back(ActionTaken{.kind = ActionKind::kWorkerQuarantined,
-                                    .by = worker.strikes > 0 ? kByCoordinator : "",
-                                    .message = absl::StrCat(worker_id, ": ", worker.quarantine),
-                                    .worker = worker_id,
-                                    .until = worker.quarantine_end});
-  }
   (void)Commit(*job, std::move(events));
   return SummaryOf(*job);
 }
@@ -195,18 +191,22 @@ absl::StatusOr<Candidate> JobLoop::GetCandidate(const std::string& job, int64_t 
     return absl::NotFoundError(absl::StrCat("no candidate ", number, " in ", found->log.state().id(), ", which has ",
                                             found->log.state().candidates().size()));
   }
-  return *candidate;
+  return found->log.state().Whole(number);
 }
 
 absl::StatusOr<std::vector<Candidate>> JobLoop::ListCandidates(const std::string& job) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
-  return found->log.state().candidates();
+  const JobState& state = found->log.state();
+  std::vector<Candidate> candidates;
+  candidates.reserve(state.candidates().size());
+  for (const Candidate& candidate : state.candidates()) candidates.push_back(state.Whole(candidate.number));
+  return candidates;
 }
 
-absl::Status JobLoop::LookAtCandidates(const std::string& job,
-                                       const std::function<absl::Status(const std::vector<Candidate>&)>& look) {
+absl::Status JobLoop::LookAtCandidates(const std::string& job, const JobManager::CandidatesLook& look) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
-  return look(found->log.state().candidates());
+  const JobState& state = found->log.state();
+  return look(state.candidates(), [&state](int64_t number) { return state.Whole(number); });
 }
 
 absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job, int64_t after_seq) {
@@ -247,6 +247,7 @@ void JobLoop::MendLogs() {
   const absl::Duration now = clock_.Monotonic();
   if (now < mend_at_) return;
   mend_at_ = now + kMendInterval;
+  MendQuarantines();
   for (const auto& job : jobs_) {
     if (!leadership_.held()) return;
     // A stalled log is mended by its next append.
@@ -349,6 +350,7 @@ void JobLoop::Tick() {
   Dispatch();
   Speculate();
   const absl::Duration now = clock_.Monotonic();
+  if (quarantines_changed_ && now >= quarantines_retry_at_) (void)SaveQuarantines();
   if (now >= forget_at_) {
     fleet_.ForgetLost(now);
     forget_at_ = now + Fleet::kKeepLost / 10;

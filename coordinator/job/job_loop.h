@@ -72,8 +72,7 @@ class JobLoop {
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
   absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);
-  absl::Status LookAtCandidates(const std::string& job,
-                                const std::function<absl::Status(const std::vector<Candidate>&)>& look);
+  absl::Status LookAtCandidates(const std::string& job, const JobManager::CandidatesLook& look);
   // What is there now, perhaps nothing.
   absl::StatusOr<JobManager::EventBatch> EventsAfter(const std::string& job, int64_t after_seq);
   // Whether EventsAfter would have something to say: an event, an error, or that the job is over.
@@ -146,8 +145,11 @@ class JobLoop {
   // Logs what was done to a worker in every job that is not over; a log that is stalled goes without.
   void LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by,
                        absl::Time until = absl::InfiniteFuture());
-  // From the logs of the jobs that are not over.
-  void InheritQuarantines();
+  // Stores the fleet's quarantines where they are not what the store has. An error: they hold in this process, and Tick
+  // tries again.
+  absl::Status SaveQuarantines();
+  // Looks whether the store still has them, and stores them again if not.
+  void MendQuarantines();
   void Quarantine(const std::string& worker_id, const std::string& why);
   void EndQuarantines();
 
@@ -212,6 +214,9 @@ class JobLoop {
   absl::Duration speculate_at_;
   bool resync_ = false;  // the store may hold a job that we do not
   absl::Duration resync_at_;
+  std::string quarantines_;  // as stored
+  bool quarantines_changed_ = false;
+  absl::Duration quarantines_retry_at_;
   absl::Duration forget_at_;
   absl::Duration mend_at_;
 };

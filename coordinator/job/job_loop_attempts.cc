@@ -97,6 +97,7 @@ void JobLoop::WorkerDisconnected(const std::string& worker_id, const WorkerLink*
   for (const Lease& lease : leases_.OfWorker(worker_id)) {
     leases_.Expire(lease.id, clock_.Monotonic(), failure, absl::StrCat("worker ", worker_id, " left"));
   }
+  quarantines_changed_ |= !worker->quarantine.empty() || worker->strikes > 0;
   fleet_.Remove(worker_id);
   health_.Forget(worker_id);
   dispatch_due_ = true;  // a candidate may have waited for another worker than this one
@@ -331,7 +332,9 @@ void JobLoop::FinishLeases(Job& job, int64_t number, int reported, bool succeede
       for (WorkerHealth::Verdict& verdict : health_.Succeeded(attempt.worker, id.job_id, id.candidate)) {
         verdicts_.push_back(std::move(verdict));
       }
-      if (Fleet::Worker* worker = fleet_.Find(attempt.worker); worker != nullptr) worker->strikes = 0;
+      if (Fleet::Worker* worker = fleet_.Find(attempt.worker); worker != nullptr) {
+        quarantines_changed_ |= std::exchange(worker->strikes, 0) > 0;
+      }
     }
     const Lease* lease = leases_.Find(id);
     if (lease == nullptr) continue;

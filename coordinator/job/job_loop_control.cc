@@ -216,7 +216,7 @@ absl::Status JobLoop::QuarantineWorker(const std::string& id_or_name, absl::Dura
   worker->quarantine_end = clock_.Now() + time;
   LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, worker->quarantine, by, worker->quarantine_end);
   dispatch_due_ = true;
-  return absl::OkStatus();
+  return SaveQuarantines();
 }
 
 absl::Status JobLoop::ReleaseWorker(const std::string& id_or_name, const std::string& by) {
@@ -230,7 +230,7 @@ absl::Status JobLoop::ReleaseWorker(const std::string& id_or_name, const std::st
   health_.Forget(worker_id);
   LogWorkerAction(ActionKind::kWorkerReleased, worker_id, "", by);
   dispatch_due_ = true;
-  return absl::OkStatus();
+  return SaveQuarantines();
 }
 
 void JobLoop::Quarantine(const std::string& worker_id, const std::string& why) {
@@ -238,22 +238,36 @@ void JobLoop::Quarantine(const std::string& worker_id, const std::string& why) {
   if (worker == nullptr || !worker->quarantine.empty()) return;
   fleet_.Quarantine(*worker, why, clock_.Now());
   LogWorkerAction(ActionKind::kWorkerQuarantined, worker_id, why, kByCoordinator, worker->quarantine_end);
+  quarantines_changed_ = true;
 }
 
-void JobLoop::InheritQuarantines() {
-  std::map<std::string, const WorkerAction*> last;
-  for (const auto& job : jobs_) {
-    if (job->log.state().over()) continue;
-    for (const auto& [worker, action] : job->log.state().worker_actions()) {
-      const WorkerAction*& known = last[worker];
-      if (known == nullptr || known->time < action.time) known = &action;
-    }
+absl::Status JobLoop::SaveQuarantines() {
+  std::string now_held = fleet_.SaveQuarantines();
+  quarantines_changed_ = now_held != quarantines_;
+  if (!quarantines_changed_) return absl::OkStatus();
+  const absl::Duration start = clock_.Monotonic();
+  const absl::Status status = store_.PutFleet(epoch(), now_held);
+  if (observer_ != nullptr) observer_->OnStoreCommit("fleet", clock_.Monotonic() - start, status);
+  if (absl::IsAborted(status)) {
+    leadership_.Lose();
+    return absl::UnavailableError("another coordinator leads");
   }
-  for (const auto& [worker, action] : last) {
-    if (action->quarantined && clock_.Now() < action->until) {
-      fleet_.Inherit(worker, action->why, action->until, action->by_coordinator);
-    }
+  if (!status.ok()) {
+    quarantines_retry_at_ = clock_.Monotonic() + kRecordRetry;
+    return status;
   }
+  quarantines_ = std::move(now_held);
+  quarantines_changed_ = false;
+  return absl::OkStatus();
+}
+
+void JobLoop::MendQuarantines() {
+  if (quarantines_.empty()) return;
+  const absl::StatusOr<std::string> stored = store_.GetFleet();
+  if (!stored.ok() || *stored == quarantines_) return;
+  MG_LOG(ERROR) << "the store had lost the quarantines, they are stored again";
+  quarantines_ = *stored;
+  quarantines_changed_ = true;
 }
 
 void JobLoop::EndQuarantines() {
@@ -261,7 +275,7 @@ void JobLoop::EndQuarantines() {
   for (const std::string& worker : fleet_.EndQuarantines(clock_.Now())) {
     health_.Forget(worker);
     LogWorkerAction(ActionKind::kWorkerReleased, worker, "its time is over", kByCoordinator);
-    dispatch_due_ = true;
+    quarantines_changed_ = dispatch_due_ = true;
   }
 }
 

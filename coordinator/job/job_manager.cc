@@ -120,8 +120,7 @@ class JobManagerThread final : public JobManager {
     return Call<absl::StatusOr<std::vector<Candidate>>>(
         [this, job] { return loop_.ListCandidates(job); });
   }
-  absl::Status LookAtCandidates(const std::string& job,
-                                std::function<absl::Status(const std::vector<Candidate>&)> look) override {
+  absl::Status LookAtCandidates(const std::string& job, CandidatesLook look) override {
     return Call<absl::Status>([this, job, look = std::move(look)] { return loop_.LookAtCandidates(job, look); });
   }
 

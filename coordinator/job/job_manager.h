@@ -99,11 +99,13 @@ class JobManager {
   virtual absl::StatusOr<std::string> WhyCandidateWaits(const std::string& /*job*/, int64_t /*number*/) { return ""; }
   // In order of number.
   virtual absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) = 0;
+  // With the candidates, of which kSearch ones that are over lack their recipe, and what gives a copy of one with it.
+  using CandidatesLook =
+      std::function<absl::Status(const std::vector<Candidate>&, const std::function<Candidate(int64_t number)>& whole)>;
   // The same without a copy, which for a job of many thousands takes a second: calls `look` with them, on the loop's thread, and
   // gives its answer. `look` is short, calls nothing of the manager, and owns what it touches: it may come after this said
   // Unavailable.
-  virtual absl::Status LookAtCandidates(const std::string& job,
-                                        std::function<absl::Status(const std::vector<Candidate>&)> look) = 0;
+  virtual absl::Status LookAtCandidates(const std::string& job, CandidatesLook look) = 0;
 
   struct EventBatch {
     std::vector<std::pair<int64_t, JobEvent>> events;  // (seq, event), seq > after_seq

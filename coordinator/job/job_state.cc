@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_update.h"
@@ -274,6 +273,7 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
     if (!e.stop.has_value()) stage.samples += Evaluated(candidate, e.scores);
     if (e.state == CandidateState::kFailed) ++search_failed_;
     steps_.push_back({.finished = e.candidate});
+    recipes_.Put(e.candidate, std::exchange(candidate.recipe, {}));
   } else if (candidate.kind != CandidateKind::kFinalist) {
     return;
   }
@@ -290,7 +290,7 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
 
 void JobState::Learn(const Candidate& candidate, const ScoresByBenchmark& scores) {
   for (const auto& [benchmark, of] : scores) {
-    known_samples_.Add(candidates_, candidate, shared_name(benchmark), of);
+    known_samples_.Add([this](int64_t number) { return RecipeOf(number); }, candidate, shared_name(benchmark), of);
   }
 }
 
@@ -400,15 +400,6 @@ void JobState::Take(const ActionTaken& e, absl::Time time) {
   } else if (e.kind == ActionKind::kResumed) {
     paused_time_ += time - paused_since_;
     paused_ = false;
-  } else if (e.kind == ActionKind::kWorkerQuarantined && !e.worker.empty()) {
-    const absl::string_view why = e.message;
-    worker_actions_[e.worker] = {.time = time,
-                                 .quarantined = true,
-                                 .by_coordinator = e.by == kByCoordinator,
-                                 .why = std::string(absl::StripPrefix(why, absl::StrCat(e.worker, ": "))),
-                                 .until = e.until};
-  } else if (e.kind == ActionKind::kWorkerReleased && !e.worker.empty()) {
-    worker_actions_[e.worker] = {.time = time};
   }
   if (!e.settings.has_value()) return;
   auto spec = std::make_shared<JobSpec>(*spec_);
@@ -461,9 +452,9 @@ JobSummary JobState::Summary() const {
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
     return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
-                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_,
+                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_, s.recipes_,
                     s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
-                    s.search_finished_, s.search_failed_, s.facts_, s.best_, s.timings_, s.worker_actions_);
+                    s.search_finished_, s.search_failed_, s.facts_, s.best_, s.timings_);
   };
   return tie(a) == tie(b);
 }

@@ -16,6 +16,7 @@
 #include "common/domain/candidate.h"
 #include "common/domain/events.h"
 #include "coordinator/job/known_samples.h"
+#include "coordinator/job/packed_recipes.h"
 
 namespace merganser {
 
@@ -57,16 +58,6 @@ struct StageState {
   bool operator==(const StageState&) const = default;
 };
 
-// What was last done to a worker: quarantined until a time, or released.
-struct WorkerAction {
-  absl::Time time;
-  bool quarantined = false;
-  bool by_coordinator = false;
-  std::string why;
-  absl::Time until = absl::InfinitePast();
-  bool operator==(const WorkerAction&) const = default;
-};
-
 // A value; pure: no clock, no randomness. Not thread-safe.
 class JobState {
  public:
@@ -91,10 +82,21 @@ class JobState {
   // How long the job has been paused, until `now`.
   absl::Duration paused_time(absl::Time now) const;
 
-  // Index = number.
+  // Index = number. kSearch candidates that are over are without their recipe, which takes more memory than all the rest of
+  // them (RecipeOf, Whole).
   const std::vector<Candidate>& candidates() const { return candidates_; }
-  // nullptr if there is none.
+  // nullptr if there is none; as in candidates().
   const Candidate* Find(int64_t number) const;
+  // Of a candidate that there is.
+  Recipe RecipeOf(int64_t number) const {
+    return recipes_.Has(number) ? recipes_.Get(number) : candidates_[static_cast<size_t>(number)].recipe;
+  }
+  // The candidate with its recipe.
+  Candidate Whole(int64_t number) const {
+    Candidate candidate = candidates_[static_cast<size_t>(number)];
+    if (recipes_.Has(number)) candidate.recipe = recipes_.Get(number);
+    return candidate;
+  }
   // Numbers, to be dispatched in this order: a candidate that came back is older than those behind it and goes first.
   const std::set<int64_t>& queued() const { return queued_; }
   const std::set<int64_t>& running() const { return running_; }
@@ -125,9 +127,6 @@ class JobState {
   // The kFinalist, if one succeeded, else the kSearch candidate that ranks first (ranking.h); ties: the lowest number. Never
   // one that a race stopped.
   std::optional<int64_t> best() const { return best_; }
-
-  // Of workers that were quarantined while the job ran, by id: the last of it, or of their release.
-  const std::map<std::string, WorkerAction>& worker_actions() const { return worker_actions_; }
 
   // Without what only the driver knows: dimension, search_total, and the population where the log does not say it.
   JobSummary Summary() const;
@@ -180,9 +179,9 @@ class JobState {
   std::optional<JobFacts> facts_;
   std::map<std::string, std::string> shared_names_;
   KnownSamples known_samples_;
+  PackedRecipes recipes_;  // of kSearch candidates that are over
   std::optional<int64_t> best_;
   PhaseTimings timings_;
-  std::map<std::string, WorkerAction> worker_actions_;
 };
 
 }  // namespace merganser

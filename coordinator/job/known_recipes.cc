@@ -6,8 +6,8 @@
 namespace merganser {
 namespace {
 
-uint64_t RecipeHash(const Candidate& candidate) {
-  uint64_t hash = HashOfRecipe(candidate.recipe);
+uint64_t RecipeHash(const Candidate& candidate, const Recipe& recipe) {
+  uint64_t hash = HashOfRecipe(recipe);
   for (const std::string& benchmark : candidate.benchmarks) hash = StableHash64(benchmark, hash);
   return hash;
 }
@@ -18,20 +18,22 @@ void KnownRecipes::CatchUp() {
   const std::vector<Candidate>& candidates = state_.candidates();
   while (hashes_.size() < candidates.size()) {
     const Candidate& candidate = candidates[hashes_.size()];
-    hashes_.push_back(RecipeHash(candidate));
+    const bool over = IsTerminal(candidate.state);  // a replay takes in many that are
+    hashes_.push_back(over ? RecipeHash(candidate, state_.RecipeOf(candidate.number))
+                           : RecipeHash(candidate, candidate.recipe));
     if (candidate.kind == CandidateKind::kSearch) by_hash_[hashes_.back()].push_back(candidate.number);
   }
 }
 
-std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, uint64_t hash) const {
-  if (candidate.recipe.stacks.empty()) return std::nullopt;           // it could not be decoded
+std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, const Recipe& recipe, uint64_t hash) const {
+  if (recipe.stacks.empty()) return std::nullopt;                     // it could not be decoded
   if (state_.spec().samples.racing.has_value()) return std::nullopt;  // which may have stopped the twin
   const auto same = by_hash_.find(hash);
   if (same == by_hash_.end()) return std::nullopt;
   for (const int64_t other : same->second) {
     const Candidate& twin = state_.candidates()[other];
-    if (other != candidate.number && twin.state == CandidateState::kSucceeded && twin.recipe == candidate.recipe &&
-        twin.benchmarks == candidate.benchmarks) {
+    if (other != candidate.number && twin.state == CandidateState::kSucceeded && twin.benchmarks == candidate.benchmarks &&
+        state_.RecipeOf(other) == recipe) {
       return other;
     }
   }
@@ -40,12 +42,13 @@ std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, uint64_t h
 
 std::optional<int64_t> KnownRecipes::SucceededTwinOf(int64_t number) {
   CatchUp();
-  return Find(state_.candidates()[number], hashes_[number]);
+  const Candidate& candidate = state_.candidates()[number];  // not over, so its recipe is there
+  return Find(candidate, candidate.recipe, hashes_[number]);
 }
 
 std::optional<int64_t> KnownRecipes::SucceededTwinOf(const Candidate& candidate) {
   CatchUp();
-  return Find(candidate, RecipeHash(candidate));
+  return Find(candidate, candidate.recipe, RecipeHash(candidate, candidate.recipe));
 }
 
 uint64_t KnownRecipes::HashOf(int64_t number) {

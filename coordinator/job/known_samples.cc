@@ -35,20 +35,20 @@ uint64_t HashOfRecipe(const Recipe& recipe) {
   return hash;
 }
 
-int64_t KnownSamples::OwnerOf(const std::vector<Candidate>& candidates, const Candidate& candidate, uint64_t hash) const {
+int64_t KnownSamples::OwnerOf(const RecipeOf& recipe_of, const Recipe& recipe, uint64_t hash) const {
   const auto same = by_hash_.find(hash);
   if (same == by_hash_.end()) return -1;
   for (const int64_t owner : same->second) {
-    if (candidates[static_cast<size_t>(owner)].recipe == candidate.recipe) return owner;
+    if (recipe_of(owner) == recipe) return owner;
   }
   return -1;
 }
 
-void KnownSamples::Add(const std::vector<Candidate>& candidates, const Candidate& candidate, const std::string& benchmark,
+void KnownSamples::Add(const RecipeOf& recipe_of, const Candidate& candidate, const std::string& benchmark,
                        const SampleScores& scores) {
   if (candidate.recipe.stacks.empty() || scores.metrics.empty()) return;
   const uint64_t hash = HashOfRecipe(candidate.recipe);
-  int64_t owner = OwnerOf(candidates, candidate, hash);
+  int64_t owner = OwnerOf(recipe_of, candidate.recipe, hash);
   if (owner < 0) {
     owner = candidate.number;
     entries_[owner].hash = hash;
@@ -60,10 +60,10 @@ void KnownSamples::Add(const std::vector<Candidate>& candidates, const Candidate
   bytes_ += BytesOf(entry.scores);
 }
 
-const SampleScores* KnownSamples::Find(const std::vector<Candidate>& candidates, const Candidate& candidate,
+const SampleScores* KnownSamples::Find(const RecipeOf& recipe_of, const Recipe& recipe,
                                        const std::string& benchmark) const {
-  if (candidate.recipe.stacks.empty() || entries_.empty()) return nullptr;
-  const int64_t owner = OwnerOf(candidates, candidate, HashOfRecipe(candidate.recipe));
+  if (recipe.stacks.empty() || entries_.empty()) return nullptr;
+  const int64_t owner = OwnerOf(recipe_of, recipe, HashOfRecipe(recipe));
   if (owner < 0) return nullptr;
   const auto& scores = entries_.at(owner).scores;
   const auto found = scores.find(benchmark);

@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -21,12 +22,13 @@ class KnownSamples {
  public:
   static constexpr int64_t kBytesMax = int64_t{256} << 20;
 
-  // `candidates` are the job's, whose numbers the entries name. Recipes without stacks (undecodable) are not kept.
-  void Add(const std::vector<Candidate>& candidates, const Candidate& candidate, const std::string& benchmark,
-           const SampleScores& scores);
+  // The recipe of a candidate of the job, by number: the entries name the numbers of those that were added.
+  using RecipeOf = std::function<Recipe(int64_t number)>;
+
+  // Recipes without stacks (undecodable) are not kept.
+  void Add(const RecipeOf& recipe_of, const Candidate& candidate, const std::string& benchmark, const SampleScores& scores);
   // Valid until the next Add or Trim; nullptr: nothing is known.
-  const SampleScores* Find(const std::vector<Candidate>& candidates, const Candidate& candidate,
-                           const std::string& benchmark) const;
+  const SampleScores* Find(const RecipeOf& recipe_of, const Recipe& recipe, const std::string& benchmark) const;
   // Forgets the oldest recipes until `bytes` are not exceeded. What a candidate that is not finished needs must not be
   // forgotten.
   void Trim(int64_t bytes = kBytesMax);
@@ -36,7 +38,7 @@ class KnownSamples {
 
  private:
   // The candidate whose entry is that of the recipe; -1 if there is none.
-  int64_t OwnerOf(const std::vector<Candidate>& candidates, const Candidate& candidate, uint64_t hash) const;
+  int64_t OwnerOf(const RecipeOf& recipe_of, const Recipe& recipe, uint64_t hash) const;
 
   struct Entry {
     uint64_t hash = 0;

@@ -20,7 +20,7 @@ double CertainPart(const JobState& state, const Candidate& candidate) {
   double sum = 0;
   for (const Objective& objective : state.spec().objectives) {
     if (objective.benchmark != kCostBenchmark || objective.metric != kHopsMetric) continue;
-    sum -= objective.weight * HopCount(candidate.recipe, state.facts()->num_layers);
+    sum -= objective.weight * HopCount(state.RecipeOf(candidate.number), state.facts()->num_layers);
   }
   return sum;
 }

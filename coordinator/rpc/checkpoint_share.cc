@@ -120,7 +120,7 @@ std::shared_ptr<CheckpointStream> CheckpointStream::Start(const ServiceContext* 
                                                           CheckpointShare* share, grpc::CallbackServerContext* context,
                                                           const v1::ReadCheckpointFileRequest& request) {
   auto stream = std::make_shared<CheckpointStream>(services, share, request);
-  stream->WriteStream::Start(pool, services->authorizer->Authorize(*context, Role::kWorker),
+  stream->WriteStream::Start(pool, Admit(*services, *context, "ReadCheckpointFile", Role::kWorker),
                              "too many workers read checkpoints; try again");
   return stream;
 }

@@ -197,7 +197,8 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
     spec = std::move(job.spec);
   }
   const auto look = [=, size = request.page_size(),
-                     token = request.page_token()](const std::vector<Candidate>& all) -> absl::Status {
+                     token = request.page_token()](const std::vector<Candidate>& all,
+                                                   const std::function<Candidate(int64_t)>& whole) -> absl::Status {
     std::vector<const Candidate*> candidates;
     for (const Candidate& c : all) {
       if ((!kind.has_value() || c.kind == *kind) && (!state.has_value() || c.state == *state)) candidates.push_back(&c);
@@ -207,7 +208,7 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
                        [&](const Candidate* a, const Candidate* b) { return FitnessBefore(spec, all, *a, *b); });
     }
     MG_ASSIGN_OR_RETURN(found->page, MakePage(size, token, list, candidates.size()));
-    for (size_t i = found->page.begin; i < found->page.end; ++i) found->candidates.push_back(*candidates[i]);
+    for (size_t i = found->page.begin; i < found->page.end; ++i) found->candidates.push_back(whole(candidates[i]->number));
     return absl::OkStatus();
   };
   MG_RETURN_IF_ERROR(services_->manager->LookAtCandidates(request.job(), look));

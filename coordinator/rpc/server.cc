@@ -48,8 +48,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(JobManager* manager, Recor
   std::unique_ptr<Server> server(new Server(std::move(authorizer)));
   server->calls_ = std::make_unique<CallPool>(options.call_threads, kCallsQueueMax);
   server->share_ = std::make_unique<CheckpointShare>(manager, options.share);
-  server->services_ = {
-      manager, records, &server->authorizer_, observer, server->calls_.get(), options.store_uri, server->share_.get()};
+  server->user_calls_ = std::make_unique<RateLimiter>(options.client_rate);
+  server->worker_calls_ = std::make_unique<RateLimiter>(options.worker_rate);
+  server->services_ = {.manager = manager,
+                       .records = records,
+                       .authorizer = &server->authorizer_,
+                       .observer = observer,
+                       .calls = server->calls_.get(),
+                       .store_uri = options.store_uri,
+                       .share = server->share_.get(),
+                       .user_calls = server->user_calls_.get(),
+                       .worker_calls = server->worker_calls_.get()};
   server->job_service_ = std::make_unique<JobService>(&server->services_, options.watchers_max);
   server->fleet_service_ = std::make_unique<FleetService>(&server->services_);
   server->worker_service_ = std::make_unique<WorkerService>(&server->services_, options.session, options.session_threads,

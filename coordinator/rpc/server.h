@@ -15,6 +15,7 @@
 #include "coordinator/rpc/checkpoint_share.h"
 #include "coordinator/rpc/fleet_service.h"
 #include "coordinator/rpc/job_service.h"
+#include "coordinator/rpc/rate_limiter.h"
 #include "coordinator/rpc/service_context.h"
 #include "coordinator/rpc/worker_service.h"
 
@@ -29,6 +30,9 @@ struct ServerOptions {
   int call_threads = 16;    // unary calls in work; 10'000 more may wait
   int session_threads = 8;  // messages of sessions in work
   int watchers_max = 256;   // WatchJob calls, a thread each
+  // Calls a second of one client, RateLimiter::kBurstSeconds' worth at once; 0: no bound. Workers may all have one token.
+  double client_rate = 500;
+  double worker_rate = 20'000;
   std::string store_uri;    // shown by GetServerInfo
   CheckpointShareOptions share;
 };
@@ -59,6 +63,8 @@ class Server {
   absl::Status Listen(const ServerOptions& options);
 
   const Authorizer authorizer_;
+  std::unique_ptr<RateLimiter> user_calls_;
+  std::unique_ptr<RateLimiter> worker_calls_;
   ServiceContext services_;
   int port_ = 0;
   int worker_port_ = 0;

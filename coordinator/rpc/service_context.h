@@ -14,11 +14,13 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/rpc/bad_request.h"
 #include "common/rpc/authorize.h"
 #include "common/rpc/status_codec.h"
 #include "common/store/results_store.h"
 #include "coordinator/job/job_manager.h"
 #include "coordinator/rpc/call_pool.h"
+#include "coordinator/rpc/rate_limiter.h"
 
 namespace merganser {
 
@@ -30,6 +32,8 @@ class RpcObserver {
   virtual ~RpcObserver() = default;
   // `method`: "CreateJob"; streams count when they end.
   virtual void OnCall(absl::string_view method, absl::StatusCode code, absl::Duration took) = 0;
+  // The call is refused because its client makes too many; OnCall follows.
+  virtual void OnRateLimited(absl::string_view /*method*/) {}
 };
 
 // All pointers outlive the services; observer may be null.
@@ -41,7 +45,15 @@ struct ServiceContext {
   CallPool* calls = nullptr;
   std::string store_uri;
   CheckpointShare* share = nullptr;
+  RateLimiter* user_calls = nullptr;
+  RateLimiter* worker_calls = nullptr;  // of role kWorker
 };
+
+// Whether the call may go on: Authorizer::Authorize, and within its client's rate: of who calls or, where nothing tells,
+// of the host that the call comes from; a call that is not authorized counts for its host. ResourceExhausted with
+// google.rpc.RetryInfo: too many calls.
+absl::Status Admit(const ServiceContext& services, const grpc::ServerContextBase& context, absl::string_view method,
+                   Role role, std::string* who = nullptr);
 
 inline void Observe(const ServiceContext& services, absl::string_view method, const absl::Status& status,
                     absl::Duration start) {
@@ -49,7 +61,7 @@ inline void Observe(const ServiceContext& services, absl::string_view method, co
   services.observer->OnCall(method, status.code(), Clock::Real().Monotonic() - start);
 }
 
-// Authorizes the call, runs `handler` (absl::Status(), or absl::Status(const std::string& who), for the log) on the pool and
+// Admits the call, runs `handler` (absl::Status(), or absl::Status(const std::string& who), for the log) on the pool and
 // finishes the call with its status. Nothing the handler throws escapes.
 template <typename F>
 grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::CallbackServerContext* context,
@@ -57,7 +69,7 @@ grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::Callbac
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::Duration start = Clock::Real().Monotonic();
   std::string who;
-  absl::Status status = services.authorizer->Authorize(*context, role, &who);
+  absl::Status status = Admit(services, *context, method, role, &who);
   if (status.ok()) {
     const bool runs = services.calls->Run([&services, reactor, method, start, who, handler = std::move(handler)] {
       absl::Status result;
@@ -72,6 +84,7 @@ grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::Callbac
         result = absl::InternalError("the coordinator failed at this call; its log says more");
       }
       Observe(services, method, result, start);
+      AddFieldViolation(&result);
       reactor->Finish(ToGrpc(result));
     });
     if (runs) return reactor;

@@ -13,7 +13,7 @@ WatchStream::WatchStream(const ServiceContext* services, const v1::WatchJobReque
 std::shared_ptr<WatchStream> WatchStream::Start(const ServiceContext* services, CallPool* watchers,
                                                 grpc::CallbackServerContext* context, const v1::WatchJobRequest& request) {
   auto stream = std::make_shared<WatchStream>(services, request);
-  stream->WriteStream::Start(watchers, services->authorizer->Authorize(*context, Role::kViewer),
+  stream->WriteStream::Start(watchers, Admit(*services, *context, "WatchJob", Role::kViewer),
                              "too many clients watch jobs; try again");
   return stream;
 }

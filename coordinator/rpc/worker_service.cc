@@ -67,7 +67,7 @@ grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerConte
     Observe(*services_, "ReportAttempt", status, start);
     reactor->Finish(ToGrpc(status));
   };
-  absl::Status status = services_->authorizer->Authorize(*context, Role::kWorker);
+  absl::Status status = Admit(*services_, *context, "ReportAttempt", Role::kWorker);
   if (status.ok() && request->failure().message().size() > kMessageMax) {
     status = absl::InvalidArgumentError(
         absl::StrCat("failure.message: ", request->failure().message().size(), " characters, more than ", kMessageMax));

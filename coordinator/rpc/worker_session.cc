@@ -45,7 +45,7 @@ std::shared_ptr<WorkerSession> WorkerSession::Start(const ServiceContext* servic
                                                     grpc::CallbackServerContext* context) {
   auto session = std::make_shared<WorkerSession>(services, pool, options);
   session->self_ = session;
-  const absl::Status allowed = services->authorizer->Authorize(*context, Role::kWorker);
+  const absl::Status allowed = Admit(*services, *context, "Session", Role::kWorker);
   if (allowed.ok()) {
     session->gate_.Start([&] { session->StartRead(&session->incoming_); });
   } else {

@@ -119,6 +119,7 @@ TEST_P(ResultsStoreContract, EveryWriteOfAnOldEpochIsRefused) {
     EXPECT_THAT(append.message(), HasSubstr(absl::StrCat("epoch ", epoch, " does not lead")));
     EXPECT_TRUE(absl::IsAborted(store().CreateJob(epoch, "", "x", "y").status()));
     EXPECT_TRUE(absl::IsAborted(store().PutSnapshot(epoch, job, {1, "state"})));
+    EXPECT_TRUE(absl::IsAborted(store().PutFleet(epoch, "fleet")));
     EXPECT_TRUE(absl::IsAborted(store().RenewLead(epoch, kLong)));
   }
   EXPECT_EQ(store().ReadEvents(job, 0, 10)->size(), 1u);
@@ -144,6 +145,25 @@ TEST_P(ResultsStoreContract, OneOfManyRacersLeads) {
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(leaders, 1);
   EXPECT_EQ(refused, 7);
+}
+
+// --- fleet ---
+
+TEST_P(ResultsStoreContract, WhatALeaderKeepsOfItsFleetOutlivesItAndNeedsNoJob) {
+  EXPECT_EQ(*store().GetFleet(), "");
+  ASSERT_EQ(MustLead("a"), 1);
+  ASSERT_TRUE(store().PutFleet(1, "first").ok());
+  ASSERT_TRUE(store().PutFleet(1, AllBytes()).ok()) << "it replaces what was there";
+  EXPECT_EQ(*store().GetFleet(), AllBytes());
+  ASSERT_TRUE(store().ReleaseLead(1).ok());
+  if (world_->Reopen()) {
+    EXPECT_EQ(*store().GetFleet(), AllBytes());
+  }
+  ASSERT_EQ(MustLead("b"), 2);
+  EXPECT_TRUE(absl::IsAborted(store().PutFleet(1, "of an old leader")));
+  EXPECT_EQ(*store().GetFleet(), AllBytes());
+  ASSERT_TRUE(store().PutFleet(2, "").ok());
+  EXPECT_EQ(*store().GetFleet(), "");
 }
 
 // --- jobs ---

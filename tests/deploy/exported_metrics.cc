@@ -54,6 +54,7 @@ void DriveCoordinator(CoordinatorMetrics& metrics) {
   metrics.OnStoreCommit("append", absl::Milliseconds(1), absl::InternalError("full"));
   metrics.OnDispatched(absl::Milliseconds(1));
   metrics.OnCall("GetJob", absl::StatusCode::kOk, absl::Milliseconds(1));
+  metrics.OnRateLimited("GetJob");
   ListedJobs manager;
   manager.jobs.resize(1);
   manager.jobs[0].id = "job-1";

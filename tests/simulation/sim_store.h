@@ -136,6 +136,13 @@ class SimStoreClient final : public ResultsStore {
     return Read<absl::StatusOr<std::optional<StoredSnapshot>>>(
         [&](ResultsStore& s) { return s.GetSnapshot(job_id); });
   }
+  absl::Status PutFleet(int64_t epoch, absl::string_view body) override {
+    return Write<absl::Status>(
+        [epoch, body = std::string(body)](ResultsStore& s) { return s.PutFleet(epoch, body); });
+  }
+  absl::StatusOr<std::string> GetFleet() override {
+    return Read<absl::StatusOr<std::string>>([](ResultsStore& s) { return s.GetFleet(); });
+  }
   std::string uri() const override { return "sim:"; }
 
  private:

@@ -17,17 +17,69 @@ constexpr absl::Duration kLogInterval = absl::Seconds(10);
 
 }  // namespace
 
+std::vector<std::unique_ptr<CheckpointSource>> CheckpointProvider::SourcesOf(const std::string& path,
+                                                                             const std::string& content) const {
+  std::vector<std::unique_ptr<CheckpointSource>> sources;
+  for (const std::string& url : options_.url_templates) {
+    sources.push_back(std::make_unique<UrlSource>(url, content, path, options_.access));
+  }
+  if (!options_.coordinators.empty()) sources.push_back(std::make_unique<CoordinatorSource>(options_.coordinators, content));
+  return sources;
+}
+
+absl::Status CheckpointProvider::CheckWeights(const std::string& dir, const std::string& path, const std::string& content,
+                                              const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
+  if (!options_.verify_weights) return absl::OkStatus();
+  phase("check");
+  const auto sources = SourcesOf(path, content);
+  MG_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, ListCheckpointFiles(dir));
+  for (const CheckpointFile& file : files) {
+    if (!IsWeightsFileName(file.name)) continue;  // every byte of the others is in the content
+    absl::StatusOr<std::string> told = absl::NotFoundError("");
+    std::string teller;
+    for (size_t i = 0; i < sources.size() && !told.ok(); ++i) {
+      told = sources[i]->Sha256Of({file.name, file.size, ""}, stop);
+      teller = sources[i]->name();
+    }
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    const std::string full = absl::StrCat(dir, "/", file.name);
+    if (!told.ok()) {
+      return absl::UnavailableError(absl::StrCat("--verify-weights: nobody says what the SHA-256 of '", full, "' must be"));
+    }
+    MG_ASSIGN_OR_RETURN(const std::string sum, digests_.Of(full, [&stop] { return stop.stop_requested(); }));
+    if (sum == *told) continue;
+    return absl::DataLossError(absl::StrCat("'", full, "' has SHA-256 ", sum, ", but ", teller, " says ", *told));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& path, const std::string& content,
                                                             const CandidateEvaluator::PhaseCallback& phase,
                                                             std::stop_token stop,
                                                             std::map<std::string, std::shared_ptr<CachedCheckpoint>>* held) {
+  // In a directory of this content.
+  absl::Status here = absl::NotFoundError("");
+  const auto usable = [&](const std::string& dir) {
+    here = CheckWeights(dir, path, content, phase, stop);
+    if (absl::IsDataLoss(here)) {
+      MG_LOG(ERROR) << "a damaged checkpoint is not used: " << here.message();
+    }
+    return here.ok();
+  };
   if (const absl::StatusOr<std::string> dir = options_.resolve(path); dir.ok()) {
-    const absl::StatusOr<std::string> here = index_.Of(*dir);
-    if (here.ok() && *here == content) return *dir;
-    MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content;
+    const absl::StatusOr<std::string> there = index_.Of(*dir);
+    if (there.ok() && *there == content) {
+      if (usable(*dir)) return *dir;
+    } else {
+      MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content;
+    }
   }
-  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok()) return *dir;
+  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok() && usable(*dir)) {
+    return *dir;
+  }
+  if (absl::IsCancelled(here)) return here;
   if (options_.cache.dir.empty()) {
+    if (!absl::IsNotFound(here)) return here;
     return absl::FailedPreconditionError(absl::StrCat("'", path, "' is not on this worker, nor is its content ", content,
                                                       " below its model roots; with --checkpoint-cache it fetches it"));
   }
@@ -36,13 +88,8 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
   ++(cached.ok() ? hits_ : misses_);
   if (!cached.ok()) {
     phase("fetch");
-    std::vector<std::unique_ptr<CheckpointSource>> sources;
+    const auto sources = SourcesOf(path, content);
     std::vector<CheckpointSource*> in_order;
-    for (const std::string& url : options_.url_templates) {
-      sources.push_back(std::make_unique<UrlSource>(url, content, path, options_.access));
-    }
-    if (!options_.coordinators.empty())
-      sources.push_back(std::make_unique<CoordinatorSource>(options_.coordinators, content));
     for (const auto& source : sources) in_order.push_back(source.get());
     absl::Duration logged = Clock::Real().Monotonic();
     const auto progress = [&](int64_t done, int64_t total) {

@@ -15,6 +15,8 @@
 #include "common/rpc/channel.h"
 #include "common/transfer/checkpoint_cache.h"
 #include "common/transfer/checkpoint_files.h"
+#include "common/transfer/checkpoint_source.h"
+#include "common/transfer/file_digests.h"
 #include "common/transfer/url_get.h"
 #include "worker/agent/cache_requests.h"
 #include "worker/evaluate/candidate_evaluator.h"
@@ -29,6 +31,10 @@ struct CheckpointProviderOptions {
   std::vector<std::string> url_templates;   // CheckUrlTemplate; asked before the coordinator
   UrlRequest access;                        // of every URL
   std::vector<ClientChannel> coordinators;  // of their own; may be empty
+  // Directories found here have their weights summed whole, once until a file changes, and compared with what the first URL
+  // or coordinator that knows the sums says; a directory that differs is not used, nor one whose sums nobody knows. Else the
+  // content's samples (checkpoint_files.h) must do.
+  bool verify_weights = false;
 };
 
 // Not thread-safe but for cache_requests(): one evaluator asks. What it gave last stays in the cache until it gives for
@@ -40,8 +46,8 @@ class CheckpointProvider {
   // The job with a directory in place of each model whose content its path names ("PATH@sha256:CONTENT"): the path itself if
   // it has that content here, else a directory of that content below the model roots, else one in the cache, fetched if need
   // be. Models without a content stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks
-  // the Hub. `phase` is told "fetch" while something is fetched. Unavailable (names "models.NAME.path"): it could not be
-  // had; another worker may have it. Cancelled.
+  // the Hub. `phase` is told "fetch" while something is fetched, "check" while weights are summed. Unavailable (names
+  // "models.NAME.path"): it could not be had; another worker may have it. Cancelled.
   absl::StatusOr<JobSpec> Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
 
   // Of checkpoints that were neither at their path nor below the model roots, once per job and model.
@@ -52,8 +58,15 @@ class CheckpointProvider {
                                           const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop,
                                           std::map<std::string, std::shared_ptr<CachedCheckpoint>>* held);
 
+  // Where the content may be had from, in the order in which they are asked.
+  std::vector<std::unique_ptr<CheckpointSource>> SourcesOf(const std::string& path, const std::string& content) const;
+  // OK unless verify_weights finds other bytes (DataLoss) or nobody knows the sums (Unavailable).
+  absl::Status CheckWeights(const std::string& dir, const std::string& path, const std::string& content,
+                            const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
+
   const CheckpointProviderOptions options_;
   ContentIndex index_;
+  FileDigests digests_;
   std::map<std::string, std::shared_ptr<CachedCheckpoint>> held_;  // by content, of the job that it gave last
   std::atomic<int64_t> hits_ = 0, misses_ = 0;
   std::shared_ptr<const JobSpec> asked_, given_;  // the last ones

@@ -138,4 +138,17 @@ absl::StatusOr<std::optional<StoredSnapshot>> MemoryStore::GetSnapshot(const std
   return job->snapshot;
 }
 
+absl::Status MemoryStore::PutFleet(int64_t epoch, absl::string_view body) {
+  MG_RETURN_IF_ERROR(store_errors::CheckRecordSize("fleet", body));
+  absl::MutexLock lock(&mu_);
+  MG_RETURN_IF_ERROR(CheckEpoch(epoch));
+  fleet_ = std::string(body);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> MemoryStore::GetFleet() {
+  absl::MutexLock lock(&mu_);
+  return fleet_;
+}
+
 }  // namespace merganser

@@ -36,6 +36,8 @@ class MemoryStore final : public ResultsStore {
   absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
                            const StoredSnapshot& snapshot) override;
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override;
+  absl::Status PutFleet(int64_t epoch, absl::string_view body) override;
+  absl::StatusOr<std::string> GetFleet() override;
   std::string uri() const override { return "memory:"; }
 
  private:
@@ -64,6 +66,7 @@ class MemoryStore final : public ResultsStore {
   std::map<std::string, Request> requests_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, Job> jobs_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> job_ids_ ABSL_GUARDED_BY(mu_);  // oldest first
+  std::string fleet_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace merganser

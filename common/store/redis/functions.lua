@@ -2,7 +2,7 @@
 -- The coordinator's writes, each atomic. Keys and tables: common/store/README.md.
 -- Every function answers {status, ...}: OK, HELD, STALE, NOT_FOUND, CONFLICT, RANGE, NO_RECORD.
 -- Raise VERSION (and kRedisLibraryVersion) with every change.
-local VERSION = 2
+local VERSION = 3
 
 -- Lua's own conversion would write large numbers as 1e+15.
 local function int(number) return string.format('%.0f', number) end
@@ -102,6 +102,14 @@ local function snapshot(keys, args)
   return {'OK'}
 end
 
+-- KEYS leader, fleet  ARGV epoch, body
+local function fleet(keys, args)
+  local stale = refuse_stale(keys[1], args[1])
+  if stale then return stale end
+  redis.call('SET', keys[2], args[2])
+  return {'OK'}
+end
+
 redis.register_function{function_name = 'mg_version', flags = {'no-writes'},
                         callback = function() return VERSION end}
 redis.register_function('mg_lead', lead)
@@ -110,3 +118,4 @@ redis.register_function('mg_release_lead', release_lead)
 redis.register_function('mg_create_job', create_job)
 redis.register_function('mg_append', append)
 redis.register_function('mg_snapshot', snapshot)
+redis.register_function('mg_fleet', fleet)

@@ -5,7 +5,7 @@
 namespace merganser {
 
 // Of functions.lua (its VERSION); a server with an older library, or none, is given this one.
-inline constexpr int kRedisLibraryVersion = 2;
+inline constexpr int kRedisLibraryVersion = 3;
 
 extern const char kRedisFunctions[];
 

@@ -249,4 +249,16 @@ absl::StatusOr<std::optional<StoredSnapshot>> RedisStore::GetSnapshot(const std:
   return StoredSnapshot{Number(reply.elements[0].text), std::move(reply.elements[1].text)};
 }
 
+absl::Status RedisStore::PutFleet(int64_t epoch, absl::string_view body) {
+  MG_RETURN_IF_ERROR(store_errors::CheckRecordSize("fleet", body));
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> answer,
+                      Call("mg_fleet", {pool_->Key("leader"), pool_->Key("fleet")}, {absl::StrCat(epoch), body}));
+  return StatusOf(answer, epoch, "");
+}
+
+absl::StatusOr<std::string> RedisStore::GetFleet() {
+  MG_ASSIGN_OR_RETURN(RedisReply reply, pool_->Command({"GET", pool_->Key("fleet")}));
+  return std::move(reply.text);
+}
+
 }  // namespace merganser

@@ -46,6 +46,8 @@ class RedisStore final : public ResultsStore {
   absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
                            const StoredSnapshot& snapshot) override;
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override;
+  absl::Status PutFleet(int64_t epoch, absl::string_view body) override;
+  absl::StatusOr<std::string> GetFleet() override;
   std::string uri() const override { return pool_->options().Display(); }
 
  private:

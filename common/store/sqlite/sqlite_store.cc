@@ -318,4 +318,24 @@ absl::StatusOr<std::optional<StoredSnapshot>> SqliteStore::GetSnapshot(const std
   return snapshot;
 }
 
+absl::Status SqliteStore::PutFleet(int64_t epoch, absl::string_view body) {
+  MG_RETURN_IF_ERROR(CheckWritable());
+  MG_RETURN_IF_ERROR(store_errors::CheckRecordSize("fleet", body));
+  absl::MutexLock lock(&writer_mu_);
+  SqliteTransaction transaction(*writer_);
+  MG_RETURN_IF_ERROR(transaction.Begin());
+  MG_RETURN_IF_ERROR(CheckEpoch(epoch));
+  MG_RETURN_IF_ERROR(
+      writer_->Run("INSERT INTO meta VALUES('fleet', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", {Blob{body}}));
+  return transaction.Commit();
+}
+
+absl::StatusOr<std::string> SqliteStore::GetFleet() {
+  std::string body;
+  absl::MutexLock lock(&reader_mu_);
+  MG_RETURN_IF_ERROR(reader_->Run("SELECT value FROM meta WHERE name = 'fleet'", {},
+                                  [&](const Row& row) { body = row.Bytes(0); }));
+  return body;
+}
+
 }  // namespace merganser

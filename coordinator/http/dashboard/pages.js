@@ -78,7 +78,7 @@ function workersTable(workers) {
     el('td', {}, state(w.state), w.quarantine ? el('div', {class: 'dim'}, w.quarantine) : null), el('td', {}, w.device),
     el('td', {}, w.running.length && w.state !== 'lost' ? w.running.map(attempt) : '–'),
     el('td', {class: 'n'}, number(w.finished)), el('td', {class: 'n'}, number(w.failed)), el('td', {class: 'spare'}, time(w.connect_time)),
-    el('td', {class: 'n'}, duration(Math.max(0, Date.now() / 1000 - w.last_heartbeat_time)), ' ago'), el('td', {class: 'spare'}, w.version));
+    el('td', {class: 'n'}, w.last_heartbeat_time === null ? '–' : `${duration(Math.max(0, Date.now() / 1000 - w.last_heartbeat_time))} ago`), el('td', {class: 'spare'}, w.version));
   return el('div', {class: 'scroll'}, el('table', {class: 'wide'},
     el('thead', {}, el('tr', {}, ['Worker', 'State', 'Device', 'Runs'].map((h) => el('th', {scope: 'col'}, h)),
       ['Finished', 'Failed'].map((h) => el('th', {scope: 'col', class: 'n'}, h)), el('th', {scope: 'col', class: 'spare'}, 'Connected'),

@@ -55,7 +55,7 @@ class LoggedJob : public ListedJobs {
   absl::StatusOr<Candidate> GetCandidate(const std::string&, int64_t number) override {
     const Candidate* candidate = state_.Find(number);
     if (candidate == nullptr) return absl::NotFoundError(absl::StrCat("no candidate ", number));
-    return *candidate;
+    return state_.Whole(number);
   }
   absl::StatusOr<JobSummary> CancelJob(const std::string& job, const std::string& by) override {
     return Do("cancel", job, by);

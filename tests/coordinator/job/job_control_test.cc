@@ -265,33 +265,72 @@ TEST_F(JobControlTest, AWorkerIsNamedByItsIdOrByANameThatIsItsAlone) {
   EXPECT_TRUE(world_.loop->ReleaseWorker("a-2", "").ok());
 }
 
-TEST_F(JobControlTest, ANewLeaderKnowsTheQuarantinesOfTheOldOne) {
+TEST_F(JobControlTest, QuarantinesOutliveJobsAndLeaders) {
   for (const char* id : {"early", "late", "free"}) world_.AddWorker(id);
-  ASSERT_TRUE(world_.loop->QuarantineWorker("early", absl::Hours(1), "its fan", "admin/carol").ok());
-  job_ = world_.Submit(SphereSpec()).id;
+  ASSERT_TRUE(world_.loop->QuarantineWorker("early", absl::Hours(1), "its\tfan\n", "admin/carol").ok());
   ASSERT_TRUE(world_.loop->QuarantineWorker("late", absl::InfiniteDuration(), "", "").ok());
   ASSERT_TRUE(world_.loop->QuarantineWorker("free", absl::Hours(1), "", "").ok());
   ASSERT_TRUE(world_.loop->ReleaseWorker("free", "").ok());
-  const auto expect = [this](const std::string& early) {
+  const auto worker = [this](const std::string& id) {
     const std::vector<WorkerStatus> workers = *world_.loop->ListWorkers();
-    ASSERT_THAT(workers, SizeIs(3));  // early, free, late
-    EXPECT_EQ(workers[0].state, early);
-    EXPECT_NE(workers[1].state, "quarantined");
-    EXPECT_EQ(workers[2].state, "quarantined");
-    EXPECT_EQ(workers[2].quarantine, "by its operator");
-    EXPECT_EQ(workers[2].quarantine_end_time, absl::InfiniteFuture());
+    for (const WorkerStatus& status : workers) {
+      if (status.info.id == id) return status;
+    }
+    return WorkerStatus();
   };
-  const auto restart = [this] {
-    world_.NewLoop();
-    for (auto& [id, worker] : world_.workers) ASSERT_TRUE(world_.Connect(worker).ok());
-  };
-  restart();
-  expect("quarantined");
-  EXPECT_EQ((*world_.loop->ListWorkers())[0].quarantine, "its fan");
-  ExpectReplayGivesTheSameState();
+  world_.NewLoop();
+  EXPECT_EQ(worker("early").state, "lost") << "it has not come back, but everybody can see it";
+  EXPECT_EQ(worker("early").quarantine, "its\tfan\n");
+  EXPECT_EQ(worker("free").state, "") << "of whom there is nothing to know";
+  for (auto& [id, fake] : world_.workers) ASSERT_TRUE(world_.Connect(fake).ok());
+  EXPECT_EQ(worker("early").state, "quarantined");
+  EXPECT_EQ(worker("free").state, "idle");
+  EXPECT_EQ(worker("late").state, "quarantined");
+  EXPECT_EQ(worker("late").quarantine, "by its operator");
+  EXPECT_EQ(worker("late").quarantine_end_time, absl::InfiniteFuture());
+
   world_.clock.Advance(absl::Hours(1));
-  restart();
-  expect("idle");
+  world_.NewLoop();
+  ASSERT_TRUE(world_.loop->ReleaseWorker("late", "").ok()) << "before it connects";
+  world_.NewLoop();
+  for (auto& [id, fake] : world_.workers) ASSERT_TRUE(world_.Connect(fake).ok());
+  for (const char* id : {"early", "late", "free"}) EXPECT_EQ(worker(id).state, "idle") << id;
+}
+
+TEST_F(JobControlTest, AQuarantineOutlivesTheListingOfALostWorker) {
+  const auto worker = world_.AddWorker("w");
+  ASSERT_TRUE(world_.loop->QuarantineWorker("w", absl::Hours(1), "", "").ok());
+  world_.loop->WorkerDisconnected("w", worker.get(), /*gone=*/false);
+  world_.workers.clear();  // so that it sends no heartbeats
+  Pass(1800);
+  ASSERT_TRUE(world_.Connect(worker).ok());
+  EXPECT_EQ((*world_.loop->ListWorkers())[0].state, "quarantined");
+}
+
+TEST_F(JobControlTest, AQuarantineThatTheStoreDidNotTakeOrHasLostIsStoredLater) {
+  world_.AddWorker("w");
+  world_.store.fault = [](absl::string_view operation) {
+    return operation == "put_fleet" ? FaultyStore::Fault::kBefore : FaultyStore::Fault::kNone;
+  };
+  EXPECT_TRUE(absl::IsUnavailable(world_.loop->QuarantineWorker("w", absl::Hours(1), "its fan", "")));
+  EXPECT_EQ((*world_.loop->ListWorkers())[0].state, "quarantined") << "it holds nevertheless";
+  EXPECT_EQ(*world_.memory.GetFleet(), "");
+  world_.store.fault = [](absl::string_view) { return FaultyStore::Fault::kNone; };
+  Pass(2);
+  const std::string stored = *world_.memory.GetFleet();
+  EXPECT_THAT(stored, HasSubstr("its fan"));
+  ASSERT_TRUE(world_.memory.PutFleet(world_.loop->epoch(), "").ok()) << "a replica that lags took over";
+  Pass(10);
+  EXPECT_EQ(*world_.memory.GetFleet(), stored);
+}
+
+TEST_F(JobControlTest, DamagedQuarantinesDoNotKeepACoordinatorFromLeading) {
+  for (const char* damaged : {"quarantines 2", "quarantines 1\nx", "quarantines 1\n0\t1\tw\t\t\t", "\x01"}) {
+    ASSERT_TRUE(world_.memory.PutFleet(world_.loop->epoch(), damaged).ok());
+    world_.NewLoop();
+    EXPECT_TRUE(world_.loop->leading());
+    EXPECT_THAT(*world_.loop->ListWorkers(), IsEmpty()) << damaged;
+  }
 }
 
 TEST_F(JobControlTest, ACandidateSaysWhyItWaits) {

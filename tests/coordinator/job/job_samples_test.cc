@@ -367,14 +367,15 @@ TEST_F(KnownSamplesTest, TheOldestRecipesAreForgottenFirst) {
   KnownSamples known;
   SampleScores scores;
   scores.Add("acc", {0, 5}, {1, 0});
-  for (const Candidate& c : candidates) known.Add(candidates, c, "b", scores);
+  const auto recipe_of = [&](int64_t number) { return candidates[static_cast<size_t>(number)].recipe; };
+  for (const Candidate& c : candidates) known.Add(recipe_of, c, "b", scores);
   const int64_t all = known.bytes();
   known.Trim(all - 1);
-  EXPECT_EQ(known.Find(candidates, candidates[0], "b"), nullptr);
-  ASSERT_NE(known.Find(candidates, candidates[1], "b"), nullptr);
+  EXPECT_EQ(known.Find(recipe_of, candidates[0].recipe, "b"), nullptr);
+  ASSERT_NE(known.Find(recipe_of, candidates[1].recipe, "b"), nullptr);
   EXPECT_EQ(known.bytes(), all / 3 * 2);
-  known.Add(candidates, candidates[0], "b", scores);
-  EXPECT_EQ(*known.Find(candidates, candidates[0], "b"), scores);
+  known.Add(recipe_of, candidates[0], "b", scores);
+  EXPECT_EQ(*known.Find(recipe_of, candidates[0].recipe, "b"), scores);
 }
 
 TEST_F(KnownSamplesTest, TokensAreOfWholeEvaluationsSoNothingIsShared) {

@@ -20,7 +20,7 @@ namespace merganser {
 
 // Passes calls on; `fault` may make a call fail before or after it took effect. Operations: "lead", "renew",
 // "create_job", "append", "get_record", "put_record", "list_jobs", "read_events", "put_snapshot",
-// "get_snapshot".
+// "get_snapshot", "put_fleet", "get_fleet".
 class FaultyStore final : public ResultsStore {
  public:
   enum class Fault { kNone, kBefore, kAfter };
@@ -64,6 +64,12 @@ class FaultyStore final : public ResultsStore {
   }
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& id) override {
     return Do<absl::StatusOr<std::optional<StoredSnapshot>>>("get_snapshot", [&] { return store_.GetSnapshot(id); });
+  }
+  absl::Status PutFleet(int64_t epoch, absl::string_view body) override {
+    return Do<absl::Status>("put_fleet", [&] { return store_.PutFleet(epoch, body); });
+  }
+  absl::StatusOr<std::string> GetFleet() override {
+    return Do<absl::StatusOr<std::string>>("get_fleet", [&] { return store_.GetFleet(); });
   }
   std::string uri() const override { return "faulty:"; }
 

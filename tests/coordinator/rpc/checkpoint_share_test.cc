@@ -256,6 +256,44 @@ TEST_F(CheckpointShareTest, AWorkerIsProvidedWithWhatItLacks) {
   EXPECT_EQ(later.cache_requests().misses, 0);
 }
 
+TEST_F(CheckpointShareTest, AWorkerMayCheckEveryByteOfWhatItFindsHere) {
+  JobSpec spec = *Submit(SphereSpec());
+  spec.models.resize(1);
+  const std::string path = SplitContent(spec.models[0].path).first, copy = dir_ + "/worker/copy";
+  const std::string weights = ReadAll(dir_ + "/" + path + "/model.safetensors");
+  fs::create_directories(dir_ + "/worker");
+  fs::copy(dir_ + "/" + path, copy);
+  std::string flipped = weights;
+  flipped[flipped.size() / 2] ^= 1;  // where the content has no sample
+  WriteAll(copy + "/model.safetensors", flipped);
+
+  CheckpointProviderOptions options;
+  options.resolve = [](const std::string& p) -> absl::StatusOr<std::string> { return absl::NotFoundError(p); };
+  options.model_roots = {dir_ + "/worker"};
+  options.coordinators = {Workers()};
+  std::vector<std::string> phases;
+  const auto phase = [&](absl::string_view name) { phases.emplace_back(name); };
+  EXPECT_EQ(CheckpointProvider(options).Provide(spec, phase, {})->models[0].path, copy) << "its samples are right";
+  EXPECT_THAT(phases, testing::IsEmpty());
+
+  options.verify_weights = true;
+  const absl::Status refused = CheckpointProvider(options).Provide(spec, phase, {}).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr(absl::StrCat("has SHA-256 ", Sha256Hex(flipped), ", but the coordinator says ",
+                                                        Sha256Hex(weights))));
+  EXPECT_THAT(phases, testing::ElementsAre("check"));
+  options.cache.dir = dir_ + "/cache";
+  const std::string fetched = CheckpointProvider(options).Provide(spec, phase, {})->models[0].path;
+  EXPECT_NE(fetched, copy) << "it takes whole ones from elsewhere";
+  EXPECT_TRUE(ReadAll(fetched + "/model.safetensors") == weights);
+
+  options.cache.dir = "";
+  WriteAll(copy + "/model.safetensors", weights);
+  EXPECT_EQ(CheckpointProvider(options).Provide(spec, phase, {})->models[0].path, copy);
+  options.coordinators.clear();
+  EXPECT_THAT(CheckpointProvider(options).Provide(spec, phase, {}).status().message(), HasSubstr("nobody says what the SHA-256"));
+}
+
 TEST_F(CheckpointShareTest, AWorkerThatMayNotFetchSaysWhatItLacks) {
   const JobSpec spec = *Submit(SphereSpec());
   CheckpointProviderOptions options;
