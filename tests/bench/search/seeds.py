@@ -3,7 +3,7 @@
 
     tests/bench/search/seeds.py build/bin/merganser examples/ja-paths/job.yaml --seeds 1 2 3
 
-Results stay in OUT/NAME-SEED. A job that was run already is not run again.
+Results stay in OUT/NAME-SEED. A job that was run already is not run again, one that was interrupted goes on.
 """
 import argparse
 import json
@@ -22,7 +22,8 @@ def run(merganser, job, seed, out):
         file.write(text)
         file.flush()
         start = time.monotonic()
-        done = subprocess.run([merganser, "run", file.name, "--out", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        resume = ["--resume"] if os.path.exists(f"{out}/run.db") else []  # it was interrupted
+        done = subprocess.run([merganser, "run", file.name, "--out", out, *resume], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise SystemExit(f"seed {seed}: {done.stdout[-2000:]}")
         return time.monotonic() - start
