@@ -26,12 +26,8 @@ std::vector<TensorGroup> LayeredGroups(int num_layers, int block, bool vision) {
   groups.push_back({.name = "embed", .parts = {ModelPart::kEmbedding}});
   for (int first = 0; first < num_layers; first += block) {
     const int end = std::min(first + block, num_layers);
-    const std::string name = block == 1 ? absl::StrCat("layer.", first)
-                                        : absl::StrCat("layers.", first, "-", end - 1);
-    groups.push_back({.name = name,
-                      .parts = {ModelPart::kLayers},
-                      .first_layer = first,
-                      .end_layer = end});
+    const std::string name = block == 1 ? absl::StrCat("layer.", first) : absl::StrCat("layers.", first, "-", end - 1);
+    groups.push_back({.name = name, .parts = {ModelPart::kLayers}, .first_layer = first, .end_layer = end});
   }
   groups.push_back({.name = "out", .parts = {ModelPart::kNorm, ModelPart::kHead}});
   if (vision) {
@@ -98,8 +94,8 @@ double StartAt(const Gene& gene, const Bounds& bounds, double value) {
   return std::clamp((value - bounds.low) / (bounds.high - bounds.low), 0.0, 1.0);
 }
 
-// Of a job whose whole models see: true if more than one of the space's models brings what is no language model's, a whole one
-// or a part whose `rename` names such tensors.
+// Of a job whose whole models see: true if more than one of the space's models brings what is no language model's, a whole
+// one or a part whose `rename` names such tensors.
 bool MergesVision(const JobSpec& spec, const ParameterSpace& space) {
   const auto is_language = [](const auto& rule) {
     return absl::StrContains(rule.second, "language_model") || absl::StartsWith(rule.second, "lm_head");
@@ -143,9 +139,10 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
   const bool merges_vision = sees && MergesVision(spec, space);
   decoder.groups_ = MakeGroups(space.granularity, num_layers, merges_vision);
   if (TakesWinnersPath(spec, stage) && merges_vision) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        at, ".start: weights along a winner's path are of language models only; give each model but one that sees "
-            "`rename: {\"language_model.\": \"language_model.\"}`"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(at,
+                     ".start: weights along a winner's path are of language models only; give each model but one that sees "
+                     "`rename: {\"language_model.\": \"language_model.\"}`"));
   }
   if (TakesWinnersPath(spec, stage) && winner != nullptr && num_layers > 0 && WinnerPath::IsOne(*winner)) {
     decoder.path_.emplace(*winner, num_layers, space.granularity);
@@ -178,7 +175,7 @@ absl::StatusOr<ParameterSpaceDecoder> ParameterSpaceDecoder::Create(const JobSpe
         Gene gene = GeneOf(space, parameter, bounds);
         std::optional<double> value;
         if (decoder.path_) {
-          value = decoder.path_->ValueOf(source, parameter, static_cast<int>(i));
+          value = decoder.path_->ValueOf(source, parameter, static_cast<int>(i), group.filter);
         } else if (!space.start.empty() && winner != nullptr) {
           value = ValueIn(*winner, source, parameter, group);
         }

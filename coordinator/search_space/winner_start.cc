@@ -98,7 +98,8 @@ void WinnerPath::Group(const std::vector<int>& first_hops, int block) {
   groups_.emplace_back("out");
 }
 
-std::optional<double> WinnerPath::ValueOf(const std::string& source, const std::string& parameter, int group) const {
+std::optional<double> WinnerPath::ValueOf(const std::string& source, const std::string& parameter, int group,
+                                          const std::string& filter) const {
   if (by_layer() && group == 0) {
     return ValueOfTensors(StackNamed(winner_, winner_.embedding_from), source, parameter,
                           {.parts = {ModelPart::kEmbedding}});
@@ -110,7 +111,8 @@ std::optional<double> WinnerPath::ValueOf(const std::string& source, const std::
   int known = 0;
   for (const Layer& layer : layers_) {
     if (by_layer() && layer.group != group) continue;
-    const TensorGroup tensors{.parts = {ModelPart::kLayers}, .first_layer = layer.depth, .end_layer = layer.depth + 1};
+    const TensorGroup tensors{
+        .parts = {ModelPart::kLayers}, .first_layer = layer.depth, .end_layer = layer.depth + 1, .filter = filter};
     const auto value = ValueOfTensors(winner_.stacks[layer.winner_stack], source, parameter, tensors);
     if (!value) continue;
     sum += *value;
@@ -130,8 +132,6 @@ void WinnerPath::Lay(const Stack& merged, Recipe* recipe) const {
       if (i == 0) {
         stack.settings.push_back(merged.settings.front());
         stack.settings.back().group = {.name = groups_.front(), .parts = {ModelPart::kEmbedding}};
-        stack.settings.push_back(merged.settings.back());
-        stack.settings.back().group = {.name = groups_.back(), .parts = {ModelPart::kNorm, ModelPart::kHead}};
       }
       int covered = 0;
       const GroupSettings* any = nullptr;
@@ -144,6 +144,10 @@ void WinnerPath::Lay(const Stack& merged, Recipe* recipe) const {
                                        .parts = {ModelPart::kLayers},
                                        .first_layer = layer.depth,
                                        .end_layer = layer.depth + 1};
+      }
+      if (i == 0) {
+        stack.settings.push_back(merged.settings.back());
+        stack.settings.back().group = {.name = groups_.back(), .parts = {ModelPart::kNorm, ModelPart::kHead}};
       }
       // A stack is merged whole; what no hop meets may be anything that is valid.
       if (i > 0 || covered < num_layers_) {

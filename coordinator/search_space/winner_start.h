@@ -42,8 +42,10 @@ class WinnerPath {
 
   // What the winner has for the parameter of the source, as the mean over the group's layers; of a layer that is a source's
   // own: weight 1 of that source and 0 of the others, density 1. nullopt if it says nothing of it.
-  // REQUIRES: `group` is a number in groups(), or 0 where they are empty, then the mean is that of all layers.
-  std::optional<double> ValueOf(const std::string& source, const std::string& parameter, int group) const;
+  // REQUIRES: `group` is a number in groups(). Where they are empty it is not looked at: the mean is that of all layers, of
+  // their tensors that contain `filter`.
+  std::optional<double> ValueOf(const std::string& source, const std::string& parameter, int group,
+                                const std::string& filter) const;
 
   // Adds stacks and path. `merged` is a stack with settings group by group.
   void Lay(const Stack& merged, Recipe* recipe) const;

@@ -130,6 +130,23 @@ TEST(WinnerPathTest, LayersOfAnEarlierMergeBeginAtItsCoefficients) {
   EXPECT_THAT(Starts(space), ElementsAre(0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.25, 0.0, 0.25, 0.0));
 }
 
+TEST(WinnerPathTest, FiltersBeginAtWhatAnEarlierMergeHasForThem) {
+  Recipe winner = Path();
+  winner.stacks[0] = {
+      .name = "merged",
+      .method = "task_arithmetic",
+      .base = "base",
+      .sources = {"a", "b"},
+      .settings = {{.group = {.name = "mlp", .filter = "mlp"}, .source_parameters = {{{"weight", 0.5}}, {{"weight", 1.5}}}},
+                   {.group = {.name = "rest"}, .source_parameters = {{{"weight", 1}}, {{"weight", 0.1}}}}}};
+  winner.path = {{0, 0, 1}, {0, 1, 1}, {0, 1, 0.5}};
+  winner.embedding_from = winner.head_from = "";
+  const SearchSpace space =
+      *SearchSpace::Create(Spec({.kind = Granularity::Kind::kFilters, .filters = {"mlp"}}), 2, 1, &winner);
+  EXPECT_THAT(Starts(space), ElementsAre(0.25, 0.5,     // of a: mlp, rest
+                                         0.75, 0.05));  // of b
+}
+
 TEST(WinnerPathTest, AModelsLayersInOrderAreNoPath) {
   Recipe winner;
   winner.stacks = {{.name = "b", .sources = {"b"}}};
