@@ -143,7 +143,10 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
     }
   }
   if (TakesWinnersPath(plan.spec, static_cast<int>(&stage - plan.stages.data()))) {
-    line("", "where the winner is a path it stays, with its scales: a group per layer of it, as \"hop.0\"");
+    const bool by_layer =
+        space.granularity.kind == Granularity::Kind::kLayer || space.granularity.kind == Granularity::Kind::kBlock;
+    line("", absl::StrCat("where the winner is a path it stays, with its scales",
+                          by_layer ? ", and groups are of its layers, as \"hop.0\"" : ""));
   }
   for (const auto& [parameter, value] : space.fixed) line("", absl::StrCat(parameter, " = ", value, ", fixed"));
   if (stage.spec.data_flow) line("", PathText(*stage.spec.data_flow));
@@ -269,7 +272,9 @@ std::string JobPlanText(const JobPlan& plan) {
                               100 * spec.samples.racing->confidence, " % confidence, candidates are stopped"));
   }
   if (spec.finalists.count > 0) {
-    line("finalists", absl::StrCat("the best ", spec.finalists.count, " are scored again on ", spec.finalists.benchmark));
+    line("finalists", absl::StrCat(spec.finalists.count == 1 ? std::string("the best one is")
+                                                             : absl::StrCat("the best ", spec.finalists.count, " are"),
+                                   " scored again on ", spec.finalists.benchmark));
   }
   line("memory", absl::StrCat(FormatBytes(plan.facts.resident_bytes), " of sources stay resident, ",
                               FormatBytes(plan.facts.candidate_bytes), " for the candidate at work (per worker)"));

@@ -33,9 +33,13 @@ void AppendHeader(const std::vector<std::string>& cells, std::string* text) {
 
 // One row per group, one column per source and parameter.
 void AppendStack(const Stack& stack, std::string* text) {
-  absl::StrAppend(text, "Method `", stack.method.empty() ? "as it is" : stack.method, "`",
+  if (stack.method.empty()) {
+    absl::StrAppend(text, "Stack `", stack.name, "`: `", absl::StrJoin(stack.sources, "`, `"), "` as it is.\n\n");
+    return;
+  }
+  absl::StrAppend(text, "Stack `", stack.name, "`: method `", stack.method, "`",
                   stack.base.empty() ? "" : absl::StrCat(", base `", stack.base, "`"), ", sources `",
-                  absl::StrJoin(stack.sources, "`, `"), "`.\n");
+                  absl::StrJoin(stack.sources, "`, `"), "`.\n\n");
   if (stack.settings.empty()) return;
   std::set<std::string> own, whole;
   for (const GroupSettings& g : stack.settings) {
@@ -49,7 +53,6 @@ void AppendStack(const Stack& stack, std::string* text) {
     for (const std::string& name : own) header.push_back(Cell(absl::StrCat(name, " of ", source)));
   }
   header.insert(header.end(), whole.begin(), whole.end());
-  absl::StrAppend(text, "\n");
   AppendHeader(header, text);
   const auto value_of = [](const std::map<std::string, double>& values, const std::string& name) {
     const auto it = values.find(name);
@@ -65,6 +68,7 @@ void AppendStack(const Stack& stack, std::string* text) {
     for (const std::string& name : whole) row.push_back(value_of(g.parameters, name));
     AppendRow(row, text);
   }
+  absl::StrAppend(text, "\n");  // or what follows is a row of the table
 }
 
 // A path of this machine means nothing on a Hub page.
@@ -101,8 +105,8 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
                   ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
   for (const Stack& stack : recipe.stacks) AppendStack(stack, &text);
   const std::string path = PathText(recipe);
-  if (!path.empty()) absl::StrAppend(&text, "\nPath: ", path, ".\n");
-  absl::StrAppend(&text, "\n`recipe.yaml` holds it in full.\n");
+  if (!path.empty()) absl::StrAppend(&text, "Path: ", path, ".\n\n");
+  absl::StrAppend(&text, "`recipe.yaml` holds it in full.\n");
   if (!candidate.fitness.empty()) {
     absl::StrAppend(&text, "\n## Fitness\n\n");
     AppendHeader({"objective", "value"}, &text);

@@ -214,6 +214,9 @@ std::string ReportHtml(const JobSummary& job, const std::vector<Candidate>& cand
     absl::StrAppend(&html, "<p>Best: candidate ", best->number, ", fitness <b>", FormatFitness(best->fitness[0]),
                     "</b>.</p>\n");
   }
+  if (const std::string better = BetterBaseline(job, candidates); !better.empty()) {
+    absl::StrAppend(&html, "<p>Note: ", EscapeHtml(better), ".</p>\n");
+  }
   if (!scores.empty()) {
     absl::StrAppend(&html, "<h2>", held_out ? "Held-out scores" : "Scores on the samples of the search", "</h2>\n",
                     ScoresHtml(job, scores));

@@ -228,6 +228,12 @@ class Run {
     if (exported) {
       absl::StrAppend(&text, "\nwinner      ", out_, "/best  (", FormatBytes(exported->bytes), ", candidate ",
                       *job.best_candidate, ", fitness ", FitnessText(job.best_fitness), ")\n");
+      if (const std::string better = BetterBaseline(job, candidates); !better.empty()) {
+        absl::StrAppend(&text, "note        ", better, "; a larger budget or wider bounds may help\n");
+      }
+      if (!exported->no_mergekit_yaml.empty()) {
+        absl::StrAppend(&text, "note        no mergekit.yaml: ", exported->no_mergekit_yaml, "\n");
+      }
       // Models that only a program scores may be of a family that the engine does not run.
       const auto& scored = job.spec.benchmarks;
       if (std::any_of(scored.begin(), scored.end(), [](const auto& b) { return b.use != "command"; })) {

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/output.h"
 #include "common/codec/recipe_codec.h"
 #include "coordinator/job/ranking.h"
 
@@ -56,6 +58,22 @@ const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidat
   return nullptr;
 }
 
+std::string BetterBaseline(const JobSummary& job, const std::vector<Candidate>& candidates) {
+  if (job.spec.samples.per_generation > 0 || job.spec.finalists.count > 0) return "";
+  const Candidate* const winner = BestCandidate(job, candidates);
+  if (winner == nullptr || winner->fitness.empty()) return "";
+  const Candidate* better = winner;
+  for (const Candidate& c : candidates) {
+    const bool baseline = c.kind == CandidateKind::kSource || c.kind == CandidateKind::kAverage;
+    if (baseline && !c.fitness.empty() && RanksBefore(job.spec, candidates, c, *better)) better = &c;
+  }
+  if (better == winner) return "";
+  const auto number = [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); };
+  return absl::StrCat(
+      better->kind == CandidateKind::kAverage ? "the plain average" : absl::StrCat(better->label, " as it is"),
+      " does better on the samples of the search (fitness ", absl::StrJoin(better->fitness, " ", number), ")");
+}
+
 std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,
                         const std::map<std::string, double>& more, const std::optional<FrontReport>& front_report) {
   Json counts = {
@@ -85,6 +103,7 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
         if (s.interval) {
           score["low"] = s.interval->first;
           score["high"] = s.interval->second;
+          score["stderr"] = s.standard_error;
         }
       }
     }

@@ -29,11 +29,14 @@ Json TimingsJson(const PhaseTimings& timings);
 
 // nullptr if the job has no best candidate, or `candidates` lacks it.
 const Candidate* BestCandidate(const JobSummary& job, const std::vector<Candidate>& candidates);
+// "math as it is does better on the samples of the search (fitness 0.6100)": the best of the sources and their average, if
+// it ranks before the winner; "": none does, or that cannot be told, because the winner's fitness is of other samples.
+std::string BetterBaseline(const JobSummary& job, const std::vector<Candidate>& candidates);
 
 // {"job", "state", "candidates": {state: count of all kinds, "search": finished proposals of the optimizer}, "best":
 // {"candidate", "fitness": {objective: value}, "recipe"} or null,
-//  "held_out": {benchmark: {model: {metric: {"value", "low", "high" (if it has an interval), "n"}}}}, "timing": {phase:
-//  seconds}}.
+//  "held_out": {benchmark: {model: {metric: {"value", "low", "high", "stderr" (if it has an interval), "n"}}}}, "timing":
+//  {phase: seconds}}.
 // Timing: the evaluations' phases summed over all candidates, then `more` ("load", "export",
 // "total": of this process). With several objectives also "front": [{"candidate", "fitness"}], and if `front` is given
 // "front_hypervolume" (FrontJson).

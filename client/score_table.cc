@@ -1,5 +1,7 @@
 #include "client/score_table.h"
 
+#include <cmath>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/output.h"
@@ -30,11 +32,13 @@ std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>
   std::map<std::string, Score> scores;
   for (const auto& [metric, value] : metrics) {
     if (absl::EndsWith(metric, kStandardError)) continue;
-    Score score{value, std::nullopt, n};
+    Score score{.value = value, .n = n};
     if (const auto error = metrics.find(absl::StrCat(metric, kStandardError)); error != metrics.end()) {
       score.interval = std::make_pair(value - 1.96 * error->second, value + 1.96 * error->second);
+      score.standard_error = error->second;
     } else if (n > 1 && value >= 0 && value <= 1) {
       score.interval = interval(value * static_cast<double>(n), n);
+      score.standard_error = std::sqrt(value * (1 - value) / static_cast<double>(n - 1));
     }
     scores[metric] = score;
   }

@@ -19,7 +19,8 @@ struct Score {
   double value = 0;
   // 95 % interval: Wilson's, or 1.96 standard errors to each side. None of what a program says of itself without an error.
   std::optional<std::pair<double, double>> interval;
-  int64_t n = 0;  // samples; of pass@k problems
+  double standard_error = 0;  // where there is an interval
+  int64_t n = 0;              // samples; of pass@k problems
 };
 
 // {benchmark: {model: {metric: score}}}; a model is a source's name, "average" or "winner".

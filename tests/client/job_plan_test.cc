@@ -38,8 +38,9 @@ TEST(JobPlanTest, SaysDimensionPopulationBudgetSamplesAndTime) {
 TEST(JobPlanTest, SaysWhatAFleetMakesOfThePopulation) {
   JobSpec spec = SmallSpec();
   spec.budget.candidates = 400;
-  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())),
-              HasSubstr("15 candidates per generation (where a fleet has more evaluation slots: as many as it has, up to 20)"));
+  EXPECT_THAT(
+      JobPlanText(*MakeJobPlan(spec, SmallFacts())),
+      HasSubstr("15 candidates per generation (where a fleet has more evaluation slots: as many as it has, up to 20)"));
   EXPECT_EQ(JobPlanJson(*MakeJobPlan(spec, SmallFacts()))["population_max"], 20);
   spec.budget.candidates = 100;  // twenty generations of 5 are no more than the preset has
   EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())), HasSubstr("15 candidates per generation, seed"));
@@ -87,6 +88,14 @@ TEST(JobPlanTest, EveryStageIsPlanned) {
               HasSubstr("paths through winner, ja; a choice per depth; embedding and head are searched"));
   EXPECT_EQ(JobPlanJson(*plan)["stages"][1]["dimension"], 10);
   EXPECT_EQ(JobPlanJson(*plan)["dimension"], 12);
+}
+
+TEST(JobPlanTest, FinalistsAreCountedInWords) {
+  JobSpec spec = SmallSpec();
+  spec.finalists = {.count = 1, .benchmark = "task"};
+  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())), HasSubstr("the best one is scored again on task\n"));
+  spec.finalists.count = 8;
+  EXPECT_THAT(JobPlanText(*MakeJobPlan(spec, SmallFacts())), HasSubstr("the best 8 are scored again on task\n"));
 }
 
 TEST(JobPlanTest, ErrorNamesTheField) {

@@ -1,6 +1,8 @@
 // What a run leaves for programs and for people.
 #include "client/run_files.h"
 
+#include <cmath>
+
 #include "client/model_card.h"
 #include "client/report_html.h"
 #include "common/codec/recipe_codec.h"
@@ -36,6 +38,7 @@ TEST_F(RunFilesTest, SummaryHoldsBestHeldOutCountsAndTiming) {
   EXPECT_EQ(json["best"]["fitness"]["task.acc_ja"], 0.5);
   EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["value"], 0.44);
   EXPECT_EQ(json["held_out"]["test"]["winner"]["acc_ja"]["n"], 250);
+  EXPECT_NEAR(json["held_out"]["test"]["winner"]["acc_ja"]["stderr"], std::sqrt(0.44 * 0.56 / 249), 1e-12);
   EXPECT_EQ(json["timing"]["decode"], 1.5);
   EXPECT_EQ(json["timing"]["export"], 0.25);
 }
@@ -76,6 +79,7 @@ TEST_F(RunFilesTest, NumbersOfAProgramAreNoSharesAndHaveNoInterval) {
             "winner  57.2500              -  1\n");
   EXPECT_FALSE(scores.at("test").at("winner").at("points").interval);
   EXPECT_NEAR(scores.at("test").at("winner").at("rate").interval->first, 0.304, 1e-9);
+  EXPECT_EQ(scores.at("test").at("winner").at("rate").standard_error, 0.1);
 }
 
 TEST_F(RunFilesTest, WherePromptsHaveSeveralCompletionsTheProblemsCount) {
@@ -100,6 +104,35 @@ TEST_F(RunFilesTest, ModelCardNamesSourcesRecipeScoresAndHowToRepeat) {
   EXPECT_THAT(card, HasSubstr("weight of math"));
   EXPECT_THAT(card, HasSubstr("| winner | acc_ja | 44.0 % |"));
   EXPECT_THAT(card, HasSubstr("merganser merge recipe.yaml"));
+}
+
+// Else a search that found nothing ends as one that did.
+TEST_F(RunFilesTest, AModelThatDoesBetterThanTheWinnerIsNamed) {
+  FinishedJob finished = SmallFinishedJob();
+  const auto better = [&finished] { return BetterBaseline(finished.job, finished.candidates); };
+  EXPECT_EQ(better(), "");
+  finished.candidates[0].fitness = {0.1};
+  finished.candidates[1].fitness = {0.5};
+  EXPECT_EQ(better(), "") << "as good is not better";
+  finished.candidates[1].fitness = {0.61};
+  EXPECT_EQ(better(), "math as it is does better on the samples of the search (fitness 0.6100)");
+  EXPECT_THAT(ReportHtml(finished.job, finished.candidates, held_out_, true), HasSubstr("Note: math as it is does better"));
+  finished.candidates[2].fitness = {0.7};
+  EXPECT_EQ(better(), "the plain average does better on the samples of the search (fitness 0.7000)");
+  finished.job.spec.constraints = {{"task", "acc", 0.3, std::nullopt, ""}};
+  EXPECT_EQ(better(), "math as it is does better on the samples of the search (fitness 0.6100)") << "the average misses it";
+  finished.job.spec.samples.per_generation = 25;
+  EXPECT_EQ(better(), "") << "the winner has seen other samples";
+}
+
+TEST_F(RunFilesTest, ModelCardSaysOfEachStackWhatItIs) {
+  Candidate candidate = finished_.candidates[3];
+  candidate.recipe.stacks[0].name = "merged";
+  candidate.recipe.stacks.push_back({.name = "ja-1", .sources = {"ja"}});
+  candidate.recipe.path = {{0, 0, 1}, {1, 1, 0.5}};
+  const std::string card = ModelCard(finished_.job, candidate, held_out_, true);
+  EXPECT_THAT(card, HasSubstr("Stack `merged`: method `task_arithmetic`, base `base`, sources `ja`, `math`.\n\n| group |"));
+  EXPECT_THAT(card, HasSubstr("|\n\nStack `ja-1`: `ja` as it is.\n\nPath: ")) << "a line after a table's would be its row";
 }
 
 TEST_F(RunFilesTest, RecipeYamlReadsBackAsTheSameRecipe) {
