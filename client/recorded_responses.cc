@@ -41,7 +41,7 @@ absl::StatusOr<std::vector<bool>> OutcomesOf(const std::string& bytes, const std
 absl::StatusOr<RecordedOutcomes> ReadRecordedOutcomes(const std::string& store_uri, const std::string& job) {
   OpenStoreOptions options;
   options.read_only = true;
-  MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> records, OpenStore(store_uri, options));
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> records, OpenStore(StoreUriOf(store_uri), options));
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> jobs, StoreJobs::Open(store_uri));
   MG_ASSIGN_OR_RETURN(const v1::Job summary, jobs->GetJob(job));
   if (summary.spec().objectives().empty()) return absl::DataLossError(absl::StrCat("job '", job, "' has no objective"));
@@ -61,10 +61,11 @@ absl::StatusOr<RecordedOutcomes> ReadRecordedOutcomes(const std::string& store_u
     return absl::OkStatus();
   };
   RecordedOutcomes outcomes;
-  MG_RETURN_IF_ERROR(
-      read("search", [](const v1::Candidate& c) { return absl::StrCat("candidate ", c.number()); }, &outcomes.recipes));
+  MG_RETURN_IF_ERROR(read(
+      "search", [](const v1::Candidate& c) { return absl::StrCat("candidate ", c.number()); }, &outcomes.recipes));
   MG_RETURN_IF_ERROR(Annotate(CheckResponses(outcomes.recipes), absl::StrCat("job '", job, "'")));
-  MG_RETURN_IF_ERROR(read("source", [](const v1::Candidate& c) { return std::string(c.label()); }, &outcomes.models));
+  MG_RETURN_IF_ERROR(read(
+      "source", [](const v1::Candidate& c) { return std::string(c.label()); }, &outcomes.models));
   return outcomes;
 }
 
@@ -98,7 +99,9 @@ absl::StatusOr<RecordedOutcomes> ReadOutcomesFile(const std::string& file) {
     const bool is_model = json.is_object() && json.contains("model") && json["model"].is_string();
     const bool is_recipe = json.is_object() && json.contains("genome") && json["genome"].is_array();
     if (is_model == is_recipe || !json.contains("correct") || !json["correct"].is_string()) {
-      return bad("is not {\"recipe\": name, \"genome\": [numbers], \"correct\": \"0110...\"} or {\"model\": name, \"correct\": ...}");
+      return bad(
+          "is not {\"recipe\": name, \"genome\": [numbers], \"correct\": \"0110...\"} or {\"model\": name, \"correct\": "
+          "...}");
     }
     Response response;
     response.recipe = is_model ? json["model"].get<std::string>() : json.value("recipe", absl::StrCat("line ", line_number));

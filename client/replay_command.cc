@@ -32,10 +32,13 @@ struct ReplayCommandOptions {
   bool skip_error = false;
 };
 
-// "cma_es" or "cma_es: {population: 12, preset: published}": a name, and options as YAML's flow form has them.
+// "cma_es" or "cma_es: {population: 12, preset: published}": a name, and options as YAML's flow form has them; also in the
+// braces that a job file has around them.
 absl::StatusOr<OptimizerSpec> ParseOptimizer(const std::string& text) {
   OptimizerSpec spec;
-  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  absl::string_view inner = absl::StripAsciiWhitespace(text);
+  if (absl::ConsumePrefix(&inner, "{")) absl::ConsumeSuffix(&inner, "}");
+  const std::pair<std::string, std::string> parts = absl::StrSplit(inner, absl::MaxSplits(':', 1));
   spec.name = std::string(absl::StripAsciiWhitespace(parts.first));
   absl::string_view body = absl::StripAsciiWhitespace(parts.second);
   const auto bad = [&](absl::string_view what) {
@@ -196,7 +199,8 @@ void AddReplayCommand(CLI::App& app, Action* chosen) {
               "distribution's mean and the best finalist score there, median (10 % to 90 %) over seeds.",
               options, &ReplayJob, chosen);
   verb->add_option("JOB", options->job, "Id or name");
-  verb->add_option("--store", options->store, "Where the job's records are: sqlite:FILE or redis://HOST:PORT");
+  verb->add_option("--store", options->store,
+                   "Where the job's records are: a run's folder, sqlite:FILE or redis://HOST:PORT");
   verb->add_option("--responses", options->responses, "What --save wrote, in place of a job");
   verb->add_option("--save", options->save, "Write the recorded outcomes to this file, a recipe a line");
   verb->add_option("--optimizer", options->optimizers, "NAME or 'NAME: {key: value}'; again for more")

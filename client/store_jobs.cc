@@ -35,14 +35,13 @@ v1::Job JobProto(const JobState& state, const StoredJob& stored) {
   return ToProto(summary);
 }
 
-// A folder that `run` made, or the file in it, is as good as a URI.
+}  // namespace
+
 std::string StoreUriOf(const std::string& text) {
   std::error_code ignored;
   if (std::filesystem::is_directory(text, ignored)) return absl::StrCat("sqlite:", text, "/run.db");
   return std::filesystem::is_regular_file(text, ignored) ? absl::StrCat("sqlite:", text) : text;
 }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<JobReader>> StoreJobs::Open(const std::string& uri) {
   OpenStoreOptions options;

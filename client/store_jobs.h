@@ -14,9 +14,13 @@
 
 namespace merganser {
 
+// The URI of a store that is named as people do: a URI as it is, "sqlite:..." of the folder that `run` made or of the file
+// in it.
+std::string StoreUriOf(const std::string& text);
+
 class StoreJobs final : public JobReader {
  public:
-  // Errors of OpenStore, read-only.
+  // `uri` as StoreUriOf takes it. Errors of OpenStore, read-only.
   static absl::StatusOr<std::unique_ptr<JobReader>> Open(const std::string& uri);
   explicit StoreJobs(std::unique_ptr<ResultsStore> store) : store_(std::move(store)) {}
 

@@ -92,10 +92,10 @@ class Replay(WithFolder):
     def test_compares_optimizers_on_recorded_outcomes(self):
         path = self.write("responses.jsonl", "\n".join(self.responses()) + "\n")
         code, out, err = run("replay", "--responses", path, "--budget", "4000", "--seeds", "3",
-                             "--optimizer", "cma_es: {population: 8}", "--optimizer", "random")
+                             "--optimizer", "{cma_es: {population: 8}}", "--optimizer", "random")
         self.assertEqual(code, 0, err)
         self.assertIn("60 recipes of 2 genes, 100 samples", err)
-        self.assertIn("cma_es: {population: 8}", out)
+        self.assertIn("{cma_es: {population: 8}}", out)  # as a job file has it
         self.assertIn("surrogate on recipes that it has not seen: off by", out)
         code, out, err = run("replay", "--responses", path, "--budget", "4000", "--seeds", "2", "--by", "nearest",
                              "--samples", "fresh", "--each", "20", "--optimizer", "gp", "-o", "json",

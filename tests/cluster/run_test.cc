@@ -117,6 +117,11 @@ TEST_F(RunTest, TheStoreAnswersTheReadingVerbsAfterwards) {
   const Finished report = ask({"report", "ja-math", "--out", dir_ + "/again.html"});
   EXPECT_EQ(report.exit_code, 0) << report.err;
   EXPECT_TRUE(fs::exists(dir_ + "/again.html"));
+  const Finished replay = RunToEnd({Binary("merganser"), "replay", "ja-math", "--store", dir_ + "/reference", "--seeds", "1",
+                                    "--budget", "2000", "--optimizer", "random", "--skip-error"},
+                                   dir_);
+  EXPECT_EQ(replay.exit_code, 0) << replay.err;
+  EXPECT_THAT(replay.err, HasSubstr("60 recipes of 16 genes")) << "a run's folder is a store";
 }
 
 TEST_F(RunTest, ExportedCheckpointScoresAsTheWinnerDid) {
