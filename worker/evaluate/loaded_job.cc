@@ -88,6 +88,7 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
   MG_RETURN_IF_ERROR(CheckVisionSides(spec_, checkpoints_, options_.model_roots));
   MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(config_, donor, spec_.dtype));
+  if (!IsVisionModel(donor)) MG_RETURN_IF_ERROR(CheckFilters(spec_, layout));
   MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, options_.model_roots));
   if (stop.stop_requested()) return Cancelled();
   MaterializerOptions options;

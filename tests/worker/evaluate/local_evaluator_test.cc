@@ -148,6 +148,13 @@ INSTANTIATE_TEST_SUITE_P(
                            [](JobSpec& j) { j.benchmarks[0].use = "mgsm_jp"; },
                            absl::StatusCode::kInvalidArgument,
                            {"benchmarks.ja_math", "mgsm_jp"}},
+                    BadJob{"FilterOfNoTensor",
+                           [](JobSpec& j) {
+                             j.parameter.granularity.kind = Granularity::Kind::kFilters;
+                             j.parameter.granularity.filters = {"self_attn", "mpl"};
+                           },
+                           absl::StatusCode::kInvalidArgument,
+                           {"space.parameter.granularity.filters[1]: ", "contains 'mpl'; did you mean 'mlp'?"}},
                     BadJob{"MissingModel",
                            [](JobSpec& j) { j.models[1].path = "/nowhere/ja"; },
                            absl::StatusCode::kNotFound,
