@@ -108,10 +108,14 @@ void AddFlags(CLI::App* app, Flags* flags) {
 // Cancelled on a signal.
 absl::StatusOr<std::unique_ptr<RecordStore>> OpenStoreInTime(const Flags& flags, ShutdownSignal* signal) {
   const absl::Duration deadline = Clock::Real().Monotonic() + flags.store_wait;
+  bool told = false;
   while (true) {
     auto store = OpenRecordStore(flags.store);
     if (store.ok() || !absl::IsUnavailable(store.status()) || Clock::Real().Monotonic() >= deadline) return store;
-    MG_LOG(WARNING) << "store away, waiting error=\"" << store.status().message() << '"';
+    if (!std::exchange(told, true)) {
+      MG_LOG(WARNING) << "store away, waiting for=" << absl::FormatDuration(flags.store_wait) << " error=\""
+                      << store.status().message() << '"';
+    }
     if (signal->Wait(kTick).has_value()) return absl::CancelledError("stopped while the store was away");
   }
 }

@@ -29,6 +29,11 @@ size_t WorkersWith(const Candidate& candidate, FailureClass failure, const std::
   return workers.size();
 }
 
+int64_t FailuresOf(const Candidate& candidate, FailureClass failure) {
+  return std::count_if(candidate.attempts.begin(), candidate.attempts.end(),
+                       [failure](const Attempt& attempt) { return attempt.failure == failure; });
+}
+
 // Of the benchmarks of which every metric that the job looks at is there sample by sample: a part of the others is worth
 // nothing.
 ScoresByBenchmark Shared(const JobSpec& spec, const ScoresByBenchmark& scores) {
@@ -210,6 +215,7 @@ std::vector<EventBody> EndAttempt(const JobState& state, int64_t number, int att
     return events;
   }
   Candidate after;  // its attempts, as they will be
+  after.kind = state.Find(number)->kind;
   after.attempts = state.Find(number)->attempts;
   Attempt& ended = after.attempts[attempt - 1];
   ended.ended = true;
@@ -223,9 +229,15 @@ std::vector<EventBody> EndAttempt(const JobState& state, int64_t number, int att
   } else if (failure == FailureClass::kTransient && !message.empty() &&
              WorkersWith(after, FailureClass::kTransient, &message) > 1) {
     finished.message = absl::StrCat("the same error on two workers: ", message);
+  } else if (after.kind == CandidateKind::kPrepare && FailuresOf(after, FailureClass::kUnavailable) >= kPrepareFetches) {
+    finished.message = absl::StrCat("what the job needs could not be fetched in ", kPrepareFetches,
+                                    " attempts; the last: ", ToString(failure), colon, message);
   } else if (counted >= state.spec().max_attempts) {
-    finished.message = absl::StrCat(counted, " of ", state.spec().max_attempts,
-                                    " attempts failed; the last: ", ToString(failure), colon, message);
+    const int64_t free = FailuresOf(after, FailureClass::kReleased) +
+                         std::min<int64_t>(FailuresOf(after, FailureClass::kUnavailable), kFreeUnavailable);
+    finished.message = absl::StrCat(counted, " of ", state.spec().max_attempts, " attempts failed",
+                                    free > 0 ? absl::StrCat(", besides ", free, " that did not count") : "",
+                                    "; the last: ", ToString(failure), colon, message);
   } else {
     return events;
   }

@@ -39,8 +39,7 @@ absl::Status SetField(const std::string& field, const JobSpec& values, Budget* b
     const std::vector<std::string> known = {
         "budget",        "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time",
         "budget.target", "max_attempts",      "attempt_timeout",    "priority",       "share"};
-    return absl::InvalidArgumentError(absl::StrCat("update_mask: '", field, "' cannot change", DidYouMean(field, known),
-                                                   "; what can: ", absl::StrJoin(known, ", ")));
+    return absl::InvalidArgumentError(absl::StrCat("update_mask: '", field, "' cannot change", DidYouMean(field, known)));
   }
   return absl::OkStatus();
 }

@@ -30,6 +30,15 @@ start
 expect "a coordinator brings its functions" twice as coordinator -x function load replace <<<"#!lua name=twice
 redis.register_function('twice', function(keys) redis.call('SET', keys[1], 'x') redis.call('SET', keys[2], 'x') return 'done' end)"
 expect "and writes in one" done as coordinator fcall twice 2 mg:a mg:b
+# The store's own functions: the coordinator leads by them, and a worker calls none.
+expect "a coordinator brings the store's functions" mg as coordinator -x function load replace <../../common/store/redis/functions.lua
+expect "and leads" $'OK\n1*' as coordinator fcall mg_lead 1 mg:leader one 60000 nonce
+expect "and keeps its fleet" OK as coordinator fcall mg_fleet 2 mg:leader mg:fleet 1 quarantines
+expect "which an earlier leader does not" $'STALE\n1*' as coordinator fcall mg_fleet 2 mg:leader mg:fleet 0 others
+for user in worker reader; do
+  expect "a $user changes no fleet" '*NOPERM*' as "$user" fcall mg_fleet 2 mg:leader mg:fleet 1 none
+done
+expect "a worker reads no fleet" '*NOPERM*' as worker get mg:fleet
 expect "nobody comes in without a password" '*NOAUTH*' as nobody get mg:a
 expect "a worker writes a result" 1 as worker setnx mg:result:1 x
 expect "a worker writes nothing else" '*NOPERM*' as worker setnx mg:a y

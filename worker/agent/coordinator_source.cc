@@ -38,6 +38,7 @@ absl::StatusOr<std::vector<CheckpointSource::File>> CoordinatorSource::List(std:
   }
   // A coordinator of an older version.
   if (absl::IsUnimplemented(last)) return absl::NotFoundError(last.message());
+  if (absl::IsResourceExhausted(last)) return absl::UnavailableError(last.message());  // too many calls: that passes
   return last;
 }
 

@@ -4,13 +4,17 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -48,6 +52,43 @@ class SigpipeBlock {
   bool was_pending_;
 };
 
+// The log says once that a server is away, whatever number of clients finds out, then every so often, and once that it is
+// back.
+class AwayServers {
+ public:
+  static AwayServers& Get() {
+    static auto* const servers = new AwayServers;
+    return *servers;
+  }
+  void IsAway(const std::string& server, const absl::Status& error) {
+    const absl::Duration now = Clock::Real().Monotonic();
+    {
+      absl::MutexLock lock(&mu_);
+      const auto [told, fresh] = told_.emplace(server, now);
+      if (!fresh && now - told->second < kTellInterval) return;
+      told->second = now;
+      any_ = true;
+    }
+    MG_LOG(WARNING) << "redis away server=" << server << " error=" << error.message();
+  }
+  void Answers(const std::string& server) {
+    if (!any_) return;
+    {
+      absl::MutexLock lock(&mu_);
+      if (told_.erase(server) == 0) return;
+      any_ = !told_.empty();
+    }
+    MG_LOG(INFO) << "redis back server=" << server;
+  }
+
+ private:
+  static constexpr absl::Duration kTellInterval = absl::Seconds(30);
+
+  std::atomic<bool> any_ = false;
+  absl::Mutex mu_;
+  std::map<std::string, absl::Duration> told_ ABSL_GUARDED_BY(mu_);
+};
+
 RedisReply Convert(const redisReply& reply) {
   RedisReply out;
   switch (reply.type) {
@@ -58,8 +99,7 @@ RedisReply Convert(const redisReply& reply) {
     case REDIS_REPLY_ARRAY:
       out.kind = RedisReply::Kind::kArray;
       out.elements.reserve(reply.elements);
-      for (size_t i = 0; i < reply.elements; ++i)
-        out.elements.push_back(Convert(*reply.element[i]));
+      for (size_t i = 0; i < reply.elements; ++i) out.elements.push_back(Convert(*reply.element[i]));
       break;
     case REDIS_REPLY_NIL:
       break;
@@ -90,8 +130,7 @@ absl::Status StatusFromRedisError(absl::string_view error) {
   const auto is = [&](std::initializer_list<absl::string_view> words) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
-  if (is({"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED",
-          "NOREPLICAS"})) {
+  if (is({"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED", "NOREPLICAS"})) {
     return absl::UnavailableError(error);
   }
   if (is({"OOM", "MISCONF"})) return absl::ResourceExhaustedError(error);
@@ -107,9 +146,7 @@ absl::Status StatusFromRedisError(absl::string_view error) {
 }
 
 RedisClient::RedisClient(RedisOptions options)
-    : options_(std::move(options)),
-      server_(options_.Display()),
-      jitter_(StableHash64(RandomToken()), /*stream=*/0) {}
+    : options_(std::move(options)), server_(options_.Display()), jitter_(StableHash64(RandomToken()), /*stream=*/0) {}
 
 RedisClient::~RedisClient() { Disconnect(); }
 
@@ -124,8 +161,7 @@ absl::Status RedisClient::ConnectionError(absl::Duration timeout) const {
     return absl::ResourceExhaustedError(absl::StrCat(server_, ": out of memory"));
   }
   if (context_->err == REDIS_ERR_IO && (error == EAGAIN || error == EWOULDBLOCK)) {
-    return absl::UnavailableError(
-        absl::StrCat(server_, ": no reply within ", absl::FormatDuration(timeout)));
+    return absl::UnavailableError(absl::StrCat(server_, ": no reply within ", absl::FormatDuration(timeout)));
   }
   return absl::UnavailableError(absl::StrCat(server_, ": ", LowerFirst(context_->errstr)));
 }
@@ -148,8 +184,7 @@ absl::Status RedisClient::Connect() {
       Disconnect();
       if (absl::IsUnavailable(reply.status())) return reply.status();
       return Annotate(reply.status(),
-                      absl::StrCat("login as '", options_.user.empty() ? "default" : options_.user,
-                                   "' refused"));
+                      absl::StrCat("login as '", options_.user.empty() ? "default" : options_.user, "' refused"));
     }
   }
   if (options_.db != 0) {
@@ -173,8 +208,7 @@ absl::StatusOr<RedisReply> RedisClient::Exchange(absl::Span<const absl::string_v
   redisSetTimeout(context_, absl::ToTimeval(timeout));
   errno = 0;
   std::unique_ptr<void, void (*)(void*)> reply(
-      redisCommandArgv(context_, static_cast<int>(data.size()), data.data(), sizes.data()),
-      freeReplyObject);
+      redisCommandArgv(context_, static_cast<int>(data.size()), data.data(), sizes.data()), freeReplyObject);
   if (reply == nullptr) {
     // hiredis: a context that has failed once can only be thrown away.
     const absl::Status error = ConnectionError(timeout);
@@ -199,16 +233,12 @@ absl::StatusOr<RedisReply> RedisClient::Command(absl::Span<const absl::string_vi
   absl::Duration pause_max = options_.backoff;
   for (int attempt = 1;; ++attempt) {
     absl::StatusOr<RedisReply> reply = TryOnce(args);
-    if (!absl::IsUnavailable(reply.status()) || attempt >= options_.attempts ||
-        Clock::Real().Monotonic() - start > options_.give_up) {
-      if (reply.ok() && attempt > 1) {
-        MG_LOG(INFO) << "redis back server=" << server_;
-      }
+    if (!absl::IsUnavailable(reply.status())) {
+      AwayServers::Get().Answers(server_);
       return reply;
     }
-    if (attempt == 1) {
-      MG_LOG(WARNING) << "redis away server=" << server_ << " error=" << reply.status().message();
-    }
+    AwayServers::Get().IsAway(server_, reply.status());
+    if (attempt >= options_.attempts || Clock::Real().Monotonic() - start > options_.give_up) return reply;
     // Full jitter: a fleet whose Redis restarts must not come back all at one moment.
     absl::SleepFor(pause_max * jitter_.Uniform());
     pause_max = std::min(pause_max * 2, options_.backoff_max);

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "common/base/files.h"
 #include "common/store/open_store.h"
+#include "common/store/redis/functions_lua.h"
 #include "common/store/redis/redis_persistence.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -157,6 +158,20 @@ TEST_F(RedisStoreTest, AnOlderLibraryIsReplaced) {
        "callback=function() return 0 end}"});
   EXPECT_EQ(MustOpen()->Lead("a", kLong).value(), 1);
   EXPECT_GE(Raw({"FCALL", "mg_version", "0"}).integer, 1);
+}
+
+// As during an upgrade: a stand-by of the version before lost the library and loaded its own, which lacks mg_fleet.
+TEST_F(RedisStoreTest, AnOlderLibraryThatComesBackIsReplacedWhereItsLackIsMet) {
+  auto store = MustOpen();
+  ASSERT_EQ(store->Lead("a", kLong).value(), 1);
+  const std::string version = absl::StrCat("local VERSION = ", kRedisLibraryVersion);
+  const std::string older = absl::StrReplaceAll(kRedisFunctions, {{version, "local VERSION = 2"}, {"redis.register_function('mg_fleet', fleet)", ""}});
+  Raw({"FUNCTION", "LOAD", "REPLACE", older});
+  ASSERT_EQ(Raw({"FCALL", "mg_version", "0"}).integer, 2);
+  EXPECT_EQ(store->RenewLead(1, kLong), absl::OkStatus()) << "what both have goes on";
+  EXPECT_EQ(store->PutFleet(1, "quarantines 1"), absl::OkStatus());
+  EXPECT_EQ(store->GetFleet().value(), "quarantines 1");
+  EXPECT_EQ(Raw({"FCALL", "mg_version", "0"}).integer, kRedisLibraryVersion);
 }
 
 TEST_F(RedisStoreTest, ANewerSchemaIsRefusedWithBothVersions) {
