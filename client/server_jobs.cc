@@ -152,6 +152,12 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     }
     const absl::Status status = FromGrpc(reader->Finish());
     if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (const std::optional<absl::Duration> wait = RetryDelayOf(status); wait.has_value()) {  // too many calls or watches
+      if (absl::Now() - last_heard > kAwayMax) return status;
+      if (stopped.WaitForNotificationWithTimeout(*wait)) return absl::CancelledError("stopped");
+      if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
+      continue;
+    }
     if (!absl::IsUnavailable(status)) return status;
     // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that
     // answers this way does not lead yet.

@@ -1,11 +1,14 @@
 #include "common/config/job_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/transfer/checkpoint_files.h"
@@ -15,11 +18,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Hub ids have exactly one '/', and none of a path's marks.
+// org/name[@revision]: exactly one '/' before the revision, and none of a path's marks.
 bool LooksLikeHubId(const std::string& path) {
-  const size_t slash = path.find('/');
-  return slash != std::string::npos && slash > 0 && slash + 1 < path.size() &&
-         path.find('/', slash + 1) == std::string::npos && path[0] != '.' && path[0] != '~';
+  const std::string id = path.substr(0, path.find('@'));
+  const size_t slash = id.find('/');
+  return slash != std::string::npos && slash > 0 && slash + 1 < id.size() && id.find('/', slash + 1) == std::string::npos &&
+         id[0] != '.' && id[0] != '~';
+}
+
+// The names of the checkpoints in a folder.
+std::vector<std::string> CheckpointsIn(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (fs::is_regular_file(entry.path() / "config.json", error)) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 // A benchmark in a file of its own, rather than a built-in or another of the job.
@@ -78,6 +93,14 @@ absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* m
     } else if (!LooksLikeHubId(named) && !MayBeElsewhere(named, paths)) {
       return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path, "', and '", model.path,
                                               "' is no Hub id (org/name)"));
+    } else if (LooksLikeHubId(named) && named.find('@') == std::string::npos) {
+      // A misspelt folder beside others rather than a Hub id.
+      const fs::path folder = fs::path(path).parent_path();
+      const std::vector<std::string> others = CheckpointsIn(folder);
+      if (others.empty()) continue;
+      return absl::NotFoundError(absl::StrCat("models.", model.name, ".path: no directory '", path, "'",
+                                              DidYouMean(fs::path(path).filename().string(), others), " (", folder.string(),
+                                              " holds checkpoints; a Hub id of that name is written '", named, "@main')"));
     }
   }
   return absl::OkStatus();

@@ -21,13 +21,18 @@ template <typename Response>
 class WriteStream : public grpc::ServerWriteReactor<Response>, public std::enable_shared_from_this<WriteStream<Response>> {
  public:
   // To be called once, right after it was made. Unless `allowed` is OK it ends with that; where no thread of `pool` is free,
-  // with ResourceExhausted and `busy`.
+  // with ResourceExhausted, `busy` and google.rpc.RetryInfo.
   void Start(CallPool* pool, const absl::Status& allowed, absl::string_view busy) {
     self_ = this->shared_from_this();
     if (!allowed.ok()) {
       End(allowed);
     } else if (!pool->Run([stream = self_] { stream->Run(); })) {
-      End(pool->stopped() ? absl::UnavailableError("the coordinator is shutting down") : absl::ResourceExhaustedError(busy));
+      absl::Status status = absl::UnavailableError("the coordinator is shutting down");
+      if (!pool->stopped()) {
+        status = absl::ResourceExhaustedError(busy);
+        SetRetryDelay(&status, kBusyRetry);
+      }
+      End(status);
     }
   }
 
@@ -79,6 +84,8 @@ class WriteStream : public grpc::ServerWriteReactor<Response>, public std::enabl
   const ServiceContext& services() const { return *services_; }
 
  private:
+  static constexpr absl::Duration kBusyRetry = absl::Seconds(1);
+
   void Run() {
     absl::Status status;
     try {

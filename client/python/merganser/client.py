@@ -79,10 +79,14 @@ class Client:
         self.close()
 
     def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=self.timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.server) from None
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return method(request, timeout=max(0.0, deadline - time.monotonic()), metadata=self._metadata)
+            except grpc.RpcError as error:
+                if not errors.says_when_to_retry(error) or time.monotonic() + 0.1 > deadline:
+                    raise errors.from_rpc(error, self.server) from None
+            time.sleep(0.1)
 
     def submit(self, job: job_file.JobLike, *, request_id: Optional[str] = None) -> "Job":
         """Gives a job (a YAML file's path, the same as a dict, or a JobSpec) to the coordinator.

@@ -21,7 +21,7 @@ class PermissionDenied(MerganserError):
 
 
 class Unavailable(MerganserError):
-    """The coordinator does not answer, or its store is away; may be repeated."""
+    """The coordinator does not answer or was called too often, or its store is away; may be repeated."""
 
 
 class JobFailed(MerganserError):
@@ -42,8 +42,14 @@ _BY_CODE = {
 }
 
 
+def says_when_to_retry(error: grpc.RpcError) -> bool:
+    """Whether the coordinator refused a call only because there were too many just now (google.rpc.RetryInfo)."""
+    return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and any(
+        key == "grpc-status-details-bin" and b"google.rpc.RetryInfo" in value for key, value in error.trailing_metadata() or ())
+
+
 def from_rpc(error: grpc.RpcError, server: str) -> MerganserError:
     code, details = error.code(), error.details()
-    kind = _BY_CODE.get(code, MerganserError)
+    kind = Unavailable if says_when_to_retry(error) else _BY_CODE.get(code, MerganserError)
     where = f" (coordinator {server})" if kind in (Unavailable, PermissionDenied) else ""
     return kind(f"{details or code.name}{where}")

@@ -16,6 +16,7 @@ from merganser.v1 import job_pb2
 JobLike = Union[str, "os.PathLike[str]", Mapping[str, Any], job_pb2.JobSpec]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_HUB_ID = re.compile(r"[^/@.~][^/@]*/[^/@]+(@.+)?")  # as common/config/job_file.cc reads it
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
@@ -68,12 +69,15 @@ def _to_json(descriptor: Descriptor, value: Any, path: str) -> Any:
 
 
 def _resolve(spec: job_pb2.JobSpec, folder: pathlib.Path) -> None:
-    """Makes paths absolute; a model that is no folder here stays (a Hub id, or a folder that only the workers have)."""
-    for model in spec.models.values():
-        for name in ("path", "lora"):
-            path = getattr(model, name)
-            if path and (folder / path).is_dir():
-                setattr(model, name, str((folder / path).resolve()))
+    """Makes paths absolute; a model that is no folder here stays (a Hub id, or an absolute path that only the workers have)."""
+    for key, model in spec.models.items():
+        path, mark, content = model.path.partition("@sha256:")
+        if path and (folder / path).is_dir():
+            model.path = str((folder / path).resolve()) + mark + content
+        elif path and not os.path.isabs(path) and not _HUB_ID.fullmatch(path):
+            raise InvalidJob(f"models.{key}.path: no directory '{folder / path}', and '{path}' is no Hub id (org/name)")
+        if model.lora and (folder / model.lora).is_dir():
+            model.lora = str((folder / model.lora).resolve())
     for benchmarks in (spec.benchmarks, spec.held_out):
         for benchmark in benchmarks.values():
             if benchmark.data and (folder / benchmark.data).is_file():

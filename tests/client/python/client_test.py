@@ -50,10 +50,10 @@ class Fleet:
         self.start("worker", BIN / "merganser-worker", "--coordinator", self.worker_address, "--store", f"redis://{self.redis}",
                    "--device", "cpu", "--threads", "1", "--spool-dir", self.dir / "spool", "--token-file", self.dir / "worker-token")
 
-    def start_coordinator(self):
+    def start_coordinator(self, *flags):
         return self.start("coordinator", BIN / "merganser-coordinator", "--store", f"redis://{self.redis}", "--listen",
                           self.address, "--worker-listen", self.worker_address, "--http", "", "--token-file",
-                          self.dir / "tokens", "--leader-lease", "3s")
+                          self.dir / "tokens", "--leader-lease", "3s", *flags)
 
     def start(self, name, *command):
         with open(self.dir / f"{name}.log", "ab") as log:
@@ -146,6 +146,25 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(seqs, list(range(1, seqs[-1] + 1)), "no event is missing, none comes twice")
         self.assertEqual(job.refresh().state, "succeeded")
 
+    def test_calls_beyond_the_clients_rate_wait_and_succeed(self):
+        def restart(*flags):
+            self.fleet.coordinator.kill()
+            self.fleet.coordinator.wait()
+            self.fleet.coordinator = self.fleet.start_coordinator(*flags)
+
+            def leads():
+                try:
+                    return self.client.jobs() is not None
+                except merganser.Unavailable:
+                    return False
+
+            eventually(leads)
+
+        restart("--client-rate", "10")
+        for _ in range(60):  # four seconds' worth come at once
+            self.client.jobs()
+        restart()
+
     def test_a_dict_is_a_job_too_and_the_same_request_makes_it_once(self):
         import yaml
 
@@ -214,6 +233,10 @@ class ClientTest(unittest.TestCase):
         file.write_text(file.read_text().replace("wall_time: 1h30m", "wall_time: soon"))
         with self.assertRaisesRegex(merganser.InvalidJob, r"budget\.wall_time: 'soon' is no duration"):
             self.client.validate(file)
+        file = self.job_file()
+        file.write_text(file.read_text().replace("{path: ja}", "{path: ./jaa}"))
+        with self.assertRaisesRegex(merganser.InvalidJob, r"models\.ja\.path: no directory '.*/jaa', and '\./jaa' is no Hub id"):
+            self.client.submit(file)
         with self.assertRaisesRegex(merganser.Unavailable, "127.0.0.1:1"):
             merganser.Client("127.0.0.1:1", timeout=5).jobs()
         with self.assertRaisesRegex(merganser.PermissionDenied, "token"):

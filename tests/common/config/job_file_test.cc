@@ -36,6 +36,7 @@ class JobFileErrorTest : public testing::Test {
     for (const char* name : {"base", "ja", "math-en", "tasks"}) {
       fs::create_directory_symlink(example + "/" + name, dir + "/" + name);
     }
+    fs::create_directory_symlink(example, dir + "/zoo");  // a folder of checkpoints
     std::stringstream text;
     text << std::ifstream(example + "/job.yaml").rdbuf();
     std::string yaml = text.str();
@@ -52,6 +53,19 @@ TEST_F(JobFileErrorTest, MissingModelNamesLineAndFolder) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("job.yaml:9: models.ja.path: no directory '"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("/jaa'"));
+}
+
+TEST_F(JobFileErrorTest, AMisspeltFolderBesideCheckpointsIsNoHubId) {
+  for (const PathsAre paths : {PathsAre::kHere, PathsAre::kOnWorkers}) {
+    const absl::Status status = ReadWith("{path: ja}", "{path: zoo/jaa}", paths);
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("job.yaml:9: models.ja.path: no directory '"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("/jaa'; did you mean 'ja'? ("));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("a Hub id of that name is written 'zoo/jaa@main'"));
+    for (const char* hub_id : {"zoo/jaa@main", "zoo/jaa@refs/pr/3", "org/jaa"}) {
+      EXPECT_TRUE(ReadWith("{path: ja}", std::string("{path: ") + hub_id + "}", paths).ok()) << hub_id;
+    }
+  }
 }
 
 TEST_F(JobFileErrorTest, MissingDataNamesTheFile) {
