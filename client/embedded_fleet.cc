@@ -14,7 +14,7 @@ absl::StatusOr<std::unique_ptr<EmbeddedFleet>> EmbeddedFleet::Start(ResultsStore
   options.holder = "merganser run";
   // The worker of an earlier process died with it: nothing can re-attach.
   options.reattach_window = absl::ZeroDuration();
-  fleet->manager_ = JobManager::Create(store, &ProtoJobCodec(), &Clock::Real(), nullptr, options);
+  fleet->manager_ = JobManager::Create(store, &ProtoJobCodec(), &Clock::Real(), &fleet->watch_, options);
   MG_RETURN_IF_ERROR(fleet->manager_->Start());
   fleet->link_ = std::make_unique<InProcessLink>(fleet->manager_.get());
   AgentOptions agent_options;
@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<EmbeddedFleet>> EmbeddedFleet::Start(ResultsStore
   agent_options.info.name = "embedded";
   agent_options.info.version = kVersion;
   agent_options.info.device = device;
-  fleet->agent_ = std::make_unique<Agent>(evaluator, store, agent_options, fleet->link_.get());
+  fleet->agent_ = std::make_unique<Agent>(evaluator, store, agent_options, fleet->link_.get(), &fleet->watch_);
   MG_RETURN_IF_ERROR(fleet->link_->Connect(fleet->agent_.get()));
   return fleet;
 }

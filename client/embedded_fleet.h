@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/store_watch.h"
 #include "common/store/results_store.h"
 #include "coordinator/job/job_manager.h"
 #include "worker/agent/agent.h"
@@ -25,6 +26,7 @@ class EmbeddedFleet {
   ~EmbeddedFleet();
 
   JobManager& jobs() { return *manager_; }
+  const StoreWatch& store_watch() const { return watch_; }
   // Stops the candidate at work, without a result, and the job loop. What is recorded stays
   // recorded. Idempotent.
   void Stop();
@@ -32,7 +34,8 @@ class EmbeddedFleet {
  private:
   EmbeddedFleet() = default;
 
-  // Destroyed in reverse: the agent before its link, the link before the manager.
+  // Destroyed in reverse: the agent before its link, the link before the manager, all before what watches them.
+  StoreWatch watch_;
   std::unique_ptr<JobManager> manager_;
   std::unique_ptr<InProcessLink> link_;
   std::unique_ptr<Agent> agent_;

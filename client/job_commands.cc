@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/candidate_name.h"
 #include "client/connection.h"
@@ -149,6 +150,17 @@ void Line(absl::string_view key, const std::string& value) {
   if (!value.empty()) Print(absl::StrFormat("%-12s %s\n", key, value));
 }
 
+// What became of one of its attempts.
+std::string Outcome(const v1::Candidate& c, const v1::Attempt& attempt) {
+  if (!attempt.failure().empty()) return attempt.failure();
+  if (attempt.scored()) return "scored";
+  if (!attempt.ended() && !c.has_end_time()) return "running";
+  // The record that counts is named after its attempt: "...:ATTEMPT:TOKEN".
+  const std::vector<absl::string_view> key = absl::StrSplit(c.record_key(), ':');
+  if (key.size() > 1 && key[key.size() - 2] == absl::StrCat(attempt.number())) return c.state();
+  return "stopped";  // another one's result counted, or the job ended
+}
+
 absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::string& job, int64_t number) {
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   MG_ASSIGN_OR_RETURN(const v1::GetCandidateResponse response, reader->DescribeCandidate(job, number));
@@ -165,12 +177,7 @@ absl::StatusOr<int> DescribeCandidate(const ReadOptions& options, const std::str
   Table attempts({">attempt", "worker", "began", "outcome", "message"});
   for (const v1::Attempt& attempt : c.attempts()) {
     attempts.Add({absl::StrCat(attempt.number(), attempt.speculative() ? " (second)" : ""), attempt.worker(),
-                  TimeText(FromProto(attempt.start_time())),
-                  !attempt.failure().empty()            ? attempt.failure()
-                  : attempt.scored()                    ? "scored"
-                  : attempt.ended() || c.has_end_time() ? "ended"
-                                                        : "running",
-                  Shorten(attempt.message(), 80)});
+                  TimeText(FromProto(attempt.start_time())), Outcome(c, attempt), Shorten(attempt.message(), 80)});
   }
   if (!attempts.empty()) Print(attempts.Render());
   Print("recipe\n");

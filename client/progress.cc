@@ -211,6 +211,8 @@ std::optional<absl::Duration> Progress::Remaining(const JobSummary& job, absl::T
 
 std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
   std::string bar = absl::StrCat(ToString(job.phase), job.paused ? " (paused)" : "");
+  // What a worker holds beyond its slots waits there.
+  const int64_t running = slots_ > 0 ? std::min<int64_t>(job.running, slots_) : job.running;
   if (job.phase == JobPhase::kSearch) {
     if (job.search_total > 0) {
       const double share = static_cast<double>(job.search_finished) / static_cast<double>(job.search_total);
@@ -219,9 +221,9 @@ std::string Progress::Bar(const JobSummary& job, absl::Time now) const {
     }
     absl::StrAppend(&bar, "  ", job.search_finished, job.search_total > 0 ? absl::StrCat("/", job.search_total) : " done");
   } else {
-    absl::StrAppend(&bar, "  queued ", job.queued);
+    absl::StrAppend(&bar, "  queued ", job.queued + job.running - running);
   }
-  absl::StrAppend(&bar, "  running ", job.running);
+  absl::StrAppend(&bar, "  running ", running);
   if (job.failed > 0) absl::StrAppend(&bar, "  failed ", job.failed);
   if (job.running == 0 && !job.paused && !job.waiting.empty()) absl::StrAppend(&bar, "  waits: ", job.waiting);
   if (!job.best_fitness.empty())

@@ -25,7 +25,7 @@ class Progress {
   // Events up to `seq` are taken in without a line: they happened before this process looked.
   void SetQuietThrough(int64_t seq) { quiet_through_ = seq; }
   // Candidates evaluated at once, where it is known: the search's time is then estimated from the
-  // baselines. 0: unknown.
+  // baselines, and no more are said to run. 0: unknown.
   void SetSlots(int slots) { slots_ = slots; }
 
   // `job`: its state after this event or a later one.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -37,6 +38,7 @@
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
 #include "common/config/job_file.h"
+#include "common/rpc/duration_flag.h"
 #include "common/rpc/http_server.h"
 #include "common/store/open_store.h"
 #include "coordinator/http/dashboard.h"
@@ -47,10 +49,13 @@ namespace {
 // At most this much of a long job goes into the estimate of the first screen.
 constexpr absl::Duration kCalibrationLimit = absl::Seconds(20);
 constexpr absl::Duration kRedraw = absl::Milliseconds(200);
+// A store that cannot be written is told of after the first, then every kStoreTold.
+constexpr absl::Duration kStorePatience = absl::Seconds(5), kStoreTold = absl::Minutes(1);
 
 struct RunOptions {
   std::string job_file, out, store;
   bool resume = false;
+  absl::Duration store_wait = absl::Minutes(10);
   std::optional<int> dashboard;  // port
   LocalOptions local;
 };
@@ -112,8 +117,43 @@ absl::StatusOr<JobSummary> TakeSettings(JobManager& jobs, JobSummary job, const 
   return job;
 }
 
-// Follows the job until it is over. Cancelled after a stop request.
-absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start, Progress& progress, std::stop_token stop) {
+// Says what a run waits for whose results cannot be written, and for how long it does.
+class StoreWait {
+ public:
+  StoreWait(const StoreWatch& watch, absl::Duration limit, Progress& progress)
+      : watch_(watch), limit_(limit), progress_(progress) {}
+
+  // Unavailable: they could not be written for as long as the run waits.
+  absl::Status Check() {
+    const std::optional<StoreWatch::Outage> outage = watch_.outage();
+    if (!outage.has_value()) {
+      if (std::exchange(told_at_, std::nullopt).has_value()) progress_.Note("results are written again");
+      return absl::OkStatus();
+    }
+    const absl::Duration now = Clock::Real().Monotonic();
+    const std::string lasted = DurationText(now - outage->since);
+    const std::string what = absl::StrCat("results cannot be written: ", outage->error.message());
+    if (now - outage->since >= limit_) {
+      return absl::UnavailableError(absl::StrCat(what, "; this run has waited for ", lasted));
+    }
+    if (now - outage->since < kStorePatience || (told_at_.has_value() && now - *told_at_ < kStoreTold))
+      return absl::OkStatus();
+    told_at_ = now;
+    progress_.Note(
+        absl::StrCat("waiting: ", what, "; so for ", lasted, ", at most for ", DurationText(limit_), " (--store-wait)"));
+    return absl::OkStatus();
+  }
+
+ private:
+  const StoreWatch& watch_;
+  const absl::Duration limit_;
+  Progress& progress_;
+  std::optional<absl::Duration> told_at_;  // of an outage that was told of
+};
+
+// Follows the job until it is over. Cancelled after a stop request; errors of `store`.
+absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start, Progress& progress, StoreWait store,
+                                       std::stop_token stop) {
   JobSummary job = start;
   int64_t seq = 0;
   progress.SetQuietThrough(start.seq);
@@ -126,6 +166,7 @@ absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start
     }
     if (IsTerminal(job.phase) && seq >= job.seq) break;
     if (stop.stop_requested()) return absl::CancelledError("stopped");
+    MG_RETURN_IF_ERROR(store.Check());
     progress.Draw(job, absl::Now());
   }
   return job;
@@ -145,11 +186,12 @@ class Run {
   absl::StatusOr<int> ToEnd() {
     const absl::StatusOr<int> code = Search();
     progress_.Clear();
-    if (interrupt_.signal() == 0) return code;
+    if (interrupt_.signal() == 0 && !store_away_) return code;
     if (!out_.empty()) {
       progress_.Note(absl::StrCat("stopped; to go on: ", program_invocation_name, " run ", options_.job_file, " --out ",
                                   out_, " --resume"));
     }
+    if (interrupt_.signal() == 0) return code;
     return exit_code::FromSignal(interrupt_.signal());
   }
 
@@ -182,7 +224,11 @@ class Run {
       MG_ASSIGN_OR_RETURN(dashboard, StartDashboard(*options_.dashboard, &fleet->jobs(), store_.get()));
       progress_.Note(absl::StrCat("dashboard   http://127.0.0.1:", dashboard->port(), "/ until the run ends"));
     }
-    MG_ASSIGN_OR_RETURN(const JobSummary job, FollowToEnd(fleet->jobs(), start, progress_, interrupt_.token()));
+    const absl::StatusOr<JobSummary> followed =
+        FollowToEnd(fleet->jobs(), start, progress_, StoreWait(fleet->store_watch(), options_.store_wait, progress_),
+                    interrupt_.token());
+    store_away_ = absl::IsUnavailable(followed.status());
+    MG_ASSIGN_OR_RETURN(const JobSummary job, followed);
     progress_.Clear();
     MG_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, fleet->jobs().ListCandidates(job.id));
     dashboard = nullptr;
@@ -253,7 +299,8 @@ class Run {
   const absl::Duration start_ = Clock::Real().Monotonic();
   Interrupt interrupt_;
   Progress progress_;
-  std::string out_, uri_;  // empty until opened
+  std::string out_, uri_;    // empty until opened
+  bool store_away_ = false;  // the run ended for it
   std::unique_ptr<ResultsStore> store_;
 };
 
@@ -275,6 +322,9 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
   verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");
   verb->add_option("--store", options->store,
                    "Keep results elsewhere than in the folder's run.db: sqlite:PATH or redis://...");
+  AddDurationFlag(
+      verb, "--store-wait", &options->store_wait,
+      "How long the run waits for a store that cannot be written (a full disk), until it ends; --resume goes on");
   verb->add_option("--dashboard", options->dashboard,
                    "Show the run as it goes at http://127.0.0.1:PORT/; 0 chooses a free port")
       ->type_name("PORT")

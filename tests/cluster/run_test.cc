@@ -201,6 +201,36 @@ INSTANTIATE_TEST_SUITE_P(All, ResumeTest,
                          testing::Values(Interruption{"ctrl_c", SIGINT, 130}, Interruption{"kill_9", SIGKILL, 137}),
                          [](const auto& info) { return info.param.name; });
 
+TEST_F(RunTest, AFullDiskIsToldOfAndEndsTheRunInTimeAndResumeGoesOn) {
+  ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
+  const std::string out = dir_ + "/full_disk";
+  // A limit on file sizes does to the database what a full disk does.
+  const auto blocks = fs::file_size(dir_ + "/reference/run.db") / 2 / 512;
+  std::vector<std::string> limited = {"/bin/sh", "-c", absl::StrCat("trap '' XFSZ; ulimit -f ", blocks, "; exec \"$@\""), "sh"};
+  for (const std::string& word : RunCommand(job_, out)) limited.push_back(word);
+  limited.insert(limited.end(), {"--store-wait", "6s"});
+  const Finished stopped = RunToEnd(limited, dir_);
+  EXPECT_EQ(stopped.exit_code, 6) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("waiting: results cannot be written: sqlite:"));
+  EXPECT_THAT(stopped.err, HasSubstr("at most for 6.0s (--store-wait)"));
+  EXPECT_THAT(stopped.err, HasSubstr("; this run has waited for "));
+  EXPECT_THAT(stopped.err, HasSubstr("--resume"));
+  {
+    const auto store = OpenReadOnly(out);
+    ASSERT_NE(store, nullptr);
+    ASSERT_LT(SearchFinished(*store, "job-1"), kCandidates) << "the limit was never reached";
+  }
+  std::vector<std::string> resume = RunCommand(job_, out);
+  resume.push_back("--resume");
+  const Finished resumed = RunToEnd(resume, dir_);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  const auto store = OpenReadOnly(out), reference = OpenReadOnly(dir_ + "/reference");
+  ASSERT_TRUE(store != nullptr && reference != nullptr);
+  const LogFacts facts = ReadLog(*store, "job-1");
+  ExpectNothingLost(*store, facts, kCandidates);
+  EXPECT_EQ(Results(facts), Results(ReadLog(*reference, "job-1")));
+}
+
 TEST_F(RunTest, ResumeRefusesAnotherJob) {
   ASSERT_EQ(reference_->exit_code, 0) << reference_->err;
   const std::string dir = FreshDir("run_other");

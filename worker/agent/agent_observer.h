@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/domain/evaluation.h"
@@ -21,6 +22,8 @@ class AgentObserver {
   virtual void OnReported(absl::string_view disposition, absl::Duration recording) = 0;
   // Results on disk that wait for the store.
   virtual void OnSpool(int64_t results) = 0;
+  // The store was asked to keep a record. OK: it does, or refuses it for good; else why it is asked again.
+  virtual void OnRecordWrite(const absl::Status& /*status*/) {}
 };
 
 }  // namespace merganser

@@ -172,7 +172,10 @@ bool Reporter::StoreRecord(Item& item) {
     status = bytes.status();
     if (bytes.ok()) from_spool = *std::move(bytes);
   }
-  if (status.ok()) status = store_->PutRecord(item.report.record_key, item.spooled ? from_spool : item.record);
+  if (status.ok()) {
+    status = store_->PutRecord(item.report.record_key, item.spooled ? from_spool : item.record);
+    if (observer_ != nullptr) observer_->OnRecordWrite(MayPass(status) ? status : absl::OkStatus());
+  }
   if (status.ok()) {
     item.stored = true;
     item.record.clear();
