@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
                           LlavaNextForConditionalGeneration)
 from transformers.models.clip.image_processing_clip import CLIPImageProcessor
+from transformers.models.llava.image_processing_llava import LlavaImageProcessor
 from transformers.models.llava_next.image_processing_llava_next import LlavaNextImageProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -56,6 +57,7 @@ def images(folder):
             shutil.copyfile(os.path.join(folder, name), os.path.join(OUT, "images", name))
     made_images(os.path.join(OUT, "images"))
     clip = CLIPImageProcessor(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
+    padded = LlavaImageProcessor(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}, do_pad=True)
     pil = CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
     anyres = LlavaNextImageProcessor(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}, image_grid_pinpoints=PINPOINTS)
     result = {}
@@ -67,6 +69,7 @@ def images(folder):
         values = clip(images=image, return_tensors="pt")["pixel_values"]
         ours = levels(values, clip)
         entry["clip"] = digest(ours)
+        entry["padded"] = digest(levels(padded(images=image, return_tensors="pt")["pixel_values"], padded))
         entry["clip_first"] = values[0, :, 0, 0].tolist()
         theirs = levels(pil(images=image, return_tensors="pt")["pixel_values"], pil)
         difference = np.abs(ours.astype(int) - theirs.astype(int))

@@ -52,7 +52,8 @@ std::vector<std::pair<std::string, std::string>> FieldsOf(const VisionConfig& c)
 }
 
 std::vector<std::pair<std::string, std::string>> FieldsOf(const ImageProcessorConfig& c) {
-  return {{"do_resize", c.resize ? "true" : "false"},
+  return {{"do_pad", c.pad_to_square ? "true" : "false"},
+          {"do_resize", c.resize ? "true" : "false"},
           {"size", absl::StrCat(c.shortest_edge, ", ", Text(c.exact))},
           {"do_center_crop", c.center_crop ? "true" : "false"},
           {"crop_size", Text(c.crop)},

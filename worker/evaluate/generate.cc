@@ -88,10 +88,11 @@ absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<con
   std::vector<int> rows;
   for (const std::string& path : request.images) {
     MG_ASSIGN_OR_RETURN(const Image image, ReadImage(path));
-    MG_ASSIGN_OR_RETURN(const PixelValues pixels, ProcessImage(image, vision->processor()));
-    MG_ASSIGN_OR_RETURN(ImageFeatures encoded, vision->Encode(pixels));
-    rows.push_back(encoded.rows);
-    features.push_back(std::move(encoded));
+    const absl::StatusOr<PixelValues> pixels = ProcessImage(image, vision->processor());
+    absl::StatusOr<ImageFeatures> encoded = pixels.ok() ? vision->Encode(*pixels) : pixels.status();
+    if (!encoded.ok()) return Annotate(encoded.status(), path);
+    rows.push_back(encoded->rows);
+    features.push_back(*std::move(encoded));
   }
   MG_ASSIGN_OR_RETURN(ImagePrompt prompt, ExpandImageTokens(generation.prompt, vision->config().image_token_id, rows));
   generation.prompt = std::move(prompt.tokens);

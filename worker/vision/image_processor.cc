@@ -35,6 +35,16 @@ at::Tensor CenterCrop(const at::Tensor& image, Resolution size) {
   return source.narrow(1, top, size.height).narrow(2, left, size.width);
 }
 
+// In the middle of a square of the mean colour.
+at::Tensor PadToSquare(const at::Tensor& image, const std::array<double, 3>& mean) {
+  const int64_t height = image.size(1), width = image.size(2), edge = std::max(height, width);
+  if (height == width) return image;
+  at::Tensor square = at::empty({3, edge, edge}, image.options());
+  for (int c = 0; c < 3; ++c) square[c].fill_(static_cast<int64_t>(mean[c] * 255));
+  square.narrow(1, (edge - height) / 2, height).narrow(2, (edge - width) / 2, width).copy_(image);
+  return square;
+}
+
 // The picture scaled into `target` with its aspect kept, in the middle of zeros.
 at::Tensor FitInto(const at::Tensor& image, Resolution target) {
   const double height = static_cast<double>(image.size(1)), width = static_cast<double>(image.size(2));
@@ -54,7 +64,8 @@ std::vector<at::Tensor> Tiles(const at::Tensor& image, const ImageProcessorConfi
   const int edge = config.crop.height;
   const Resolution best = SelectBestResolution({static_cast<int>(image.size(1)), static_cast<int>(image.size(2))}, config.pinpoints);
   const at::Tensor fitted = FitInto(image, best);
-  std::vector<at::Tensor> tiles = {Resize(image, config.shortest_edge, config.shortest_edge)};
+  const Resolution whole = config.exact.height > 0 ? config.exact : Resolution{config.shortest_edge, config.shortest_edge};
+  std::vector<at::Tensor> tiles = {Resize(image, whole.height, whole.width)};
   for (int y = 0; y < best.height; y += edge) {
     for (int x = 0; x < best.width; x += edge) {
       tiles.push_back(fitted.narrow(1, y, std::min(edge, best.height - y)).narrow(2, x, std::min(edge, best.width - x)));
@@ -82,6 +93,24 @@ at::Tensor Normalize(const at::Tensor& images, const ImageProcessorConfig& confi
     std = std * (1.0 / config.rescale_factor);
   }
   return values.sub_(mean.view({1, 3, 1, 1})).div_(std.view({1, 3, 1, 1}));
+}
+
+// A thin picture grows by as much as it is thin, and a line of a KB to hundreds of GB.
+absl::Status CheckGrowth(const Image& image, const ImageProcessorConfig& config) {
+  const int64_t longer = std::max(image.width, image.height), shorter = std::min(image.width, image.height);
+  const int64_t pixels_max = ImageLimits().max_pixels;
+  int64_t height = image.height, width = image.width;
+  if (!config.next && config.pad_to_square) {
+    height = width = longer;
+  } else if (!config.next && config.resize && config.exact.height == 0) {
+    const int64_t edge = config.shortest_edge, other = edge * longer / shorter;
+    height = image.height < image.width ? edge : other;
+    width = image.height < image.width ? other : edge;
+  }
+  if (width <= pixels_max / height) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("a picture of ", image.width, " x ", image.height,
+                                                   " pixels would become one of ", width, " x ", height,
+                                                   " on its way to the model; at most ", pixels_max, " in all are made"));
 }
 
 }  // namespace
@@ -113,11 +142,14 @@ absl::StatusOr<PixelValues> ProcessImage(const Image& image, const ImageProcesso
                                                      " cannot be cut into tiles of ", edge, " x ", config.crop.width));
     }
   }
+  MG_RETURN_IF_ERROR(CheckGrowth(image, config));
   PixelValues result;
   MG_RETURN_IF_ERROR(CatchTorch("processing an image", [&] {
     c10::InferenceMode guard;
-    const at::Tensor picture =
-        at::from_blob(const_cast<uint8_t*>(image.rgb.data()), {image.height, image.width, 3}, at::kByte).permute({2, 0, 1}).contiguous();
+    at::Tensor picture = at::from_blob(const_cast<uint8_t*>(image.rgb.data()), {image.height, image.width, 3}, at::kByte)
+                             .permute({2, 0, 1})
+                             .contiguous();
+    if (config.pad_to_square) picture = PadToSquare(picture, config.mean);
     std::vector<at::Tensor> tiles;
     if (config.next) {
       tiles = Tiles(picture, config);

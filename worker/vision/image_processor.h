@@ -18,9 +18,10 @@ struct PixelValues {
   int image_height = 0, image_width = 0;  // of the picture
 };
 
-// Resizing is bicubic with antialiasing in 8 bits, the numbers of transformers 5 on a CPU; Pillow's resampler (transformers 4)
-// differs from it by one or two levels in about half a percent of the pixels. InvalidArgument: tiles that the picture cannot be
-// cut into; errors of torch. Any thread.
+// Resizing is bicubic with antialiasing in 8 bits, the numbers of transformers 5 on a CPU; Pillow's resampler (transformers
+// 4) differs from it by one or two levels in about half a percent of the pixels. InvalidArgument: tiles that the picture
+// cannot be cut into. ResourceExhausted: a picture so thin that it would become more than ImageLimits().max_pixels on the
+// way. Errors of torch. Any thread.
 absl::StatusOr<PixelValues> ProcessImage(const Image& image, const ImageProcessorConfig& config);
 
 // The resolution among `pinpoints` that keeps most of the picture and wastes least.

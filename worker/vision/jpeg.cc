@@ -14,6 +14,8 @@ struct ErrorManager {
   jpeg_error_mgr base;
   std::jmp_buf jump;
   char message[JMSG_LENGTH_MAX];
+  int scans_max;
+  bool too_many_scans;
 };
 
 // libjpeg knows no other way out than exit() or a jump.
@@ -28,6 +30,14 @@ void Warn(j_common_ptr info, int level) {
   if (level < 0) Fail(info);
 }
 
+// Each scan passes over the whole picture, and takes a few bytes of the file.
+void CheckScans(j_common_ptr info) {
+  auto* manager = reinterpret_cast<ErrorManager*>(info->err);
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= manager->scans_max) return;
+  manager->too_many_scans = true;
+  std::longjmp(manager->jump, 1);
+}
+
 // As Pillow does: files hold CMYK inverted, and black scales the rest.
 void CmykToRgb(const uint8_t* row, int width, uint8_t* out) {
   for (int x = 0; x < width; ++x, row += 4, out += 3) {
@@ -40,10 +50,12 @@ void CmykToRgb(const uint8_t* row, int width, uint8_t* out) {
 }
 
 // The object must outlive the jump, and nothing with a destructor may live between setjmp and the jump.
-bool Decode(jpeg_decompress_struct& info, ErrorManager& manager, absl::string_view bytes, const std::string& name,
-            const ImageLimits& limits, Image& image, std::vector<uint8_t>& row, absl::Status& status) {
+bool Decode(jpeg_decompress_struct& info, ErrorManager& manager, jpeg_progress_mgr& progress, absl::string_view bytes,
+            const std::string& name, const ImageLimits& limits, Image& image, std::vector<uint8_t>& row,
+            absl::Status& status) {
   if (setjmp(manager.jump) != 0) return false;
   jpeg_create_decompress(&info);
+  info.progress = &progress;
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(&info, TRUE);
   status = CheckImageSize(info.image_width, info.image_height, name, limits);
@@ -73,11 +85,18 @@ absl::StatusOr<Image> DecodeJpeg(absl::string_view bytes, const std::string& nam
   info.err = jpeg_std_error(&manager.base);
   manager.base.error_exit = &Fail;
   manager.base.emit_message = &Warn;
+  manager.scans_max = limits.max_scans;
+  jpeg_progress_mgr progress = {};
+  progress.progress_monitor = &CheckScans;
   Image image;
   std::vector<uint8_t> row;
   absl::Status status;
-  const bool decoded = Decode(info, manager, bytes, name, limits, image, row, status);
+  const bool decoded = Decode(info, manager, progress, bytes, name, limits, image, row, status);
   jpeg_destroy_decompress(&info);
+  if (manager.too_many_scans) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("'", name, "': a progressive JPEG file of more than ", limits.max_scans, " scans"));
+  }
   if (!decoded) {
     return absl::InvalidArgumentError(absl::StrCat("'", name, "': a truncated or damaged JPEG file: ", manager.message));
   }

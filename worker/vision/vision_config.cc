@@ -1,5 +1,6 @@
 #include "worker/vision/vision_config.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/json_object.h"
@@ -156,8 +157,14 @@ absl::StatusOr<ImageProcessorConfig> ImageProcessorConfig::Parse(absl::string_vi
   constexpr int64_t kBicubic = 3;
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> resample, json.Int("resample", 0, 100));
   if (resample && *resample != kBicubic) return absl::UnimplementedError(json.Bad("resample", "3 (bicubic)").message());
-  MG_ASSIGN_OR_RETURN(const bool pad_to_square, json.Bool("do_pad", next));
-  if (pad_to_square && !next) return absl::UnimplementedError(json.Bad("do_pad", "false").message());
+  // The same word for other things: LLaVA-NeXT's processor pads batches, which is nothing to one square.
+  MG_ASSIGN_OR_RETURN(const bool pad, json.Bool("do_pad", next));
+  MG_ASSIGN_OR_RETURN(const std::optional<std::string> type, json.String("image_processor_type"));
+  config.pad_to_square = pad && !next && type && absl::StartsWith(*type, "LlavaImageProcessor");
+  if (pad && !next && !(type && absl::StartsWith(*type, "Llava"))) {
+    return absl::UnimplementedError(
+        json.Bad("do_pad", "false, unless image_processor_type is LlavaImageProcessor").message());
+  }
   MG_ASSIGN_OR_RETURN(config.resize, json.Bool("do_resize", true));
   MG_ASSIGN_OR_RETURN(config.center_crop, json.Bool("do_center_crop", true));
   MG_ASSIGN_OR_RETURN(config.rescale, json.Bool("do_rescale", true));

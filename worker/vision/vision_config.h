@@ -49,8 +49,9 @@ struct VisionConfig {
 
 // preprocessor_config.json: from a picture to pixel values. Defaults are those of transformers' processor.
 struct ImageProcessorConfig {
-  bool next = false;      // tiles
-  bool resize = true;     // the shortest edge becomes shortest_edge; or exactly `exact`, where that is set
+  bool next = false;           // tiles
+  bool pad_to_square = false;  // first of all, with the mean colour: do_pad of LLaVA-1.5's own processor
+  bool resize = true;          // the shortest edge becomes shortest_edge; or exactly `exact`, where that is set
   int shortest_edge = 336;
   Resolution exact;
   bool center_crop = true;

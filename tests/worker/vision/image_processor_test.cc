@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "absl/status/status.h"
 #include "common/base/sha256.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -40,6 +41,19 @@ TEST(ImageProcessorTest, ClipPixelsAreThoseOfTransformers) {
   }
 }
 
+TEST(ImageProcessorTest, SquaresPaddedWithTheMeanColourAreThoseOfTransformers) {
+  ImageProcessorConfig config;
+  config.pad_to_square = true;
+  for (const auto& [name, golden] : ImageGoldens().items()) {
+    SCOPED_TRACE(name);
+    const auto image = ReadImage(VisionData("images/" + name));
+    ASSERT_TRUE(image.ok()) << image.status();
+    const auto pixels = ProcessImage(*image, config);
+    ASSERT_TRUE(pixels.ok()) << pixels.status();
+    EXPECT_EQ(Sha256Hex(Levels(*pixels, config)), golden["padded"]);
+  }
+}
+
 TEST(ImageProcessorTest, TilesAreThoseOfTransformers) {
   ImageProcessorConfig config;
   config.next = true;
@@ -59,6 +73,23 @@ TEST(ImageProcessorTest, TheBestResolutionKeepsMostAndWastesLeast) {
   EXPECT_EQ(SelectBestResolution({512, 512}, kPinpoints), (Resolution{672, 672}));
   EXPECT_EQ(SelectBestResolution({300, 900}, kPinpoints), (Resolution{336, 1008}));
   EXPECT_EQ(SelectBestResolution({100, 100}, kPinpoints), (Resolution{336, 672}));  // the first of equals
+}
+
+TEST(ImageProcessorTest, AThinPictureIsRefusedBeforeItGrows) {
+  const Image line{1'000'000, 1, std::vector<uint8_t>(3'000'000)};
+  ImageProcessorConfig config;
+  const auto cropped = ProcessImage(line, config);
+  EXPECT_TRUE(absl::IsResourceExhausted(cropped.status()));
+  EXPECT_THAT(cropped.status().message(), testing::HasSubstr("1000000 x 1 pixels would become one of 336000000 x 336"));
+  config.pad_to_square = true;
+  EXPECT_THAT(ProcessImage(line, config).status().message(), testing::HasSubstr("one of 1000000 x 1000000 "));
+  const Image wide{1000, 1, std::vector<uint8_t>(3000)};
+  EXPECT_TRUE(ProcessImage(wide, config).ok());
+  config = {};
+  EXPECT_TRUE(ProcessImage(wide, config).ok());
+  config.next = true;
+  config.pinpoints = kPinpoints;
+  EXPECT_TRUE(ProcessImage(line, config).ok());  // squeezed into tiles
 }
 
 TEST(ImageProcessorTest, TilesThatDoNotDivideAreRefused) {

@@ -53,6 +53,17 @@ TEST(VisionConfigTest, ProcessorsAreReadInEveryNotation) {
   const auto exact = ImageProcessorConfig::Parse(R"({"size": {"height": 24, "width": 32}})", false, "p.json");
   ASSERT_TRUE(exact.ok()) << exact.status();
   EXPECT_EQ(exact->exact, (Resolution{24, 32}));
+  // do_pad means a square to LLaVA-1.5's own processor, and batches to LLaVA-NeXT's.
+  const auto pads = [](const std::string& type, bool next) {
+    const auto config =
+        ImageProcessorConfig::Parse(R"({"do_pad": true, "image_processor_type": ")" + type + "\"}", next, "p.json");
+    return config.ok() ? config->pad_to_square ? "square" : "no" : std::string(config.status().message());
+  };
+  EXPECT_EQ(pads("LlavaImageProcessor", false), "square");
+  EXPECT_EQ(pads("LlavaImageProcessorFast", false), "square");
+  EXPECT_EQ(pads("LlavaNextImageProcessor", false), "no");
+  EXPECT_EQ(pads("LlavaNextImageProcessor", true), "no");
+  EXPECT_THAT(pads("CLIPImageProcessor", false), HasSubstr("do_pad"));
   EXPECT_THAT(ImageProcessorConfig::Parse(R"({"resample": 2})", false, "p.json").status().message(), HasSubstr("3 (bicubic)"));
   EXPECT_THAT(ImageProcessorConfig::Parse(R"({"image_std": [1, 0, 1]})", false, "p.json").status().message(), HasSubstr("above 0"));
 }
