@@ -93,7 +93,8 @@ eventually 30 "Slurm has an idle node" node_is_idle
 export MERGANSER_BIN="$BIN" MERGANSER_SLURM_DIR="$DIR/fleet" MERGANSER_SLURM_GRACE=20
 fleet() { deploy/slurm/merganser-slurm "$@"; }
 SINCE=$SECONDS
-fleet start --workers 1 --device cpu --worker-flags "--threads 1" --coordinator-sbatch "--partition high"
+fleet start --workers 1 --device cpu --worker-flags "--threads 1" --coordinator-sbatch "--partition high" \
+  --coordinator-flags "--client-rate 2000"
 sed "s|path: \([a-z]\)|path: $PWD/examples/ja-math/\1|; s|data: tasks|data: $PWD/examples/ja-math/tasks|" examples/ja-math/job.yaml >"$DIR/job.yaml"
 JOB="$(fleet cli submit "$DIR/job.yaml")"
 ok "submitted as $JOB"
@@ -110,6 +111,7 @@ work() { [ "$(workers)" -eq "$1" ]; }
 tasks() { squeue -h -r -p low -t "${1:-RUNNING}" -o %F_%K; }
 restarts() { scontrol show job "$1" | grep -o 'Restarts=[0-9]*' | grep -qv '=0'; }
 eventually 60 "the first result is there within 60 s of a cold start" finished 1
+ps -eo args | grep -q "^$BIN/merganser-coordinator .*$DIR/fleet.* --client-rate 2000" || fail "the coordinator has its flags"
 [ $((SECONDS - SINCE)) -le 60 ] || fail "the first result took $((SECONDS - SINCE)) s"
 
 fleet scale 4
