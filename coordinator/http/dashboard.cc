@@ -27,7 +27,8 @@ namespace {
 
 using Json = DashboardJson;
 
-constexpr int64_t kRowsMax = 500;          // of a table, per request
+constexpr int64_t kRowsMax = 500;          // of a table, per request; of events in an update, as many as the page keeps
+constexpr size_t kFirstEvents = 50;        // of the first update
 constexpr size_t kChartPointsMax = 2'400;  // two for each pixel across: what a screen can show of 100,000
 constexpr size_t kFrontPointsMax = 1'000;  // each an element of the picture
 constexpr size_t kGenerationsMax = 1'000;
@@ -413,8 +414,9 @@ class Dashboard {
     Json json;
     MG_RETURN_IF_ERROR(indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) {
       std::vector<const EventLine*> lines;
+      const size_t lines_max = *seq == 0 ? kFirstEvents : static_cast<size_t>(kRowsMax);
       for (auto line = index.events().rbegin(); line != index.events().rend(); ++line) {
-        if (line->seq <= *seq || lines.size() == 50) break;
+        if (line->seq <= *seq || lines.size() == lines_max) break;
         lines.push_back(&*line);
       }
       *seq = index.seq();

@@ -1,9 +1,10 @@
 // One candidate, and two side by side.
 import {get, getPatiently, query} from './api.js';
-import {duration, el, fitness, number, pager, replace, state, time, word} from './dom.js';
+import {duration, el, fitness, marked, number, pager, redraw, replace, state, time, word} from './dom.js';
 import {candidateLink, recipe} from './job.js';
 
 const kSamples = 20;
+const kRefresh = 2000;  // ms between looks at a candidate that is not over
 
 // The benchmark of the first objective, if the candidate was evaluated on it; else the first that it was evaluated on.
 const firstBenchmark = (job, c) => c.benchmarks.find((b) => job.objectives[0].startsWith(b + '.')) ?? '';
@@ -11,20 +12,30 @@ const firstBenchmark = (job, c) => c.benchmarks.find((b) => job.objectives[0].st
 const crumbs = (job, ...rest) => el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ',
   el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name), ' / ', rest);
 
-function fail(view, title, why) {
-  replace(view, el('h1', {}, title), el('p', {class: 'error', role: 'alert'}, why), el('p', {}, el('a', {href: '#/'}, 'All jobs')));
+function fail(view, id, title, why) {
+  replace(view, el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', el('a', {href: '#/jobs/' + encodeURIComponent(id)}, id)),
+    el('h1', {}, title), el('p', {class: 'error', role: 'alert'}, why));
 }
 
 export function candidatePage(view, [id, n], onConnection) {
   onConnection(true, '');
   const left = new AbortController();
+  let shown = '';
   (async () => {
-    const answer = await getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, left.signal, (why) => fail(view, 'Candidate ' + n, why));
-    if (!answer) return;
-    const {candidate: c, job} = answer;
+    for (;;) {
+      const answer = await getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, left.signal, (why) => { shown = ''; fail(view, id, 'Candidate ' + n, why); });
+      if (!answer) return;
+      const now = JSON.stringify(answer.candidate);
+      if (now !== shown && !marked(view)) { draw(answer); shown = now; }
+      if (shown === now && !['queued', 'running'].includes(answer.candidate.state)) return;
+      await new Promise((resolve) => setTimeout(resolve, kRefresh));
+    }
+  })().catch((error) => fail(view, id, 'Candidate ' + n, error.message));
+
+  function draw({candidate: c, job}) {
     document.title = `Candidate ${n} of ${job.name} · Merganser`;
     const samples = el('div');
-    replace(view, crumbs(job, 'candidate ' + n),
+    redraw(view, crumbs(job, 'candidate ' + n),
       el('h1', {}, `Candidate ${n} `, state(c.state)),
       el('p', {class: 'dim'}, word(c.kind), c.label ? ' ' + c.label : '', c.generation === null ? '' : `, generation ${c.generation + 1}`,
         ', proposed ', time(c.create_time), '. ', neighbours(id, Number(n))),
@@ -33,8 +44,9 @@ export function candidatePage(view, [id, n], onConnection) {
       el('h2', {}, 'Recipe'), recipe(id, c),
       el('h2', {}, 'Attempts'), attempts(c),
       el('h2', {}, 'Samples'), samples);
-    if (c.has_samples) sampleList(samples, id, n, firstBenchmark(job, c)); else replace(samples, el('p', {class: 'dim'}, 'None: the candidate has no result.'));
-  })().catch((error) => fail(view, 'Candidate ' + n, error.message));
+    if (c.has_samples) sampleList(samples, id, n, firstBenchmark(job, c));
+    else replace(samples, el('p', {class: 'dim'}, c.kind === 'prepare' ? 'None: this candidate loads the job.' : 'None: the candidate has no result.'));
+  }
   return () => left.abort();
 }
 
@@ -112,7 +124,7 @@ export function comparePage(view, [id, a, b], onConnection) {
 
   const gone = new AbortController();
   (async () => {
-    const of = (n) => getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, gone.signal, (why) => fail(view, `Candidates ${a} and ${b}`, why));
+    const of = (n) => getPatiently(`jobs/${encodeURIComponent(id)}/candidates/${n}`, gone.signal, (why) => fail(view, id, `Candidates ${a} and ${b}`, why));
     const [left, right] = await Promise.all([of(a), of(b)]);
     if (!left || !right) return;
     const job = left.job;
@@ -121,9 +133,9 @@ export function comparePage(view, [id, a, b], onConnection) {
     const side = ({candidate: c}) => el('section', {}, el('h3', {}, candidateLink(id, c.number, 'Candidate ' + c.number), ' ', state(c.state)),
       el('p', {class: 'dim'}, job.objectives.map((o, i) => `${o} ${fitness(c.fitness[i])}`).join(', ')), recipe(id, c).slice(1, 3));
     replace(view, crumbs(job, `${a} and ${b}`), el('h1', {}, `Candidates ${a} and ${b}`), counts,
-      el('h2', {}, 'Recipes'), el('div', {class: 'columns'}, side(left), side(right)),
+      el('h2', {}, 'Recipes'), side(left), side(right),  // below each other: layer below layer, in words that can be read
       el('h2', {}, 'Samples'), tools, pairs);
     await load().catch(none);  // without samples the recipes are still worth a look
-  })().catch((error) => fail(view, `Candidates ${a} and ${b}`, error.message));
+  })().catch((error) => fail(view, id, `Candidates ${a} and ${b}`, error.message));
   return () => gone.abort();
 }

@@ -96,7 +96,7 @@ export function progress(job) {
   if (!job.search_total) return number(job.search_finished) + ' done';
   const label = `${number(job.search_finished)} of ${number(job.search_total)} candidates`;
   return [el('progress', {max: job.search_total, value: job.search_finished, 'aria-label': label}), ' ',
-          el('span', {class: 'dim'}, `${number(job.search_finished)} / ${number(job.search_total)}`)];
+          el('span', {class: 'dim count'}, `${number(job.search_finished)} / ${number(job.search_total)}`)];
 }
 
 export function tile(title, ...value) {

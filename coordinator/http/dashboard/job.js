@@ -91,7 +91,7 @@ export function jobPage(view, [id], onConnection) {
     }, kRefresh);
   }
 
-  const stop = follow(() => 'stream?' + query({job: id, after: job ? job.seq : 0}), (update) => {
+  const stop = follow(() => 'stream?' + query({job: id, after: events.newest()}), (update) => {
     if (ended) return;
     if (job && job.state !== update.job.state) announce(`${update.job.name}: ${word(update.job.state)}`);
     if (job) {
@@ -272,7 +272,7 @@ function fitnessChart(part, id) {
       const line = colour('line'), dim = colour('dim');
       const axis = {stroke: dim, grid: {stroke: line, width: 1}, ticks: {stroke: line, width: 1}};
       plot = new uPlot({
-        width: box.clientWidth || 900, height: 320, padding: [12, narrow ? 12 : 120, 0, 0],
+        width: box.clientWidth || 900, height: 320, padding: [12, narrow ? 24 : 120, 0, 0],
         scales: {x: {time: false}, y: {range: () => [...plotRange]}},
         axes: [{...axis, label: 'candidate', labelSize: 20}, {...axis, size: 50, label: job.objectives[objective], labelSize: 20}],
         legend: {live: true},
@@ -515,8 +515,11 @@ function eventList(part, path, id) {
   }
 
   return {
+    newest: () => newest,
     // Newest first.
     add(events) {
+      // More than an update holds: among them may be some of what is asked for.
+      if (newest > 0 && filtered() && events.length > 0 && events.at(-1).seq > newest + 1) return fill(true);
       for (const e of [...events].reverse()) {
         if (e.seq <= newest) continue;
         newest = e.seq;

@@ -5,6 +5,7 @@ looks at them.
 With SHOTS_DIR pictures of each page are left there (docs/dashboard.md shows some). The largest job has CANDIDATES candidates,
 10,000 unless set (a multiple of 100, at least 1,000). Skipped (77) without Chromium.
 """
+import json
 import os
 import pathlib
 import re
@@ -102,6 +103,23 @@ def many_tabs(b, url):
         b.wait(text("#connection") + " === 'live'")
     assert b.wait(f"{text('main')}.includes('Candidates wait: no worker is connected. merganser-worker')")
     assert b.run("document.querySelector('section[aria-labelledby=events] button').hidden"), "no event is older than the first"
+
+
+def background(b, url):
+    """A job that was opened in a tab behind another shows its events once it is looked at."""
+    hidden = b.call("Page.addScriptToEvaluateOnNewDocument", source="Object.defineProperty(document, 'visibilityState', "
+                    "{get: () => window.seen ? 'visible' : 'hidden'})")["identifier"]
+    lines = "document.querySelectorAll('section[aria-labelledby=events] li').length"
+    b.go("about:blank")
+    b.wait("location.href === 'about:blank'")
+    b.go(url + "/#/jobs/job-1")
+    b.wait("document.querySelectorAll('section[aria-labelledby=candidates] tbody tr').length === 25")
+    assert b.run(lines) == 0
+    b.run("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    b.wait(lines + " === 50")
+    b.call("Page.removeScriptToEvaluateOnNewDocument", identifier=hidden)
+    b.go("about:blank")
+    b.wait("location.href === 'about:blank'")
 
 
 def narrow(b, url):
@@ -297,6 +315,24 @@ def token(b, folder, store):
         c.end()
 
 
+def candidate_goes_on(b, url):
+    """The page of a candidate that waits shows its result when it is there."""
+    def act(what):
+        urllib.request.urlopen(urllib.request.Request(f"{url}/api/jobs/ja-math/{what}", method="POST", headers={"X-Merganser": "dashboard"})).close()
+    while True:   # a generation may just have ended
+        act("pause")
+        with urllib.request.urlopen(url + "/api/jobs/ja-math/candidates?kind=search&state=queued&limit=1") as answer:
+            if rows := json.load(answer)["rows"]:
+                break
+        act("resume")
+        time.sleep(0.05)
+    b.go(f"{url}/#/jobs/ja-math/candidates/{rows[0]['number']}")
+    b.wait("document.querySelector('h1 .state')?.innerText === 'queued'")
+    assert "has no result" in b.run(text("main"))
+    act("resume")
+    b.wait("document.querySelector('h1 .state')?.innerText === 'succeeded' && document.querySelector('.pair')", 60)
+
+
 def live(b, folder):
     """A real run on this machine, watched as it goes, and then its report."""
     merganser = BUILD / "bin/merganser"
@@ -326,6 +362,9 @@ def live(b, folder):
     b.wait(f"{finished} > {before} + 2", 60)   # as events: nobody asked
     b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
     b.wait(f"document.querySelectorAll('.events li').length > 5")
+    candidate_goes_on(b, url)
+    b.go(url + "/#/jobs/ja-math")
+    b.wait("document.querySelector('button.danger')")
     b.run("document.querySelector('button.danger').click()")
     b.wait("document.querySelector('dialog[open]')")
     b.run("document.querySelector('dialog button.danger').click()")
@@ -352,6 +391,7 @@ def main():
         try:
             jobs_page(b, coordinator.url)
             many_tabs(b, coordinator.url)
+            background(b, coordinator.url)
             narrow(b, coordinator.url)
             large_job(b, coordinator.url)
             table(b)

@@ -1,15 +1,21 @@
 // The dashboard's API over a made-up job: what it answers, and what it refuses.
 #include "coordinator/http/dashboard.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/codec/event_outline.h"
 #include "common/codec/job_codec.h"
 #include "common/store/memory/memory_store.h"
@@ -213,6 +219,32 @@ TEST_F(DashboardTest, EventsAreFilteredByKindTextAndCandidate) {
   const HttpResponse wrong = Get("/api/jobs/job-1/events?kind=atempt");
   EXPECT_EQ(wrong.status, 400);
   EXPECT_THAT(wrong.body, HasSubstr("'atempt' is none of proposal, attempt, result, race, job"));
+}
+
+TEST_F(DashboardTest, WhoComesBackToAStreamMissesNoEvent) {
+  const HttpServer::RequestHandler dashboard = MakeDashboard(&jobs_, &records_, options_);
+  const auto seqs = [&](const std::string& target) {
+    int ends[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    HttpStream out(ends[0], /*stop_event=*/-1);
+    const HttpRequest request = *ParseRequestHead(absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: 127.0.0.1:9090"));
+    std::thread server([&] { dashboard(request).stream(out); });
+    std::string text;
+    for (char c; !absl::EndsWith(text, "\n\n") && read(ends[1], &c, 1) == 1;) text.push_back(c);
+    close(ends[1]);  // it leaves
+    server.join();
+    close(ends[0]);
+    std::vector<int64_t> seqs;
+    absl::string_view data = text;
+    EXPECT_TRUE(absl::ConsumePrefix(&data, "event: update\ndata: ")) << text;
+    const DashboardJson update = DashboardJson::parse(data);
+    for (const auto& event : update["events"]) seqs.push_back(event["seq"].get<int64_t>());
+    return seqs;
+  };
+  const std::vector<int64_t> first = seqs("/api/stream?job=job-1");
+  EXPECT_EQ(first.size(), 50u) << "as many as a page shows at first";
+  const std::vector<int64_t> rest = seqs("/api/stream?job=job-1&after=20");
+  EXPECT_EQ(rest.size(), made_.events.size() - 20);
 }
 
 TEST_F(DashboardTest, ACandidateHasPicturesTablesAndItsRecipe) {
