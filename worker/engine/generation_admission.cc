@@ -48,15 +48,15 @@ absl::Status GenerationRun::StartBeams(int entry) {
 
 bool GenerationRun::ComesSoon(const GenerationRequest& request, int held) const {
   const absl::Span<const int32_t> prompt = ReusablePrompt(request);
-  int most = held;  // of its positions that a running prompt will have computed
   for (const Sequence& sequence : active_) {
     const absl::Span<const int32_t> other = ReusablePrompt(*entries_[sequence.entry].request);
     if (sequence.cached >= static_cast<int>(other.size())) continue;
     const size_t longest = std::min(other.size(), prompt.size() - 1);
-    most = std::max(most, static_cast<int>(std::mismatch(prompt.begin(), prompt.begin() + longest, other.begin()).first -
-                                           prompt.begin()));
+    const size_t wanted = held + kCopyMin;
+    // From the end on: it is the beginnings that are alike.
+    if (longest >= wanted && std::equal(prompt.rend() - wanted, prompt.rend(), other.rend() - wanted)) return true;
   }
-  return most - held >= kCopyMin;
+  return false;
 }
 
 absl::StatusOr<GenerationRun::Sequence> GenerationRun::Place(int entry, const SlotMemory::Match& match) {

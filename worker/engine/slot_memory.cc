@@ -10,6 +10,9 @@ SlotMemory::Match SlotMemory::Best(absl::Span<const int32_t> prompt, bool scored
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     const size_t longest = std::min(slot.tokens.size(), prompt.size());
+    // Better than the best holds the token behind the best's, too: that tells most slots without a look at what all share.
+    const size_t next = best.length;
+    if (next + 1 >= prompt.size() || next >= longest || slot.tokens[next] != prompt[next]) continue;
     size_t length = std::mismatch(prompt.begin(), prompt.begin() + longest, slot.tokens.begin()).first - prompt.begin();
     if (scored) {
       // The position before the first that differs scored another token than ours.
