@@ -75,9 +75,9 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
   std::shared_ptr<const LanguageId> language_id;
   if (!definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil) {
     const auto path = FindLanguageModel(options.language_model, folders);
-    if (!path.ok()) return Annotate(path.status(), where);
+    if (!path.ok()) return Annotate(path.status(), absl::StrCat(where, ": language"));
     auto loaded = LanguageId::Load(*path);
-    if (!loaded.ok()) return Annotate(loaded.status(), where);
+    if (!loaded.ok()) return Annotate(loaded.status(), absl::StrCat(where, ": language"));
     MG_RETURN_IF_ERROR(Annotate((*loaded)->CheckLanguage(definition.language), where));
     language_id = *std::move(loaded);
   }

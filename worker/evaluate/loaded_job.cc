@@ -29,7 +29,8 @@ constexpr int64_t kCommandLength = 4096;
 constexpr int kPathLengthMax = 1024;
 
 // The benchmark's `error` with `field` before it, or with that of the setting which it is about: "benchmark 'b': stop[0] is
-// empty", "q.jsonl:1: prompt of benchmark 'b': ..."; where the setting stands in a file of the benchmark's own, with its line.
+// empty", "q.jsonl:1: prompt of benchmark 'b': ..."; where the setting stands in a file of the benchmark's own, with its
+// line.
 absl::Status AtSetting(const absl::Status& error, const std::string& field, const BenchmarkSettings& settings,
                        absl::Span<const BenchmarkSettings> siblings) {
   const absl::Status status = AtBenchmarkFile(error, settings, siblings);
@@ -98,7 +99,7 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   model_ = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
   if (tokenizer_->vocab_size() > config_.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: ", donor.dir(), "/tokenizer.json has ",
+    return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: the tokenizer of ", donor.dir(), " has ",
                                                    tokenizer_->vocab_size(), " tokens, but config.json's vocab_size is ",
                                                    config_.vocab_size));
   }
@@ -138,8 +139,7 @@ absl::Status LoadedJob::LoadBenchmarks() {
   scoring.allow_commands = options_.allow_commands;
   for (size_t i = 0; i < all.size(); ++i) {
     if (commands_.count(all[i].name) > 0) continue;
-    const std::string field =
-        absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
+    const std::string field = absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);
     absl::StatusOr<ResolvedBenchmark> resolved = ResolveWithParts(settings[i], settings);
     if (!resolved.ok()) return AtSetting(resolved.status(), field, settings[i], settings);
     absl::StatusOr<std::unique_ptr<BenchmarkGroup>> group = BenchmarkGroup::Load(*std::move(resolved), scoring);
@@ -194,8 +194,8 @@ absl::Status LoadedJob::CheckTokenizers() {
     for (const auto& [benchmark, run] : benchmarks_) {
       const absl::Status same = run->CheckSameTokens(**tokenizer);
       if (same.ok()) continue;
-      return absl::InvalidArgumentError(absl::StrCat("models.", name, ".path: the tokenizer of ", checkpoint->dir(), " reads ",
-                                                     same.message(), " as other tokens than that of '", donor_,
+      return absl::InvalidArgumentError(absl::StrCat("models.", name, ".path: the tokenizer of ", checkpoint->dir(),
+                                                     " reads ", same.message(), " as other tokens than that of '", donor_,
                                                      "'; models to be merged need one tokenizer"));
     }
   }

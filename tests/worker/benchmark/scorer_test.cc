@@ -1,6 +1,7 @@
 #include "worker/benchmark/scorer.h"
 
 #include "tests/worker/benchmark/test_files.h"
+#include "worker/benchmark/builtin_benchmarks.h"
 
 namespace merganser {
 namespace {
@@ -86,7 +87,7 @@ TEST(Scorer, ErrorsOfItsPartsNameTheBenchmark) {
   BenchmarkDefinition definition = MgsmJa();
   ExpectError(Scorer::Create(definition, {"/no/such/model.ftz"}, {}),
               StatusCode::kFailedPrecondition,
-              HasSubstr("benchmark 'mgsm': the language model '/no/such/model.ftz'"));
+              HasSubstr("benchmark 'mgsm': language: the language model '/no/such/model.ftz'"));
   definition.language = "japanese";
   ExpectError(Scorer::Create(definition, {LanguageModelPath()}, {}), StatusCode::kInvalidArgument,
               HasSubstr("benchmark 'mgsm': language 'japanese'"));
