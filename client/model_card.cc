@@ -125,7 +125,7 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
       AppendHeader({"model", "metric", "value", "95 % interval", "samples"}, &text);
       for (const std::string& model : ModelsInOrder(job, models)) {
         for (const auto& [metric, s] : models.at(model)) {
-          AppendRow({Cell(model), Cell(metric), FormatMetric(metric, s.value), IntervalText(metric, s), FormatCount(s.n)},
+          AppendRow({Cell(model), Cell(metric), FormatMetric(metric, s.value), IntervalText(metric, s), ItemsText(s)},
                     &text);
         }
       }

@@ -84,7 +84,7 @@ std::string ScoresHtml(const JobSummary& job, const ScoreTable& scores) {
       for (const auto& [metric, s] : models.at(model)) {
         absl::StrAppend(&html, model == "winner" ? "<tr class=\"winner\">" : "<tr>", "<th scope=\"row\">", EscapeHtml(model),
                         "</th><td>", EscapeHtml(metric), "</td><td class=\"n\">", FormatMetric(metric, s.value),
-                        "</td><td class=\"n\">", IntervalText(metric, s), "</td><td class=\"n\">", FormatCount(s.n),
+                        "</td><td class=\"n\">", IntervalText(metric, s), "</td><td class=\"n\">", ItemsText(s),
                         "</td></tr>\n");
       }
     }

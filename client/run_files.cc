@@ -99,7 +99,8 @@ std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& can
     for (const std::string& model : ModelsInOrder(job, models)) {
       for (const auto& [metric, s] : models.at(model)) {
         Json& score = scores[benchmark][model][metric];
-        score = {{"value", s.value}, {"n", s.n}};
+        score["value"] = s.value;
+        if (s.n > 0) score["n"] = s.n;
         if (s.interval) {
           score["low"] = s.interval->first;
           score["high"] = s.interval->second;

@@ -7,6 +7,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
+#include "common/domain/scored_items.h"
 #include "coordinator/search_space/parameter_space.h"
 
 namespace merganser {
@@ -62,7 +63,7 @@ absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalL
   const IntervalFunction interval = [&](double successes, int64_t n) { return library.WilsonInterval(successes, n); };
   for (const BenchmarkResult& result : evaluation.results) {
     scores->table[result.benchmark][kExported] =
-        ScoresOfMetrics(result.metrics, facts.ItemsOf(result.benchmark), interval);
+        ScoresOfMetrics(result.metrics, ScoredItems(spec, facts, result.benchmark), interval);
   }
   return absl::OkStatus();
 }

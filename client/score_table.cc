@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/output.h"
+#include "common/domain/scored_items.h"
 
 namespace merganser {
 namespace {
@@ -14,7 +15,8 @@ constexpr char kStandardError[] = "_stderr";
 void Add(const JobSummary& job, const Candidate& candidate, const std::string& model, const IntervalFunction& interval,
          ScoreTable* table) {
   for (const auto& [benchmark, metrics] : candidate.metrics) {
-    (*table)[benchmark][model] = ScoresOfMetrics(metrics, job.facts ? job.facts->ItemsOf(benchmark) : 0, interval);
+    const int64_t n = job.facts ? ScoredItems(job.spec, *job.facts, benchmark) : 0;
+    (*table)[benchmark][model] = ScoresOfMetrics(metrics, n, interval);
   }
 }
 
@@ -49,6 +51,8 @@ std::string IntervalText(const std::string& metric, const Score& score) {
   if (!score.interval) return "-";
   return absl::StrCat(FormatMetric(metric, score.interval->first), " to ", FormatMetric(metric, score.interval->second));
 }
+
+std::string ItemsText(const Score& score) { return score.n > 0 ? FormatCount(score.n) : "-"; }
 
 ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval) {
   ScoreTable table;
@@ -107,7 +111,7 @@ std::string ScoreTableText(const JobSummary& job, const ScoreTable& table) {
       const auto it = scores.at(model).find(metric);
       if (it == scores.at(model).end()) continue;
       const Score& s = it->second;
-      rows.Add({model, FormatMetric(metric, s.value), IntervalText(metric, s), FormatCount(s.n)});
+      rows.Add({model, FormatMetric(metric, s.value), IntervalText(metric, s), ItemsText(s)});
     }
     absl::StrAppend(&text, text.empty() ? "" : "\n", benchmark, "\n", rows.Render());
   }

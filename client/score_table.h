@@ -20,7 +20,7 @@ struct Score {
   // 95 % interval: Wilson's, or 1.96 standard errors to each side. None of what a program says of itself without an error.
   std::optional<std::pair<double, double>> interval;
   double standard_error = 0;  // where there is an interval
-  int64_t n = 0;              // samples; of pass@k problems
+  int64_t n = 0;              // samples; of pass@k problems; 0: not known, as of a program
 };
 
 // {benchmark: {model: {metric: score}}}; a model is a source's name, "average" or "winner".
@@ -34,6 +34,8 @@ std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>
                                              const IntervalFunction& interval);
 // "3.0 % to 13.0 %"; "-" where there is no interval.
 std::string IntervalText(const std::string& metric, const Score& score);
+// Score::n; "-" where it is not known.
+std::string ItemsText(const Score& score);
 
 // Of the held-out candidates that succeeded.
 ScoreTable HeldOutScores(const JobSummary& job, const std::vector<Candidate>& candidates, const IntervalFunction& interval);

@@ -13,6 +13,7 @@
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/recipe_codec.h"
 #include "common/config/yaml_message.h"
+#include "common/domain/scored_items.h"
 #include "common/draw/recipe_picture.h"
 
 namespace merganser {
@@ -79,7 +80,7 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
   for (const CandidateRow& row : rows) {
     if (newest[row.label] != row.number) continue;
     for (const auto& [benchmark, metrics] : row.metrics) {
-      const int64_t n = job.facts.has_value() ? job.facts->ItemsOf(benchmark) : 0;
+      const int64_t n = job.facts.has_value() ? ScoredItems(job.spec, *job.facts, benchmark) : 0;
       for (const auto& [metric, value] : metrics) {
         if (absl::EndsWith(metric, kStandardError)) continue;  // is in the interval
         lines.push_back({{"benchmark", benchmark},
@@ -87,7 +88,7 @@ Json HeldOutJson(const JobSummary& job, const JobIndex& index) {
                          {"metric", metric},
                          {"value", Number(value)},
                          {"interval", IntervalJson(metrics, metric, n)},
-                         {"samples", n},
+                         {"samples", n > 0 ? Json(n) : Json()},
                          {"candidate", row.number}});
       }
     }

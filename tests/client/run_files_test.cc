@@ -70,13 +70,17 @@ TEST_F(RunFilesTest, NumbersOfAProgramAreNoSharesAndHaveNoInterval) {
       metrics = {{"loss", -3.5}, {"points", 57.25}, {"rate", 0.5}, {"rate_stderr", 0.1}};
   }
   for (auto& [benchmark, n] : finished.job.facts->samples) n = 1;
+  for (BenchmarkSpec& b : finished.job.spec.held_out) b.use = "command";
   finished.job.spec.objectives = {{"task", "points"}};
   const ScoreTable scores = HeldOutScores(finished.job, finished.candidates, Interval);
   EXPECT_EQ(ScoreTableText(finished.job, scores),
             "test\n"
             "model    points  95 % interval  n\n"
-            "ja      57.2500              -  1\n"
-            "winner  57.2500              -  1\n");
+            "ja      57.2500              -  -\n"
+            "winner  57.2500              -  -\n");
+  EXPECT_FALSE(
+      Json::parse(SummaryJson(finished.job, finished.candidates, scores, {}))["held_out"]["test"]["ja"]["points"].contains(
+          "n"));
   EXPECT_FALSE(scores.at("test").at("winner").at("points").interval);
   EXPECT_NEAR(scores.at("test").at("winner").at("rate").interval->first, 0.304, 1e-9);
   EXPECT_EQ(scores.at("test").at("winner").at("rate").standard_error, 0.1);

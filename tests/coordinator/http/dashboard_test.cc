@@ -189,6 +189,18 @@ TEST_F(DashboardTest, AnErrorIsInItsMetricsIntervalAndNoMetric) {
   EXPECT_NEAR(lines[1]["interval"][1].get<double>(), 0.5 + 0.196, 1e-4);
 }
 
+TEST_F(DashboardTest, AProgramsNumbersHaveNoSamplesAndNoIntervalOfOurs) {
+  MadeJob made = made_;
+  made.spec.held_out[0].use = "command";
+  LoggedJob jobs(made);
+  const HttpResponse response =
+      MakeDashboard(&jobs, &records_, options_)(*ParseRequestHead("GET /api/jobs/made HTTP/1.1\r\nHost: 127.0.0.1:9090"));
+  const DashboardJson line = DashboardJson::parse(response.body)["held_out"][0];
+  EXPECT_GT(line["value"].get<double>(), 0);
+  EXPECT_TRUE(line["samples"].is_null());
+  EXPECT_TRUE(line["interval"].is_null());
+}
+
 TEST_F(DashboardTest, CandidatesAreSearchedFilteredSortedAndPaged) {
   const DashboardJson best = GetJson("/api/jobs/job-1/candidates?kind=search&order=fitness&descending=1&limit=5");
   EXPECT_EQ(best["total"], 60);
