@@ -13,9 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "client/embedded_fleet.h"
 #include "client/exit_code.h"
@@ -58,7 +60,30 @@ struct RunOptions {
   absl::Duration store_wait = absl::Minutes(10);
   std::optional<int> dashboard;  // port
   LocalOptions local;
+  const CLI::App* verb = nullptr;  // as it was typed
 };
+
+// As a shell reads it.
+std::string Quoted(const std::string& word) {
+  const bool plain = std::all_of(word.begin(), word.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("_-./:=@,+%", absl::string_view(&c, 1));
+  });
+  return plain && !word.empty() ? word : absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
+
+// What goes on with the run: all that was said of it, too.
+std::string ResumeCommand(const RunOptions& options, const std::string& out) {
+  std::string command =
+      absl::StrCat(Quoted(program_invocation_name), " run ", Quoted(options.job_file), " --out ", Quoted(out));
+  for (const CLI::Option* option : options.verb->get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || option->get_positional() || name == "--out" || name == "--resume") continue;
+    absl::StrAppend(&command, " ", name);
+    if (option->get_items_expected_max() == 0) continue;  // a flag
+    for (const std::string& value : option->results()) absl::StrAppend(&command, " ", Quoted(value));
+  }
+  return command + " --resume";
+}
 
 // The coordinator's dashboard over this process's job, for this machine only.
 absl::StatusOr<std::unique_ptr<HttpServer>> StartDashboard(int port, JobManager* jobs, ResultsStore* store) {
@@ -188,8 +213,7 @@ class Run {
     progress_.Clear();
     if (interrupt_.signal() == 0 && !store_away_) return code;
     if (!out_.empty()) {
-      progress_.Note(absl::StrCat("stopped; to go on: ", program_invocation_name, " run ", options_.job_file, " --out ",
-                                  out_, " --resume"));
+      progress_.Note(absl::StrCat("stopped; to go on: ", ResumeCommand(options_, out_)));
     }
     if (interrupt_.signal() == 0) return code;
     return exit_code::FromSignal(interrupt_.signal());
@@ -317,6 +341,7 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
                            "candidates.jsonl, summary.json, run.db (every result). Ctrl-C stops cleanly; "
                            "--resume goes on.",
                            options, &RunJob, chosen);
+  options->verb = verb;
   verb->add_option("JOB.yaml", options->job_file, "The job")->required();
   verb->add_option("--out", options->out, "Folder for the results; default: out/NAME of the job");
   verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");

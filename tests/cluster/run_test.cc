@@ -175,6 +175,9 @@ TEST_P(ResumeTest, GoesOnWithNothingLostAndNothingRunTwice) {
     process.Signal(GetParam().signal);
     EXPECT_EQ(process.Wait(absl::Seconds(20)), GetParam().exit_code) << process.Stderr();
     EXPECT_THAT(process.Stderr(), Not(HasSubstr("lease ended"))) << "a stop that was asked for is no fault";
+    if (GetParam().signal == SIGINT) {
+      EXPECT_THAT(process.Stderr(), HasSubstr(" run " + job_ + " --out " + out + " --device cpu --threads 1 --resume\n"));
+    }
   }
   {
     const auto store = OpenReadOnly(out);
