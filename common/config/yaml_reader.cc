@@ -57,6 +57,18 @@ const FieldDescriptor* NamedChoice(const YAML::Node& node, const Descriptor* typ
   return choice ? field : nullptr;
 }
 
+// Whether every field is one of a single oneof of messages, as the optimizers are.
+bool IsChoice(const Descriptor* type) {
+  return type->real_oneof_decl_count() == 1 && type->oneof_decl(0)->field_count() == type->field_count() &&
+         type->field(0)->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+}
+
+std::vector<std::string> FieldNames(const Descriptor* type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type->field_count(); ++i) names.push_back(type->field(i)->name());
+  return names;
+}
+
 // What the whole file looks like, if that is something else than `type`: a job given where a recipe is wanted, say.
 std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
   struct Sign {
@@ -97,6 +109,9 @@ class Reader {
       message->GetReflection()->MutableMessage(message, chosen);
       return absl::OkStatus();
     }
+    if (node.IsScalar() && IsChoice(type)) {
+      return Error(node, path, absl::StrCat("unknown '", node.Scalar(), "'", DidYouMean(node.Scalar(), FieldNames(type))));
+    }
     if (!node.IsMap()) {
       return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", Kind(node)));
     }
@@ -107,8 +122,7 @@ class Reader {
       if (!seen.insert(key).second) return Error(entry.first, field_path, "given twice");
       const FieldDescriptor* field = type->FindFieldByName(key);
       if (field == nullptr) {
-        std::vector<std::string> known;
-        for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
+        const std::vector<std::string> known = FieldNames(type);
         const std::string other = path.empty() ? OtherFile(node, type) : "";
         return Error(entry.first, field_path,
                      absl::StrCat("unknown field", other.empty() ? DidYouMean(key, known) : absl::StrCat("; ", other)));

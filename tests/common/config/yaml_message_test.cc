@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MapForValue", "name: {a: b}\n", "job.yaml:1: name: must be a single value, not a map"},
         Case{"TwoOfOneof", "optimizer:\n  cma_es: {}\n  random: {}\n",
              "job.yaml:3: optimizer.random: only one of 'cma_es' and 'random'"},
-        Case{"NoSuchChoice", "optimizer: nsga3\n", "job.yaml:1: optimizer: must be a map, not a value"},
+        Case{"NoSuchChoice", "optimizer: cmaes\n", "job.yaml:1: optimizer: unknown 'cmaes'; did you mean 'cma_es'?"},
         Case{"RecipeForJob", "models: {a: {path: x}}\nstacks: []\n",
              "job.yaml:2: stacks: unknown field; this looks like a recipe"},
         Case{"MergekitForJob", "merge_method: ties\n",
