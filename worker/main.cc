@@ -161,7 +161,7 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   const absl::StatusOr<std::unique_ptr<CandidateEvaluator>> evaluator = here ? EvaluatorHere(flags) : EvaluatorBeside(flags);
   if (!evaluator.ok()) {
     MG_LOG(ERROR) << "no evaluator error=\"" << evaluator.status().message() << '"';
-    return kExitConfig;
+    return absl::IsUnavailable(evaluator.status()) ? kExitUnavailable : kExitConfig;
   }
   if (flags.evaluator_fd >= 0) return ServeEvaluator(flags.evaluator_fd, evaluator->get());
   const auto store = OpenStoreInTime(flags, signal);

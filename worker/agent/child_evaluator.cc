@@ -138,9 +138,12 @@ absl::Status ChildEvaluator::Spawn() {
     MG_LOG(INFO) << "evaluator started pid=" << pid_;
     return absl::OkStatus();
   }
-  const std::string how = ready > 0 ? Obituary() : absl::StrCat("it said nothing for ", absl::FormatDuration(options_.start_timeout));
+  bool may_pass = true;
+  const std::string how = ready > 0 ? Obituary(&may_pass)
+                                    : absl::StrCat("it said nothing for ", absl::FormatDuration(options_.start_timeout));
   Kill();
-  return absl::FailedPreconditionError(absl::StrCat("the evaluator did not start: ", how));
+  const std::string message = absl::StrCat("the evaluator did not start: ", how);
+  return may_pass ? absl::UnavailableError(message) : absl::FailedPreconditionError(message);
 }
 
 void ChildEvaluator::Kill() {
@@ -153,7 +156,7 @@ void ChildEvaluator::Kill() {
   pid_ = 0;
 }
 
-std::string ChildEvaluator::Obituary() {
+std::string ChildEvaluator::Obituary(bool* may_pass) {
   int status = 0;
   // It closed its end, so it is about to be gone.
   for (int i = 0; i < 100 && pid_ > 0; ++i) {
@@ -168,6 +171,7 @@ std::string ChildEvaluator::Obituary() {
     return absl::StrCat("killed by signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)), ")",
                         WTERMSIG(status) == SIGKILL ? ", perhaps for want of memory" : "");
   }
+  if (may_pass != nullptr) *may_pass = false;
   return absl::StrCat("exit code ", WEXITSTATUS(status));
 }
 

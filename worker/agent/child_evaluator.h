@@ -33,7 +33,8 @@ struct ChildEvaluatorOptions {
 // Cancelled if it had to be killed after a stop request.
 class ChildEvaluator final : public CandidateEvaluator {
  public:
-  // Starts the first child. FailedPrecondition: it ended before it was ready; its log says why.
+  // Starts the first child. FailedPrecondition: it ended before it was ready; its log says why. Unavailable: it was killed before
+  // (for want of memory, say) or is not ready within start_timeout; that may pass.
   static absl::StatusOr<std::unique_ptr<ChildEvaluator>> Start(const ChildEvaluatorOptions& options);
   // Ends the child.
   ~ChildEvaluator() override;
@@ -50,8 +51,8 @@ class ChildEvaluator final : public CandidateEvaluator {
 
   absl::Status Spawn();
   void Kill();
-  // How the child ended, in words; it is reaped.
-  std::string Obituary();
+  // How the child ended, in words; it is reaped. `may_pass`, unless null, becomes false if it ended of its own.
+  std::string Obituary(bool* may_pass = nullptr);
   // Sends a request and waits for its answer, which is of `wanted` kind; the payload of it.
   absl::StatusOr<std::string> Call(char kind, const std::string& request, char wanted, const PhaseCallback& phase,
                                    std::stop_token stop);

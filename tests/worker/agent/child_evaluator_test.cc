@@ -107,5 +107,11 @@ TEST(ChildEvaluatorStartTest, AChildThatEndsAtOnceIsAnErrorAtTheStart) {
   EXPECT_FALSE(ChildEvaluator::Start({.argv = {"/no/such/program"}}).ok());
 }
 
+TEST(ChildEvaluatorStartTest, AChildThatIsKilledAtTheStartMayStartLater) {
+  const absl::Status status = ChildEvaluator::Start({.argv = {"/bin/sh", "-c", "kill -9 $$"}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("did not start: killed by signal 9"));
+}
+
 }  // namespace
 }  // namespace merganser
