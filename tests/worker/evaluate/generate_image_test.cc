@@ -58,6 +58,36 @@ TEST_F(GenerateImageTest, TheAnswerDependsOnThePicture) {
   EXPECT_EQ(marked->text, rocket->text);
 }
 
+// The article's own call of EvoVLM-JP: a system text, a picture and a question through the chat template, 5 beams,
+// repetition penalty 1.5; and the same with LLaVA-1.6's template (tests/golden/seeing_chat_goldens.py).
+TEST_F(GenerateImageTest, AChatIsAnsweredAsTransformersAnswersIt) {
+  const auto golden =
+      nlohmann::json::parse(ReadFile(MG_SOURCE_DIR "/tests/worker/evaluate/testdata/seeing_chat.json").value());
+  LocalOptions options = Options();
+  options.compute = "fp32";
+  for (const auto& [name, chat] : golden["templates"].items()) {
+    std::ofstream(dir_ + "/vlm/chat_template.jinja") << chat["template"].get<std::string>();
+    GenerateRequest request{dir_ + "/vlm", golden["question"]};
+    request.images = {Picture("rocket.jpg")};
+    request.chat = true;
+    request.system = golden["system"];
+    request.max_new_tokens = golden["new_tokens"];
+    request.beams = 5;
+    request.repetition_penalty = 1.5;
+    const auto answer = GenerateOnce(request, options, {});
+    ASSERT_TRUE(answer.ok()) << name << ": " << answer.status();
+    EXPECT_EQ(answer->prompt_tokens, chat["prompt_tokens"]) << name;
+    EXPECT_EQ(answer->text, chat["answer"]) << name;
+  }
+  fs::remove(dir_ + "/vlm/chat_template.jinja");
+  GenerateRequest request{dir_ + "/vlm", "?"};
+  request.chat = true;
+  EXPECT_THAT(GenerateOnce(request, options, {}).status().message(), HasSubstr("no chat template in '"));
+  request.chat = false;
+  request.system = "短く。";
+  EXPECT_THAT(GenerateOnce(request, options, {}).status().message(), HasSubstr("add --chat"));
+}
+
 TEST_F(GenerateImageTest, ErrorsSayWhatIsWrong) {
   EXPECT_THAT(Ask(dir_ + "/vlm", {Picture("rocket.jpg")}, "<image> <image>").status().message(),
               HasSubstr("2 image tokens"));
