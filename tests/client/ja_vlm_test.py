@@ -26,14 +26,17 @@ def search(folder, job, *candidates):
         return json.load(file), out
 
 
+def answer(model, tasks, row, prompt, *flags):
+    return subprocess.run([merganser, "generate", model, "--image", os.path.join(tasks, row["image"]), "--prompt", prompt,
+                           "--max-new-tokens", "12", "--device", "cpu", *flags],
+                          check=True, stdout=subprocess.PIPE, text=True, env=THREADS).stdout.strip()
+
+
 def answers(model, tasks, rows):
     """The share of rows that `merganser generate` answers exactly."""
     right = 0
     for row in rows:
-        out = subprocess.run([merganser, "generate", model, "--image", os.path.join(tasks, row["image"]), "--prompt",
-                              f"Q: <image>\n{row['question']}\nA:\n", "--max-new-tokens", "12", "--device", "cpu"],
-                             check=True, stdout=subprocess.PIPE, text=True, env=THREADS).stdout
-        right += out.strip() == row["answer"]
+        right += answer(model, tasks, row, f"Q: <image>\n{row['question']}\nA:\n") == row["answer"]
     return right / len(rows)
 
 
@@ -56,6 +59,12 @@ with tempfile.TemporaryDirectory() as folder:
               for name, path in (("winner", os.path.join(out, "best")), ("vlm", os.path.join(example, "vlm")))}
     print("generate", shares)
     assert shares["vlm"] <= 0.05 and shares["winner"] > 0.4, shares
+
+    # Through the chat template, as the published model is called: the same prompt.
+    best, tasks = os.path.join(out, "best"), os.path.join(example, "tasks")
+    for flags in ([], ["--beams", "5", "--repetition-penalty", "1.5"]):
+        plain = [answer(best, tasks, row, f"Q: <image>\n{row['question']}\nA:\n", *flags) for row in rows[:3]]
+        assert [answer(best, tasks, row, row["question"], "--chat", *flags) for row in rows[:3]] == plain, plain
 
     summary, out = search(folder, "hybrid.yaml", 22, 24)
     held_out = {model: metrics["exact_match"] for model, metrics in summary["held_out"]["pictures_test"].items()}

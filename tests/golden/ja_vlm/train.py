@@ -240,6 +240,13 @@ def check(model, base, ja, tokenizer):
     with_language(model, vlm)
 
 
+# The form of the lessons; a system text, of which there are none, would stand on a line before it.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] + '\\n' }}"
+    "{% elif m['role'] == 'user' %}{{ 'Q: ' + m['content'] + '\\n' }}{% else %}{{ 'A:\\n' + m['content'] + '\\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'A:\\n' }}{% endif %}\n")
+
+
 def save_tokenizer(tokenizer, out):
     tokenizer.save(os.path.join(out, "tokenizer.json"))
     tokens = {str(i): dict(content=t, lstrip=False, normalized=False, rstrip=False, single_word=False, special=True)
@@ -248,6 +255,8 @@ def save_tokenizer(tokenizer, out):
                   clean_up_tokenization_spaces=False, model_max_length=TEXT["max_position_embeddings"], added_tokens_decoder=tokens)
     if tokenizer.token_to_id("<image>") is not None:
         config.update(image_token="<image>")
+        with open(os.path.join(out, "chat_template.jinja"), "w", encoding="utf-8") as file:
+            file.write(CHAT_TEMPLATE)
     json.dump(config, open(os.path.join(out, "tokenizer_config.json"), "w"), indent=1)
 
 
