@@ -309,7 +309,9 @@ class Run {
       if (std::any_of(scored.begin(), scored.end(), [](const auto& b) { return b.use != "command"; })) {
         const std::string prompt =
             SamplePrompt(job, candidates, [&](const std::string& key) { return store_->GetRecord(key); });
-        absl::StrAppend(&text, "try it      ", program_invocation_name, " generate ", out_, "/best --prompt ", prompt, "\n");
+        const bool sees = job.facts && absl::StartsWith(job.facts->architecture, "Llava");
+        absl::StrAppend(&text, "try it      ", program_invocation_name, " generate ", out_, "/best ",
+                        sees ? "--image FILE " : "", "--prompt ", prompt, "\n");
       }
     }
     if (front) absl::StrAppend(&text, "front       ", FrontText(job.spec, *front), "\n");

@@ -43,6 +43,8 @@ std::string ShellWord(const std::string& text) {
 std::string SamplePrompt(const JobSummary& job, const std::vector<Candidate>& candidates,
                          const std::function<absl::StatusOr<std::string>(const std::string& key)>& record) {
   constexpr char kNone[] = "...";
+  // A question about a picture asks nothing without it.
+  if (job.facts && absl::StartsWith(job.facts->architecture, "Llava")) return kNone;
   const Candidate* winner = ScoredWinner(job, candidates);
   if (winner == nullptr || winner->record_key.empty()) return kNone;
   const absl::StatusOr<std::string> bytes = record(winner->record_key);

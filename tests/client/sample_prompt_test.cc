@@ -15,8 +15,12 @@ TEST(ShellWordTest, QuotesWhatAShellWouldRead) {
 }
 
 // A finished job whose winner's held-out record has `samples`: prompt, whether it was answered rightly.
-std::string PromptOf(const std::vector<std::pair<std::string, bool>>& samples) {
+std::string PromptOf(const std::vector<std::pair<std::string, bool>>& samples,
+                     const std::string& architecture = "MistralForCausalLM") {
   FinishedJob finished = SmallFinishedJob();
+  JobFacts facts;
+  facts.architecture = architecture;
+  finished.job.facts = facts;
   finished.candidates.back().record_key = "result:winner";
   v1::ResultRecord record;
   v1::BenchmarkResult* const result = record.mutable_evaluation()->add_results();
@@ -38,6 +42,7 @@ TEST(SamplePromptTest, IsTheFirstThatTheWinnerAnsweredRightly) {
 TEST(SamplePromptTest, LeavesOutWhatCannotBePasted) {
   EXPECT_EQ(PromptOf({{std::string(401, 'x'), true}, {"<image>\nWhat is it?", true}}), "...");
   EXPECT_EQ(PromptOf({}), "...");
+  EXPECT_EQ(PromptOf({{"What is it?", true}}, "LlavaForConditionalGeneration"), "...");
 }
 
 }  // namespace
