@@ -17,9 +17,10 @@ struct ModelRef {
   std::string name;
   std::string path;  // a directory, or a Hub id "org/name[@revision]"
   std::string lora;  // a PEFT adapter, by directory or Hub id, that is merged into the weights when they are read; "": none
-  // Beginnings of its tensors' names and what stands for them in the merge: {"": "language_model."} fits a language model into
-  // a LLaVA. Tensors that begin with none of the replacements may be missing from this model; a stack copies them from the one
-  // source that has them.
+  // Beginnings of its tensors' names and what stands for them in the merge: {"": "language_model."} fits a language model
+  // into a LLaVA. A model with rules is a part of those without, which give config and tokenizer. It may lack tensors whose
+  // names begin with none of the replacements: a stack merges them of its other sources, or copies them where there is one.
+  // Of a model that sees, what no rule names of vision tower and projector is left out; other names without a rule stay.
   std::map<std::string, std::string> rename;
   bool operator==(const ModelRef&) const = default;
 };
