@@ -130,8 +130,10 @@ absl::Status WriteShard(const std::string& path, const std::vector<TensorHeader>
       }
       return writer->Append(bytes);
     };
-    MG_RETURN_IF_ERROR(
-        Annotate(source(tensor, append), absl::StrCat("tensor '", Printable(tensor.name), "'")));
+    const absl::Status written = source(tensor, append);
+    // Tensors are computed several at a time: an error may be of another one, and then says so.
+    if (absl::StartsWith(written.message(), "tensor '")) return written;
+    MG_RETURN_IF_ERROR(Annotate(written, absl::StrCat("tensor '", Printable(tensor.name), "'")));
     if (given != tensor.NumBytes()) {
       return absl::FailedPreconditionError(absl::StrCat("tensor '", Printable(tensor.name),
                                                         "': ", given, " bytes given, ",

@@ -123,6 +123,10 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
                               ShapeText(pair.b->shape), "; '", name, "' is ",
                               ShapeText(header->shape)));
     }
+    if (const int64_t said = config.RankOf(module); said != 0 && said != rank) {
+      return bad(absl::StrCat("has matrices of rank ", rank, ", and adapter_config.json says ", said,
+                              ": the scale lora_alpha / r is not known"));
+    }
     const auto scale = static_cast<float>(config.Scale(module, rank));
     TensorHeader out{name, DType::kF32, header->shape};
     // `files` keeps what the pair points into.

@@ -16,6 +16,7 @@
 #include "common/domain/job_spec.h"
 #include "common/domain/merge_method_spec.h"
 #include "worker/merge/mergekit_words.h"
+#include "worker/merge/named_chat_templates.h"
 #include "yaml-cpp/yaml.h"
 
 namespace merganser {
@@ -205,7 +206,7 @@ class Parser {
 
   absl::Status ParseFiltered(const YAML::Node& node, const std::string& parameter, MergekitSetting& setting) const {
     MG_RETURN_IF_ERROR(CheckKeys(node, parameter, {"filter", "value"}));
-    MergekitSetting::Entry entry;
+    MergekitSetting::Entry entry{.line = Line(node)};
     if (IsSet(node["filter"])) {
       MG_ASSIGN_OR_RETURN(entry.filter, Text(node["filter"], "filter"));
       if (entry.filter == "*") entry.filter.clear();
@@ -469,13 +470,14 @@ class Parser {
 
   absl::Status ParseChatTemplate(const YAML::Node& node) {
     if (!IsSet(node)) return absl::OkStatus();
-    MG_ASSIGN_OR_RETURN(config_.chat_template, Text(node, "chat_template"));
+    std::string& text = config_.chat_template;
+    MG_ASSIGN_OR_RETURN(text, Text(node, "chat_template"));
     // mergekit's own bound between a template's name and its text.
-    const bool is_text = config_.chat_template.size() >= 20 && absl::StrContains(config_.chat_template, "{");
-    if (config_.chat_template == "auto" || is_text) return absl::OkStatus();
-    return absl::UnimplementedError(
-        absl::StrCat(config_.file, ":", Line(node), ": chat_template '", config_.chat_template,
-                     "': named templates are not built in; write 'auto' or the Jinja text of the template"));
+    if (text == "auto" || (text.size() >= 20 && absl::StrContains(text, "{"))) return absl::OkStatus();
+    const std::string name = std::exchange(text, NamedChatTemplate(text));
+    if (!text.empty()) return absl::OkStatus();
+    return Error(node, absl::StrCat("chat_template '", name, "' is neither auto nor Jinja text nor known",
+                                    DidYouMean(name, ChatTemplateNames())));
   }
 
   MergekitConfig& config_;

@@ -20,6 +20,7 @@ struct MergekitSetting {
     std::string filter;          // substring of a tensor's name; "": every tensor
     std::vector<double> values;  // one: constant; more: a gradient
     bool steps = false;          // a gradient of booleans: no value between two of them
+    int line = 0;
   };
   std::vector<Entry> entries;
   int line = 0;
@@ -75,7 +76,7 @@ struct MergekitConfig {
   std::vector<MergekitTokenRule> tokens;
   int pad_to_multiple_of = 0;
   int tokenizer_line = 0;
-  std::string chat_template;  // "", "auto" or Jinja text
+  std::string chat_template;  // "", "auto" or Jinja text; of a named one its text
 
   // InvalidArgument "FILE:LINE: what".
   absl::Status Error(int line, absl::string_view what) const;

@@ -14,6 +14,7 @@
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/mergekit_config.h"
+#include "worker/merge/name_filter.h"
 #include "worker/merge/setting_groups.h"
 
 namespace merganser {
@@ -39,6 +40,7 @@ class RecipeBuilder {
     MG_RETURN_IF_ERROR(CompleteSlices());
     MG_RETURN_IF_ERROR(OneStackFits() ? BuildOneStack() : BuildStacks());
     MG_RETURN_IF_ERROR(CheckUsed());
+    MG_RETURN_IF_ERROR(CheckFilters());
     SetTypes();
     MG_RETURN_IF_ERROR(SetTokenizer());
     recipe_.chat_template = config_.chat_template;
@@ -314,14 +316,14 @@ class RecipeBuilder {
     return stack;
   }
 
-  std::vector<std::string> Filters() const {
-    std::vector<std::string> filters;
+  // Every entry with a filter of its own, once each.
+  std::vector<MergekitSetting::Entry> FilteredEntries() const {
+    std::vector<MergekitSetting::Entry> filters;
     const auto add = [&](const MergekitSettings& settings) {
       for (const auto& [name, setting] : settings) {
         for (const MergekitSetting::Entry& entry : setting.entries) {
-          if (!entry.filter.empty() && std::find(filters.begin(), filters.end(), entry.filter) == filters.end()) {
-            filters.push_back(entry.filter);
-          }
+          const auto same = [&](const MergekitSetting::Entry& other) { return other.filter == entry.filter; };
+          if (!entry.filter.empty() && std::none_of(filters.begin(), filters.end(), same)) filters.push_back(entry);
         }
       }
     };
@@ -334,7 +336,9 @@ class RecipeBuilder {
   }
 
   void Finish(Stack stack, const SettingsByTensor& settings) {
-    if (!stack.method.empty()) stack.settings = GroupTensorSettings(settings, Filters());
+    std::vector<std::string> filters;
+    for (const MergekitSetting::Entry& entry : FilteredEntries()) filters.push_back(entry.filter);
+    if (!stack.method.empty()) stack.settings = GroupTensorSettings(settings, filters);
     recipe_.stacks.push_back(std::move(stack));
   }
 
@@ -391,6 +395,28 @@ class RecipeBuilder {
       // A base that the method ignores still gives config and tokenizer.
       if (base) continue;
       return config_.Error(written_[i].line, absl::StrCat("model '", written_[i].path, "' is named but never merged"));
+    }
+    return absl::OkStatus();
+  }
+
+  // mergekit ignores a filter that selects nothing, and so what a misspelt one was to say.
+  absl::Status CheckFilters() const {
+    std::vector<std::string> names;
+    for (const ModelFacts& facts : facts_) names.insert(names.end(), facts.tensor_names.begin(), facts.tensor_names.end());
+    int out = 0;
+    for (const Slice& slice : slices_) {  // filters of the whole method see the layers' numbers in the result
+      for (const std::string& name : TensorNames(slice)) {
+        const TensorRole role = roles_.Of(name);
+        const int index = role.layer - slice.first_layers[slice.reference];
+        if (role.part == ModelPart::kLayers && index >= 0 && index < slice.layers) {
+          names.push_back(WithLayer(name, role, out + index));
+        }
+      }
+      out += slice.layers;
+    }
+    for (const MergekitSetting::Entry& entry : FilteredEntries()) {
+      const absl::Status found = CheckFilter(entry.filter, names);
+      if (!found.ok()) return config_.Error(entry.line, found.message());
     }
     return absl::OkStatus();
   }

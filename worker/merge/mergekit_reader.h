@@ -29,7 +29,7 @@ using ModelFactsReader = std::function<absl::StatusOr<ModelFacts>(const ModelRef
 // `facts` (with the model's line), and InvalidArgument "FILE:LINE: what" for: a parameter that mergekit wants and no scope
 // gives (names parameter, model and tensor), a base_model that is missing, of no use to the method, or has parameters, a
 // number of models that the method does not merge, a layer_range beyond a model's layers, models with different numbers of
-// layers under `models`, a tokenizer's or token's model that is not merged, and a model that contributes nothing.
+// layers under `models`, a tokenizer's or token's model that is not merged, a filter of no tensor, a model of no use.
 absl::StatusOr<Recipe> ReadMergekitYaml(absl::string_view text, const std::string& file, const ModelFactsReader& facts);
 
 }  // namespace merganser

@@ -16,6 +16,7 @@
 #include "worker/merge/materializer.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/merge_sources.h"
+#include "worker/merge/name_filter.h"
 
 namespace merganser {
 namespace {
@@ -47,6 +48,22 @@ class UnreadableBytes {
   size_t bytes_;
 };
 
+absl::Status CheckFilters(const Recipe& recipe, const SourceMap& models) {
+  std::vector<std::string> names;
+  for (const auto& [model, source] : models) {
+    for (const TensorHeader& header : source->headers()) names.push_back(header.name);
+  }
+  for (const Stack& stack : recipe.stacks) {
+    for (const GroupSettings& settings : stack.settings) {
+      const absl::Status found = CheckFilter(settings.group.filter, names);
+      if (!found.ok()) {
+        return Annotate(found, absl::StrCat("stack '", stack.name, "', group '", settings.group.name, "'"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 // What follows the layer's number in a name.
 absl::string_view InLayer(absl::string_view name, int layer) {
   const std::string number = absl::StrCat(".", layer, ".");
@@ -63,6 +80,7 @@ absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(
   plan->recipe_ = recipe;
   plan->options_ = options;
   plan->AddWholeModel();
+  if (!options.vision_only) MG_RETURN_IF_ERROR(CheckFilters(recipe, models));
   MG_RETURN_IF_ERROR(plan->ResolveStacks(models));
   MG_RETURN_IF_ERROR(plan->PlacePath());
   MG_RETURN_IF_ERROR(plan->PlanTensors(mlp_output, norm_plus_one));

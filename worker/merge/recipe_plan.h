@@ -68,8 +68,8 @@ class RecipePlan {
   // InvalidArgument, naming what and where: the errors of MergePlan::Build, an unknown stack, a source
   // that is neither a model nor an earlier stack, a tensor that one of a stack's models lacks or has in
   // another shape, or that lies outside of its base although several others have it, a hop to a layer that its stack does
-  // not have, a scale that cannot be folded, tensors of integers that are to be merged by a method with `scale`.
-  // Unimplemented: a scale on a head that is tied (untie it).
+  // not have, a group's filter of no tensor, a scale that cannot be folded, integers that are to be merged by a method with
+  // `scale`. Unimplemented: a scale on a head that is tied (untie it).
   static absl::StatusOr<std::unique_ptr<const RecipePlan>> Build(const Recipe& recipe, const SourceMap& models,
                                                                  const RecipePlanOptions& options,
                                                                  const std::vector<std::string>& mlp_output = {},

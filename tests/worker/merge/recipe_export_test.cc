@@ -22,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using testing_merge::AsWritten;
 using testing_merge::Average;
 using testing_merge::Copies;
@@ -89,9 +90,19 @@ TEST(RecipeExportTest, ThePlanReadsNoWeights) {
   EXPECT_TRUE(PlanRecipeExport(recipe, AsWritten, Options()).ok());
   const RecipeExportOptions options = Options();
   const auto facts = ExportRecipeFiles(recipe, AsWritten, options, {});
-  EXPECT_THAT(std::string(facts.status().message()), HasSubstr("model.layers.3.mlp.up_proj.weight"));
+  EXPECT_THAT(std::string(facts.status().message()), StartsWith("tensor 'model.layers.3.mlp.up_proj.weight' of 'a'"));
   EXPECT_THAT(std::string(facts.status().message()), HasSubstr("nan at index 5"));
   EXPECT_FALSE(fs::exists(options.out_dir));
+}
+
+TEST(RecipeExportTest, AFilterOfNoTensorIsRefusedWithTheNearestName) {
+  Recipe recipe = Average({{"a", Write(Tied(1))}, {"b", Write(Tied(2))}});
+  std::vector<GroupSettings>& settings = recipe.stacks[0].settings;
+  settings.insert(settings.begin(), settings[0]);
+  settings[0].group = {.name = "first", .filter = "mpl"};
+  EXPECT_THAT(Refusal(recipe), HasSubstr("group 'first': filter 'mpl' is part of no tensor's name; did you mean 'mlp'?"));
+  settings[0].group.filter = "lm_head";  // what tied models lack may be named
+  EXPECT_TRUE(PlanRecipeExport(recipe, AsWritten, Options()).ok());
 }
 
 TEST(RecipeExportTest, CopiesAreCheckedForFiniteValuesToo) {

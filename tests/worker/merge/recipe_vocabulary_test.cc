@@ -1,4 +1,5 @@
 // Heads, rows, tokenizers and adapters of models that differ in them.
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -6,6 +7,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/worker/merge/recipe_export_testing.h"
+#include "worker/merge/named_chat_templates.h"
+#include "worker/text/chat_template.h"
 
 namespace merganser {
 namespace {
@@ -165,6 +168,38 @@ TEST(RecipeExportTest, AChatTemplateIsWritten) {
   EXPECT_EQ(config["eos_token"], "</s>");
 }
 
+TEST(RecipeExportTest, NamedChatTemplatesWriteThePromptsOfTheirFormats) {
+  const std::string model = Write(
+      SmallLlama(1), {{"tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>"})"}});
+  const char kMessages[] = R"([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"},
+                               {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "1+1?"}])";
+  const std::map<std::string, std::string> want = {
+      {"alpaca", "Be kind.\n\n### Instruction:\nHi\n\n### Response:\nHello\n\n### Instruction:\n1+1?\n\n### Response:\n"},
+      {"chatml",
+       "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n"
+       "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"},
+      {"exaone",
+       "[|system|]Be kind.[|endofturn|]\n[|user|]Hi\n[|assistant|]Hello[|endofturn|]\n[|user|]1+1?\n[|assistant|]"},
+      {"llama3",
+       "<s><|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi"
+       "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>"
+       "\n\n1+1?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+      {"mistral", "<s> [INST] Be kind.\n\nHi [/INST] Hello</s> [INST] 1+1? [/INST]"}};
+  EXPECT_EQ(ChatTemplateNames().size(), want.size());
+  for (const std::string& name : ChatTemplateNames()) {
+    Recipe recipe = Copies({{"a", model}});
+    recipe.chat_template = NamedChatTemplate(name);
+    const RecipeExportOptions options = Options();
+    Export(recipe, options);
+    const auto chat = ChatTemplate::Load(options.out_dir);
+    ASSERT_TRUE(chat.ok()) << name << ": " << chat.status();
+    const auto prompt = chat->Render(kMessages, /*add_generation_prompt=*/true);
+    ASSERT_TRUE(prompt.ok()) << name << ": " << prompt.status();
+    EXPECT_EQ(*prompt, want.at(name)) << name;
+  }
+  EXPECT_EQ(NamedChatTemplate("vicuna"), "");
+}
+
 std::string Adapter(const std::string& config, const std::vector<StoredTensor>& tensors) {
   SmallCheckpoint adapter{"{}", tensors};
   const std::string dir = Write(adapter, {{"adapter_config.json", config}});
@@ -195,6 +230,25 @@ TEST(RecipeExportTest, AnAdapterIsMergedOnLoad) {
   EXPECT_EQ(merged.at("model.layers.2.self_attn.q_proj.weight"), a.Find("model.layers.2.self_attn.q_proj.weight")->values);
 }
 
+// As in PEFT: the first pattern that fits, by the end of the module's name or by all of it.
+TEST(RecipeExportTest, PatternsGiveModulesRanksAndScalesOfTheirOwn) {
+  const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.";
+  const std::string model = Write(SmallLlama(1));
+  SmallCheckpoint before = SmallLlama(1);
+  const auto added = [&](const std::string& patterns) {
+    const std::string config = R"({"peft_type": "LORA", "r": 8, "lora_alpha": 4, "init_lora_weights": true, )" + patterns + "}";
+    Recipe recipe = Copies({{"a", model}});
+    recipe.models[0].lora = Adapter(config, {{{q + "lora_A.weight", DType::kF32, {2, 4}}, {1, 0, 0, 0, 0, 0, 0, 0}},
+                                             {{q + "lora_B.weight", DType::kF32, {4, 2}}, {1, 0, 0, 0, 0, 0, 0, 0}}});
+    const std::string name = "model.layers.1.self_attn.q_proj.weight";
+    return Export(recipe).at(name)[0] - before.Find(name)->values[0];
+  };
+  EXPECT_NEAR(added(R"("rank_pattern": {"q_proj": 2})"), 2, 1e-5);
+  EXPECT_NEAR(added(R"("rank_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 8}, "alpha_pattern": {"q_proj": 6, "self_attn.q_proj": 8})"), 3, 1e-5);
+  EXPECT_NEAR(added(R"("rank_pattern": {"^model.layers.1.self_attn.q_proj": 2, "proj": 8}, "alpha_pattern": {"^layers.1.self_attn.q_proj": 6})"), 2, 1e-5);
+  EXPECT_NEAR(added(R"("rank_pattern": {"q_proj": 2}, "use_rslora": true)"), 4 / std::sqrt(2.0f), 1e-5);
+}
+
 TEST(RecipeExportTest, AdaptersThatDoNotFitAreRefused) {
   const std::string model = Write(SmallLlama(1));
   const auto refusal = [&](const std::string& config, const std::vector<StoredTensor>& tensors) {
@@ -210,6 +264,12 @@ TEST(RecipeExportTest, AdaptersThatDoNotFitAreRefused) {
   EXPECT_THAT(refusal(R"({"peft_type": "IA3"})", {a, b}), HasSubstr("peft_type 'IA3' is not LORA"));
   EXPECT_THAT(refusal(R"({"peft_type": "LORA", "lora_alpha": 1, "use_dora": true})", {a, b}), HasSubstr("use_dora"));
   EXPECT_THAT(refusal(R"({"peft_type": "LORA"})", {a, b}), HasSubstr("lora_alpha"));
+  EXPECT_THAT(refusal(R"({"peft_type": "LORA", "r": 4, "lora_alpha": 1})", {a, b}),
+              HasSubstr("module 'model.layers.1.self_attn.q_proj' has matrices of rank 2, and adapter_config.json says 4"));
+  EXPECT_THAT(refusal(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 1, "alpha_pattern": {"layers\\.[0-3]": 3}})", {a, b}),
+              HasSubstr(R"(alpha_pattern 'layers\.[0-3]' is a regular expression)"));
+  EXPECT_THAT(refusal(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 1, "init_lora_weights": "pissa_niter_4"})", {a, b}),
+              HasSubstr("init_lora_weights 'pissa_niter_4' changes the model"));
   Recipe absent = Copies({{"a", model}});
   absent.models[0].lora = NewTestFolder();
   EXPECT_THAT(Refusal(absent), HasSubstr("models.a.lora: "));
