@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "client/exit_code.h"
 #include "client/local_options.h"
@@ -26,6 +27,7 @@ namespace {
 
 struct MergeOptions {
   std::string recipe_file, out, shard_size = "5GB", form = "checkpoint", arithmetic, format = "table";
+  std::string head, vocabulary_from, config_from;
   bool overwrite = false, dry_run = false;
   LocalOptions local;
 };
@@ -67,6 +69,16 @@ absl::Status ByField(const absl::Status& status, const Recipe& recipe) {
   return status;
 }
 
+// An error that asks for a key of our recipes, for those who have mergekit's YAML, which lacks it.
+absl::Status ForMergekit(const absl::Status& status) {
+  for (const char* key : {"head", "vocabulary_from", "config_from"}) {
+    if (!absl::StrContains(status.message(), absl::StrCat("`", key, ": "))) continue;
+    return absl::Status(status.code(), absl::StrCat(status.message(), "; mergekit's YAML has no such key: give --",
+                                                    absl::StrReplaceAll(key, {{"_", "-"}}), " here"));
+  }
+  return status;
+}
+
 absl::StatusOr<int> DryRun(const MergeOptions& options, const ExportRequest& request) {
   MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options.local));
   Print(options.format == "json" ? DumpJson(MergePlanJson(plan)) : MergePlanText(plan));
@@ -98,12 +110,21 @@ absl::StatusOr<int> Merge(const MergeOptions& options) {
     if (!options.arithmetic.empty() && !stack.method.empty())
       stack.arithmetic = options.arithmetic == "mergekit" ? Arithmetic::kMergekit : Arithmetic::kFp32;
   }
+  const auto set = [](const std::string& given, std::string& field) {
+    if (!given.empty()) field = given;
+  };
+  set(options.head, request.recipe.head);
+  set(options.vocabulary_from, request.recipe.vocabulary_from);
+  set(options.config_from, request.recipe.config_from);
   request.out_dir = options.out;
   request.overwrite = options.overwrite;
-  request.text_files = {{"recipe.yaml", RecipeYaml(request.recipe)}};
+  const std::filesystem::path out = std::filesystem::path(options.out).lexically_normal();
+  const std::filesystem::path name =
+      out.filename().empty() ? out.parent_path().filename() : out.filename();  // "out/", "out"
+  request.text_files = MergeTextFiles(request.recipe, name.string());
   const absl::StatusOr<int> code = options.dry_run ? DryRun(options, request) : WriteCheckpoint(request, options.local);
   if (code.ok()) return code;
-  return source.Locate(mergekit ? code.status() : ByField(code.status(), request.recipe));
+  return source.Locate(mergekit ? ForMergekit(code.status()) : ByField(code.status(), request.recipe));
 }
 
 }  // namespace
@@ -130,6 +151,12 @@ void AddMergeCommand(CLI::App& app, Action* chosen) {
   verb->add_option("--arithmetic", options->arithmetic,
                    "fp32, or mergekit: its rounding, ties and random masks; the recipe's own unless given")
       ->check(CLI::IsMember({"fp32", "mergekit"}));
+  verb->add_option("--head", options->head, "tied or untied, where models differ in that; the recipe's own unless given")
+      ->check(CLI::IsMember({"tied", "untied"}));
+  verb->add_option("--vocabulary-from", options->vocabulary_from,
+                   "Model whose number of embedding rows the merge has, where they differ; the recipe's own unless given");
+  verb->add_option("--config-from", options->config_from,
+                   "Model whose config.json is taken, where models run differently; the recipe's own unless given");
   verb->add_option("-o,--format", options->format, "Of --dry-run: table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <set>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -77,6 +78,44 @@ bool IsHubId(const std::string& path) {
   return !std::filesystem::path(path).is_absolute() && !std::filesystem::is_directory(path, error);
 }
 
+// "2 models".
+std::string Models(const Recipe& recipe) {
+  return absl::StrCat(recipe.models.size(), recipe.models.size() == 1 ? " model" : " models");
+}
+
+// Hugging Face's front matter and the title.
+std::string CardHead(const Recipe& recipe, const std::string& title) {
+  std::string text = "---\nlibrary_name: transformers\ntags:\n- merge\n- merganser\n", hub_ids;
+  for (const ModelRef& model : recipe.models) {
+    if (IsHubId(SplitContent(model.path).first))
+      absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
+  }
+  if (!hub_ids.empty()) absl::StrAppend(&text, "base_model:\n", hub_ids);
+  return absl::StrCat(text, "---\n\n# ", title, "\n\n");
+}
+
+void AppendRecipe(const Recipe& recipe, std::string* text) {
+  absl::StrAppend(text, "\n## Sources\n\n");
+  AppendHeader({"name", "checkpoint"}, text);
+  for (const ModelRef& model : recipe.models)
+    AppendRow(
+        {Cell(model.name), Cell(absl::StrCat("`", SplitContent(model.path).first, "`",
+                                             model.lora.empty() ? "" : absl::StrCat(" with adapter `", model.lora, "`")))},
+        text);
+  if (!recipe.tokenizer_from.empty()) absl::StrAppend(text, "\nTokenizer and config: `", recipe.tokenizer_from, "`.");
+  absl::StrAppend(text, recipe.tokenizer_from.empty() ? "\n" : " ", "Weights: ", recipe.dtype,
+                  ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
+  for (const Stack& stack : recipe.stacks) AppendStack(stack, text);
+  const std::string path = PathText(recipe);
+  if (!path.empty()) absl::StrAppend(text, "Path: ", path, ".\n\n");
+  absl::StrAppend(text, "`recipe.yaml` holds it in full.\n");
+}
+
+constexpr char kRepeat[] =
+    "\n## Repeat it\n\n    merganser merge recipe.yaml OUT_DIR\n\nmakes the same weights again, where the sources are at "
+    "the "
+    "paths above.";
+
 }  // namespace
 
 std::string RecipeYaml(const Recipe& recipe) {
@@ -86,27 +125,11 @@ std::string RecipeYaml(const Recipe& recipe) {
 
 std::string ModelCard(const JobSummary& job, const Candidate& candidate, const ScoreTable& scores, bool held_out) {
   const Recipe& recipe = candidate.recipe;
-  std::string text = "---\nlibrary_name: transformers\ntags:\n- merge\n- merganser\n";
-  std::string hub_ids;
-  for (const ModelRef& model : recipe.models) {
-    if (IsHubId(SplitContent(model.path).first))
-      absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
-  }
-  if (!hub_ids.empty()) absl::StrAppend(&text, "base_model:\n", hub_ids);
-  absl::StrAppend(&text, "---\n\n# ", job.spec.name, "\n\nA merge of ", recipe.models.size(),
-                  recipe.models.size() == 1 ? " model" : " models", ", found by evolution with merganser ", kVersion,
-                  ": candidate ", candidate.number, " of job ", job.spec.name, " (", job.id, "), ",
-                  FormatCount(job.search_finished), " candidates tried. Nothing was trained.\n");
-  absl::StrAppend(&text, "\n## Sources\n\n");
-  AppendHeader({"name", "checkpoint"}, &text);
-  for (const ModelRef& model : recipe.models)
-    AppendRow({Cell(model.name), Cell(absl::StrCat("`", SplitContent(model.path).first, "`"))}, &text);
-  absl::StrAppend(&text, "\nTokenizer and config: `", recipe.tokenizer_from, "`. Weights: ", recipe.dtype,
-                  ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
-  for (const Stack& stack : recipe.stacks) AppendStack(stack, &text);
-  const std::string path = PathText(recipe);
-  if (!path.empty()) absl::StrAppend(&text, "Path: ", path, ".\n\n");
-  absl::StrAppend(&text, "`recipe.yaml` holds it in full.\n");
+  std::string text = CardHead(recipe, job.spec.name);
+  absl::StrAppend(&text, "A merge of ", Models(recipe), ", found by evolution with merganser ", kVersion, ": candidate ",
+                  candidate.number, " of job ", job.spec.name, " (", job.id, "), ", FormatCount(job.search_finished),
+                  " candidates tried. Nothing was trained.\n");
+  AppendRecipe(recipe, &text);
   if (!candidate.fitness.empty()) {
     absl::StrAppend(&text, "\n## Fitness\n\n");
     AppendHeader({"objective", "value"}, &text);
@@ -131,12 +154,16 @@ std::string ModelCard(const JobSummary& job, const Candidate& candidate, const S
       }
     }
   }
-  absl::StrAppend(&text,
-                  "\n## Repeat it\n\n    merganser merge recipe.yaml OUT_DIR\n\nmakes the same "
-                  "weights again, where the "
-                  "sources are at the paths above. Seed of the search: ",
-                  job.spec.seed, ".\n");
+  absl::StrAppend(&text, kRepeat, " Seed of the search: ", job.spec.seed, ".\n");
   return text;
+}
+
+std::map<std::string, std::string> MergeTextFiles(const Recipe& recipe, const std::string& title) {
+  std::string card = CardHead(recipe, title);
+  absl::StrAppend(&card, "A merge of ", Models(recipe), " with merganser ", kVersion, ". Nothing was trained.\n");
+  AppendRecipe(recipe, &card);
+  absl::StrAppend(&card, kRepeat, "\n");
+  return {{"recipe.yaml", RecipeYaml(recipe)}, {"README.md", std::move(card)}};
 }
 
 std::map<std::string, std::string> ExportTextFiles(const JobSummary& job, const Candidate& candidate,

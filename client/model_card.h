@@ -19,6 +19,9 @@ std::string RecipeYaml(const Recipe& recipe);
 // seen.
 std::string ModelCard(const JobSummary& job, const Candidate& candidate, const ScoreTable& scores, bool held_out);
 
+// {"recipe.yaml", "README.md"} for a merge that no search chose.
+std::map<std::string, std::string> MergeTextFiles(const Recipe& recipe, const std::string& title);
+
 // {"recipe.yaml", "README.md"} for an export.
 std::map<std::string, std::string> ExportTextFiles(const JobSummary& job, const Candidate& candidate,
                                                    const ScoreTable& scores, bool held_out);

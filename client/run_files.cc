@@ -25,9 +25,12 @@ std::vector<std::string> FitnessNames(const JobSpec& spec, const Candidate& cand
 
 std::string PathText(const Recipe& recipe) {
   std::string text;
+  if (recipe.stacks.empty()) return text;
   for (const Hop& hop : recipe.path) {
-    absl::StrAppend(&text, text.empty() ? "" : " ", recipe.stacks[hop.stack].name, ".", hop.layer,
-                    hop.scale == 1 ? "" : absl::StrFormat("*%.3g", hop.scale));
+    const bool known =
+        hop.stack >= 0 && hop.stack < static_cast<int>(recipe.stacks.size());  // a recipe by hand may be wrong
+    absl::StrAppend(&text, text.empty() ? "" : " ", known ? recipe.stacks[hop.stack].name : absl::StrCat(hop.stack), ".",
+                    hop.layer, hop.scale == 1 ? "" : absl::StrFormat("*%.3g", hop.scale));
   }
   if (text.empty()) return text;
   const std::string& first = recipe.stacks[0].name;

@@ -139,6 +139,20 @@ TEST_F(RunFilesTest, ModelCardSaysOfEachStackWhatItIs) {
   EXPECT_THAT(card, HasSubstr("|\n\nStack `ja-1`: `ja` as it is.\n\nPath: ")) << "a line after a table's would be its row";
 }
 
+TEST_F(RunFilesTest, CardOfAMergeByHandHasTheRecipeAndNoSearch) {
+  Recipe recipe = finished_.candidates[3].recipe;
+  recipe.models[0].lora = "org/adapter";
+  const auto files = MergeTextFiles(recipe, "mine");
+  EXPECT_THAT(files.at("README.md"), HasSubstr("base_model:\n- org/math\n---\n\n# mine\n\nA merge of "));
+  EXPECT_THAT(files.at("README.md"), HasSubstr("with adapter `org/adapter`"));
+  EXPECT_THAT(files.at("README.md"), HasSubstr("weight of math"));
+  EXPECT_THAT(files.at("README.md"), HasSubstr("merganser merge recipe.yaml"));
+  EXPECT_THAT(files.at("README.md"), Not(HasSubstr("candidate")));
+  EXPECT_EQ(files.at("recipe.yaml"), RecipeYaml(recipe));
+  recipe.path = {{7, 1, 1.0}};  // the merge will refuse it
+  EXPECT_THAT(MergeTextFiles(recipe, "mine").at("README.md"), HasSubstr("Path: 7.1"));
+}
+
 TEST_F(RunFilesTest, RecipeYamlReadsBackAsTheSameRecipe) {
   v1::Recipe proto;
   ASSERT_TRUE(ReadYaml(RecipeYaml(finished_.candidates[3].recipe), "recipe.yaml", &proto).ok());

@@ -18,6 +18,7 @@
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/merge_placement.h"
 #include "worker/evaluate/stopwatch.h"
+#include "worker/merge/name_filter.h"
 
 namespace merganser {
 namespace {
@@ -89,7 +90,12 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
   MG_RETURN_IF_ERROR(CheckVisionSides(spec_, checkpoints_, options_.model_roots));
   MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(config_, donor, spec_.dtype));
-  if (!IsVisionModel(donor)) MG_RETURN_IF_ERROR(CheckFilters(spec_, layout));
+  std::vector<std::string> names;
+  for (const ArenaTensor& tensor : layout.tensors()) names.push_back(tensor.name);
+  for (const auto& [name, checkpoint] : checkpoints_) {
+    for (const TensorView& tensor : checkpoint->tensors()) names.push_back(tensor.name);
+  }
+  MG_RETURN_IF_ERROR(CheckFilters(spec_, names));
   MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, options_.model_roots));
   if (stop.stop_requested()) return Cancelled();
   MaterializerOptions options;

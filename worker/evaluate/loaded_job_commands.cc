@@ -15,6 +15,7 @@
 #include "worker/evaluate/devices.h"
 #include "worker/evaluate/loaded_job.h"
 #include "worker/evaluate/served_vision.h"
+#include "worker/merge/name_filter.h"
 #include "worker/text/chat_template.h"
 
 namespace merganser {
@@ -62,6 +63,9 @@ absl::Status LoadedJob::LoadFiles() {
   }
   // Models that merge have the same tensors; the first that differs is named before anything is searched.
   const WeightFiles& donor = *files.at(donor_);
+  std::vector<std::string> names;
+  for (const TensorView& tensor : donor.tensors()) names.push_back(tensor.name);
+  MG_RETURN_IF_ERROR(CheckFilters(spec_, names));
   for (const TensorView& tensor : donor.tensors()) {
     facts_.parameters += tensor.NumElements();
     for (const auto& [name, other] : files) {

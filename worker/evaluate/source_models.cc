@@ -1,14 +1,10 @@
 #include "worker/evaluate/source_models.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "common/base/closest_name.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/dtype.h"
@@ -51,7 +47,8 @@ bool HasRename(const JobSpec& spec, const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots) {
+absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
+                                         const std::vector<std::string>& model_roots) {
   const ModelLocatorOptions options = LocatorOptions(model_roots);
   CheckpointMap checkpoints;
   for (const ModelRef& model : models) {
@@ -136,30 +133,6 @@ absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkp
     tensors.push_back({own != nullptr ? own->name : std::move(spec.name), std::move(spec.shape), type});
   }
   return ArenaLayout::Create(std::move(tensors));
-}
-
-absl::Status CheckFilters(const JobSpec& spec, const ArenaLayout& layout) {
-  for (int i = 0; i < NumStages(spec); ++i) {
-    const ParameterSpace space = StageOf(spec, i).parameter;
-    if (!space.used() || space.granularity.kind != Granularity::Kind::kFilters) continue;
-    for (size_t f = 0; f < space.granularity.filters.size(); ++f) {
-      const std::string& filter = space.granularity.filters[f];
-      std::set<std::string> words;
-      bool found = false;
-      for (const ArenaTensor& tensor : layout.tensors()) {
-        found |= absl::StrContains(tensor.name, filter);
-        for (const absl::string_view word : absl::StrSplit(tensor.name, '.')) {
-          int number = 0;
-          if (!absl::SimpleAtoi(word, &number)) words.emplace(word);
-        }
-      }
-      if (found) continue;
-      return absl::InvalidArgumentError(absl::StrCat(StageField(i), "space.parameter.granularity.filters[", f,
-                                                     "]: no tensor's name contains '", filter, "'",
-                                                     DidYouMean(filter, {words.begin(), words.end()})));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vector<std::string>& model_roots) {

@@ -39,10 +39,6 @@ absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMa
 // tensors have the names that they have in `donor`: within a model that sees, "language_model.model.norm.weight".
 absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkpoint& donor, const std::string& dtype);
 
-// InvalidArgument, naming the field: a filter of a stage's granularity is in no name of the layout's tensors, so its genes
-// would change nothing. REQUIRES: the layout has every tensor that is merged (a vision tower is not in it).
-absl::Status CheckFilters(const JobSpec& spec, const ArenaLayout& layout);
-
 // The job's models as its recipes have them: each plain one under the names that its `rename` gives it, with the rows of the
 // whole, by the rules of an export. Errors of OpenRecipeModels.
 absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vector<std::string>& model_roots);

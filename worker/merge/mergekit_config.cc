@@ -472,12 +472,10 @@ class Parser {
     if (!IsSet(node)) return absl::OkStatus();
     std::string& text = config_.chat_template;
     MG_ASSIGN_OR_RETURN(text, Text(node, "chat_template"));
-    // mergekit's own bound between a template's name and its text.
-    if (text == "auto" || (text.size() >= 20 && absl::StrContains(text, "{"))) return absl::OkStatus();
+    if (text == "auto" || (text.size() >= 20 && absl::StrContains(text, "{"))) return absl::OkStatus();  // mergekit's bound
     const std::string name = std::exchange(text, NamedChatTemplate(text));
     if (!text.empty()) return absl::OkStatus();
-    return Error(node, absl::StrCat("chat_template '", name, "' is neither auto nor Jinja text nor known",
-                                    DidYouMean(name, ChatTemplateNames())));
+    return Error(node, absl::StrCat("unknown chat_template '", name, "'", DidYouMean(name, ChatTemplateNames())));
   }
 
   MergekitConfig& config_;

@@ -140,7 +140,13 @@ TEST_P(BadJobTest, IsRefusedWhileLoadingNamingTheField) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadJobTest,
-    testing::Values(BadJob{"UnknownMetric",
+    testing::Values(BadJob{"FilterOfNoTensor",
+                           [](JobSpec& j) {
+                             j.parameter.granularity = {Granularity::Kind::kFilters, 0, {"self_attn", "mpl"}};
+                           },
+                           absl::StatusCode::kInvalidArgument,
+                           {"space.parameter.granularity.filters[1]: filter 'mpl' is part of no tensor's name; did you mean 'mlp'?"}},
+                    BadJob{"UnknownMetric",
                            [](JobSpec& j) { j.objectives[0].metric = "acc_jp"; },
                            absl::StatusCode::kInvalidArgument,
                            {"objectives[0].metric", "acc_jp", "did you mean 'acc_ja'"}},
@@ -148,13 +154,6 @@ INSTANTIATE_TEST_SUITE_P(
                            [](JobSpec& j) { j.benchmarks[0].use = "mgsm_jp"; },
                            absl::StatusCode::kInvalidArgument,
                            {"benchmarks.ja_math", "mgsm_jp"}},
-                    BadJob{"FilterOfNoTensor",
-                           [](JobSpec& j) {
-                             j.parameter.granularity.kind = Granularity::Kind::kFilters;
-                             j.parameter.granularity.filters = {"self_attn", "mpl"};
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"space.parameter.granularity.filters[1]: ", "contains 'mpl'; did you mean 'mlp'?"}},
                     BadJob{"MissingModel",
                            [](JobSpec& j) { j.models[1].path = "/nowhere/ja"; },
                            absl::StatusCode::kNotFound,

@@ -1,6 +1,7 @@
 #include "worker/merge/row_ranks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -16,6 +17,17 @@ using Ranks = std::vector<uint32_t>;
 
 FloatTensor View(const Values& values) {
   return {DType::kF32, reinterpret_cast<const std::byte*>(values.data()), static_cast<int64_t>(values.size())};
+}
+
+// The upper half of each value's bits: bfloat16, rounded to zero.
+std::vector<uint16_t> AsBF16(const Values& values) {
+  std::vector<uint16_t> halves;
+  for (const float value : values) halves.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+  return halves;
+}
+
+FloatTensor View(const std::vector<uint16_t>& values) {
+  return {DType::kBF16, reinterpret_cast<const std::byte*>(values.data()), static_cast<int64_t>(values.size())};
 }
 
 // The definition, over the elements start, start + step, ...
@@ -111,8 +123,8 @@ TEST_P(RowRanksTest, BitsOfWhatStaysAreThoseOfTheRanks) {
 // Rows that cannot be told apart by bins: all zero, two values, one element beyond all others, next to nothing, and ordinary
 // ones.
 TEST(RowRanksTest, BitsOfWhatStaysAreExactWhateverTheMagnitudes) {
-  constexpr int64_t kRow = 2816, kRows = 6;
-  const Values base(kRow * kRows, 0.0f);
+  constexpr int64_t kRow = 2824, kRows = 6;  // no multiple of 16
+  Values base(kRow * kRows, 0.0f);
   Values source = Gaussian(kRow * kRows, 9);
   for (int64_t i = 0; i < kRow; ++i) {
     source[i] = 0;
@@ -121,13 +133,18 @@ TEST(RowRanksTest, BitsOfWhatStaysAreExactWhateverTheMagnitudes) {
     source[3 * kRow + i] *= 1e-42f;
     source[4 * kRow + i] = std::round(source[4 * kRow + i] * 16);
   }
+  const Values last_row = Gaussian(kRow, 11);
+  std::copy(last_row.begin(), last_row.end(), base.begin() + 5 * kRow);
+  const std::vector<uint16_t> short_base = AsBF16(base), short_source = AsBF16(source);
   const MaskStream stream = MaskStream::For(3, "model", "tensor");
-  for (const double epsilon : {0.0, 0.01, 0.15, 0.49}) {
-    const RowRanks ranks(View(base), View(source), {kRows, kRow});
-    const RankedMask mask = RankedMask::For(0.5, epsilon, kRow, false);
-    EXPECT_EQ(Kept(ranks, mask, stream, 0, kRow * kRows),
-              KeptByDefinition(mask, stream, FilledRanks(ranks, 0, kRow * kRows), 0, kRow * kRows))
-        << epsilon;
+  for (const RowRanks& ranks :
+       {RowRanks(View(base), View(source), {kRows, kRow}), RowRanks(View(short_base), View(short_source), {kRows, kRow})}) {
+    for (const double epsilon : {0.0, 0.01, 0.15, 0.49}) {
+      const RankedMask mask = RankedMask::For(0.5, epsilon, kRow, false);
+      EXPECT_EQ(Kept(ranks, mask, stream, 0, kRow * kRows),
+                KeptByDefinition(mask, stream, FilledRanks(ranks, 0, kRow * kRows), 0, kRow * kRows))
+          << epsilon;
+    }
   }
 }
 
