@@ -165,6 +165,9 @@ void AppendStage(const JobPlan& plan, const StagePlan& stage, bool last, const L
                                                              : absl::StrCat(" (about ", counted, ")")));
   }
   if (bounds.wall_time != absl::InfiniteDuration()) budget.push_back(DurationText(bounds.wall_time));
+  if (bounds.gpu_time != absl::InfiniteDuration()) {
+    budget.push_back(absl::StrCat(DurationText(bounds.gpu_time), " of evaluation"));
+  }
   if (bounds.target) budget.push_back(absl::StrCat("until ", *bounds.target));
   line("budget",
        absl::StrCat(absl::StrJoin(budget, ", or "),

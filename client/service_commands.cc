@@ -112,7 +112,7 @@ struct UpdateOptions {
   std::optional<int64_t> candidates, generations, samples;
   std::optional<double> target, share;
   std::optional<int> max_attempts, priority, stage;
-  std::string wall_time, attempt_timeout;
+  std::string wall_time, gpu_time, attempt_timeout;
 };
 
 absl::StatusOr<int> Update(const UpdateOptions& options) {
@@ -137,6 +137,10 @@ absl::StatusOr<int> Update(const UpdateOptions& options) {
   if (change("budget.wall_time", !options.wall_time.empty())) {
     MG_ASSIGN_OR_RETURN(const absl::Duration time, ParseTime("--wall-time", options.wall_time));
     *spec->mutable_budget()->mutable_wall_time() = ToProto(time);
+  }
+  if (change("budget.gpu_time", !options.gpu_time.empty())) {
+    MG_ASSIGN_OR_RETURN(const absl::Duration time, ParseTime("--gpu-time", options.gpu_time));
+    *spec->mutable_budget()->mutable_gpu_time() = ToProto(time);
   }
   if (change("attempt_timeout", !options.attempt_timeout.empty())) {
     MG_ASSIGN_OR_RETURN(const absl::Duration time, ParseTime("--attempt-timeout", options.attempt_timeout));
@@ -199,6 +203,7 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
   verb->add_option("--generations", update->generations, "As budget.generations")->check(PositiveNumber());
   verb->add_option("--samples", update->samples, "As budget.samples")->check(PositiveNumber());
   verb->add_option("--wall-time", update->wall_time, "As budget.wall_time: 90m, 12h");
+  verb->add_option("--gpu-time", update->gpu_time, "As budget.gpu_time: 500h");
   verb->add_option("--target", update->target, "As budget.target");
   verb->add_option("--stage", update->stage, "Whose budget, 1 for the first; default: the last stage's")
       ->check(PositiveNumber());

@@ -232,6 +232,7 @@ absl::StatusOr<Budget> ParseBudget(const v1::Budget& proto, const std::string& a
   MG_RETURN_IF_ERROR(zero(proto.has_samples(), proto.samples(), "samples"));
   Budget budget{proto.candidates(), proto.generations(), proto.samples()};
   if (proto.has_wall_time()) budget.wall_time = FromProto(proto.wall_time());
+  if (proto.has_gpu_time()) budget.gpu_time = FromProto(proto.gpu_time());
   if (proto.has_target()) budget.target = proto.target();
   return budget;
 }
@@ -290,6 +291,7 @@ v1::Budget ToProto(const Budget& budget) {
   if (budget.generations > 0) proto.set_generations(budget.generations);
   if (budget.samples > 0) proto.set_samples(budget.samples);
   if (budget.wall_time != absl::InfiniteDuration()) *proto.mutable_wall_time() = merganser::ToProto(budget.wall_time);
+  if (budget.gpu_time != absl::InfiniteDuration()) *proto.mutable_gpu_time() = merganser::ToProto(budget.gpu_time);
   if (budget.target) proto.set_target(*budget.target);
   return proto;
 }

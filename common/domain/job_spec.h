@@ -159,6 +159,8 @@ struct Budget {
   int64_t samples = 0;
   absl::Duration wall_time = absl::InfiniteDuration();
   std::optional<double> target;  // stop once the first objective reaches it
+  // What the stage's candidates took on workers, from the merge to the scores, summed; of those in flight nothing yet.
+  absl::Duration gpu_time = absl::InfiniteDuration();
   bool operator==(const Budget&) const = default;
 };
 

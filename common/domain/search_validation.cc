@@ -238,10 +238,11 @@ absl::Status ValidateBudget(const Budget& budget, int stage) {
   if (budget.generations < 0) return Bad(absl::StrCat(at, ".generations"), absl::StrCat(budget.generations, " is below 1"));
   if (budget.samples < 0) return Bad(absl::StrCat(at, ".samples"), absl::StrCat(budget.samples, " is below 1"));
   if (budget.wall_time <= absl::ZeroDuration()) return Bad(absl::StrCat(at, ".wall_time"), "must be above 0");
+  if (budget.gpu_time <= absl::ZeroDuration()) return Bad(absl::StrCat(at, ".gpu_time"), "must be above 0");
   if (budget.target && !std::isfinite(*budget.target)) return Bad(absl::StrCat(at, ".target"), "must be finite");
   if (budget.candidates == 0 && budget.generations == 0 && budget.samples == 0 &&
-      budget.wall_time == absl::InfiniteDuration()) {
-    return Bad(at, "give candidates, generations, samples or wall_time");
+      budget.wall_time == absl::InfiniteDuration() && budget.gpu_time == absl::InfiniteDuration()) {
+    return Bad(at, "give candidates, generations, samples, wall_time or gpu_time");
   }
   return absl::OkStatus();
 }

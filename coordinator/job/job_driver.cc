@@ -51,6 +51,11 @@ int64_t SamplesSpent(const JobState& state, const StageState& stage) {
   return stage.samples + (stage.proposed - stage.finished) * SamplesPerCandidate(state.spec(), *state.facts());
 }
 
+// What a worker's device was held for.
+absl::Duration EvaluationTime(const PhaseTimings& t) {
+  return absl::Seconds(t.materialize + t.tokenize + t.prefill + t.decode + t.score);
+}
+
 bool Reached(const JobState& state, int number, const Budget& budget, int64_t population, absl::Time now) {
   const StageState* stage = FindStage(state, number);
   const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
@@ -60,6 +65,7 @@ bool Reached(const JobState& state, int number, const Budget& budget, int64_t po
     return true;
   }
   if (budget.samples > 0 && proposed > 0 && SamplesSpent(state, *stage) >= budget.samples) return true;
+  if (stage != nullptr && EvaluationTime(stage->timings) >= budget.gpu_time) return true;
   const absl::Time begun = number == 0 ? state.create_time() : stage == nullptr ? now : stage->start_time;
   absl::Duration paused = state.paused_time(now);
   if (number > 0) paused = stage == nullptr ? absl::ZeroDuration() : paused - stage->paused_before;

@@ -26,8 +26,8 @@ namespace merganser {
 //              Rolling: one generation's worth of candidates is in flight; what has finished is told, and as many are
 //              proposed again. Failed ones are ranked last. A genome that cannot be decoded fails at once. Before each
 //              proposal the budget is looked at: `candidates` is met exactly (the last generation is cut short),
-//              `generations`, `samples`, `target` and `wall_time` (since the stage began; the first: since the job's first
-//              event; pauses do not count) end it when reached.
+//              `generations`, `samples`, `gpu_time`, `target` and `wall_time` (since the stage began; the first: since the
+//              job's first event; pauses do not count) end it when reached.
 //   finalists  (if the job asks for them) the best candidates and the optimizer's mean on the finalists' benchmark.
 //   held_out   every model, the average, the best of each earlier stage and the winner on the held-out benchmarks.
 // An update that allows more candidates brings a job back to its search from the later phases and from success; finalists

@@ -270,6 +270,7 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
     ++search_finished_;
     StageState& stage = stages_[static_cast<size_t>(candidate.stage)];
     ++stage.finished;
+    Add(e.timings, stage.timings);
     if (!e.stop.has_value()) stage.samples += Evaluated(candidate, e.scores);
     if (e.state == CandidateState::kFailed) ++search_failed_;
     steps_.push_back({.finished = e.candidate});
@@ -335,7 +336,9 @@ void JobState::Take(const BlockScored& e, absl::Time /*time*/) {
   waiting_.insert(e.candidate);
   Add(e.timings, candidate.timings);
   Add(e.timings, timings_);
-  stages_[static_cast<size_t>(candidate.stage)].samples += Evaluated(candidate, e.scores);
+  StageState& stage = stages_[static_cast<size_t>(candidate.stage)];
+  Add(e.timings, stage.timings);
+  stage.samples += Evaluated(candidate, e.scores);
   Learn(candidate, e.scores);
 }
 

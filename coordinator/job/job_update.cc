@@ -25,6 +25,8 @@ absl::Status SetField(const std::string& field, const JobSpec& values, Budget* b
     budget->samples = to.samples;
   } else if (field == "budget.wall_time") {
     budget->wall_time = to.wall_time;
+  } else if (field == "budget.gpu_time") {
+    budget->gpu_time = to.gpu_time;
   } else if (field == "budget.target") {
     budget->target = to.target;
   } else if (field == "max_attempts") {
@@ -37,7 +39,7 @@ absl::Status SetField(const std::string& field, const JobSpec& values, Budget* b
     spec->share = values.share;
   } else {
     const std::vector<std::string> known = {
-        "budget",        "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time",
+        "budget",        "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time", "budget.gpu_time",
         "budget.target", "max_attempts",      "attempt_timeout",    "priority",       "share"};
     return absl::InvalidArgumentError(absl::StrCat("update_mask: '", field, "' cannot change", DidYouMean(field, known)));
   }
@@ -94,6 +96,7 @@ std::string SettingsChange(const JobSettings& before, const JobSettings& after) 
     note(at + "generations", Text(a.generations), Text(b.generations));
     note(at + "samples", Text(a.samples), Text(b.samples));
     note(at + "wall_time", Text(a.wall_time), Text(b.wall_time));
+    note(at + "gpu_time", Text(a.gpu_time), Text(b.gpu_time));
     note(at + "target", Text(a.target), Text(b.target));
   }
   note("max_attempts", absl::StrCat(before.max_attempts), absl::StrCat(after.max_attempts));

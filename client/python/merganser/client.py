@@ -229,8 +229,8 @@ class Job:
 
     def update(self, *, priority: Optional[int] = None, share: Optional[float] = None, max_attempts: Optional[int] = None,
                attempt_timeout: "Union[str, float, None]" = None, wall_time: "Union[str, float, None]" = None,
-               stage: Optional[int] = None, **budget: float) -> "Job":
-        """Changes the job; `candidates`, `generations`, `samples`, `target` and `wall_time` are those of its budget.
+               gpu_time: "Union[str, float, None]" = None, stage: Optional[int] = None, **budget: float) -> "Job":
+        """Changes the job; `candidates`, `generations`, `samples`, `target`, `wall_time` and `gpu_time` are its budget's.
 
         A larger budget lets a job that has succeeded go on. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
         first; by default the last one's.
@@ -241,9 +241,10 @@ class Job:
         if attempt_timeout is not None:
             request.spec.attempt_timeout.FromNanoseconds(round(1e9 * job_file.seconds(attempt_timeout, "attempt_timeout")))
             request.update_mask.paths.append("attempt_timeout")
-        if wall_time is not None:
-            request.spec.budget.wall_time.FromNanoseconds(round(1e9 * job_file.seconds(wall_time, "wall_time")))
-            request.update_mask.paths.append("budget.wall_time")
+        for name, value in (("wall_time", wall_time), ("gpu_time", gpu_time)):
+            if value is not None:
+                getattr(request.spec.budget, name).FromNanoseconds(round(1e9 * job_file.seconds(value, name)))
+                request.update_mask.paths.append("budget." + name)
         for name, value in (("priority", priority), ("share", share), ("max_attempts", max_attempts)):
             if value is not None:
                 setattr(request.spec, name, value)

@@ -19,8 +19,10 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BENCH = os.path.join(ROOT, "build", "bin", "bench", "optimizer_bench")
-CASES = [("sphere", 10), ("sphere", 20), ("ellipsoid", 10), ("ellipsoid", 20), ("cigar", 10), ("discus", 10),
-         ("rosenbrock", 10)]
+# As in optimizer_bench.cc. Rastrigin, of many optima, with a population of 10 n and at most so many evaluations.
+CASES = [("sphere", 10), ("sphere", 20), ("ellipsoid", 10), ("ellipsoid", 20), ("cigar", 10), ("cigar", 20), ("discus", 10),
+         ("discus", 20), ("rosenbrock", 10), ("rosenbrock", 20), ("rastrigin", 10)]
+EVALUATIONS, RASTRIGIN_EVALUATIONS = 100000, 30000
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -49,20 +51,23 @@ def landscape(name, n, rng):
             return float(q[0] ** 2 + 1e6 * (q[1:] @ q[1:]))
         if name == "discus":
             return float(1e6 * q[0] ** 2 + q[1:] @ q[1:])
+        if name == "rastrigin":
+            return float(10 * n + z @ z - 10 * np.sum(np.cos(2 * np.pi * z)))
         u = max(1, math.sqrt(n) / 8) * (np.asarray(x) - 0.75 * optimum) + 1
         return float(np.sum(100 * (u[:-1] ** 2 - u[1:]) ** 2 + (u[:-1] - 1) ** 2))
 
     return value, rng.uniform(-4, 4, n)
 
 
-def evaluations_to_target(library, name, n, seed, budget=100000):
+def evaluations_to_target(library, name, n, seed):
     import numpy as np
+    budget, size = (RASTRIGIN_EVALUATIONS, 10 * n) if name == "rastrigin" else (EVALUATIONS, None)
     value, start = landscape(name, n, np.random.default_rng(seed))
     count = 0
     if library == "pycma":
         import cma
         search = cma.CMAEvolutionStrategy(start, 2, {"seed": seed, "verbose": -9, "tolfun": 0, "tolfunhist": 0, "tolx": 0,
-                                                    "tolfunrel": 0, "tolstagnation": 10**9})
+                                                    "tolfunrel": 0, "tolstagnation": 10**9, **({"popsize": size} if size else {})})
         while count < budget:
             points = search.ask()
             values = [value(p) for p in points]
@@ -73,7 +78,7 @@ def evaluations_to_target(library, name, n, seed, budget=100000):
             search.tell(points, values)
     else:
         import cmaes
-        search = cmaes.CMA(mean=start, sigma=2.0, seed=seed)
+        search = cmaes.CMA(mean=start, sigma=2.0, seed=seed, population_size=size)
         while count < budget:
             told = []
             for _ in range(search.population_size):

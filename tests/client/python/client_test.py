@@ -186,7 +186,8 @@ class ClientTest(unittest.TestCase):
         self.assertEqual((updated.message.spec.priority, updated.message.spec.budget.candidates), (3, 500))
         with self.assertRaisesRegex(TypeError, "candidate"):
             one.update(candidate=500)
-        updated = one.update(wall_time="1h30m", attempt_timeout=90)
+        updated = one.update(wall_time="1h30m", gpu_time="500h", attempt_timeout=90)
+        self.assertEqual(updated.spec.budget.gpu_time.seconds, 1800000)
         self.assertEqual((updated.spec.budget.wall_time.seconds, updated.spec.attempt_timeout.seconds), (5400, 90))
         with self.assertRaisesRegex(merganser.InvalidJob, "wall_time: 'soon' is no duration"):
             one.update(wall_time="soon")

@@ -66,6 +66,7 @@ JobSpec FullSpec() {
   spec.mode = SearchMode::kRolling;
   spec.objectives.push_back({"cost", "hops", 0.25});
   spec.samples = {200, Racing{32, 0.9}, "information"};
+  spec.budget.gpu_time = absl::Hours(500);
   spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""}, {"cost", "hops", std::nullopt, 40, ""},
                       {"b", "acc", std::nullopt, std::nullopt, "ja"}};
   spec.finalists = {8, "b", "acc"};

@@ -79,6 +79,8 @@ TEST_F(JobLoopTest, GenerationsTargetAndWallTimeEndTheSearch) {
   EXPECT_EQ(world_.Run(world_.Submit(spec).id).search_finished, 12);
   spec.budget = {.candidates = 600, .target = -1000};
   EXPECT_EQ(world_.Run(world_.Submit(spec).id).search_finished, 6);
+  spec.budget = {.gpu_time = absl::Seconds(10)};
+  EXPECT_EQ(world_.Run(world_.Submit(spec).id).search_finished, 24) << "half a second each, generations of 6";
   spec.budget = {.candidates = 100000, .wall_time = absl::Seconds(20)};
   const JobSummary job = world_.Run(world_.Submit(spec).id);
   EXPECT_EQ(job.phase, JobPhase::kSucceeded);
