@@ -19,7 +19,7 @@ JobLog::JobLog(const JobLogDeps& deps, std::string id, JobSpec spec,
                std::function<void(const JobEvent&)> on_applied)
     : deps_(deps), state_(std::move(id), std::move(spec)), on_applied_(std::move(on_applied)) {}
 
-absl::Status JobLog::Replay() {
+absl::Status JobLog::Replay(const std::function<absl::Status()>& between) {
   while (true) {
     MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> page,
                         deps_.store->ReadEvents(state_.id(), state_.seq(), kReplayPage));
@@ -29,6 +29,7 @@ absl::Status JobLog::Replay() {
       MG_RETURN_IF_ERROR(state_.Apply(stored.seq, event));
       KeepTail(stored.body);
     }
+    MG_RETURN_IF_ERROR(between());
   }
 }
 

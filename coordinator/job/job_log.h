@@ -46,8 +46,9 @@ class JobLog {
   JobLog(const JobLog&) = delete;
   JobLog& operator=(const JobLog&) = delete;
 
-  // Reads the whole log. DataLoss naming job and event; errors of the store.
-  absl::Status Replay();
+  // Reads the whole log, and calls `between` after each page, whose error ends it. DataLoss naming job and event; errors of
+  // the store.
+  absl::Status Replay(const std::function<absl::Status()>& between);
 
   // Stores the events in one append, then applies them. After
   //   OK                  they are stored and applied.

@@ -47,11 +47,10 @@ absl::Status JobLoop::ReplayAll() {
       return absl::DataLossError(absl::StrCat(entry.id, " spec: ", spec.status().message()));
     }
     Job* job = AddJob(entry.id, *spec);
-    MG_RETURN_IF_ERROR(job->log.Replay());
+    // A long replay must not outlive the lease: what it adopts at its end is written under it.
+    MG_RETURN_IF_ERROR(job->log.Replay([this] { return leadership_.Renew(); }));
     RestoreSnapshot(*job);
     MG_RETURN_IF_ERROR(RecoverAttempts(*job));
-    // A long replay must not outlive the lease.
-    MG_RETURN_IF_ERROR(leadership_.Renew());
   }
   MG_ASSIGN_OR_RETURN(quarantines_, store_.GetFleet());
   quarantines_changed_ = false;

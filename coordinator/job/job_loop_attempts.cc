@@ -243,6 +243,7 @@ absl::Status JobLoop::RecoverAttempts(Job& job) {
   unfinished.insert(state.running().begin(), state.running().end());
   const absl::Duration now = clock_.Monotonic();
   for (int64_t number : unfinished) {
+    MG_RETURN_IF_ERROR(leadership_.Renew());
     const absl::Status adopted = AdoptRecord(job, number);
     if (!absl::IsNotFound(adopted)) {
       MG_RETURN_IF_ERROR(adopted);

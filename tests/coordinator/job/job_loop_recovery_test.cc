@@ -135,6 +135,19 @@ TEST_F(JobLoopTest, AfterARestartAWorkerGoesOnWithWhatItRuns) {
   EXPECT_THAT(Get(0).attempts, SizeIs(1));
 }
 
+TEST_F(JobLoopTest, ALongReplayKeepsTheLeaseForTheRecordsThatItAdopts) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  Honest(*worker, worker->held[0]);  // recorded, and never reported
+  world_.store.fault = [this](absl::string_view op) {
+    if (op == "read_events") world_.clock.Advance(0.6 * world_.options.leader_lease);
+    return Fault::kNone;
+  };
+  world_.NewLoop();
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  EXPECT_EQ(Get(0).state, CandidateState::kSucceeded);
+}
+
 TEST_F(JobLoopTest, AfterTheReattachWindowTheRestIsQueuedAgainForFree) {
   auto worker = world_.AddWorker("w-1");
   First(*worker);
