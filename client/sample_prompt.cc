@@ -1,8 +1,11 @@
 #include "client/sample_prompt.h"
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "merganser/v1/record.pb.h"
 
 namespace merganser {
@@ -16,6 +19,26 @@ const Candidate* ScoredWinner(const JobSummary& job, const std::vector<Candidate
     if (c.kind == CandidateKind::kHeldOut && c.label == "winner" && !c.record_key.empty()) found = &c;
   }
   return found;
+}
+
+const BenchmarkSpec* FindBenchmark(const JobSpec& spec, const std::string& name) {
+  for (const auto* benchmarks : {&spec.benchmarks, &spec.held_out}) {
+    const auto found = std::find_if(benchmarks->begin(), benchmarks->end(), [&](const auto& b) { return b.name == name; });
+    if (found != benchmarks->end()) return &*found;
+  }
+  return nullptr;
+}
+
+// What the model was given for the question; "" where the job file alone does not say it, as with a built-in's own template.
+std::string Prompt(const JobSpec& spec, const std::string& benchmark, const std::string& question) {
+  const BenchmarkSpec* found = FindBenchmark(spec, benchmark);
+  // A benchmark of the job may use another of it, once.
+  if (found != nullptr && !found->prompt) found = FindBenchmark(spec, found->use);
+  if (found == nullptr || !found->prompt) return "";
+  constexpr char kMark[] = "\x01";
+  std::string prompt = absl::StrReplaceAll(*found->prompt, {{"{{question}}", kMark}, {"{{ question }}", kMark}});
+  if (!absl::StrContains(prompt, kMark) || absl::StrContains(prompt, "{{") || absl::StrContains(prompt, "{%")) return "";
+  return absl::StrReplaceAll(prompt, {{kMark, question}});
 }
 
 }  // namespace
@@ -52,7 +75,7 @@ std::string SamplePrompt(const JobSummary& job, const std::vector<Candidate>& ca
   if (!bytes.ok() || !parsed.ParseFromString(*bytes)) return kNone;
   for (const v1::BenchmarkResult& result : parsed.evaluation().results()) {
     for (const v1::SampleOutcome& sample : result.samples()) {
-      const std::string& prompt = sample.question();
+      const std::string prompt = Prompt(job.spec, result.benchmark(), sample.question());
       if (!sample.correct() || prompt.empty() || prompt.size() > kPromptBytesMax || absl::StrContains(prompt, "<image>"))
         continue;
       return ShellWord(prompt);

@@ -16,14 +16,23 @@ TEST(ShellWordTest, QuotesWhatAShellWouldRead) {
 
 // A finished job whose winner's held-out record has `samples`: prompt, whether it was answered rightly.
 std::string PromptOf(const std::vector<std::pair<std::string, bool>>& samples,
-                     const std::string& architecture = "MistralForCausalLM") {
+                     const std::string& architecture = "MistralForCausalLM",
+                     const std::string& prompt = "Q: {{question}}\nA:") {
   FinishedJob finished = SmallFinishedJob();
+  BenchmarkSpec train, test;
+  train.name = "sums";
+  if (!prompt.empty()) train.prompt = prompt;
+  test.name = "sums_test";
+  test.use = "sums";
+  finished.job.spec.benchmarks = {train};
+  finished.job.spec.held_out = {test};
   JobFacts facts;
   facts.architecture = architecture;
   finished.job.facts = facts;
   finished.candidates.back().record_key = "result:winner";
   v1::ResultRecord record;
   v1::BenchmarkResult* const result = record.mutable_evaluation()->add_results();
+  result->set_benchmark("sums_test");
   for (const auto& [question, correct] : samples) {
     v1::SampleOutcome* const sample = result->add_samples();
     sample->set_question(question);
@@ -36,7 +45,12 @@ std::string PromptOf(const std::vector<std::pair<std::string, bool>>& samples,
 }
 
 TEST(SamplePromptTest, IsTheFirstThatTheWinnerAnsweredRightly) {
-  EXPECT_EQ(PromptOf({{"Q: 1+1?", false}, {"Q: 2+2?", true}, {"Q: 3+3?", true}}), "'Q: 2+2?'");
+  EXPECT_EQ(PromptOf({{"1+1?", false}, {"2+2?", true}, {"3+3?", true}}), "$'Q: 2+2?\\nA:'");
+}
+
+TEST(SamplePromptTest, IsNoneWhereTheJobFileDoesNotSayWhatTheModelWasGiven) {
+  EXPECT_EQ(PromptOf({{"2+2?", true}}, "MistralForCausalLM", ""), "...") << "a built-in's own template";
+  EXPECT_EQ(PromptOf({{"2+2?", true}}, "MistralForCausalLM", "{{question}}{{choices}}"), "...");
 }
 
 TEST(SamplePromptTest, LeavesOutWhatCannotBePasted) {
