@@ -8,6 +8,7 @@
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/codec/time_codec.h"
+#include "google/protobuf/arena.h"
 
 namespace merganser {
 namespace {
@@ -157,9 +158,11 @@ class Codec : public JobCodec {
   std::string EncodeEvent(const JobEvent& event) const override { return SerializeDeterministic(ToProto(event)); }
 
   absl::StatusOr<JobEvent> DecodeEvent(absl::string_view bytes) const override {
-    v1::JobEvent proto;
-    if (!Parse(bytes, &proto)) return absl::DataLossError("event is not a JobEvent message");
-    absl::StatusOr<JobEvent> event = FromProto(proto);
+    // A proposal of many candidates is many small messages; a restart reads hundreds of thousands of them.
+    google::protobuf::Arena arena;
+    auto* const proto = google::protobuf::Arena::CreateMessage<v1::JobEvent>(&arena);
+    if (!Parse(bytes, proto)) return absl::DataLossError("event is not a JobEvent message");
+    absl::StatusOr<JobEvent> event = FromProto(*proto);
     if (!event.ok()) return absl::DataLossError(absl::StrCat("event: ", event.status().message()));
     return event;
   }

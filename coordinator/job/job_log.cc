@@ -25,8 +25,8 @@ absl::Status JobLog::Replay(const std::function<absl::Status()>& between) {
                         deps_.store->ReadEvents(state_.id(), state_.seq(), kReplayPage));
     if (page.empty()) return absl::OkStatus();
     for (const StoredEvent& stored : page) {
-      MG_ASSIGN_OR_RETURN(const JobEvent event, Decode(stored.seq, stored.body));
-      MG_RETURN_IF_ERROR(state_.Apply(stored.seq, event));
+      MG_ASSIGN_OR_RETURN(JobEvent event, Decode(stored.seq, stored.body));
+      MG_RETURN_IF_ERROR(state_.Apply(stored.seq, std::move(event)));
       KeepTail(stored.body);
     }
     MG_RETURN_IF_ERROR(between());

@@ -85,7 +85,7 @@ const Candidate* JobState::Find(int64_t number) const {
   return &candidates_[number];
 }
 
-absl::Status JobState::Apply(int64_t seq, const JobEvent& event) {
+absl::Status JobState::Apply(int64_t seq, JobEvent event) {
   absl::Status fits;
   if (seq != seq_ + 1) {
     fits = Unfit(absl::StrCat("expected event ", seq_ + 1));
@@ -96,7 +96,7 @@ absl::Status JobState::Apply(int64_t seq, const JobEvent& event) {
   }
   if (!fits.ok()) return Annotate(fits, absl::StrCat(id_, " event ", seq, " (", KindOf(event.body), ")"));
   if (seq == 1) create_time_ = event.time;
-  std::visit([&](const auto& body) { Take(body, event.time); }, event.body);
+  std::visit([&](auto& body) { Take(std::move(body), event.time); }, event.body);
   seq_ = seq;
   return absl::OkStatus();
 }
@@ -130,19 +130,19 @@ absl::Status JobState::Check(const CandidatesProposed& e) const {
   return absl::OkStatus();
 }
 
-void JobState::Take(const CandidatesProposed& e, absl::Time time) {
+void JobState::Take(CandidatesProposed&& e, absl::Time time) {
   std::vector<int64_t> search;
-  for (const Candidate& proposed : e.candidates) {
+  for (Candidate& proposed : e.candidates) {
     Candidate candidate;
     candidate.number = proposed.number;
     candidate.kind = proposed.kind;
-    candidate.label = proposed.label;
+    candidate.label = std::move(proposed.label);
     candidate.stage = proposed.stage;
     candidate.generation = proposed.generation;
     candidate.proposal = proposed.proposal;
-    candidate.genome = proposed.genome;
-    candidate.recipe = proposed.recipe;
-    candidate.benchmarks = proposed.benchmarks;
+    candidate.genome = std::move(proposed.genome);
+    candidate.recipe = std::move(proposed.recipe);
+    candidate.benchmarks = std::move(proposed.benchmarks);
     candidate.create_time = time;
     if (candidate.kind == CandidateKind::kSearch) {
       search.push_back(candidate.number);

@@ -67,7 +67,7 @@ class JobState {
   // Takes in event number `seq`. DataLoss, naming job and seq, for an event that does not fit: a gap in the numbers, an
   // unknown candidate, an attempt out of order, a second terminal event, a phase that goes back, anything after the job's
   // end but what reopens it. The state is unchanged then.
-  absl::Status Apply(int64_t seq, const JobEvent& event);
+  absl::Status Apply(int64_t seq, JobEvent event);
 
   const std::string& id() const { return id_; }
   // As it is now: as submitted, with the settings of later updates.
@@ -143,7 +143,7 @@ class JobState {
   absl::Status Check(const PhaseStarted& e) const;
   absl::Status Check(const BlockScored& e) const;
   absl::Status Check(const RaceAdvanced& e) const;
-  void Take(const CandidatesProposed& e, absl::Time time);
+  void Take(CandidatesProposed&& e, absl::Time time);
   void Take(const AttemptStarted& e, absl::Time time);
   void Take(const AttemptEnded& e, absl::Time time);
   void Take(const CandidateFinished& e, absl::Time time);
