@@ -42,7 +42,7 @@ struct ReadOptions {
 
 std::string Fitness(const google::protobuf::RepeatedField<double>& fitness) {
   if (fitness.empty()) return "-";
-  return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
+  return FitnessText(fitness);
 }
 
 std::string StateText(const v1::Job& job) { return job.paused() ? absl::StrCat(job.state(), " (paused)") : job.state(); }

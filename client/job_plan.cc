@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/base/status_macros.h"
+#include "common/domain/scored_items.h"
 #include "common/domain/search_validation.h"
 #include "common/transfer/checkpoint_files.h"
 #include "coordinator/job/candidate_samples.h"
@@ -29,20 +30,11 @@ std::optional<std::pair<std::string, int>> Numbered(const std::string& group) {
   return std::make_pair(group.substr(0, dot + 1), number);
 }
 
-const BenchmarkSpec* Find(const JobSpec& spec, const std::string& name) {
-  for (const auto* list : {&spec.benchmarks, &spec.held_out}) {
-    for (const BenchmarkSpec& b : *list) {
-      if (b.name == name) return &b;
-    }
-  }
-  return nullptr;
-}
-
 // The benchmark on the way through `use` that says how long completions may be, or the last one that the job itself has.
 const BenchmarkSpec& LengthFrom(const JobSpec& spec, const BenchmarkSpec& benchmark) {
   const BenchmarkSpec* b = &benchmark;
   for (int depth = 0; depth < 64 && !b->max_new_tokens && b->use != b->name; ++depth) {
-    const BenchmarkSpec* const used = Find(spec, b->use);
+    const BenchmarkSpec* const used = BenchmarkNamed(spec, b->use);
     if (used == nullptr) break;
     b = used;
   }

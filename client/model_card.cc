@@ -113,8 +113,7 @@ void AppendRecipe(const Recipe& recipe, std::string* text) {
 
 constexpr char kRepeat[] =
     "\n## Repeat it\n\n    merganser merge recipe.yaml OUT_DIR\n\nmakes the same weights again, where the sources are at "
-    "the "
-    "paths above.";
+    "the paths above.";
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace merganser {
 namespace {
@@ -142,6 +143,10 @@ std::string FormatCount(int64_t count) {
 }
 
 std::string FormatFitness(double value) { return std::isfinite(value) ? absl::StrFormat("%.4f", value) : "-"; }
+
+std::string FitnessText(absl::Span<const double> fitness) {
+  return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
+}
 
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 
 namespace merganser {
 
@@ -50,6 +51,8 @@ std::string FormatBytes(int64_t bytes);
 std::string FormatCount(int64_t count);
 // "0.3050"; "-" if not finite.
 std::string FormatFitness(double value);
+// "0.3050 0.1000": of several objectives.
+std::string FitnessText(absl::Span<const double> fitness);
 // "30.5 %".
 std::string FormatPercent(double share);
 // Shares as percent; perplexities, bits per byte, log-likelihoods and whatever is beyond [-1, 1] as they are.

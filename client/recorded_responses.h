@@ -15,10 +15,10 @@ struct RecordedOutcomes {
   std::vector<Response> models;   // as they are, known before the search; no genomes
 };
 
-// `store_uri` as StoreUriOf takes it. Of the job's search candidates that succeeded, in order, and of its models, the outcomes on the first objective's
-// benchmark: right where the objective's metric is at least one half. One that took the result of an
-// equal recipe is left out. Held-out benchmarks are not read. Errors of OpenStore; NotFound for a job;
-// DataLoss for a damaged record; those of CheckResponses.
+// `store_uri` as StoreUriOf takes it. Of the job's search candidates that succeeded, in order, and of its models, the
+// outcomes on the first objective's benchmark: right where the objective's metric is at least one half. One that took the
+// result of an equal recipe is left out. Held-out benchmarks are not read. Errors of OpenStore; NotFound for a job; DataLoss
+// for a damaged record; those of CheckResponses.
 absl::StatusOr<RecordedOutcomes> ReadRecordedOutcomes(const std::string& store_uri, const std::string& job);
 
 // A line each: {"recipe": "candidate 12", "genome": [...], "correct": "0110..."}; of models {"model": "ja", "correct": ...}.

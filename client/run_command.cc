@@ -16,8 +16,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "client/embedded_fleet.h"
 #include "client/exit_code.h"
@@ -44,6 +42,7 @@
 #include "common/rpc/http_server.h"
 #include "common/store/open_store.h"
 #include "coordinator/http/dashboard.h"
+#include "coordinator/search_space/search_space.h"
 
 namespace merganser {
 namespace {
@@ -68,7 +67,7 @@ std::string Quoted(const std::string& word) {
   const bool plain = std::all_of(word.begin(), word.end(), [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("_-./:=@,+%", absl::string_view(&c, 1));
   });
-  return plain && !word.empty() ? word : absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+  return plain && !word.empty() ? word : ShellWord(word);
 }
 
 // What goes on with the run: all that was said of it, too.
@@ -197,10 +196,6 @@ absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start
   return job;
 }
 
-std::string FitnessText(const std::vector<double>& fitness) {
-  return absl::StrJoin(fitness, " ", [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); });
-}
-
 class Run {
  public:
   explicit Run(const RunOptions& options)
@@ -309,7 +304,7 @@ class Run {
       if (std::any_of(scored.begin(), scored.end(), [](const auto& b) { return b.use != "command"; })) {
         const std::string prompt =
             SamplePrompt(job, candidates, [&](const std::string& key) { return store_->GetRecord(key); });
-        const bool sees = job.facts && absl::StartsWith(job.facts->architecture, "Llava");
+        const bool sees = job.facts && ArchitectureSees(job.facts->architecture);
         absl::StrAppend(&text, "try it      ", program_invocation_name, " generate ", out_, "/best ",
                         sees ? "--image FILE " : "", "--prompt ", prompt, "\n");
       }

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "client/output.h"
 #include "common/codec/recipe_codec.h"
 #include "coordinator/job/ranking.h"
@@ -71,10 +70,9 @@ std::string BetterBaseline(const JobSummary& job, const std::vector<Candidate>& 
     if (baseline && !c.fitness.empty() && RanksBefore(job.spec, candidates, c, *better)) better = &c;
   }
   if (better == winner) return "";
-  const auto number = [](std::string* out, double x) { absl::StrAppend(out, FormatFitness(x)); };
   return absl::StrCat(
       better->kind == CandidateKind::kAverage ? "the plain average" : absl::StrCat(better->label, " as it is"),
-      " does better on the samples of the search (fitness ", absl::StrJoin(better->fitness, " ", number), ")");
+      " does better on the samples of the search (fitness ", FitnessText(better->fitness), ")");
 }
 
 std::string SummaryJson(const JobSummary& job, const std::vector<Candidate>& candidates, const ScoreTable& held_out,

@@ -55,15 +55,13 @@ absl::Status ScoreExported(const JobSummary& job, const std::string& dir, LocalL
   std::vector<std::string> names;
   for (const BenchmarkSpec& b : job.spec.held_out) names.push_back(b.name);
   MG_ASSIGN_OR_RETURN(const auto evaluator, library.CreateEvaluator(options));
-  MG_ASSIGN_OR_RETURN(const JobFacts facts, evaluator->Prepare(
-                                                spec, [](absl::string_view) {}, stop));
   MG_ASSIGN_OR_RETURN(const Evaluation evaluation,
                       evaluator->Evaluate(
                           spec, SourceRecipe(spec, kExported), names, [](absl::string_view) {}, stop));
   const IntervalFunction interval = [&](double successes, int64_t n) { return library.WilsonInterval(successes, n); };
   for (const BenchmarkResult& result : evaluation.results) {
     scores->table[result.benchmark][kExported] =
-        ScoresOfMetrics(result.metrics, ScoredItems(spec, facts, result.benchmark), interval);
+        ScoresOfMetrics(result.metrics, job.facts ? ScoredItems(job.spec, *job.facts, result.benchmark) : 0, interval);
   }
   return absl::OkStatus();
 }

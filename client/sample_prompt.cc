@@ -1,11 +1,11 @@
 #include "client/sample_prompt.h"
 
-#include <algorithm>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "common/domain/scored_items.h"
+#include "coordinator/search_space/search_space.h"
 #include "merganser/v1/record.pb.h"
 
 namespace merganser {
@@ -21,19 +21,11 @@ const Candidate* ScoredWinner(const JobSummary& job, const std::vector<Candidate
   return found;
 }
 
-const BenchmarkSpec* FindBenchmark(const JobSpec& spec, const std::string& name) {
-  for (const auto* benchmarks : {&spec.benchmarks, &spec.held_out}) {
-    const auto found = std::find_if(benchmarks->begin(), benchmarks->end(), [&](const auto& b) { return b.name == name; });
-    if (found != benchmarks->end()) return &*found;
-  }
-  return nullptr;
-}
-
 // What the model was given for the question; "" where the job file alone does not say it, as with a built-in's own template.
 std::string Prompt(const JobSpec& spec, const std::string& benchmark, const std::string& question) {
-  const BenchmarkSpec* found = FindBenchmark(spec, benchmark);
+  const BenchmarkSpec* found = BenchmarkNamed(spec, benchmark);
   // A benchmark of the job may use another of it, once.
-  if (found != nullptr && !found->prompt) found = FindBenchmark(spec, found->use);
+  if (found != nullptr && !found->prompt) found = BenchmarkNamed(spec, found->use);
   if (found == nullptr || !found->prompt) return "";
   constexpr char kMark[] = "\x01";
   std::string prompt = absl::StrReplaceAll(*found->prompt, {{"{{question}}", kMark}, {"{{ question }}", kMark}});
@@ -67,7 +59,7 @@ std::string SamplePrompt(const JobSummary& job, const std::vector<Candidate>& ca
                          const std::function<absl::StatusOr<std::string>(const std::string& key)>& record) {
   constexpr char kNone[] = "...";
   // A question about a picture asks nothing without it.
-  if (job.facts && absl::StartsWith(job.facts->architecture, "Llava")) return kNone;
+  if (job.facts && ArchitectureSees(job.facts->architecture)) return kNone;
   const Candidate* winner = ScoredWinner(job, candidates);
   if (winner == nullptr || winner->record_key.empty()) return kNone;
   const absl::StatusOr<std::string> bytes = record(winner->record_key);

@@ -14,9 +14,8 @@ namespace merganser {
 std::string ShellWord(const std::string& text);
 
 // The first prompt that the winner answered rightly in its held-out record (the best candidate's where nothing is held
-// out), as the benchmark's template has it, as a shell word; "..." where there is none of at most 400 bytes, where the job file
-// does not say the template, or where the models see. `record` reads a record by
-// its key.
+// out), as the benchmark's template has it, as a shell word; "..." where there is none of at most 400 bytes, where the job
+// file does not say the template, or where the models see. `record` reads a record by its key.
 std::string SamplePrompt(const JobSummary& job, const std::vector<Candidate>& candidates,
                          const std::function<absl::StatusOr<std::string>(const std::string& key)>& record);
 

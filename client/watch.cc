@@ -11,7 +11,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/exit_code.h"
@@ -123,11 +122,7 @@ absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDis
     std::string line = absl::StrCat(last->id(), " ", last->spec().name(), " ", last->state());
     if (!last->message().empty()) absl::StrAppend(&line, ": ", last->message());
     if (last->has_best_candidate()) {
-      const auto& best = last->best_fitness();
-      absl::StrAppend(
-          &line, ", best",
-          absl::StrJoin(best, "", [](std::string* out, double x) { absl::StrAppend(out, " ", FormatFitness(x)); }),
-          " (candidate ", last->best_candidate(), ")");
+      absl::StrAppend(&line, ", best ", FitnessText(last->best_fitness()), " (candidate ", last->best_candidate(), ")");
     }
     progress.Note(line);
   }

@@ -19,6 +19,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
 #include "common/cli/man_page.h"
+#include "common/cli/number_checks.h"
 #include "common/cli/usage_error.h"
 #include "common/codec/job_codec.h"
 #include "common/rpc/certificate_expiry.h"
@@ -76,10 +77,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--client-rate", flags->server.client_rate,
                   "calls a second of one user (token, certificate or host), 4 s' worth at once; 0: no bound")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegativeNumber())
       ->capture_default_str();
   app->add_option("--worker-rate", flags->server.worker_rate, "the same of one worker token, certificate or host")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegativeNumber())
       ->capture_default_str();
   app->add_option("--port-file", flags->port_file,
                   "once it listens, write \"user HOST:PORT\", \"worker ...\" and \"http ...\" here, a line each");
@@ -162,12 +163,12 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
       metrics->OnReplayed(Clock::Real().Monotonic() - start);
       return std::nullopt;
     }
-    // A store that is full takes no lease either; it may have room again.
     if (absl::IsDataLoss(status)) {
       MG_LOG(ERROR)
           << "the store is damaged: `merganser store verify` says where, `merganser store restore` brings back a backup, "
              "`merganser store migrate --salvage` what comes before the damage";
     }
+    // A store that is full takes no lease either; it may have room again.
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return Fail("cannot lead", status);
     if (!std::exchange(told, true)) {
       MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';

@@ -25,10 +25,10 @@ enum class PathsAre {
 };
 
 // Model and data paths are taken relative to the file's folder and made absolute. A model path that is no directory there
-// but has the form "org/name[@revision]" stays: it is looked up in the Hugging Face cache where it is used; without a revision
-// it is refused where "org" is a folder of checkpoints, one of which is meant. Errors:
-// InvalidArgument "FILE:LINE: field: ..." for what Validate() or the schema refuses, NotFound likewise for a data file or
-// model that is not there.
+// but has the form "org/name[@revision]" stays: it is looked up in the Hugging Face cache where it is used; without a
+// revision it is refused where "org" is a folder of checkpoints, one of which is meant. Errors: InvalidArgument
+// "FILE:LINE: field: ..." for what Validate() or the schema refuses, NotFound likewise for a data file or model that is not
+// there.
 absl::StatusOr<JobFile> ReadJobFile(const std::string& path, PathsAre paths = PathsAre::kHere);
 
 // The same for the models and data of another file that people write (a recipe, an evaluation): paths are taken relative to

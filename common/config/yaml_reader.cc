@@ -47,16 +47,6 @@ const char* Kind(const YAML::Node& node) {
   }
 }
 
-// The field that the single word `node` chooses of a message that is a choice between messages (`optimizer: nsga2` is
-// `optimizer: {nsga2: {}}`); nullptr if it is none.
-const FieldDescriptor* NamedChoice(const YAML::Node& node, const Descriptor* type) {
-  if (!node.IsScalar()) return nullptr;
-  const FieldDescriptor* field = type->FindFieldByName(node.Scalar());
-  const bool choice =
-      field != nullptr && field->real_containing_oneof() != nullptr && field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
-  return choice ? field : nullptr;
-}
-
 // Whether every field is one of a single oneof of messages, as the optimizers are.
 bool IsChoice(const Descriptor* type) {
   return type->real_oneof_decl_count() == 1 && type->oneof_decl(0)->field_count() == type->field_count() &&
@@ -104,13 +94,14 @@ class Reader {
     }
     if (IsPlainList(type) && node.IsSequence()) return ReadField(node, path, type->field(0), message, depth);
     if (node.IsNull()) return absl::OkStatus();  // `random:` is `random: {}`
-    if (const FieldDescriptor* chosen = NamedChoice(node, type)) {
+    if (node.IsScalar() && IsChoice(type)) {  // `optimizer: nsga2` is `optimizer: {nsga2: {}}`
+      const FieldDescriptor* const chosen = type->FindFieldByName(node.Scalar());
+      if (chosen == nullptr) {
+        return Error(node, path, absl::StrCat("unknown '", node.Scalar(), "'", DidYouMean(node.Scalar(), FieldNames(type))));
+      }
       map_->Add(Join(path, node.Scalar()), Line(node));
       message->GetReflection()->MutableMessage(message, chosen);
       return absl::OkStatus();
-    }
-    if (node.IsScalar() && IsChoice(type)) {
-      return Error(node, path, absl::StrCat("unknown '", node.Scalar(), "'", DidYouMean(node.Scalar(), FieldNames(type))));
     }
     if (!node.IsMap()) {
       return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", Kind(node)));

@@ -1,8 +1,7 @@
-// What the scores of a job's benchmarks are means over.
+// A job's benchmarks by name, and what their scores are means over.
 #ifndef MERGANSER_COMMON_DOMAIN_SCORED_ITEMS_H_
 #define MERGANSER_COMMON_DOMAIN_SCORED_ITEMS_H_
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -11,12 +10,20 @@
 
 namespace merganser {
 
+// Of the search or held out; nullptr: the job has none of this name.
+inline const BenchmarkSpec* BenchmarkNamed(const JobSpec& spec, const std::string& name) {
+  for (const auto* benchmarks : {&spec.benchmarks, &spec.held_out}) {
+    for (const BenchmarkSpec& benchmark : *benchmarks) {
+      if (benchmark.name == name) return &benchmark;
+    }
+  }
+  return nullptr;
+}
+
 // JobFacts::ItemsOf; but 0 of a program, which is one sample to us and has as many as it likes.
 inline int64_t ScoredItems(const JobSpec& spec, const JobFacts& facts, const std::string& benchmark) {
-  const auto is_program = [&](const BenchmarkSpec& b) { return b.name == benchmark && b.use == "command"; };
-  const bool program = std::any_of(spec.benchmarks.begin(), spec.benchmarks.end(), is_program) ||
-                       std::any_of(spec.held_out.begin(), spec.held_out.end(), is_program);
-  return program ? 0 : facts.ItemsOf(benchmark);
+  const BenchmarkSpec* const found = BenchmarkNamed(spec, benchmark);
+  return found != nullptr && found->use == "command" ? 0 : facts.ItemsOf(benchmark);
 }
 
 }  // namespace merganser

@@ -48,7 +48,8 @@ absl::StatusOr<absl::Time> CertificateExpiry(const ServerSecurity& security) {
     expiry = std::min(expiry, absl::FromTM(end, absl::UTCTimeZone()));
     if (first == nullptr) first = std::move(certificate);
   }
-  const Key key(PEM_read_bio_PrivateKey(keys.get(), nullptr, nullptr, nullptr));
+  char no_passphrase[] = "";  // or the default callback would ask for one on the terminal
+  const Key key(PEM_read_bio_PrivateKey(keys.get(), nullptr, nullptr, no_passphrase));
   ERR_clear_error();  // that the chain is at its end is one, and others of this thread would find it
   if (first == nullptr) return absl::InvalidArgumentError(absl::StrCat(security.tls_cert, " holds no PEM certificate"));
   if (key == nullptr) return absl::InvalidArgumentError(absl::StrCat(security.tls_key, " holds no PEM key"));

@@ -14,7 +14,6 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "common/codec/time_codec.h"
-#include "common/rpc/bad_request.h"
 
 namespace merganser {
 namespace {

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -16,6 +17,13 @@ namespace merganser {
 void SetRetryDelay(absl::Status* status, absl::Duration delay);
 // nullopt: it has none, or a damaged one.
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
+
+// google.rpc.BadRequest, so that programs need not read the message of an error to know which field is wrong: our
+// InvalidArgument errors begin with the field's path ("budget.candidates: 3 is below the 30 that are proposed already").
+// Gives such a status the field; every other one stays as it is.
+void AddFieldViolation(absl::Status* status);
+// The field and what is wrong with it, of the first violation that the status holds.
+std::optional<std::pair<std::string, std::string>> FieldViolationOf(const absl::Status& status);
 
 // The status with its payloads as google.rpc.Status; "" if it has none.
 std::string EncodeErrorDetails(const absl::Status& status);

@@ -95,7 +95,7 @@ absl::Status Fleet::RestoreQuarantines(absl::string_view saved, absl::Time now, 
     return absl::DataLossError(
         absl::StrCat("the quarantines begin with '", absl::CEscape(lines[0].substr(0, 40)), "', not '", kSavedVersion, "'"));
   }
-  std::vector<Worker> restored;
+  std::map<std::string, Worker> restored;
   for (size_t i = 1; i < lines.size(); ++i) {
     const std::vector<absl::string_view> fields = absl::StrSplit(lines[i], '\t');
     Worker worker;
@@ -114,12 +114,10 @@ absl::Status Fleet::RestoreQuarantines(absl::string_view saved, absl::Time now, 
     if (worker.quarantine.empty() && worker.strikes == 0) continue;
     worker.connect_time = worker.last_heartbeat_time = absl::InfinitePast();
     worker.last_heard = monotonic;
-    restored.push_back(std::move(worker));
-  }
-  for (Worker& worker : restored) {
     const std::string id = worker.info.id;
-    workers_.emplace(id, std::move(worker));
+    restored.emplace(id, std::move(worker));
   }
+  workers_.merge(restored);
   return absl::OkStatus();
 }
 

@@ -96,11 +96,7 @@ Json FrontVolumeJson(const JobSummary& job, const JobIndex& index) {
 class Dashboard {
  public:
   Dashboard(JobManager* manager, RecordStore* records, DashboardOptions options)
-      : manager_(*manager),
-        records_(*records),
-        options_(std::move(options)),
-        shared_(options_.indexes != nullptr ? options_.indexes : std::make_shared<JobIndexes>(manager)),
-        indexes_(*shared_) {}
+      : manager_(*manager), records_(*records), options_(std::move(options)) {}
 
   HttpResponse Respond(const HttpRequest& request) {
     const std::string host = request.Header("host");
@@ -199,7 +195,7 @@ class Dashboard {
                                     const std::function<Json(const JobSummary&, const JobIndex&)>& make) {
     Json json;
     MG_RETURN_IF_ERROR(
-        indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) { json = make(summary, index); }));
+        options_.indexes->Look(job, [&](const JobSummary& summary, const JobIndex& index) { json = make(summary, index); }));
     return JsonResponse(json);
   }
 
@@ -221,7 +217,7 @@ class Dashboard {
 
   absl::StatusOr<HttpResponse> Pareto(const std::string& job) {
     std::string svg;
-    MG_RETURN_IF_ERROR(indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) {
+    MG_RETURN_IF_ERROR(options_.indexes->Look(job, [&](const JobSummary& summary, const JobIndex& index) {
       std::map<int64_t, ChartPoint> points;
       const auto add = [&](int64_t number) {
         const CandidateRow row = *index.Find(number);
@@ -412,7 +408,7 @@ class Dashboard {
 
   absl::StatusOr<Json> Update(const std::string& job, int64_t* seq) {
     Json json;
-    MG_RETURN_IF_ERROR(indexes_.Look(job, [&](const JobSummary& summary, const JobIndex& index) {
+    MG_RETURN_IF_ERROR(options_.indexes->Look(job, [&](const JobSummary& summary, const JobIndex& index) {
       std::vector<const EventLine*> lines;
       const size_t lines_max = *seq == 0 ? kFirstEvents : static_cast<size_t>(kRowsMax);
       for (auto line = index.events().rbegin(); line != index.events().rend(); ++line) {
@@ -428,13 +424,12 @@ class Dashboard {
   JobManager& manager_;
   RecordStore& records_;
   const DashboardOptions options_;
-  const std::shared_ptr<JobIndexes> shared_;
-  JobIndexes& indexes_;
 };
 
 }  // namespace
 
 HttpServer::RequestHandler MakeDashboard(JobManager* manager, RecordStore* records, DashboardOptions options) {
+  if (options.indexes == nullptr) options.indexes = std::make_shared<JobIndexes>(manager);
   // Shared by the copies of the handler, and with them by the server's threads.
   auto dashboard = std::make_shared<Dashboard>(manager, records, std::move(options));
   return [dashboard](const HttpRequest& request) { return dashboard->Respond(request); };

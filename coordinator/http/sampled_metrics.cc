@@ -62,11 +62,10 @@ void SampledMetrics::SetFronts(const std::map<std::string, JobFront>& fronts) {
     Shown& shown = shown_[id];
     RemovePoints(id, shown, front.points.size());
     front_size_.Add({{"job_id", id}}).Set(static_cast<double>(front.size));
-    prometheus::Gauge& volume = front_hypervolume_.Add({{"job_id", id}});
     if (front.volume.has_value()) {
-      volume.Set(*front.volume);
-    } else {
-      front_hypervolume_.Remove(&volume);
+      front_hypervolume_.Add({{"job_id", id}}).Set(*front.volume);
+    } else if (shown.volume) {
+      front_hypervolume_.Remove(&front_hypervolume_.Add({{"job_id", id}}));
     }
     for (size_t rank = 0; rank < front.points.size(); ++rank) {
       for (size_t o = 0; o < front.objectives.size(); ++o) Point(id, front.objectives[o], rank).Set(front.points[rank][o]);

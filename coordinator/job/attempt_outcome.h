@@ -30,14 +30,14 @@ bool IsKnown(const JobState& state, const Candidate& candidate);
 // Its end by that: metrics and fitness over the samples that it is due, without an attempt. REQUIRES: IsKnown.
 CandidateFinished FinishFromKnown(const JobState& state, const Candidate& candidate);
 
-// Fetches of what a job needs that may fail before its preparation does: 15 s and what they take. Nothing is lost with it, and
-// a model's path that is misspelt looks like this.
+// Fetches of what a job needs that may fail before its preparation does: 15 s and what they take. Nothing is lost with it,
+// and a model's path that is misspelt looks like this.
 inline constexpr int kPrepareFetches = 5;
 
 // The live attempt ended without a result: AttemptEnded, and CandidateFinished with it where no attempt may follow: at once
 // for kInfeasible; else, once no other attempt of the candidate lives, if max_attempts is used up, if it crashed the
-// evaluators of two workers (poison), if two workers had the very same error, or if it is the preparation and kPrepareFetches
-// of its attempts were kUnavailable.
+// evaluators of two workers (poison), if two workers had the very same error, or if it is the preparation and
+// kPrepareFetches of its attempts were kUnavailable.
 std::vector<EventBody> EndAttempt(const JobState& state, int64_t candidate, int attempt, FailureClass failure,
                                   const std::string& message);
 

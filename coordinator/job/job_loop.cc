@@ -114,6 +114,10 @@ absl::Status JobLoop::Commit(Job& job, std::vector<EventBody> events, std::vecto
   const absl::Status status = job.log.Commit(epoch(), std::move(events), std::move(required_records));
   if (!absl::IsAborted(status)) return status;
   MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch() << " reason=\"" << status.message() << "\"";
+  return LoseLead();
+}
+
+absl::Status JobLoop::LoseLead() {
   leadership_.Lose();
   return absl::UnavailableError("another coordinator leads");
 }
@@ -152,10 +156,7 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
   if (observer_ != nullptr) {
     observer_->OnStoreCommit("create_job", clock_.Monotonic() - start, id.status());
   }
-  if (absl::IsAborted(id.status())) {
-    leadership_.Lose();
-    return absl::UnavailableError("another coordinator leads");
-  }
+  if (absl::IsAborted(id.status())) return LoseLead();
   if (!id.ok()) {
     resync_ = true;  // it may have been made nevertheless
     return id.status();

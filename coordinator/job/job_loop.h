@@ -120,6 +120,8 @@ class JobLoop {
   absl::StatusOr<Job*> FindJob(const std::string& id_or_name);
   // Commits; Aborted turns into the end of this leadership and Unavailable.
   absl::Status Commit(Job& job, std::vector<EventBody> events, std::vector<std::string> required_records = {});
+  // What a write is answered with that the store refused as Aborted.
+  absl::Status LoseLead();
   void OnApplied(Job& job, const JobEvent& event);
   void ResyncJobs();
   // Looks whether the store still has the logs that changed lately.

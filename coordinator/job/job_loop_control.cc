@@ -248,10 +248,7 @@ absl::Status JobLoop::SaveQuarantines() {
   const absl::Duration start = clock_.Monotonic();
   const absl::Status status = store_.PutFleet(epoch(), now_held);
   if (observer_ != nullptr) observer_->OnStoreCommit("fleet", clock_.Monotonic() - start, status);
-  if (absl::IsAborted(status)) {
-    leadership_.Lose();
-    return absl::UnavailableError("another coordinator leads");
-  }
+  if (absl::IsAborted(status)) return LoseLead();
   if (!status.ok()) {
     quarantines_retry_at_ = clock_.Monotonic() + kRecordRetry;
     return status;
@@ -262,7 +259,7 @@ absl::Status JobLoop::SaveQuarantines() {
 }
 
 void JobLoop::MendQuarantines() {
-  if (quarantines_.empty()) return;
+  if (quarantines_.empty() || quarantines_changed_) return;
   const absl::StatusOr<std::string> stored = store_.GetFleet();
   if (!stored.ok() || *stored == quarantines_) return;
   MG_LOG(ERROR) << "the store had lost the quarantines, they are stored again";

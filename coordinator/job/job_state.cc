@@ -57,7 +57,7 @@ int LiveAttempts(const Candidate& candidate) {
 JobState::JobState(std::string id, JobSpec spec)
     : id_(std::move(id)), submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))), spec_(submitted_spec_) {
   if (!KeepsScores(*spec_)) return;
-  for (const BenchmarkSpec& benchmark : spec_->benchmarks) shared_names_[benchmark.name] = SharedName(*spec_, benchmark.name);
+  for (const BenchmarkSpec& b : spec_->benchmarks) shared_names_[b.name] = SharedName(*spec_, b.name);
 }
 
 const std::string& JobState::shared_name(const std::string& benchmark) const {
@@ -455,8 +455,8 @@ JobSummary JobState::Summary() const {
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
     return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
-                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_, s.recipes_,
-                    s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
+                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_,
+                    s.recipes_, s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
                     s.search_finished_, s.search_failed_, s.facts_, s.best_, s.timings_);
   };
   return tie(a) == tie(b);

@@ -13,8 +13,8 @@
 namespace merganser {
 
 struct JobUpdate {
-  // Of JobSpec: "budget", "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time", "budget.gpu_time",
-  // "budget.target", "max_attempts", "attempt_timeout", "priority", "share".
+  // Of JobSpec: "budget", "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time",
+  // "budget.gpu_time", "budget.target", "max_attempts", "attempt_timeout", "priority", "share".
   std::vector<std::string> fields;
   JobSpec values;            // of those fields; the rest is not looked at
   std::optional<int> stage;  // whose budget; unset: the last stage's

@@ -25,15 +25,14 @@ void KnownRecipes::CatchUp() {
   }
 }
 
-std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, const Recipe& recipe, uint64_t hash) const {
-  if (recipe.stacks.empty()) return std::nullopt;                     // it could not be decoded
-  if (state_.spec().samples.racing.has_value()) return std::nullopt;  // which may have stopped the twin
+std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, uint64_t hash) const {
+  if (candidate.recipe.stacks.empty()) return std::nullopt;  // it could not be decoded
   const auto same = by_hash_.find(hash);
   if (same == by_hash_.end()) return std::nullopt;
   for (const int64_t other : same->second) {
     const Candidate& twin = state_.candidates()[other];
     if (other != candidate.number && twin.state == CandidateState::kSucceeded && twin.benchmarks == candidate.benchmarks &&
-        state_.RecipeOf(other) == recipe) {
+        state_.RecipeOf(other) == candidate.recipe) {
       return other;
     }
   }
@@ -41,14 +40,16 @@ std::optional<int64_t> KnownRecipes::Find(const Candidate& candidate, const Reci
 }
 
 std::optional<int64_t> KnownRecipes::SucceededTwinOf(int64_t number) {
+  if (state_.spec().samples.racing.has_value()) return std::nullopt;  // a race may have stopped the twin
   CatchUp();
   const Candidate& candidate = state_.candidates()[number];  // not over, so its recipe is there
-  return Find(candidate, candidate.recipe, hashes_[number]);
+  return Find(candidate, hashes_[number]);
 }
 
 std::optional<int64_t> KnownRecipes::SucceededTwinOf(const Candidate& candidate) {
+  if (state_.spec().samples.racing.has_value()) return std::nullopt;
   CatchUp();
-  return Find(candidate, candidate.recipe, RecipeHash(candidate, candidate.recipe));
+  return Find(candidate, RecipeHash(candidate, candidate.recipe));
 }
 
 uint64_t KnownRecipes::HashOf(int64_t number) {

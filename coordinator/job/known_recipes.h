@@ -29,7 +29,7 @@ class KnownRecipes {
  private:
   // Takes in the candidates that came since the last call.
   void CatchUp();
-  std::optional<int64_t> Find(const Candidate& candidate, const Recipe& recipe, uint64_t hash) const;
+  std::optional<int64_t> Find(const Candidate& candidate, uint64_t hash) const;
 
   const JobState& state_;
   std::vector<uint64_t> hashes_;                                  // by candidate

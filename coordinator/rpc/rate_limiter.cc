@@ -9,7 +9,8 @@ namespace merganser {
 
 RateLimiter::RateLimiter(double per_second, const Clock& clock)
     : interval_(per_second > 0 ? absl::Seconds(1) / per_second : absl::ZeroDuration()),
-      debt_max_(absl::Seconds(kBurstSeconds) - interval_),
+      // At least one call may always come, however low the rate.
+      debt_max_(std::max(absl::Seconds(kBurstSeconds) - interval_, absl::ZeroDuration())),
       clock_(clock) {}
 
 RateLimiter::Bucket& RateLimiter::BucketOf(absl::string_view client, absl::Duration now) {
@@ -30,8 +31,7 @@ absl::Duration RateLimiter::Take(absl::string_view client) {
     const absl::Duration now = clock_.Monotonic();
     Bucket& bucket = BucketOf(client, now);
     const absl::Duration full_at = std::max(bucket.full_at, now);
-    // At least one call may always come, however low the rate.
-    wait = full_at - now - std::max(debt_max_, absl::ZeroDuration());
+    wait = full_at - now - debt_max_;
     if (wait <= absl::ZeroDuration()) {
       bucket.full_at = full_at + interval_;
       return absl::ZeroDuration();

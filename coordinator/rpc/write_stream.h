@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/rpc/error_details.h"
 #include "coordinator/rpc/finish_gate.h"
 #include "coordinator/rpc/service_context.h"
 

@@ -129,31 +129,25 @@ void WinnerPath::Lay(const Stack& merged, Recipe* recipe) const {
     if (i > 0) stack.name = absl::StrCat(merged.name, "-", i + 1);
     if (by_layer()) {
       stack.settings.clear();
-      if (i == 0) {
-        stack.settings.push_back(merged.settings.front());
-        stack.settings.back().group = {.name = groups_.front(), .parts = {ModelPart::kEmbedding}};
-      }
+      const auto add = [&](GroupSettings settings, TensorGroup group) {
+        settings.group = std::move(group);
+        stack.settings.push_back(std::move(settings));
+      };
+      if (i == 0) add(merged.settings.front(), {.name = groups_.front(), .parts = {ModelPart::kEmbedding}});
       int covered = 0;
       const GroupSettings* any = nullptr;
       for (const Layer& layer : layers_) {
         if (layer.stack != i) continue;
         ++covered;
         any = &merged.settings[layer.group];
-        stack.settings.push_back(*any);
-        stack.settings.back().group = {.name = groups_[layer.group],
-                                       .parts = {ModelPart::kLayers},
-                                       .first_layer = layer.depth,
-                                       .end_layer = layer.depth + 1};
+        add(*any, {.name = groups_[layer.group],
+                   .parts = {ModelPart::kLayers},
+                   .first_layer = layer.depth,
+                   .end_layer = layer.depth + 1});
       }
-      if (i == 0) {
-        stack.settings.push_back(merged.settings.back());
-        stack.settings.back().group = {.name = groups_.back(), .parts = {ModelPart::kNorm, ModelPart::kHead}};
-      }
+      if (i == 0) add(merged.settings.back(), {.name = groups_.back(), .parts = {ModelPart::kNorm, ModelPart::kHead}});
       // A stack is merged whole; what no hop meets may be anything that is valid.
-      if (i > 0 || covered < num_layers_) {
-        stack.settings.push_back(*any);
-        stack.settings.back().group = {.name = "unused"};
-      }
+      if (i > 0 || covered < num_layers_) add(*any, {.name = "unused"});
     }
     recipe->stacks.push_back(std::move(stack));
   }

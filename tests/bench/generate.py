@@ -71,7 +71,7 @@ def main():
         best = best_of({
             "transformers float32": lambda: run([*peer, model, "--tasks", tasks, "--dump", prompts, "--batch", "250", "--repetitions", "2",
                                                  *threads], lambda r: r["best_samples_per_second"]),
-            "merganser": lambda: run([args.bin / "bench" / "engine_bench", model, prompts, "36", "3", str(args.threads)],
+            "merganser": lambda: run([args.bin / "bench" / "engine_bench", model, prompts, "36", "2", str(args.threads)],
                                      lambda r: r["best_samples_per_second"])})
         report["small_samples_per_second"] = {name: round(result["rate"], 1) for name, result in best.items()}
 

@@ -47,6 +47,23 @@ class RunTest : public testing::Test {
     job_ = WriteJob(dir_, kCandidates, kSamples);
     reference_ = new Finished(RunToEnd(RunCommand(job_, dir_ + "/reference"), dir_));
   }
+  // Of a run that was stopped, with results in `out`.
+  static void ExpectResumeGoesOn(const std::string& out) {
+    {
+      const auto store = OpenReadOnly(out);
+      ASSERT_NE(store, nullptr);
+      ASSERT_LT(SearchFinished(*store, "job-1"), kCandidates) << "it was over before it was stopped";
+    }
+    std::vector<std::string> resume = RunCommand(job_, out);
+    resume.push_back("--resume");
+    const Finished resumed = RunToEnd(resume, dir_);
+    ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+    const auto store = OpenReadOnly(out), reference = OpenReadOnly(dir_ + "/reference");
+    ASSERT_TRUE(store != nullptr && reference != nullptr);
+    const LogFacts facts = ReadLog(*store, "job-1");
+    ExpectNothingLost(*store, facts, kCandidates);
+    EXPECT_EQ(Results(facts), Results(ReadLog(*reference, "job-1")));
+  }
   static std::string dir_, job_;
   static Finished* reference_;
 };
@@ -179,21 +196,7 @@ TEST_P(ResumeTest, GoesOnWithNothingLostAndNothingRunTwice) {
       EXPECT_THAT(process.Stderr(), HasSubstr(" run " + job_ + " --out " + out + " --device cpu --threads 1 --resume\n"));
     }
   }
-  {
-    const auto store = OpenReadOnly(out);
-    ASSERT_NE(store, nullptr);
-    ASSERT_LT(SearchFinished(*store, "job-1"), kCandidates) << "it was over before it was interrupted";
-  }
-  std::vector<std::string> resume = RunCommand(job_, out);
-  resume.push_back("--resume");
-  const Finished resumed = RunToEnd(resume, dir_);
-  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
-
-  const auto store = OpenReadOnly(out), reference = OpenReadOnly(dir_ + "/reference");
-  ASSERT_TRUE(store != nullptr && reference != nullptr);
-  const LogFacts facts = ReadLog(*store, "job-1");
-  ExpectNothingLost(*store, facts, kCandidates);
-  EXPECT_EQ(Results(facts), Results(ReadLog(*reference, "job-1")));
+  ASSERT_NO_FATAL_FAILURE(ExpectResumeGoesOn(out));
   const auto best = [&](const std::string& dir) {
     return nlohmann::json::parse(std::ifstream(dir + "/summary.json"))["best"];
   };
@@ -218,20 +221,7 @@ TEST_F(RunTest, AFullDiskIsToldOfAndEndsTheRunInTimeAndResumeGoesOn) {
   EXPECT_THAT(stopped.err, HasSubstr("at most for 6.0s (--store-wait)"));
   EXPECT_THAT(stopped.err, HasSubstr("; this run has waited for "));
   EXPECT_THAT(stopped.err, HasSubstr("--resume"));
-  {
-    const auto store = OpenReadOnly(out);
-    ASSERT_NE(store, nullptr);
-    ASSERT_LT(SearchFinished(*store, "job-1"), kCandidates) << "the limit was never reached";
-  }
-  std::vector<std::string> resume = RunCommand(job_, out);
-  resume.push_back("--resume");
-  const Finished resumed = RunToEnd(resume, dir_);
-  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
-  const auto store = OpenReadOnly(out), reference = OpenReadOnly(dir_ + "/reference");
-  ASSERT_TRUE(store != nullptr && reference != nullptr);
-  const LogFacts facts = ReadLog(*store, "job-1");
-  ExpectNothingLost(*store, facts, kCandidates);
-  EXPECT_EQ(Results(facts), Results(ReadLog(*reference, "job-1")));
+  ASSERT_NO_FATAL_FAILURE(ExpectResumeGoesOn(out));
 }
 
 TEST_F(RunTest, ResumeRefusesAnotherJob) {

@@ -111,7 +111,7 @@ work() { [ "$(workers)" -eq "$1" ]; }
 tasks() { squeue -h -r -p low -t "${1:-RUNNING}" -o %F_%K; }
 restarts() { scontrol show job "$1" | grep -o 'Restarts=[0-9]*' | grep -qv '=0'; }
 eventually 60 "the first result is there within 60 s of a cold start" finished 1
-ps -eo args | grep -q "^$BIN/merganser-coordinator .*$DIR/fleet.* --client-rate 2000" || fail "the coordinator has its flags"
+grep -q "^$BIN/merganser-coordinator .*$DIR/fleet.* --client-rate 2000" <<<"$(ps -eo args)" || fail "the coordinator has its flags"
 [ $((SECONDS - SINCE)) -le 60 ] || fail "the first result took $((SECONDS - SINCE)) s"
 
 fleet scale 4

@@ -57,13 +57,13 @@ def main():
     assert all(x.dtype == np.float32 for x in own.values())
     result = {}
     for name, make in (("vlm", lambda x: x), ("other", other), ("average", lambda x: np.float32(0.5) * x + np.float32(0.5) * other(x))):
-        folder = tempfile.mkdtemp()
-        for file in ("config.json", "generation_config.json", "preprocessor_config.json"):
-            with open(os.path.join(fixture, file)) as source, open(os.path.join(folder, file), "w") as target:
-                target.write(source.read())
-        save_file({key: make(x) for key, x in own.items()}, os.path.join(folder, "model.safetensors"), {"format": "pt"})
-        model = transformers.LlavaNextForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        result[name] = answers(model, processor, tokenizer)
+        with tempfile.TemporaryDirectory() as folder:
+            for file in ("config.json", "generation_config.json", "preprocessor_config.json"):
+                with open(os.path.join(fixture, file)) as source, open(os.path.join(folder, file), "w") as target:
+                    target.write(source.read())
+            save_file({key: make(x) for key, x in own.items()}, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+            model = transformers.LlavaNextForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+            result[name] = answers(model, processor, tokenizer)
         print(name, result[name])
     out = os.path.join(ROOT, "tests", "worker", "evaluate", "testdata")
     os.makedirs(out, exist_ok=True)

@@ -59,6 +59,7 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
                                                             std::map<std::string, std::shared_ptr<CachedCheckpoint>>* held) {
   // In a directory of this content.
   absl::Status here = absl::NotFoundError("");
+  std::string refused;
   const auto usable = [&](const std::string& dir) {
     here = CheckWeights(dir, path, content, phase, stop);
     if (absl::IsDataLoss(here)) {
@@ -70,11 +71,12 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
     const absl::StatusOr<std::string> there = index_.Of(*dir);
     if (there.ok() && *there == content) {
       if (usable(*dir)) return *dir;
+      refused = *dir;
     } else {
       MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content;
     }
   }
-  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok() && usable(*dir)) {
+  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok() && *dir != refused && usable(*dir)) {
     return *dir;
   }
   if (absl::IsCancelled(here)) return here;

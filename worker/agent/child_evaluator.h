@@ -29,12 +29,12 @@ struct ChildEvaluatorOptions {
 // One child, which lives as long as it is well and keeps the checkpoints loaded. After its death, or an error that may have
 // left its device unusable (Internal, Aborted), the next call starts another. The child ends when this process does.
 //
-// Beyond the evaluator's own errors: Unavailable if another child does not start, Aborted if the child died in the call (the message has its signal or exit code),
-// Cancelled if it had to be killed after a stop request.
+// Beyond the evaluator's own errors: Unavailable if another child does not start, Aborted if the child died in the call (the
+// message has its signal or exit code), Cancelled if it had to be killed after a stop request.
 class ChildEvaluator final : public CandidateEvaluator {
  public:
-  // Starts the first child. FailedPrecondition: it ended before it was ready; its log says why. Unavailable: it was killed before
-  // (for want of memory, say) or is not ready within start_timeout; that may pass.
+  // Starts the first child. FailedPrecondition: it ended before it was ready; its log says why. Unavailable: it was killed
+  // before (for want of memory, say) or is not ready within start_timeout; that may pass.
   static absl::StatusOr<std::unique_ptr<ChildEvaluator>> Start(const ChildEvaluatorOptions& options);
   // Ends the child.
   ~ChildEvaluator() override;

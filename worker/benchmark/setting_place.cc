@@ -38,19 +38,27 @@ constexpr const char* kFields[] = {"data",    "columns",       "prompt",        
                                    "skip",    "sampling",      "average_of",       "max_new_tokens", "stop",
                                    "extract", "limit",         "question_field",   "answer_field",   "output"};
 
+}  // namespace
+
+bool IsAbout(absl::string_view message, const std::string& name, absl::string_view field) {
+  const std::string benchmark = absl::StrCat("benchmark '", name, "'");
+  const bool plain = absl::ConsumePrefix(&message, absl::StrCat(benchmark, ": "));
+  if (absl::StrContains(message, absl::StrCat(field, " of ", benchmark))) return true;
+  return plain && absl::ConsumePrefix(&message, field) && (message.empty() || absl::StrContains(" :.[", message.substr(0, 1)));
+}
+
+namespace {
+
 // The field that the message begins with, or that it says it is of.
 std::optional<FieldError> FieldOf(absl::string_view message, const std::string& name) {
-  const std::string benchmark = absl::StrCat("benchmark '", name, "'");
   absl::string_view what = message;
-  const bool plain = absl::ConsumePrefix(&what, absl::StrCat(benchmark, ": "));
+  const bool plain = absl::ConsumePrefix(&what, absl::StrCat("benchmark '", name, "': "));
   for (const absl::string_view field : kFields) {
-    if (!plain && absl::StrContains(message, absl::StrCat(field, " of ", benchmark))) {
-      return FieldError{std::string(field), std::string(message)};
-    }
     if (plain && what == absl::StrCat("field '", field, "' is missing")) return FieldError{std::string(field), "is missing"};
     absl::string_view rest = what;
-    if (!plain || !absl::ConsumePrefix(&rest, field) || (!rest.empty() && !absl::StrContains(" :.[", rest.substr(0, 1))))
-      continue;
+    if (!IsAbout(message, name, field)) continue;
+    if (!plain) return FieldError{std::string(field), std::string(message)};
+    if (!absl::ConsumePrefix(&rest, field)) continue;
     FieldError error{std::string(field), ""};
     if (absl::StartsWith(rest, ".")) {
       const size_t end = rest.find_first_of(" :", 1);
@@ -107,11 +115,10 @@ absl::Status AtBenchmarkFile(const absl::Status& status, const BenchmarkSettings
     if (!IsBenchmarkFile(at.use)) return status;
     absl::StatusOr<YamlMap> map = YamlMap::ReadFile(at.use);
     if (!map.ok()) return status;
-    const bool missing = error->what == "is missing" && !map->Has("use");
     if (const std::optional<absl::Status> found = At(*map, error->field, error->what)) {
       return absl::Status(status.code(), found->message());
     }
-    if (missing) {
+    if (error->what == "is missing" && !map->Has("use")) {
       map->Fail(error->field, error->what);
       return absl::Status(status.code(), map->status().message());
     }

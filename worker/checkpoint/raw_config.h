@@ -45,9 +45,9 @@ std::string EvoMistralConfigPatch(const RawConfig& config, int distinct_layers, 
 bool HasTextConfig(const RawConfig& config);
 
 // The same, for the settings of the forward pass (RoPE and the positions that it is made for, window, norm epsilon,
-// activation, soft caps) of `from` (of its part, if it has one) in `config`, a model with a part (HasTextConfig) of the same
-// kind. Afterwards ModelConfig reads from `config` what it reads from `from`. InvalidArgument, naming both files: the two are
-// of different kinds (model_type).
+// activation, soft caps) of `from` (of its part, if it has one) in `config`, a model with a part (HasTextConfig) of the
+// same kind. Afterwards ModelConfig reads from `config` what it reads from `from`. InvalidArgument, naming both files:
+// `config` has no part, or the two are of different kinds (model_type).
 absl::StatusOr<std::string> ForwardPassConfigPatch(const RawConfig& config, const RawConfig& from);
 
 // `config`'s text with `patch` merged over it.

@@ -69,10 +69,6 @@ absl::StatusOr<GenerationRun::Sequence> GenerationRun::Place(int entry, const Sl
     memory_.Truncate(sequence.slot, length, scored ? length : std::max(0, length - 1));
     return sequence;
   };
-  if (!reuse_) {
-    const Sequence sequence = take(std::prev(free_slots_.end()), 0);
-    return shared_prefix_ > 0 ? WithSharedPrefix(sequence) : sequence;
-  }
   const auto oldest = free_slots_.begin();
   if (match.length > 0 && match.length >= shared_prefix_) {
     const auto free = std::find(free_slots_.begin(), free_slots_.end(), match.slot);
@@ -86,7 +82,7 @@ absl::StatusOr<GenerationRun::Sequence> GenerationRun::Place(int entry, const Sl
       return take(oldest, match.length);
     }
   }
-  const Sequence sequence = take(oldest, 0);
+  const Sequence sequence = take(reuse_ ? oldest : std::prev(free_slots_.end()), 0);
   return shared_prefix_ > 0 ? WithSharedPrefix(sequence) : sequence;
 }
 

@@ -6,12 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/checkpoint/tensor_view.h"
 #include "worker/merge/recipe_plan.h"
 #include "worker/vision/vision_config.h"
+#include "worker/vision/vision_model.h"
 
 namespace merganser {
 namespace {
@@ -66,21 +66,16 @@ std::vector<std::pair<std::string, std::string>> FieldsOf(const ImageProcessorCo
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-absl::StatusOr<Fields> ConfigFields(const Checkpoint& checkpoint) {
-  MG_ASSIGN_OR_RETURN(const VisionConfig config,
-                      VisionConfig::Parse(checkpoint.config().raw_json, checkpoint.dir() + "/config.json"));
-  return FieldsOf(config);
+absl::StatusOr<VisionConfig> ConfigOf(const Checkpoint& checkpoint) {
+  return VisionConfig::Parse(checkpoint.config().raw_json, checkpoint.dir() + "/config.json");
 }
 
 // Empty where there is none: only pictures need it.
-absl::StatusOr<Fields> ProcessorFields(const Checkpoint& checkpoint) {
-  const std::string path = checkpoint.dir() + "/preprocessor_config.json";
-  const absl::StatusOr<std::string> text = ReadFile(path, 1 << 20);
-  if (absl::IsNotFound(text.status())) return Fields{};
-  MG_RETURN_IF_ERROR(text.status());
-  const bool next = checkpoint.config().architecture == "LlavaNextForConditionalGeneration";
-  MG_ASSIGN_OR_RETURN(const ImageProcessorConfig config, ImageProcessorConfig::Parse(*text, next, path));
-  return FieldsOf(config);
+absl::StatusOr<Fields> ProcessorFields(const Checkpoint& checkpoint, bool next) {
+  const absl::StatusOr<ImageProcessorConfig> config = ReadImageProcessor(checkpoint, next);
+  if (absl::IsNotFound(config.status())) return Fields{};
+  MG_RETURN_IF_ERROR(config.status());
+  return FieldsOf(*config);
 }
 
 absl::Status CheckAlike(const Fields& have, const Fields& want, const std::string& at, const std::string& other) {
@@ -120,10 +115,9 @@ Stack AnyMerge(const ParameterSpace& space, const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<CandidateVision>> CandidateVision::Create(const JobSpec& spec, const std::string& donor,
                                                                          std::shared_ptr<const Checkpoint> checkpoint,
-                                                                         const std::vector<std::string>& model_roots,
+                                                                         std::shared_ptr<const RecipeModels> models,
                                                                          const std::string& device, int threads,
                                                                          int64_t bytes_max) {
-  MG_ASSIGN_OR_RETURN(RecipeModels models, OpenJobModels(spec, model_roots));
   std::unique_ptr<CandidateVision> vision(
       new CandidateVision(spec, donor, std::move(checkpoint), std::move(models), device, threads));
   Side side = vision->CopyOf(donor);
@@ -152,11 +146,9 @@ CandidateVision::Side CandidateVision::SideOf(const Recipe& recipe) const {
   std::vector<std::string> seeing = stack.sources;
   if (!stack.base.empty()) seeing.push_back(stack.base);
   const size_t all = seeing.size();
-  std::erase_if(seeing, [&](const std::string& name) { return !BringsVision(models_, name); });
+  std::erase_if(seeing, [&](const std::string& name) { return !BringsVision(*models_, name); });
   if (seeing.empty()) return CopyOf(donor_);
-  const auto is_whole = [&](const ModelRef& model) { return model.name == seeing[0] && model.rename.empty(); };
-  const bool copied =
-      seeing.size() == 1 && seeing.size() < all && std::any_of(spec_.models.begin(), spec_.models.end(), is_whole);
+  const bool copied = seeing.size() == 1 && all > 1 && !HasRename(spec_, seeing[0]);
   if (stack.method.empty() || copied) return CopyOf(seeing[0]);
   std::erase_if(stack.settings, [](const GroupSettings& settings) { return !MayHoldVision(settings.group); });
   Side side = CopyOf(donor_);
@@ -176,7 +168,7 @@ absl::StatusOr<std::unique_ptr<VisionModel>> CandidateVision::Make(const Recipe&
   RecipePlanOptions options;
   options.threads = threads_;
   options.vision_only = true;
-  MG_ASSIGN_OR_RETURN(const auto plan, RecipePlan::Build(side, models_.sources, options));
+  MG_ASSIGN_OR_RETURN(const auto plan, RecipePlan::Build(side, models_->sources, options));
   MergeMemory memory(threads_);
   std::map<std::string, TensorView> tensors;
   std::vector<std::shared_ptr<const void>> owners;
@@ -202,23 +194,21 @@ absl::Status CandidateVision::Materialize(const Recipe& recipe, std::stop_token 
   return side.merged ? images_->Load() : absl::OkStatus();
 }
 
-absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models,
-                              const std::vector<std::string>& model_roots) {
+absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models, const RecipeModels* opened) {
   const std::string donor = TokenizerModel(spec);
   const Checkpoint& first = *models.at(donor);
   const auto sees = [](const auto& model) { return IsVisionModel(*model.second); };
   if (std::count_if(models.begin(), models.end(), sees) < 2) return absl::OkStatus();
-  MG_ASSIGN_OR_RETURN(const RecipeModels opened, OpenJobModels(spec, model_roots));
-  MG_ASSIGN_OR_RETURN(const Fields config, ConfigFields(first));
-  MG_ASSIGN_OR_RETURN(const Fields processor, ProcessorFields(first));
+  MG_ASSIGN_OR_RETURN(const VisionConfig config, ConfigOf(first));
+  MG_ASSIGN_OR_RETURN(const Fields processor, ProcessorFields(first, config.next));
   for (const ModelRef& model : spec.models) {
     const Checkpoint& checkpoint = *models.at(model.name);
-    if (!IsVisionModel(checkpoint) || !BringsVision(opened, model.name)) continue;
+    if (!IsVisionModel(checkpoint) || !BringsVision(*opened, model.name)) continue;
     const std::string at = absl::StrCat("models.", model.name, ".path: ", checkpoint.dir());
     const std::string other = absl::StrCat(first.dir(), " ('", donor, "')");
-    MG_ASSIGN_OR_RETURN(const Fields own_config, ConfigFields(checkpoint));
-    MG_RETURN_IF_ERROR(CheckAlike(own_config, config, at + "/config.json", other));
-    MG_ASSIGN_OR_RETURN(const Fields own_processor, ProcessorFields(checkpoint));
+    MG_ASSIGN_OR_RETURN(const VisionConfig own_config, ConfigOf(checkpoint));
+    MG_RETURN_IF_ERROR(CheckAlike(FieldsOf(own_config), FieldsOf(config), at + "/config.json", other));
+    MG_ASSIGN_OR_RETURN(const Fields own_processor, ProcessorFields(checkpoint, own_config.next));
     MG_RETURN_IF_ERROR(CheckAlike(own_processor, processor, at + "/preprocessor_config.json", other));
   }
   for (int s = 0; s < NumStages(spec); ++s) {
@@ -233,7 +223,7 @@ absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models,
       recipe.stacks = {AnyMerge(space, method)};
       RecipePlanOptions options;
       options.vision_only = true;
-      const absl::Status fits = RecipePlan::Build(recipe, opened.sources, options).status();
+      const absl::Status fits = RecipePlan::Build(recipe, opened->sources, options).status();
       if (!fits.ok()) return Annotate(fits, absl::StrCat(StageField(s), "space.parameter"));
     }
   }

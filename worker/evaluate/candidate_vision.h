@@ -24,10 +24,10 @@ namespace merganser {
 class CandidateVision {
  public:
   // Begins with the eyes of `donor`, the model whose tokenizer candidates have, by name and checkpoint. Features are kept up
-  // to `bytes_max`. Errors of OpenJobModels and VisionModel::Load.
+  // to `bytes_max`. `models`: OpenJobModels. Errors of VisionModel::Load.
   static absl::StatusOr<std::unique_ptr<CandidateVision>> Create(const JobSpec& spec, const std::string& donor,
                                                                  std::shared_ptr<const Checkpoint> checkpoint,
-                                                                 const std::vector<std::string>& model_roots,
+                                                                 std::shared_ptr<const RecipeModels> models,
                                                                  const std::string& device, int threads, int64_t bytes_max);
 
   // From now on images() gives out what `recipe`'s candidate sees. A merged vision side is merged here, on the CPU, unless
@@ -45,8 +45,8 @@ class CandidateVision {
     Recipe recipe;
   };
 
-  CandidateVision(const JobSpec& spec, std::string donor, std::shared_ptr<const Checkpoint> checkpoint, RecipeModels models,
-                  std::string device, int threads)
+  CandidateVision(const JobSpec& spec, std::string donor, std::shared_ptr<const Checkpoint> checkpoint,
+                  std::shared_ptr<const RecipeModels> models, std::string device, int threads)
       : spec_(spec),
         donor_(std::move(donor)),
         checkpoint_(std::move(checkpoint)),
@@ -60,15 +60,16 @@ class CandidateVision {
   const JobSpec spec_;
   const std::string donor_;
   const std::shared_ptr<const Checkpoint> checkpoint_;
-  const RecipeModels models_;
+  const std::shared_ptr<const RecipeModels> models_;
   const std::string device_;
   const int threads_;
   std::unique_ptr<ImageFeatureCache> images_;
 };
 
 // Where several of the job's models see: whether pictures are as many rows to all that bring a tower or a projector, and
-// these can be merged as the spaces say. InvalidArgument, naming model or space, file, field and both values.
-absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models, const std::vector<std::string>& model_roots);
+// these can be merged as the spaces say. `opened`: OpenJobModels, null where AllPlain. InvalidArgument, naming model or space,
+// file, field and both values.
+absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models, const RecipeModels* opened);
 
 }  // namespace merganser
 

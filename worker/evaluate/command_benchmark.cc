@@ -104,9 +104,8 @@ absl::StatusOr<std::unique_ptr<TemporaryCheckpoint>> TemporaryCheckpoint::Write(
   request.recipe = recipe;
   MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options));
   const char* const temporary = getenv("TMPDIR");
-  std::string folder = FreeBytes(kMemoryFolder).value_or(0) > plan.write_bytes + kSpare ? kMemoryFolder
-                       : temporary != nullptr                               ? temporary
-                                                                            : "/var/tmp";
+  const bool fits = FreeBytes(kMemoryFolder).value_or(0) > plan.write_bytes + kSpare;
+  std::string folder = fits ? kMemoryFolder : temporary != nullptr ? temporary : "/var/tmp";
   absl::StrAppend(&folder, "/merganser-model-XXXXXX");
   if (mkdtemp(folder.data()) == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat("no folder can be made at ", folder));

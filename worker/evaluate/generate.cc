@@ -88,8 +88,7 @@ absl::Status PutImages(const GenerateRequest& request, const std::shared_ptr<con
   std::vector<int> rows;
   for (const std::string& path : request.images) {
     MG_ASSIGN_OR_RETURN(const Image image, ReadImage(path));
-    const absl::StatusOr<PixelValues> pixels = ProcessImage(image, vision->processor());
-    absl::StatusOr<ImageFeatures> encoded = pixels.ok() ? vision->Encode(*pixels) : pixels.status();
+    absl::StatusOr<ImageFeatures> encoded = EncodeImage(*vision, image);
     if (!encoded.ok()) return Annotate(encoded.status(), path);
     rows.push_back(encoded->rows);
     features.push_back(*std::move(encoded));

@@ -71,8 +71,7 @@ absl::StatusOr<ImageFeatures> ImageFeatureCache::Encode(absl::string_view bytes,
   const absl::Duration start = Clock::Real().Monotonic();
   const auto encode = [&]() -> absl::StatusOr<ImageFeatures> {
     MG_ASSIGN_OR_RETURN(const Image image, DecodeImage(bytes, name.empty() ? "picture" : name, limits));
-    const absl::StatusOr<PixelValues> pixels = ProcessImage(image, vision_->processor());
-    absl::StatusOr<ImageFeatures> features = pixels.ok() ? vision_->Encode(*pixels) : pixels.status();
+    absl::StatusOr<ImageFeatures> features = EncodeImage(*vision_, image);
     if (!features.ok() && !name.empty()) return Annotate(features.status(), name);
     return features;
   };

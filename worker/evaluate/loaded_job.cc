@@ -36,17 +36,9 @@ absl::Status AtSetting(const absl::Status& error, const std::string& field, cons
                        absl::Span<const BenchmarkSettings> siblings) {
   const absl::Status status = AtBenchmarkFile(error, settings, siblings);
   if (status != error) return Annotate(status, absl::StrCat(field, ".use"));
-  const std::string& name = settings.name;
-  const std::string benchmark = absl::StrCat("benchmark '", name, "'");
-  absl::string_view what = status.message();
-  const bool plain = absl::ConsumePrefix(&what, absl::StrCat(benchmark, ": "));
   for (const absl::string_view key : {"use", "data", "prompt", "max_new_tokens", "stop", "extract", "language", "limit",
                                       "question_field", "answer_field"}) {
-    const bool begins = plain && absl::StartsWith(what, key) &&
-                        (what.size() == key.size() || absl::StrContains(" :.[", what.substr(key.size(), 1)));
-    if (begins || absl::StrContains(what, absl::StrCat(key, " of ", benchmark))) {
-      return Annotate(status, absl::StrCat(field, ".", key));
-    }
+    if (IsAbout(status.message(), settings.name, key)) return Annotate(status, absl::StrCat(field, ".", key));
   }
   return Annotate(status, field);
 }
@@ -88,15 +80,18 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   donor_ = TokenizerModel(spec_);
   const Checkpoint& donor = *checkpoints_.at(donor_);
   MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
-  MG_RETURN_IF_ERROR(CheckVisionSides(spec_, checkpoints_, options_.model_roots));
+  if (!AllPlain(spec_, checkpoints_)) {
+    MG_ASSIGN_OR_RETURN(RecipeModels opened, OpenJobModels(spec_, options_.model_roots));
+    opened_ = std::make_shared<const RecipeModels>(std::move(opened));
+  }
+  MG_RETURN_IF_ERROR(CheckVisionSides(spec_, checkpoints_, opened_.get()));
   MG_ASSIGN_OR_RETURN(ArenaLayout layout, MergedLayout(config_, donor, spec_.dtype));
   std::vector<std::string> names;
-  for (const ArenaTensor& tensor : layout.tensors()) names.push_back(tensor.name);
   for (const auto& [name, checkpoint] : checkpoints_) {
     for (const TensorView& tensor : checkpoint->tensors()) names.push_back(tensor.name);
   }
   MG_RETURN_IF_ERROR(CheckFilters(spec_, names));
-  MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, options_.model_roots));
+  MG_ASSIGN_OR_RETURN(auto sources, AdaptedSources(spec_, checkpoints_, layout, opened_.get()));
   if (stop.stop_requested()) return Cancelled();
   MaterializerOptions options;
   options.threads = ThreadsOf(options_);
@@ -132,7 +127,7 @@ absl::Status LoadedJob::LoadVisionFor(const BenchmarkGroup& group) {
 absl::Status LoadedJob::LoadVision() {
   MG_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options_));
   MG_ASSIGN_OR_RETURN(const int64_t bytes_max, ImageFeatureCache::BytesMax());
-  MG_ASSIGN_OR_RETURN(vision_, CandidateVision::Create(spec_, donor_, checkpoints_.at(donor_), options_.model_roots, device,
+  MG_ASSIGN_OR_RETURN(vision_, CandidateVision::Create(spec_, donor_, checkpoints_.at(donor_), opened_, device,
                                                        ThreadsOf(options_), bytes_max));
   return absl::OkStatus();
 }

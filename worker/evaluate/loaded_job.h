@@ -29,9 +29,9 @@ namespace merganser {
 // Thread-compatible: one call at a time.
 class LoadedJob {
  public:
-  // Errors start with the field of the job that is to blame: those of the modules that load, and those of MergedConfig and
-  // AdaptedSources, and InvalidArgument for tokenizers that read a benchmark's prompts differently, and for an objective's
-  // metric that its benchmark does not have.
+  // Errors start with the field of the job that is to blame: those of the modules that load, and those of MergedConfig,
+  // OpenJobModels, CheckVisionSides, CheckFilters and AdaptedSources, and InvalidArgument for tokenizers that read a
+  // benchmark's prompts differently, and for an objective's metric that its benchmark does not have.
   static absl::StatusOr<std::unique_ptr<LoadedJob>> Load(const JobSpec& spec, const LocalOptions& options,
                                                          std::stop_token stop);
 
@@ -71,10 +71,11 @@ class LoadedJob {
   const LocalOptions options_;
   JobFacts facts_;
   CheckpointMap checkpoints_;
-  std::string donor_;   // the model whose tokenizer candidates have, and the vision side if it has one
+  std::string donor_;   // the model whose tokenizer candidates have
   ModelConfig config_;  // of the candidates
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<CandidateVision> vision_;                            // null: no benchmark has pictures
+  std::shared_ptr<const RecipeModels> opened_;  // as recipes have the models; null: as they are
+  std::unique_ptr<CandidateVision> vision_;     // null: no benchmark has pictures, nor an endpoint that sees
   std::map<std::string, std::unique_ptr<BenchmarkRun>> benchmarks_;    // by name
   std::map<std::string, std::unique_ptr<CommandBenchmark>> commands_;  // those that are commands
   std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack

@@ -29,8 +29,9 @@ struct LocalOptions {
   std::string compute = "auto";
   int threads = 0;                       // CPU threads; 0: all processors that the process may use
   std::string merge = "auto";            // candidates by the CPU ("host") or in the device's memory ("device"; "auto": if a GPU)
-  // Most MiB of the device's memory that sources stay in where it merges, the others stream. Unset: what is free and not among
-  // what arena and engine take, less a tenth (0 where this libtorch cannot tell); on the CPU, in whose memory they are, all.
+  // Most MiB of the device's memory that sources stay in where it merges, the others stream. Unset: what is free and not
+  // among what arena and engine take, less a tenth (0 where this libtorch cannot tell); on the CPU, in whose memory they
+  // are, all.
   std::optional<int64_t> merge_resident_mib;
   int max_sequences = 0;                 // generated together; 0: the engine's default
   bool allow_commands = false;           // benchmarks may run programs that a job names

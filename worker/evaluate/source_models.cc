@@ -40,12 +40,18 @@ std::vector<std::pair<std::string, std::string>> ForwardPassFields(const ModelCo
           {"num_key_value_heads", absl::StrCat(c.num_kv_heads)}};
 }
 
+}  // namespace
+
 bool HasRename(const JobSpec& spec, const std::string& name) {
   return std::any_of(spec.models.begin(), spec.models.end(),
                      [&](const ModelRef& m) { return m.name == name && !m.rename.empty(); });
 }
 
-}  // namespace
+bool AllPlain(const JobSpec& spec, const CheckpointMap& models) {
+  return std::all_of(spec.models.begin(), spec.models.end(), [&](const ModelRef& model) {
+    return model.rename.empty() && !IsVisionModel(*models.at(model.name));
+  });
+}
 
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
                                          const std::vector<std::string>& model_roots) {
@@ -145,15 +151,10 @@ absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vecto
 }
 
 absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
-                                                                   const ArenaLayout& layout,
-                                                                   const std::vector<std::string>& model_roots) {
-  const auto is_plain = [&](const ModelRef& model) {
-    return model.rename.empty() && !IsVisionModel(*models.at(model.name));
-  };
-  if (std::all_of(spec.models.begin(), spec.models.end(), is_plain)) return MergeSources::Create(models, layout);
-  MG_ASSIGN_OR_RETURN(const RecipeModels opened, OpenJobModels(spec, model_roots));
+                                                                   const ArenaLayout& layout, const RecipeModels* opened) {
+  if (opened == nullptr) return MergeSources::Create(models, layout);
   std::map<std::string, MergeSources::Model> adapted;
-  for (const auto& [name, source] : opened.sources) {
+  for (const auto& [name, source] : opened->sources) {
     MergeSources::Model& model = adapted[name];
     model.label = source->label();
     model.tied_head = models.at(name)->config().tie_word_embeddings;

@@ -43,11 +43,16 @@ absl::StatusOr<ArenaLayout> MergedLayout(const ModelConfig& config, const Checkp
 // whole, by the rules of an export. Errors of OpenRecipeModels.
 absl::StatusOr<RecipeModels> OpenJobModels(const JobSpec& spec, const std::vector<std::string>& model_roots);
 
-// The models' tensors, adapted to the layout (OpenJobModels, whose errors these are; with those of MergeSources::Create).
-// Only what has to be adapted is copied.
+// True if the model is renamed: a part of the whole one.
+bool HasRename(const JobSpec& spec, const std::string& name);
+
+// Whether recipes have the models' tensors as they are: none is renamed or sees.
+bool AllPlain(const JobSpec& spec, const CheckpointMap& models);
+
+// The models' tensors, adapted to the layout: those of `opened` (OpenJobModels); null where AllPlain. Only what has to be
+// adapted is copied. InvalidArgument: a model lacks a tensor of the layout; errors of MergeSources::Create.
 absl::StatusOr<std::shared_ptr<const MergeSources>> AdaptedSources(const JobSpec& spec, const CheckpointMap& models,
-                                                                   const ArenaLayout& layout,
-                                                                   const std::vector<std::string>& model_roots);
+                                                                   const ArenaLayout& layout, const RecipeModels* opened);
 
 }  // namespace merganser
 

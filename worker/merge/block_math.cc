@@ -13,6 +13,17 @@ MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t 
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * x[i];
 }
 
+void LoadDifference(const FloatTensor& base, const FloatTensor& source, int64_t first, int64_t count, float* x) {
+  constexpr int64_t kPiece = 4096;
+  float b[kPiece];
+  for (int64_t at = 0; at < count; at += kPiece) {
+    const int64_t n = std::min(kPiece, count - at);
+    LoadBlock(base, first + at, n, b);
+    LoadBlock(source, first + at, n, x + at);
+    Subtract(b, n, x + at);
+  }
+}
+
 MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base,
                                          float weight, int64_t count, float* __restrict acc) {
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * (x[i] - base[i]);

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 
+#include "worker/merge/float_blocks.h"
 #include "worker/merge/masks.h"
 
 namespace merganser {
@@ -27,6 +28,8 @@ void AddScaled(const float* x, float weight, int64_t count, float* acc);
 void AddScaledDifference(const float* x, const float* base, float weight, int64_t count, float* acc);
 // x -= base.
 void Subtract(const float* base, int64_t count, float* x);
+// x = source - base, of elements [first, first + count).
+void LoadDifference(const FloatTensor& base, const FloatTensor& source, int64_t first, int64_t count, float* x);
 // x *= factor.
 void Scale(float factor, int64_t count, float* x);
 // x /= divisor.

@@ -34,13 +34,6 @@ struct Counts {
 
 inline uint32_t Magnitude(float x) { return std::bit_cast<uint32_t>(x) & kMagnitude; }
 
-void LoadDifference(const FloatTensor& base, const FloatTensor& source, int64_t first, int64_t count, float* x) {
-  float b[kBlock];
-  LoadBlock(base, first, count, b);
-  LoadBlock(source, first, count, x);
-  Subtract(b, count, x);
-}
-
 // Adds the counts of x[begin, count) to `counts`, and appends to `within` (room for all of them).
 void CountOneByOne(const float* x, int64_t begin, int64_t count, const Bracket& b, Counts& counts, uint32_t* within) {
   for (int64_t i = begin; i < count; ++i) {

@@ -287,12 +287,9 @@ bool RowBins::Count(const FloatTensor& base, const FloatTensor& source, int64_t 
   const bool stored = false;
 #endif
   if (!stored) {
-    base_.resize(row);
-    source_.resize(row);
-    LoadBlock(base, begin, row, base_.data());
-    LoadBlock(source, begin, row, source_.data());
-    Subtract(base_.data(), row, source_.data());
-    extent = MagnitudesOf(source_.data(), row, magnitudes_.data());
+    differences_.resize(row);
+    LoadDifference(base, source, begin, row, differences_.data());
+    extent = MagnitudesOf(differences_.data(), row, magnitudes_.data());
   }
   std::fill_n(magnitudes_.begin() + row, kPadding, 0xffffffffu);
   if (extent.most >= kExponent) return false;

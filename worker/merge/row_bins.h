@@ -29,7 +29,7 @@ class RowBins {
  private:
   int64_t row_ = 0;
   int64_t size_ = 0;                  // bins
-  std::vector<float> base_, source_;  // where they are not merged as stored
+  std::vector<float> differences_;    // where they are not merged as stored
   std::vector<uint32_t> magnitudes_;  // bits of |d|, then some beyond all
   std::vector<uint16_t> bins_;        // never fall with the magnitude
   std::vector<uint32_t> counts_;

@@ -58,23 +58,16 @@ void RowRanks::MakeRoom() {
   }
 }
 
-void RowRanks::LoadDifferences(int64_t first, int64_t count, Scratch& s) const {
-  s.base.resize(count);
-  s.source.resize(count);
-  LoadBlock(base_, first, count, s.base.data());
-  LoadBlock(source_, first, count, s.source.data());
-  Subtract(s.base.data(), count, s.source.data());
-}
-
 void RowRanks::Rank(int64_t slab, Scratch& s) const {
   s.ranks.resize(slab_);
   s.from.resize(row_);
   s.to.resize(row_);
-  LoadDifferences(slab * slab_, slab_, s);
+  s.differences.resize(slab_);
+  LoadDifference(base_, source_, slab * slab_, slab_, s.differences.data());
   const int64_t rows = slab_ / row_;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < row_; ++i) {
-      const uint64_t magnitude = std::bit_cast<uint32_t>(s.source[i * rows + r]) & 0x7fffffffu;
+      const uint64_t magnitude = std::bit_cast<uint32_t>(s.differences[i * rows + r]) & 0x7fffffffu;
       s.from[i] = magnitude << 32 | static_cast<uint64_t>(i);
     }
     // Wider digits need fewer passes, but more counters.

@@ -19,7 +19,7 @@ namespace merganser {
 class RowRanks {
  public:
   struct Scratch {
-    std::vector<float> base, source;
+    std::vector<float> differences;
     std::vector<uint64_t> from, to;
     std::vector<uint32_t> ranks, counts, words;
     RowBins bins;
@@ -59,7 +59,6 @@ class RowRanks {
   bool FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, int64_t first, int64_t count, Scratch& scratch,
                      uint8_t* bits) const;
   // scratch.source = d of elements [first, first + count).
-  void LoadDifferences(int64_t first, int64_t count, Scratch& scratch) const;
   // scratch.ranks = ranks of the slab's elements.
   void Rank(int64_t slab, Scratch& scratch) const;
 

@@ -9,14 +9,6 @@ namespace {
 
 constexpr int64_t kBlock = 4096;
 
-// x = source - base.
-void LoadDifference(const FloatTensor& base, const FloatTensor& source, int64_t first, int64_t count, float* x) {
-  float b[kBlock];
-  LoadBlock(base, first, count, b);
-  LoadBlock(source, first, count, x);
-  Subtract(b, count, x);
-}
-
 // Variances of the task vectors of `models`, as sce ranks them.
 void LoadVariances(const std::vector<FloatTensor>& models, const FloatTensor& base, int64_t first, int64_t count, float* out) {
   std::vector<float> x(models.size() * kBlock);

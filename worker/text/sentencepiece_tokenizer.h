@@ -1,4 +1,4 @@
-// Checkpoints that hold only SentencePiece's tokenizer.model: the tokenizer.json that transformers 5 makes of them.
+// Checkpoints that hold only SentencePiece's model: the tokenizer.json that transformers 5 makes of them.
 #ifndef MERGANSER_WORKER_TEXT_SENTENCEPIECE_TOKENIZER_H_
 #define MERGANSER_WORKER_TEXT_SENTENCEPIECE_TOKENIZER_H_
 
@@ -10,7 +10,7 @@
 
 namespace merganser {
 
-// `model`: the bytes of tokenizer.model. Which of transformers' ways is taken follows its AutoTokenizer:
+// `model`: the bytes of tokenizer.model or spiece.model. Which of transformers' ways is taken follows its AutoTokenizer:
 // - LlamaTokenizer: merges in the pieces' order; a space before the text (`legacy`: before each part between added tokens);
 //   so also where the pieces are unigrams, with a warning
 // - GemmaTokenizer: the same merges, no space before the text

@@ -28,14 +28,12 @@ class Tokenizer {
 
   // Reads tokenizer.json and tokenizer_config.json of `checkpoint_dir`; where there is only SentencePiece's tokenizer.model
   // (or spiece.model), what transformers makes of it (sentencepiece_tokenizer.h). Truncation and padding stored in
-  // tokenizer.json are ignored.
-  // Tokens that only tokenizer_config.json declares join the vocabulary. Where its add_bos_token or add_eos_token is true
-  // and tokenizer.json's post-processor does not add that token, it is added; a false does not remove what the
-  // post-processor adds (the rule of transformers since version 5).
+  // tokenizer.json are ignored. Tokens that only tokenizer_config.json declares join the vocabulary. Where its add_bos_token
+  // or add_eos_token is true and tokenizer.json's post-processor does not add that token, it is added; a false does not
+  // remove what the post-processor adds (the rule of transformers since version 5).
   //   NotFound            no such directory, or no tokenizer files in it
-  //   FailedPrecondition  only vocab.json or tekken.json, or a tokenizer.model of a class that is converted in a way of its
-  //   own;
-  //                       the message has the command that converts it
+  //   FailedPrecondition  only vocab.json or tekken.json, or SentencePiece's model of a class that is converted in a way of
+  //                       its own; the message has the command that converts it
   //   InvalidArgument     a broken file; the message names it
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& checkpoint_dir);
 

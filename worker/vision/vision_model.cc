@@ -158,21 +158,30 @@ class LlavaVision : public VisionModel {
 
 bool IsVisionModel(const Checkpoint& checkpoint) { return absl::StartsWith(checkpoint.config().architecture, "Llava"); }
 
+absl::StatusOr<ImageProcessorConfig> ReadImageProcessor(const Checkpoint& checkpoint, bool next) {
+  const std::string path = checkpoint.dir() + "/preprocessor_config.json";
+  const absl::StatusOr<std::string> text = ReadFile(path, kProcessorBytesMax);
+  if (absl::IsNotFound(text.status())) {
+    return absl::NotFoundError(absl::StrCat("'", path, "' is missing: it says how pictures become pixel values"));
+  }
+  MG_RETURN_IF_ERROR(text.status());
+  return ImageProcessorConfig::Parse(*text, next, path);
+}
+
+absl::StatusOr<ImageFeatures> EncodeImage(VisionModel& vision, const Image& image) {
+  MG_ASSIGN_OR_RETURN(const PixelValues pixels, ProcessImage(image, vision.processor()));
+  return vision.Encode(pixels);
+}
+
 absl::StatusOr<std::unique_ptr<VisionModel>> VisionModel::Load(const std::shared_ptr<const Checkpoint>& checkpoint,
                                                                const std::string& device_name, const FindView& weights) {
   const std::string& dir = checkpoint->dir();
   MG_ASSIGN_OR_RETURN(VisionConfig config, VisionConfig::Parse(checkpoint->config().raw_json, dir + "/config.json"));
-  const std::string processor_path = dir + "/preprocessor_config.json";
-  const absl::StatusOr<std::string> text = ReadFile(processor_path, kProcessorBytesMax);
-  if (absl::IsNotFound(text.status())) {
-    return absl::NotFoundError(absl::StrCat("'", processor_path, "' is missing: it says how pictures become pixel values"));
-  }
-  MG_RETURN_IF_ERROR(text.status());
-  MG_ASSIGN_OR_RETURN(ImageProcessorConfig processor, ImageProcessorConfig::Parse(*text, config.next, processor_path));
+  MG_ASSIGN_OR_RETURN(ImageProcessorConfig processor, ReadImageProcessor(*checkpoint, config.next));
   if (config.next && processor.pinpoints.empty()) processor.pinpoints = config.pinpoints;
   if (config.next && processor.pinpoints != config.pinpoints) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", processor_path, "': field 'image_grid_pinpoints' differs from config.json's"));
+        absl::StrCat("'", dir, "/preprocessor_config.json': field 'image_grid_pinpoints' differs from config.json's"));
   }
   MG_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(device_name));
   MG_RETURN_IF_ERROR(PrepareDevice(device));

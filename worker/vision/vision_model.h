@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/vision/image.h"
 #include "worker/vision/image_processor.h"
 #include "worker/vision/vision_config.h"
 
@@ -44,6 +45,12 @@ class VisionModel {
   // What the projector reads: [tiles, patches, vision hidden size]; for tests.
   virtual absl::StatusOr<std::vector<float>> TowerFeatures(const PixelValues& pixels) = 0;
 };
+
+// preprocessor_config.json of `checkpoint`; `next`: VisionConfig::next. NotFound: it is missing; errors of Parse.
+absl::StatusOr<ImageProcessorConfig> ReadImageProcessor(const Checkpoint& checkpoint, bool next);
+
+// Features of one picture as the model sees it. Errors of ProcessImage and Encode.
+absl::StatusOr<ImageFeatures> EncodeImage(VisionModel& vision, const Image& image);
 
 // True if `checkpoint` is a vision-language model.
 bool IsVisionModel(const Checkpoint& checkpoint);

@@ -390,13 +390,19 @@ function settings(about) {
       el('pre', {tabindex: 0}, about.settings)])];
 }
 
+// A function that calls the last of what it was given, once nothing more came for a moment.
+function debounced() {
+  let timer;
+  return (f) => { clearTimeout(timer); timer = setTimeout(f, 200); };
+}
+
 function candidateTable(part, id) {
   const asked = {search: '', kind: 'search', state: '', order: 'fitness', objective: 0, descending: true, offset: 0, limit: kRows};
   const chosen = new Set();
   const rows = el('div', {role: 'region', 'aria-label': 'Candidates', 'aria-live': 'off'}), choice = el('div');
   let job = null, turn = 0;
 
-  const later = (() => { let t; return (f) => { clearTimeout(t); t = setTimeout(f, 200); }; })();
+  const later = debounced();
   const ask = (change) => { Object.assign(asked, {offset: 0}, change); refresh(); };
   const options = (values) => values.map(([v, t]) => el('option', {value: v, selected: v === 'search'}, t));
   const kinds = el('select', {onchange: (e) => ask({kind: e.target.value})},
@@ -473,7 +479,7 @@ function eventList(part, path, id) {
   const rest = el('p', {class: 'dim', role: 'status'});
   let newest = 0, oldest = Infinity, turn = 0, all = false;
 
-  const later = (() => { let t; return (f) => { clearTimeout(t); t = setTimeout(f, 200); }; })();
+  const later = debounced();
   const ask = (change) => { Object.assign(asked, change); fill(true); };
   const kinds = el('select', {onchange: (e) => ask({kind: e.target.value})}, kEventKinds.map(([value, text]) => el('option', {value}, text)));
   const search = el('input', {type: 'search', placeholder: 'worker, reason, failure', size: 24, oninput: (e) => later(() => ask({search: e.target.value.trim()}))});

@@ -2,7 +2,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/files.h"
-#include "common/rpc/bad_request.h"
 #include "common/rpc/error_details.h"
 #include "common/rpc/status_codec.h"
 #include "coordinator/rpc/rate_limiter.h"

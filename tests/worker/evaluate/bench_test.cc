@@ -7,16 +7,9 @@
 namespace merganser {
 namespace {
 
-LocalOptions Options() {
-  LocalOptions options;
-  options.device = "cpu";
-  options.threads = 1;
-  return options;
-}
-
 TEST(BenchTest, CountsEveryToken) {
   const BenchRequest request{ExampleDir() + "/ja", 5, 12, 7, 1};
-  const auto result = BenchModel(request, Options(), {});
+  const auto result = BenchModel(request, CpuOptions(), {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->prompt_tokens, 5 * 12);
   EXPECT_EQ(result->generated_tokens, 5 * 7);
@@ -28,9 +21,9 @@ TEST(BenchTest, CountsEveryToken) {
 TEST(BenchTest, BadNumbersAreNamed) {
   BenchRequest request{ExampleDir() + "/ja"};
   request.new_tokens = 0;
-  EXPECT_EQ(BenchModel(request, Options(), {}).status().message(), "new_tokens is 0, not in [1, 16777216]");
+  EXPECT_EQ(BenchModel(request, CpuOptions(), {}).status().message(), "new_tokens is 0, not in [1, 16777216]");
   request.new_tokens = 500;
-  EXPECT_THAT(std::string(BenchModel(request, Options(), {}).status().message()),
+  EXPECT_THAT(std::string(BenchModel(request, CpuOptions(), {}).status().message()),
               testing::HasSubstr("prompt_tokens and new_tokens are 564 together; "));
 }
 

@@ -8,10 +8,18 @@
 
 #include "common/domain/job_spec.h"
 #include "common/domain/recipe.h"
+#include "worker/evaluate/local_library.h"
 
 namespace merganser {
 
 inline std::string ExampleDir() { return std::string(MG_SOURCE_DIR) + "/examples/ja-math"; }
+
+inline LocalOptions CpuOptions(int threads = 1) {
+  LocalOptions options;
+  options.device = "cpu";
+  options.threads = threads;
+  return options;
+}
 
 inline JobSpec ExampleJob() {
   JobSpec spec;

@@ -24,12 +24,6 @@ class GenerateImageTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(dir_); }
 
-  static LocalOptions Options() {
-    LocalOptions options;
-    options.device = "cpu";
-    options.threads = 1;
-    return options;
-  }
   static absl::StatusOr<GenerateResult> Ask(const std::string& model, std::vector<std::string> images,
                                             const std::string& prompt) {
     GenerateRequest request{model, prompt};
@@ -37,7 +31,7 @@ class GenerateImageTest : public testing::Test {
     request.max_new_tokens = 12;
     request.beams = 5;
     request.repetition_penalty = 1.5;
-    return GenerateOnce(request, Options(), {});
+    return GenerateOnce(request, CpuOptions(), {});
   }
 
   std::string dir_;
@@ -63,7 +57,7 @@ TEST_F(GenerateImageTest, TheAnswerDependsOnThePicture) {
 TEST_F(GenerateImageTest, AChatIsAnsweredAsTransformersAnswersIt) {
   const auto golden =
       nlohmann::json::parse(ReadFile(MG_SOURCE_DIR "/tests/worker/evaluate/testdata/seeing_chat.json").value());
-  LocalOptions options = Options();
+  LocalOptions options = CpuOptions();
   options.compute = "fp32";
   for (const auto& [name, chat] : golden["templates"].items()) {
     std::ofstream(dir_ + "/vlm/chat_template.jinja") << chat["template"].get<std::string>();
@@ -110,7 +104,7 @@ TEST_F(GenerateImageTest, ALanguageModelMergedIntoAVlmGivesAVlm) {
   recipe.stacks = {stack};
   recipe.tokenizer_from = recipe.vocabulary_from = recipe.config_from = "vlm";
   recipe.dtype = "float32";
-  const auto facts = ExportRecipe(request, Options(), {});
+  const auto facts = ExportRecipe(request, CpuOptions(), {});
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_TRUE(fs::exists(dir_ + "/merged/preprocessor_config.json"));
   const auto merged = Ask(dir_ + "/merged", {Picture("rocket.jpg")}, "これは何ですか。");

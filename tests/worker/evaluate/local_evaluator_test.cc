@@ -20,13 +20,6 @@ using ::testing::HasSubstr;
 
 const CandidateEvaluator::PhaseCallback kNoPhase = [](absl::string_view) {};
 
-LocalOptions Options() {
-  LocalOptions options;
-  options.device = "cpu";
-  options.threads = 2;
-  return options;
-}
-
 std::string TempDir(const std::string& name) {
   const std::string dir = testing::TempDir() + "/mg_evaluate_" + name + "_" + std::to_string(getpid());
   fs::remove_all(dir);
@@ -57,7 +50,7 @@ double Metric(LocalEvaluator& evaluator, const Recipe& recipe, const std::string
 }
 
 TEST(LocalEvaluatorTest, FactsTellTheJobsSize) {
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   const auto facts = evaluator.Prepare(ExampleJob(), kNoPhase, {});
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_EQ(facts->architecture, "MistralForCausalLM");
@@ -70,18 +63,18 @@ TEST(LocalEvaluatorTest, FactsTellTheJobsSize) {
 
 // The zoo measured 56.0 % with transformers and a count of letters for the language check; ours asks fastText.
 TEST(LocalEvaluatorTest, PublishedMergeScoresAsPublished) {
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   EXPECT_NEAR(Metric(evaluator, EvolvedRecipe(), "ja_math_test"), 0.56, 0.02);
 }
 
 TEST(LocalEvaluatorTest, SourcesScoreAsPublished) {
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   for (const char* model : {"base", "ja", "math"})
     EXPECT_LE(Metric(evaluator, CopyOf(model), "ja_math_test"), 0.004) << model;
 }
 
 TEST(LocalEvaluatorTest, SameRecipeGivesSameSamplesWhateverWasEvaluatedBefore) {
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   const JobSpec job = ExampleJob();
   const auto first = evaluator.Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {});
   const auto between = evaluator.Evaluate(job, CopyOf("ja"), {"ja_math"}, kNoPhase, {});
@@ -94,7 +87,7 @@ TEST(LocalEvaluatorTest, SameRecipeGivesSameSamplesWhateverWasEvaluatedBefore) {
 TEST(LocalEvaluatorTest, MergedOnTheDeviceACandidateScoresTheSameSamples) {
   const JobSpec job = ExampleJob();
   const auto evaluate = [&](const std::string& place, std::optional<int64_t> resident_mib) {
-    LocalOptions options = Options();
+    LocalOptions options = CpuOptions(2);
     options.merge = place;
     options.merge_resident_mib = resident_mib;
     return LocalEvaluator(options).Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {});
@@ -111,7 +104,7 @@ TEST(LocalEvaluatorTest, MergedOnTheDeviceACandidateScoresTheSameSamples) {
 }
 
 TEST(LocalEvaluatorTest, StopRequestEndsTheEvaluation) {
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   std::stop_source stop;
   const auto at_evaluate = [&](absl::string_view phase) {
     if (phase == "evaluate") stop.request_stop();
@@ -132,7 +125,7 @@ class BadJobTest : public testing::TestWithParam<BadJob> {};
 TEST_P(BadJobTest, IsRefusedWhileLoadingNamingTheField) {
   JobSpec job = ExampleJob();
   GetParam().spoil(job);
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   const auto facts = evaluator.Prepare(job, kNoPhase, {});
   EXPECT_EQ(facts.status().code(), GetParam().code) << facts.status();
   for (const std::string& part : GetParam().message) EXPECT_THAT(std::string(facts.status().message()), HasSubstr(part));
@@ -237,7 +230,7 @@ TEST(ExportTest, WritesACheckpointWithTheWeightsThatWereScored) {
   request.recipe = EvolvedRecipe();
   request.out_dir = out;
   request.text_files["recipe.yaml"] = "a: b\n";
-  const auto facts = ExportRecipe(request, Options(), {});
+  const auto facts = ExportRecipe(request, CpuOptions(2), {});
   ASSERT_TRUE(facts.ok()) << facts.status();
   const auto checkpoint = Checkpoint::Open(out);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
@@ -248,10 +241,10 @@ TEST(ExportTest, WritesACheckpointWithTheWeightsThatWereScored) {
 
   JobSpec job = ExampleJob();
   job.models[1].path = out;
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions(2));
   Recipe copy = CopyOf("ja");
   const auto exported = evaluator.Evaluate(job, copy, {"ja_math_test"}, kNoPhase, {});
-  LocalEvaluator other(Options());
+  LocalEvaluator other(CpuOptions(2));
   const auto merged = other.Evaluate(ExampleJob(), EvolvedRecipe(), {"ja_math_test"}, kNoPhase, {});
   ASSERT_TRUE(exported.ok() && merged.ok()) << exported.status() << merged.status();
   EXPECT_EQ(exported->results, merged->results);
@@ -264,7 +257,7 @@ TEST(ExportTest, ExistingFolderIsKept) {
   ExportRequest request;
   request.recipe = EvolvedRecipe();
   request.out_dir = out;
-  EXPECT_EQ(ExportRecipe(request, Options(), {}).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(ExportRecipe(request, CpuOptions(2), {}).status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_TRUE(fs::exists(out + "/precious.txt"));
 }
 

@@ -23,13 +23,6 @@ using Answers = std::vector<std::string>;
 
 const CandidateEvaluator::PhaseCallback kNoPhase = [](absl::string_view) {};
 
-LocalOptions Options() {
-  LocalOptions options;
-  options.device = "cpu";
-  options.threads = 1;
-  return options;
-}
-
 // Weights in turn 1.25 and 0.75 times what they were, as tests/golden/seeing_merge_goldens.py has it.
 void ChangeWeights(const std::string& path) {
   std::string file = ReadFile(path).value();
@@ -57,17 +50,7 @@ class SeeingMergeTest : public testing::Test {
     WriteSeeingModel(dir_ + "/vlm");
     WriteSeeingModel(dir_ + "/other");
     ChangeWeights(dir_ + "/other/model.safetensors");
-    fs::create_directories(dir_ + "/images");
-    for (const char* name : {"rocket.jpg", "page.png"}) fs::copy_file(Picture(name), dir_ + "/images/" + name);
-    std::ofstream(dir_ + "/samples.jsonl")
-        << R"({"image": "images/rocket.jpg", "question": "これは何ですか。", "answer": "?"}
-{"image": "images/page.png", "question": "これは何ですか。", "answer": "?"}
-{"image": "images/rocket.jpg", "question": "何色ですか。", "answer": "?"}
-{"image": "images/page.png", "question": "What is it?", "answer": "?"}
-)";
-    std::ofstream(dir_ + "/seeing.yaml")
-        << "data: samples.jsonl\nprompt: \"<image>\\n{{question}}\"\ntarget: \"{{answer}}\"\n"
-           "max_new_tokens: 8\nstop: []\nmetrics: [exact_match]\n";
+    WriteSeeingBenchmark(dir_);
   }
   void TearDown() override { fs::remove_all(dir_); }
 
@@ -144,17 +127,17 @@ class SeeingMergeTest : public testing::Test {
     request.recipe = recipe;
     request.out_dir = dir_ + "/exported";
     request.overwrite = true;
-    const auto facts = ExportRecipe(request, Options(), {});
+    const auto facts = ExportRecipe(request, CpuOptions(), {});
     EXPECT_TRUE(facts.ok()) << facts.status();
     JobSpec spec = Search();
     spec.models = {{"vlm", request.out_dir}};
     spec.parameter.sources = {"vlm"};
-    LocalEvaluator evaluator(Options());
+    LocalEvaluator evaluator(CpuOptions());
     return AnswersOf(evaluator, spec, CopyOf(spec, "vlm"));
   }
 
   std::string PrepareError(const JobSpec& spec) const {
-    LocalEvaluator evaluator(Options());
+    LocalEvaluator evaluator(CpuOptions());
     return std::string(evaluator.Prepare(spec, kNoPhase, {}).status().message());
   }
 
@@ -169,7 +152,7 @@ TEST_F(SeeingMergeTest, ACandidateSeesWithMergedEyesAsTransformersDoes) {
   const auto golden =
       nlohmann::json::parse(ReadFile(MG_SOURCE_DIR "/tests/worker/evaluate/testdata/seeing_merge.json").value());
   const JobSpec spec = Search();
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions());
   EXPECT_EQ(AnswersOf(evaluator, spec, CopyOf(spec, "vlm")), golden["vlm"].get<Answers>());
   EXPECT_EQ(AnswersOf(evaluator, spec, Average(spec)), golden["average"].get<Answers>());
   EXPECT_EQ(AnswersOf(evaluator, spec, CopyOf(spec, "other")), golden["other"].get<Answers>());
@@ -179,7 +162,7 @@ TEST_F(SeeingMergeTest, ACandidateSeesWithMergedEyesAsTransformersDoes) {
 
 TEST_F(SeeingMergeTest, TowerAndProjectorAreMergedOfTheModelsThatSeeByTheirOwnWeights) {
   const JobSpec spec = SearchWithParts();
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions());
   const auto answers = [&](double tower, double projector) {
     const Recipe recipe = Grouped(spec, tower, projector);
     const Answers own = AnswersOf(evaluator, spec, recipe);
@@ -204,7 +187,7 @@ TEST_F(SeeingMergeTest, EyesThatNoRuleOfRenameNamesAreLeftOut) {
   JobSpec spec = Search();
   spec.models[0].rename = {{"language_model.", "language_model."}};
   const Recipe recipe = Average(spec);
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions());
   EXPECT_EQ(AnswersOf(evaluator, spec, recipe), Exported(recipe));
   const auto vlm = Checkpoint::Open(dir_ + "/vlm"), exported = Checkpoint::Open(dir_ + "/exported");
   ASSERT_TRUE(vlm.ok() && exported.ok()) << exported.status();
@@ -227,7 +210,7 @@ TEST_F(SeeingMergeTest, APathSeesWithTheEyesOfTheModelWhoseEmbeddingItHas) {
   Recipe recipe = CopyOf(spec, "ja");
   recipe.stacks = {{.name = "other", .sources = {"other"}}, {.name = "ja", .sources = {"ja"}}};
   recipe.path = {{0, 0, 1.0}, {1, 1, 1.0}, {0, 2, 1.0}, {1, 3, 1.0}, {0, 4, 1.0}, {0, 5, 1.0}};
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions());
   EXPECT_EQ(AnswersOf(evaluator, spec, recipe), Exported(recipe));
   const auto other = Checkpoint::Open(dir_ + "/other"), exported = Checkpoint::Open(dir_ + "/exported");
   ASSERT_TRUE(other.ok() && exported.ok()) << exported.status();

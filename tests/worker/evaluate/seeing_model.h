@@ -30,6 +30,20 @@ inline void WriteSeeingModel(const std::string& dir) {
   std::ofstream(dir + "/tokenizer.json") << tokenizer.dump();
 }
 
+// DIR/seeing.yaml, a benchmark of four samples on two pictures, with its data and pictures.
+inline void WriteSeeingBenchmark(const std::string& dir) {
+  namespace fs = std::filesystem;
+  fs::create_directories(dir + "/images");
+  for (const char* name : {"rocket.jpg", "page.png"}) fs::copy_file(Picture(name), dir + "/images/" + name);
+  std::ofstream(dir + "/samples.jsonl") << R"({"image": "images/rocket.jpg", "question": "これは何ですか。", "answer": "?"}
+{"image": "images/page.png", "question": "これは何ですか。", "answer": "?"}
+{"image": "images/rocket.jpg", "question": "何色ですか。", "answer": "?"}
+{"image": "images/page.png", "question": "What is it?", "answer": "?"}
+)";
+  std::ofstream(dir + "/seeing.yaml") << "data: samples.jsonl\nprompt: \"<image>\\n{{question}}\"\ntarget: \"{{answer}}\"\n"
+                                         "max_new_tokens: 8\nstop: []\nmetrics: [exact_match]\n";
+}
+
 }  // namespace merganser
 
 #endif  // MERGANSER_TESTS_WORKER_EVALUATE_SEEING_MODEL_H_

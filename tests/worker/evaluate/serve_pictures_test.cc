@@ -25,13 +25,6 @@ const char kPartsTemplate[] =
     "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'image' %}<image>\n"
     "{% elif c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}\n{% endfor %}A:\n";
 
-LocalOptions Options() {
-  LocalOptions options;
-  options.device = "cpu";
-  options.threads = 1;
-  return options;
-}
-
 json ImagePart(const std::string& picture) {
   const std::string media = picture.substr(picture.rfind('.') + 1) == "png" ? "image/png" : "image/jpeg";
   const std::string data = absl::Base64Escape(ReadFile(Picture(picture)).value());
@@ -49,7 +42,7 @@ class Server {
     request.port = 0;
     request.ready = [&](const ServeFacts& facts) { url.set_value(facts.base_url); };
     thread_ = std::jthread([this, request](std::stop_token stop) {
-      const absl::Status status = ServeModel(request, Options(), stop);
+      const absl::Status status = ServeModel(request, CpuOptions(), stop);
       EXPECT_TRUE(status.ok()) << status;
     });
     std::string base = url.get_future().get();
@@ -104,7 +97,7 @@ class ServePicturesTest : public testing::Test {
     request.system = system;
     request.max_new_tokens = 12;
     request.repetition_penalty = 1.5;
-    const auto result = GenerateOnce(request, Options(), {});
+    const auto result = GenerateOnce(request, CpuOptions(), {});
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? result->text : "";
   }

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/worker/evaluate/example_job.h"
+#include "tests/worker/evaluate/seeing_model.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/evaluate/export.h"
 #include "worker/evaluate/generate.h"
@@ -23,47 +24,17 @@ using ::testing::HasSubstr;
 
 const CandidateEvaluator::PhaseCallback kNoPhase = [](absl::string_view) {};
 
-// Four samples on two pictures.
-constexpr char kSamples[] = R"({"image": "images/rocket.jpg", "question": "これは何ですか。", "answer": "?"}
-{"image": "images/page.png", "question": "これは何ですか。", "answer": "?"}
-{"image": "images/rocket.jpg", "question": "何色ですか。", "answer": "?"}
-{"image": "images/page.png", "question": "What is it?", "answer": "?"}
-)";
-
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 class VisionJobTest : public testing::Test {
  protected:
-  // The LLaVA-NeXT fixture, with the example's tokenizer and an <image> token. Its language model is as large as the
-  // example's, and has a row more.
+  // The language model of the one that sees is as large as the example's, and has a row more.
   void SetUp() override {
     dir_ = testing::TempDir() + "/vision" + std::to_string(::getpid());
-    fs::create_directories(dir_ + "/vlm");
-    const std::string testdata = MG_SOURCE_DIR "/tests/worker/vision/testdata/";
-    for (const char* name : {"config.json", "generation_config.json", "preprocessor_config.json", "model.safetensors"}) {
-      fs::copy_file(testdata + "llava_next/" + name, dir_ + "/vlm/" + name);
-    }
-    fs::copy(testdata + "images", dir_ + "/images");
-    fs::copy_file(ExampleDir() + "/base/tokenizer_config.json", dir_ + "/vlm/tokenizer_config.json");
-    nlohmann::json tokenizer = nlohmann::json::parse(ReadFile(ExampleDir() + "/base/tokenizer.json").value());
-    nlohmann::json image = tokenizer["added_tokens"][0];
-    image["id"] = 1024;
-    image["content"] = "<image>";
-    tokenizer["added_tokens"].push_back(image);
-    std::ofstream(dir_ + "/vlm/tokenizer.json") << tokenizer.dump();
-    std::ofstream(dir_ + "/samples.jsonl") << kSamples;
-    std::ofstream(dir_ + "/seeing.yaml")
-        << "data: samples.jsonl\nprompt: \"<image>\\n{{question}}\"\ntarget: \"{{answer}}\"\n"
-           "max_new_tokens: 8\nstop: []\nmetrics: [exact_match]\n";
+    WriteSeeingModel(dir_ + "/vlm");
+    WriteSeeingBenchmark(dir_);
   }
   void TearDown() override { fs::remove_all(dir_); }
-
-  static LocalOptions Options() {
-    LocalOptions options;
-    options.device = "cpu";
-    options.threads = 1;
-    return options;
-  }
 
   JobSpec EvaluationOf(const std::string& model) const {
     JobSpec spec;
@@ -109,7 +80,7 @@ class VisionJobTest : public testing::Test {
   }
 
   static std::vector<std::string> Evaluate(const JobSpec& spec, const Recipe& recipe) {
-    LocalEvaluator evaluator(Options());
+    LocalEvaluator evaluator(CpuOptions());
     return Completions(evaluator.Evaluate(spec, recipe, {"seeing"}, kNoPhase, {}));
   }
 
@@ -119,7 +90,7 @@ class VisionJobTest : public testing::Test {
     request.recipe = recipe;
     request.out_dir = dir_ + "/exported";
     request.overwrite = true;
-    const auto facts = ExportRecipe(request, Options(), {});
+    const auto facts = ExportRecipe(request, CpuOptions(), {});
     EXPECT_TRUE(facts.ok()) << facts.status();
     return Evaluate(EvaluationOf(request.out_dir), CopyOfModel(request.out_dir));
   }
@@ -134,7 +105,7 @@ class VisionJobTest : public testing::Test {
   }
 
   absl::Status PrepareError(const JobSpec& spec) const {
-    LocalEvaluator evaluator(Options());
+    LocalEvaluator evaluator(CpuOptions());
     return evaluator.Prepare(spec, kNoPhase, {}).status();
   }
 
@@ -150,7 +121,7 @@ TEST_F(VisionJobTest, AnEvaluationAnswersAsGenerateDoes) {
     GenerateRequest request{dir_ + "/vlm", questions[i]};
     request.images = {dir_ + "/images/" + pictures[i]};
     request.max_new_tokens = 8;
-    const auto answer = GenerateOnce(request, Options(), {});
+    const auto answer = GenerateOnce(request, CpuOptions(), {});
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_EQ(completions[i], answer->text) << i;
   }
@@ -159,14 +130,14 @@ TEST_F(VisionJobTest, AnEvaluationAnswersAsGenerateDoes) {
 
 TEST_F(VisionJobTest, FeaturesAreKeptUpToABoundAndAnswersDoNotDependOnIt) {
   const JobSpec spec = EvaluationOf(dir_ + "/vlm");
-  LocalEvaluator evaluator(Options());
+  LocalEvaluator evaluator(CpuOptions());
   const auto facts = evaluator.Prepare(spec, kNoPhase, {});
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_GT(facts->prompt_tokens.at("seeing"), 4 * 16);  // at least the whole picture's patches each time
   const auto kept = Completions(evaluator.Evaluate(spec, CopyOfModel(dir_ + "/vlm"), {"seeing"}, kNoPhase, {}));
 
   setenv("MERGANSER_IMAGE_CACHE_MIB", "0", 1);
-  LocalEvaluator forgetful(Options());
+  LocalEvaluator forgetful(CpuOptions());
   const auto fewer = forgetful.Prepare(spec, kNoPhase, {});
   const auto anew = Completions(forgetful.Evaluate(spec, CopyOfModel(dir_ + "/vlm"), {"seeing"}, kNoPhase, {}));
   setenv("MERGANSER_IMAGE_CACHE_MIB", "many", 1);
