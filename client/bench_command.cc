@@ -4,15 +4,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "client/exit_code.h"
 #include "client/interrupt.h"
+#include "client/json_output.h"
 #include "client/local_options.h"
 #include "client/output.h"
 #include "client/print_message.h"
 #include "client/verb.h"
 #include "common/base/status_macros.h"
 #include "common/cli/number_checks.h"
-#include "nlohmann/json.hpp"
 
 namespace merganser {
 namespace {
@@ -23,17 +24,16 @@ struct BenchOptions {
   std::string format = "table";
 };
 
-std::string Json(const BenchResult& r) {
-  const nlohmann::ordered_json json = {{"engine", r.engine},
-                                       {"parameters", r.parameters},
-                                       {"prompt_tokens", r.prompt_tokens},
-                                       {"generated_tokens", r.generated_tokens},
-                                       {"load_seconds", r.load_seconds},
-                                       {"seconds", r.seconds},
-                                       {"prefill_seconds", r.prefill_seconds},
-                                       {"decode_seconds", r.decode_seconds},
-                                       {"limit_seconds", r.limit_seconds}};
-  return absl::StrCat(json.dump(2), "\n");
+Json BenchJson(const BenchResult& r) {
+  return {{"engine", r.engine},
+          {"parameters", r.parameters},
+          {"prompt_tokens", r.prompt_tokens},
+          {"generated_tokens", r.generated_tokens},
+          {"load_seconds", r.load_seconds},
+          {"seconds", r.seconds},
+          {"prefill_seconds", r.prefill_seconds},
+          {"decode_seconds", r.decode_seconds},
+          {"limit_seconds", r.limit_seconds}};
 }
 
 std::string Text(const BenchResult& r) {
@@ -58,8 +58,12 @@ absl::StatusOr<int> Bench(const BenchOptions& options) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const absl::StatusOr<BenchResult> result = library->Bench(options.request, options.local, interrupt.token());
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
-  MG_RETURN_IF_ERROR(result.status());
-  Print(options.format == "json" ? Json(*result) : Text(*result));
+  if (!result.ok()) {
+    // The library speaks of a job's field; here the model is an argument.
+    return absl::Status(result.status().code(),
+                        absl::StrReplaceAll(result.status().message(), {{"models.model.path: ", "MODEL: "}}));
+  }
+  if (!PrintJson(options.format, BenchJson(*result))) Print(Text(*result));
   return exit_code::kOk;
 }
 
@@ -81,9 +85,7 @@ void AddBenchCommand(CLI::App& app, Action* chosen) {
   number("--prompt-tokens", &request.prompt_tokens, "Tokens of each prompt");
   number("--new-tokens", &request.new_tokens, "Tokens that each prompt gets");
   number("--repetitions", &request.repetitions, "Runs, of which the fastest counts");
-  verb->add_option("-o,--format", options->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verb, &options->format);
   AddLocalOptions(verb, &options->local);
 }
 

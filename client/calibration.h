@@ -2,6 +2,7 @@
 #ifndef MERGANSER_CLIENT_CALIBRATION_H_
 #define MERGANSER_CLIENT_CALIBRATION_H_
 
+#include <cstdint>
 #include <stop_token>
 
 #include "absl/status/statusor.h"
@@ -13,11 +14,13 @@ namespace merganser {
 
 struct Calibration {
   absl::Duration per_candidate;
-  bool cut = false;  // it was stopped at the limit: a candidate takes longer than that
+  bool cut = false;              // it was stopped at the limit: a candidate takes longer than that
+  int64_t generated_tokens = 0;  // by that candidate; 0 where it was cut or nothing is generated
 };
 
-// Merges and scores the plain average of the job's sources once, on the search's benchmarks, for at
-// most `limit`. Errors: those of Evaluate; Cancelled after a stop request.
+// Merges and scores the plain average of the job's sources once, on what a candidate of the search is scored on (a draw
+// where samples are drawn, no finalists' benchmark), for at most `limit`. Errors: those of Evaluate; Cancelled after a stop
+// request.
 absl::StatusOr<Calibration> Calibrate(const JobSpec& spec, CandidateEvaluator& evaluator, absl::Duration limit,
                                       std::stop_token stop);
 

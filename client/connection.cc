@@ -9,6 +9,7 @@
 #include "client/server_jobs.h"
 #include "client/store_jobs.h"
 #include "common/base/status_macros.h"
+#include "common/cli/address_check.h"
 #include "common/rpc/status_codec.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 
@@ -38,6 +39,9 @@ absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
   if (addresses.empty()) return absl::InvalidArgumentError("--server: names no coordinator");
   std::vector<ClientChannel> channels;
   for (const std::string& address : addresses) {
+    if (const std::string wrong = AddressError(address); !wrong.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("--server: ", wrong));
+    }
     MG_ASSIGN_OR_RETURN(ClientChannel channel, CreateChannel(address, options.security));
     channels.push_back(std::move(channel));
   }

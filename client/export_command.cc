@@ -21,6 +21,7 @@ namespace {
 struct ExportOptions {
   ConnectionOptions connection;
   std::string candidate, out;  // JOB[/CANDIDATE]
+  std::string form = "checkpoint";
   bool overwrite = false;
   LocalOptions local;
 };
@@ -43,6 +44,7 @@ absl::StatusOr<int> Export(const ExportOptions& options) {
   request.recipe = candidate.recipe;
   request.out_dir = options.out;
   request.overwrite = options.overwrite;
+  if (options.form != "checkpoint") request.form = options.form;
   RunScores scores;
   if (number == job.best_candidate) {  // the held-out scores are of this one
     MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
@@ -65,6 +67,10 @@ void AddExportCommand(CLI::App& app, Action* chosen) {
   verb->add_option("JOB[/CANDIDATE]", options->candidate, "Id or name of the job, and the candidate's number")->required();
   verb->add_option("--out", options->out, "Folder; made whole or not at all")->required();
   verb->add_flag("--overwrite", options->overwrite, "Replace the folder if it is there");
+  verb->add_option("--form", options->form,
+                   "checkpoint: scales of a path folded in; evomistral: the path beside distinct layers, as published")
+      ->check(CLI::IsMember({"checkpoint", "evomistral"}))
+      ->capture_default_str();
   AddLocalOptions(verb, &options->local, /*with_device=*/false);
   AddConnectionOptions(verb, &options->connection, /*with_store=*/true);
 }

@@ -18,6 +18,7 @@
 #include "client/exit_code.h"
 #include "client/front_report.h"
 #include "client/interrupt.h"
+#include "client/json_output.h"
 #include "client/message_json.h"
 #include "client/output.h"
 #include "client/print_message.h"
@@ -338,6 +339,8 @@ absl::StatusOr<int> Events(const ReadOptions& options) {
     if (update.seq() > 0) {
       if (options.format == "json") {
         Print(DumpJson({{"seq", update.seq()}, {"event", MessageJson(update.event())}}, -1));
+      } else if (options.format == "yaml") {
+        Print(absl::StrCat("---\n", DumpYaml({{"seq", update.seq()}, {"event", MessageJson(update.event())}})));
       } else {
         Print(absl::StrFormat("%6d  %s  %-13s  %s\n", update.seq(), TimeText(FromProto(update.event().time())),
                               EventName(update.event()), Details(update.event())));
@@ -388,8 +391,8 @@ void AddJobCommands(CLI::App& app, Action* chosen) {
   AddFormatOption(best, &best_options->format);
   auto [events, events_options] =
       add("events", "Prints a job's log, one event a line", "  merganser events job-7 --follow", &Events, true);
-  events->add_option("-o,--format", events_options->format, "table, or json: one object a line")
-      ->check(CLI::IsMember({"table", "json"}))
+  events->add_option("-o,--format", events_options->format, "table; json: one object a line; yaml: one document an event")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
       ->capture_default_str();
   events->add_option("--after", events_options->after, "Only events with a higher number")->check(NonNegativeNumber());
   events->add_flag("-f,--follow", events_options->follow, "Go on until the job ends");

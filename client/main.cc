@@ -3,14 +3,15 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/completion_command.h"
 #include "client/exit_code.h"
+#include "client/json_output.h"
 #include "client/logs_command.h"
-#include "client/message_json.h"
 #include "client/offline_verbs.h"
 #include "client/print_message.h"
 #include "client/store_command.h"
@@ -28,33 +29,42 @@ struct VersionOptions {
 };
 
 absl::StatusOr<int> Version(const VersionOptions& options) {
-  if (options.format == "table") {
-    Print(absl::StrCat("merganser ", kVersion, "\n"));
-  } else {
-    Print(DumpJson({{"version", kVersion}, {"evaluation_version", kEvaluationVersion}}));
-  }
+  if (PrintJson(options.format, {{"version", kVersion}, {"evaluation_version", kEvaluationVersion}})) return exit_code::kOk;
+  Print(absl::StrCat("merganser ", kVersion, "\n"));
   return exit_code::kOk;
 }
 
 void AddVersionCommand(CLI::App& app, Action* chosen) {
   auto options = std::make_shared<VersionOptions>();
   CLI::App* verb = AddVerb(app, "version", "Prints the version", "  merganser version -o json", options, &Version, chosen);
-  verb->add_option("-o,--format", options->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verb, &options->format);
 }
+
+// Under which heading --help lists a verb.
+const std::vector<std::pair<const char*, std::vector<const char*>>> kVerbGroups = {
+    {"On one machine", {"validate", "run", "merge", "evaluate", "score", "generate", "serve", "bench", "pool", "replay"}},
+    {"On a fleet", {"submit", "update", "pause", "resume", "cancel", "workers", "drain", "quarantine", "release"}},
+    {"Of either; a run's with --store FOLDER",
+     {"jobs", "describe", "candidates", "best", "events", "logs", "watch", "wait", "export", "report"}},
+    {"Others", {"store", "version", "completion"}},
+};
+
+// What kubectl, Slurm, Optuna, mergekit and lm-evaluation-harness call them.
+const ForeignVerbs kForeignVerbs = {
+    {"apply", "submit"},  {"create", "submit"},   {"delete", "cancel"},     {"eval", "evaluate"},    {"get", "jobs"},
+    {"kill", "cancel"},   {"list", "jobs"},       {"ls", "jobs"},           {"lm_eval", "evaluate"}, {"ps", "jobs"},
+    {"queue", "jobs"},    {"resubmit", "update"}, {"rm", "cancel"},         {"sbatch", "submit"},    {"scancel", "cancel"},
+    {"show", "describe"}, {"squeue", "jobs"},     {"start", "run"},         {"status", "describe"},  {"stop", "cancel"},
+    {"tail", "watch"},    {"top", "workers"},     {"trials", "candidates"}, {"chat", "generate"},    {"nodes", "workers"},
+};
 
 int Main(int argc, char** argv) {
   CLI::App app(
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
       "for the one that does\n"
-      "best on your benchmark, and writes it as a checkpoint.\n\n"
-      "On one machine:  pool, validate, run, replay, merge, evaluate, score, generate, serve, bench\n"
-      "On a fleet:      submit, pause, resume, update, cancel, workers, drain, quarantine, release\n"
-      "Of either:       jobs, describe, watch, wait, candidates, best, events, logs, export, report (of a run: with "
-      "--store)\n"
-      "Stores:          store verify, store backup, store restore, store migrate",
+      "best on your benchmark, and writes it as a checkpoint.",
       "merganser");
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.require_subcommand(1);
   app.fallthrough();  // -v may stand behind the verb
   app.set_version_flag("--version", std::string("merganser ") + kVersion);
@@ -86,6 +96,9 @@ int Main(int argc, char** argv) {
   AddStoreCommand(app, &action);
   AddVersionCommand(app, &action);
   AddCompletionCommand(app, &action);
+  for (const auto& [group, verbs] : kVerbGroups) {
+    for (const char* verb : verbs) app.get_subcommand(verb)->group(group);
+  }
   if (PrintedManPage(app, argc, argv)) return exit_code::kOk;
   // `merganser help run` is `merganser run --help`.
   std::vector<const char*> words(argv, argv + argc);
@@ -97,7 +110,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(count, words.data());
   } catch (const CLI::ParseError& e) {
-    return ExplainParseError(app, e, count, words.data()) ? exit_code::kOk : exit_code::kUsage;
+    return ExplainParseError(app, e, count, words.data(), kForeignVerbs) ? exit_code::kOk : exit_code::kUsage;
   }
   SetLogLevel(verbose ? LogLevel::kInfo : LogLevel::kWarning);
   const absl::StatusOr<int> code = action();

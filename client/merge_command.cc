@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "client/exit_code.h"
+#include "client/json_output.h"
 #include "client/local_options.h"
 #include "client/merge_plan_output.h"
 #include "client/model_card.h"
@@ -81,7 +82,7 @@ absl::Status ForMergekit(const absl::Status& status) {
 
 absl::StatusOr<int> DryRun(const MergeOptions& options, const ExportRequest& request) {
   MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options.local));
-  Print(options.format == "json" ? DumpJson(MergePlanJson(plan)) : MergePlanText(plan));
+  if (!PrintJson(options.format, MergePlanJson(plan))) Print(MergePlanText(plan));
   return exit_code::kOk;
 }
 
@@ -157,8 +158,8 @@ void AddMergeCommand(CLI::App& app, Action* chosen) {
                    "Model whose number of embedding rows the merge has, where they differ; the recipe's own unless given");
   verb->add_option("--config-from", options->config_from,
                    "Model whose config.json is taken, where models run differently; the recipe's own unless given");
-  verb->add_option("-o,--format", options->format, "Of --dry-run: table or json")
-      ->check(CLI::IsMember({"table", "json"}))
+  verb->add_option("-o,--format", options->format, "Of --dry-run: table, json or yaml")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
       ->capture_default_str();
   AddLocalOptions(verb, &options->local, /*with_device=*/false);
 }

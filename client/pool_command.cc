@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/exit_code.h"
-#include "client/message_json.h"
+#include "client/json_output.h"
 #include "client/offline_verbs.h"
 #include "client/output.h"
 #include "client/print_message.h"
@@ -139,11 +139,10 @@ absl::StatusOr<int> SuggestSources(const PoolOptions& options) {
     MG_RETURN_IF_ERROR(ReadResults(argument, options.benchmark, &models, &benchmarks));
   }
   MG_ASSIGN_OR_RETURN(const PoolSuggestion suggestion, SuggestPool(models, options.size_max, options.choices));
-  Print(options.format == "json" ? DumpJson(RenderJson(models, suggestion)) : RenderTable(models, suggestion));
-  if (options.format == "table") {
-    std::cerr << models.size() << " models, " << FormatCount(static_cast<int64_t>(models[0].correct.size()))
-              << " samples of " << absl::StrJoin(benchmarks, ", ") << std::endl;
-  }
+  if (PrintJson(options.format, RenderJson(models, suggestion))) return exit_code::kOk;
+  Print(RenderTable(models, suggestion));
+  std::cerr << models.size() << " models, " << FormatCount(static_cast<int64_t>(models[0].correct.size())) << " samples of "
+            << absl::StrJoin(benchmarks, ", ") << std::endl;
   return exit_code::kOk;
 }
 
@@ -163,9 +162,7 @@ void AddPoolCommand(CLI::App& app, Action* chosen) {
   verb->add_option("--benchmark", options->benchmark, "Only this benchmark; default: all, one after the other");
   verb->add_option("--size", options->size_max, "Largest pool, 2 to 4")->capture_default_str();
   verb->add_option("--choices", options->choices, "Pools of each size to show")->capture_default_str();
-  verb->add_option("-o,--format", options->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verb, &options->format);
 }
 
 }  // namespace merganser

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/ranking.h"
 
 namespace merganser {
@@ -196,10 +197,20 @@ void Progress::On(const ActionTaken& e, absl::Time, const JobSummary&) {
 void Progress::Estimate(const JobSummary& job) {
   const int64_t left = job.search_total - job.search_finished;
   if (slots_ == 0 || baselines_ == 0 || left <= 0) return;
-  const double each = baseline_seconds_ / static_cast<double>(baselines_);
+  // Baselines are scored on all samples, candidates of a search with draws on some.
+  int64_t all = 0, some = 0;
+  if (job.facts) {
+    some = SamplesPerCandidate(job.spec, *job.facts);
+    JobSpec whole = job.spec;
+    whole.samples.per_generation = 0;
+    all = SamplesPerCandidate(whole, *job.facts);
+  }
+  const bool fewer = some < all;
+  const double each = baseline_seconds_ / static_cast<double>(baselines_) * (fewer ? static_cast<double>(some) / all : 1);
   const absl::Duration total = absl::Seconds(each * static_cast<double>(left) / slots_);
   Line(absl::StrCat("estimate: about ", DurationText(total), " for ", FormatCount(left), " candidates at ",
-                    DurationText(absl::Seconds(each)), " each, as the ", baselines_, " baselines took"));
+                    DurationText(absl::Seconds(each)), " each, as the ", baselines_, " baselines took",
+                    fewer ? absl::StrCat(" for ", FormatCount(some), " of their ", FormatCount(all), " samples") : ""));
 }
 
 std::optional<absl::Duration> Progress::Remaining(const JobSummary& job, absl::Time now) const {

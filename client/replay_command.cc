@@ -11,7 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/exit_code.h"
-#include "client/message_json.h"
+#include "client/json_output.h"
 #include "client/offline_verbs.h"
 #include "client/output.h"
 #include "client/print_message.h"
@@ -146,7 +146,7 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
       }
     }
   }
-  if (options.format == "json") {
+  if (options.format != "table") {
     Json all = {{"recipes", responses.size()}, {"samples", model->samples()}, {"by", options.by}, {"lines", Json::array()}};
     if (with_error) {
       all["left_out_error"] = {{"rmse", error.rmse}, {"spread", error.spread}, {"correlation", error.correlation}};
@@ -161,7 +161,7 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
                               {"answer_held_out", line.answer},
                               {"measured_minus_held_out", line.flattery}});
     }
-    Print(DumpJson(all));
+    PrintJson(options.format, all);
     return exit_code::kOk;
   }
   std::vector<std::string> headers = {
@@ -226,9 +226,7 @@ void AddReplayCommand(CLI::App& app, Action* chosen) {
   verb->add_option("--held-out", options->held_out, "Share of the samples that no search sees")->capture_default_str();
   verb->add_flag("--skip-error", options->skip_error, "Leave out how far the surrogate is off, which takes ten fits");
   verb->add_option("--seeds", options->seeds, "Searches per optimizer")->capture_default_str();
-  verb->add_option("-o,--format", options->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verb, &options->format);
 }
 
 }  // namespace merganser

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/exit_code.h"
+#include "client/json_output.h"
 #include "client/message_json.h"
 #include "client/output.h"
 #include "client/print_message.h"
@@ -75,8 +76,8 @@ std::string ComparisonTable(const ResultsComparison& comparison,
 
 void AddResultsOptions(CLI::App* verb, std::string* output, std::string* format) {
   verb->add_option("--output", *output, "Write metrics and every sample's result to this file (JSON)");
-  verb->add_option("-o,--format", *format, "table, or json: what --output gets, on stdout")
-      ->check(CLI::IsMember({"table", "json"}))
+  verb->add_option("-o,--format", *format, "table; json or yaml: what --output gets, on stdout")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
       ->capture_default_str();
 }
 
@@ -124,10 +125,9 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
       all = json;
     }
   }
-  const std::string file = DumpJson(all);
   // Printed first: what took hours is not lost to a disk that is full.
-  Print(format == "json" ? file : absl::StrCat(table.Render(), ComparisonTable(comparison, results)));
-  if (!output.empty()) MG_RETURN_IF_ERROR(WriteFileAtomically(output, file));
+  if (!PrintJson(format, all)) Print(absl::StrCat(table.Render(), ComparisonTable(comparison, results)));
+  if (!output.empty()) MG_RETURN_IF_ERROR(WriteFileAtomically(output, DumpJson(all)));
   if (!output.empty()) std::cerr << "written to " << output << std::endl;
   return exit_code::kOk;
 }

@@ -29,10 +29,10 @@ struct ResultsComparison {
 
 // `results`: (model, results JSON of LocalLibrary), in order; the comparison's models are in the same order. Prints each
 // model's metrics with 95 % intervals, and a second table of the differences (of an average only "average"), or with
-// `format` "json" the whole file; `output` (unless empty) gets the file. One model: {benchmark: ...}; several: {model:
-// {benchmark: ...}}, where each benchmark that was compared also has "comparison": {"seed", "resamplings", "models": {other
-// model: {metric: {"difference", "low", "high", "p", "p_holm", "test": "mcnemar" or "bootstrap"}}}}, each difference that
-// model's value minus the other's. Exit code; errors of WriteFileAtomically.
+// `format` "json" or "yaml" the whole file; `output` (unless empty) gets the file. One model: {benchmark: ...}; several:
+// {model: {benchmark: ...}}, where each benchmark that was compared also has "comparison": {"seed", "resamplings", "models":
+// {other model: {metric: {"difference", "low", "high", "p", "p_holm", "test": "mcnemar" or "bootstrap"}}}}, each difference
+// that model's value minus the other's. Exit code; errors of WriteFileAtomically.
 absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::string>>& results, const std::string& output,
                                  const std::string& format, const ResultsComparison& comparison = {});
 

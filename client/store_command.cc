@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/exit_code.h"
-#include "client/message_json.h"
+#include "client/json_output.h"
 #include "client/output.h"
 #include "client/print_message.h"
 #include "common/base/status_macros.h"
@@ -62,10 +62,10 @@ absl::StatusOr<int> Verify(const StoreOptions& options) {
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> store, OpenStore(options.from, open));
   MG_ASSIGN_OR_RETURN(const std::vector<Checked> all, CheckAll(store.get(), !options.no_records));
   const int findings = CountFindings(all);
-  if (options.format == "json") {
-    nlohmann::json jobs = nlohmann::json::array();
+  if (options.format != "table") {
+    Json jobs = Json::array();
     for (const Checked& c : all) {
-      nlohmann::json list = nlohmann::json::array();
+      Json list = Json::array();
       for (const HistoryFinding& f : c.report.findings) {
         list.push_back({{"invariant", f.invariant}, {"seq", f.seq}, {"message", f.message}});
       }
@@ -77,7 +77,7 @@ absl::StatusOr<int> Verify(const StoreOptions& options) {
                       {"over", c.report.over},
                       {"findings", list}});
     }
-    Print(DumpJson({{"store", store->uri()}, {"findings", findings}, {"jobs", jobs}}));
+    PrintJson(options.format, {{"store", store->uri()}, {"findings", findings}, {"jobs", jobs}});
     return findings == 0 ? exit_code::kOk : exit_code::kJobFailed;
   }
   Table table({"job", "name", ">events", ">results", ">records", "over", ">findings"});
@@ -213,9 +213,7 @@ void AddStoreCommand(CLI::App& app, Action* chosen) {
           "  merganser store verify sqlite:out/ja-math/run.db\n  merganser store verify redis://host:6379 -o json", &Verify);
   verify->add_option("STORE", v->from, "The store's URI; it may be in use")->required();
   verify->add_flag("--no-records", v->no_records, "Only the logs");
-  verify->add_option("-o,--format", v->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verify, &v->format);
 
   auto [backup, b] = add("backup", "Copies a store, in use or not, into one file, and checks the copy",
                          "  merganser store backup redis://host:6379 backup-2026-01-31.db", &Backup);

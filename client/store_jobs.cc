@@ -46,6 +46,12 @@ std::string StoreUriOf(const std::string& text) {
 absl::StatusOr<std::unique_ptr<JobReader>> StoreJobs::Open(const std::string& uri) {
   OpenStoreOptions options;
   options.read_only = true;
+  std::error_code ignored;
+  if (uri.find(':') == std::string::npos && !std::filesystem::exists(uri, ignored)) {
+    return absl::NotFoundError(absl::StrCat("--store: there is no '", uri,
+                                            "'; it is the folder of a run, sqlite:FILE or "
+                                            "redis://HOST:PORT"));
+  }
   MG_ASSIGN_OR_RETURN(std::unique_ptr<ResultsStore> store, OpenStore(StoreUriOf(uri), options));
   return std::unique_ptr<JobReader>(std::make_unique<StoreJobs>(std::move(store)));
 }

@@ -6,8 +6,8 @@
 #include "client/exit_code.h"
 #include "client/interrupt.h"
 #include "client/job_plan.h"
+#include "client/json_output.h"
 #include "client/local_options.h"
-#include "client/message_json.h"
 #include "client/prepared_job.h"
 #include "client/print_message.h"
 #include "client/verb.h"
@@ -31,7 +31,7 @@ absl::StatusOr<int> ValidateJob(const ValidateOptions& options) {
       file, options.local, options.no_calibration ? std::nullopt : std::optional(kCalibrationLimit), interrupt.token());
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
   MG_RETURN_IF_ERROR(job.status());
-  Print(options.format == "json" ? DumpJson(JobPlanJson(job->plan)) : JobPlanText(job->plan));
+  if (!PrintJson(options.format, JobPlanJson(job->plan))) Print(JobPlanText(job->plan));
   return exit_code::kOk;
 }
 
@@ -40,16 +40,15 @@ absl::StatusOr<int> ValidateJob(const ValidateOptions& options) {
 void AddValidateCommand(CLI::App& app, Action* chosen) {
   auto options = std::make_shared<ValidateOptions>();
   CLI::App* verb = AddVerb(app, "validate", "Checks a job, its models and data, and says what it will do and cost",
-                           "  merganser validate job.yaml\n  merganser validate job.yaml -o json | jq .dimension", options,
-                           &ValidateJob, chosen);
+                           "  merganser validate job.yaml\n  merganser validate job.yaml -o json | jq .dimension\n"
+                           "  merganser submit job.yaml --dry-run        # what a coordinator says of it",
+                           options, &ValidateJob, chosen);
   verb->add_option("JOB.yaml", options->job_file, "The job")->required();
   verb->add_flag("--no-calibration", options->no_calibration, "Do not measure a candidate (at most 30 seconds)");
   AddLocalOptions(verb, &options->local);
   AddMergeOptions(verb, &options->local);
   AddCommandOption(verb, &options->local);
-  verb->add_option("-o,--format", options->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  AddFormatOption(verb, &options->format);
 }
 
 }  // namespace merganser

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
+#include "common/cli/address_check.h"
 #include "common/cli/man_page.h"
 #include "common/cli/number_checks.h"
 #include "common/cli/usage_error.h"
@@ -58,9 +59,14 @@ struct Flags {
 };
 
 void AddFlags(CLI::App* app, Flags* flags) {
-  app->add_option("--listen", flags->server.listen, "HOST:PORT for users; port 0 chooses one")->capture_default_str();
-  app->add_option("--worker-listen", flags->server.worker_listen, "HOST:PORT for workers")->capture_default_str();
+  app->add_option("--listen", flags->server.listen, "HOST:PORT for users; port 0 chooses one")
+      ->check(HostPort())
+      ->capture_default_str();
+  app->add_option("--worker-listen", flags->server.worker_listen, "HOST:PORT for workers")
+      ->check(HostPort())
+      ->capture_default_str();
   app->add_option("--http", flags->http, "HOST:PORT of the dashboard, /metrics, /healthz and /readyz; \"\" for none")
+      ->check(HostPort(/*may_be_empty=*/true))
       ->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT or sqlite:PATH; memory: forgets everything")
       ->capture_default_str();

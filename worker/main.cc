@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
+#include "common/cli/address_check.h"
 #include "common/cli/man_page.h"
 #include "common/cli/merge_flags.h"
 #include "common/cli/number_checks.h"
@@ -58,6 +59,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
          "--coordinator", flags->process.coordinators,
          "HOST:PORT of the coordinator's worker port; with stand-bys, all of them (repeat it, or separate by commas)")
       ->delimiter(',')
+      ->check(HostPort())
       ->capture_default_str();
   app->add_option("--store", flags->store, "redis://HOST:PORT of the coordinator's store")->capture_default_str();
   AddDurationFlag(app, "--store-wait", &flags->store_wait, "to wait for the store at the start");
@@ -65,7 +67,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--compute", flags->local.compute, "auto, fp32, bf16 (on the CPU: bf16 products, fp32 sums), fp16 (GPU)")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
-  app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")->capture_default_str();
+  app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")
+      ->check(NonNegativeNumber())
+      ->capture_default_str();
   AddMergeFlags(app, &flags->local.merge, &flags->local.merge_resident_mib);
   app->add_flag("--allow-commands", flags->local.allow_commands,
                 "benchmarks may run programs: a job's own (use: command), as this worker's user; what models write "
@@ -78,12 +82,13 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   "of that folder; what was not used for longest makes room")
       ->check(PositiveNumber())
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
-      ->capture_default_str();
+      ->default_str(absl::StrCat(flags->checkpoints.cache.bytes_max >> 30, "GB"));
   app->add_option("--checkpoint-url", flags->checkpoints.url_templates,
                   "file://, http(s):// or s3:// URL with {file} and with {content} or {model} (repeatable)");
-  app->add_flag("--verify-weights", flags->checkpoints.verify_weights,
-                "compare the weights of checkpoints that lie here with the SHA-256 that --checkpoint-url or the coordinator knows, "
-                "not only their samples");
+  app->add_flag(
+      "--verify-weights", flags->checkpoints.verify_weights,
+      "compare the weights of checkpoints that lie here with the SHA-256 that --checkpoint-url or the coordinator knows, "
+      "not only their samples");
   app->add_option("--fetch-rate", flags->checkpoints.access.bytes_per_second,
                   "bytes per second from --checkpoint-url; 0: no bound")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
@@ -94,7 +99,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
       "--in-process", flags->in_process,
       "evaluate in this process; otherwise in one of its own, so that a device's fault costs an attempt, not the worker");
   app->add_option("--evaluator-fd", flags->evaluator_fd)->group("");
-  app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none");
+  app->add_option("--http", flags->process.http, "HOST:PORT of /metrics, /healthz, /readyz; default: none")
+      ->check(HostPort(/*may_be_empty=*/true));
   app->add_option("--spool-dir", flags->process.spool_dir, "where results wait while the store is away; \"\" for memory")
       ->capture_default_str();
   AddDurationFlag(app, "--exit-when-idle", &flags->process.exit_when_idle,
@@ -205,7 +211,7 @@ int Main(int argc, char** argv) {
   for (const std::string& label : flags.labels) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
     if (parts.first.empty() || parts.second.empty()) {
-      std::cerr << "--label: '" << label << "' is not NAME=VALUE\n";
+      std::cerr << "error: --label: '" << label << "' is not NAME=VALUE\n";
       return kExitUsage;
     }
     flags.process.info.labels[parts.first] = parts.second;

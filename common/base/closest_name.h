@@ -9,8 +9,8 @@
 
 namespace merganser {
 
-// The entry of `known` with the smallest edit distance to `name`, if that is at most a third of the longer length (at
-// least 2); "" otherwise.
+// The entry of `known` with the smallest edit distance to `name` (a swap of neighbours is one edit), if that is at most a
+// third of the longer length (at least 1); "" otherwise.
 std::string ClosestName(absl::string_view name, const std::vector<std::string>& known);
 
 // "; did you mean 'X'?" or, without a near name, "; known: a, b, c". For the end of an error message.

@@ -47,6 +47,8 @@ std::string Flags(const CommandLine& command) {
     for (const std::string& name : flag.names) absl::StrAppend(&head, head.empty() ? "" : ", ", "\\fB", Roff(name), "\\fR");
     if (!flag.value.empty()) absl::StrAppend(&head, " \\fI", Roff(flag.value), "\\fR");
     std::string help = flag.help;
+    const bool more = !flag.choices.empty() || !flag.default_value.empty();
+    if (more && !help.empty() && !absl::EndsWith(help, ".")) help += '.';
     if (!flag.choices.empty()) absl::StrAppend(&help, "\nOne of: ", absl::StrJoin(flag.choices, ", "), ".");
     if (!flag.default_value.empty()) absl::StrAppend(&help, "\nDefault: ", flag.default_value, ".");
     absl::StrAppend(&out, ".TP\n", head, "\n", Paragraphs(help.empty() ? " " : help));

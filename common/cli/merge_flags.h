@@ -16,11 +16,11 @@ inline constexpr int64_t kMergeResidentMibMax = int64_t{1} << 30;
 inline void AddMergeFlags(CLI::App* app, std::string* place, std::optional<int64_t>* resident_mib) {
   app->add_option(
          "--merge", *place,
-         "where candidates are merged: host (by the CPU), device (in its memory), or auto: the device if it is a GPU")
+         "Where candidates are merged: host (by the CPU), device (in its memory), or auto: the device if it is a GPU")
       ->check(CLI::IsMember({"auto", "host", "device"}))
       ->capture_default_str();
   app->add_option("--merge-resident-mib", *resident_mib,
-                  "most MiB of sources that stay in the device's memory, where it merges; the others stream; default: what "
+                  "Most MiB of sources that stay in the device's memory, where it merges; the others stream; default: what "
                   "is free")
       ->type_name("MIB")
       ->check(CLI::Range(int64_t{0}, kMergeResidentMibMax));

@@ -126,6 +126,32 @@ TEST_F(ProgressTest, OfSeveralObjectivesTheWeightedSumThatNamesTheWinnerIsShown)
             "generation 1  best 0.4400  mean 0.4200  best so far 0.4400 (candidate 10)  2/20 done\n");
 }
 
+TEST_F(ProgressTest, TheEstimateIsOfTheSamplesThatACandidateIsScoredOn) {
+  job_.spec.samples.per_generation = 50;  // of the 200 that baselines are scored on
+  progress_.SetSlots(1);
+  CandidatesProposed proposed;
+  for (int64_t n : {1, 2}) {
+    proposed.candidates.emplace_back().number = n;
+    proposed.candidates.back().kind = CandidateKind::kSource;
+    proposed.candidates.back().label = "ja";
+  }
+  Event(proposed);
+  CandidateFinished finished;
+  finished.state = CandidateState::kSucceeded;
+  finished.timings.decode = 8;
+  for (int64_t n : {1, 2}) {
+    finished.candidate = n;
+    Event(finished);
+  }
+  CandidatesProposed first;
+  first.candidates.emplace_back().number = 3;
+  first.candidates.back().generation = 0;
+  Event(first);
+  EXPECT_THAT(out_.str(),
+              HasSubstr("estimate: about 36.0s for 18 candidates at 2.0s each, as the 2 baselines took for 50 of "
+                        "their 200 samples\n"));
+}
+
 TEST_F(ProgressTest, WhatHappenedBeforeIsNotRepeated) {
   progress_.SetQuietThrough(1);
   Event(PhaseStarted{JobPhase::kBaselines, ""});

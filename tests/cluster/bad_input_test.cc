@@ -158,6 +158,66 @@ TEST(BadInvocationTest, UnknownVerbAndUnknownFlagAreUsageErrors) {
   EXPECT_EQ(flag.exit_code, 2);
   EXPECT_THAT(flag.err, HasSubstr("error: '--fromat' is no flag of `merganser jobs`; did you mean '--format'"));
   EXPECT_EQ(RunToEnd({Binary("merganser")}, dir).exit_code, 2);
+  EXPECT_THAT(RunToEnd({Binary("merganser"), "store"}, dir).err, HasSubstr("Usage: merganser store [OPTIONS] VERB"));
+  EXPECT_THAT(RunToEnd({Binary("merganser"), "--verison"}, dir).err, HasSubstr("'--verison' is no flag of `merganser`"));
+  EXPECT_THAT(RunToEnd({Binary("merganser"), "get", "jobs"}, dir).err, HasSubstr("'get' is no verb; did you mean 'jobs'?"));
+}
+
+// Each of kForeignVerbs stands for a verb that there is: `help` of what the error names works.
+TEST(BadInvocationTest, VerbsOfOtherProgramsAreAnsweredWithOurs) {
+  const std::string dir = FreshDir("foreign");
+  for (const char* verb :
+       {"get", "ls", "status", "squeue", "scancel", "sbatch", "trials", "lm_eval", "delete", "tail", "top"}) {
+    const std::string said = RunToEnd({Binary("merganser"), verb}, dir).err;
+    const size_t at = said.find("did you mean '");
+    ASSERT_NE(at, std::string::npos) << said;
+    const std::string own = said.substr(at + 14, said.find('\'', at + 14) - at - 14);
+    EXPECT_EQ(RunToEnd({Binary("merganser"), "help", own}, dir).exit_code, 0) << said;
+  }
+}
+
+TEST(BadInvocationTest, AddressesNeedAPort) {
+  const std::string dir = FreshDir("bad_address");
+  const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", "127.0.0.1"}, dir);
+  EXPECT_EQ(jobs.exit_code, 2) << jobs.err;
+  EXPECT_THAT(jobs.err, HasSubstr("--server: '127.0.0.1' is not HOST:PORT: the port is missing"));
+  for (const char* flag : {"--listen", "--worker-listen", "--http"}) {
+    const Finished coordinator =
+        RunToEnd({Binary("merganser-coordinator"), "--store", "memory:", flag, "127.0.0.1:65536"}, dir);
+    EXPECT_EQ(coordinator.exit_code, 64) << coordinator.err;
+    EXPECT_THAT(coordinator.err, HasSubstr(absl::StrCat(flag, ": '127.0.0.1:65536': '65536' is not a port")));
+  }
+  for (const char* flag : {"--coordinator", "--http"}) {
+    const Finished worker = RunToEnd({Binary("merganser-worker"), flag, "nohost"}, dir);
+    EXPECT_EQ(worker.exit_code, 64) << worker.err;
+    EXPECT_THAT(worker.err, HasSubstr("'nohost' is not HOST:PORT"));
+  }
+}
+
+TEST(BadInvocationTest, AStoreThatIsNoFolderIsNotFound) {
+  const std::string dir = FreshDir("bad_folder");
+  const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--store", dir + "/out"}, dir);
+  EXPECT_EQ(jobs.exit_code, 3) << jobs.err;
+  EXPECT_THAT(jobs.err, HasSubstr(absl::StrCat("--store: there is no '", dir, "/out'; it is the folder of a run")));
+}
+
+TEST(BadInvocationTest, VerbsOfOneModelNameTheirArgument) {
+  const std::string dir = FreshDir("bad_model");
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"bench"}, {"serve", "--port", "0"}, {"generate", "--prompt", "x"}}) {
+    std::vector<std::string> argv = {Binary("merganser")};
+    argv.insert(argv.end(), verb.begin(), verb.end());
+    argv.push_back(dir + "/none");
+    const Finished finished = RunToEnd(argv, dir);
+    EXPECT_EQ(finished.exit_code, 3) << finished.err;
+    EXPECT_THAT(finished.err, HasSubstr("error: MODEL: no directory '"));
+  }
+}
+
+TEST(BadInvocationTest, LocalVerbsSpeakYaml) {
+  const std::string dir = FreshDir("yaml");
+  EXPECT_THAT(RunToEnd({Binary("merganser"), "version", "-o", "yaml"}, dir).out,
+              testing::MatchesRegex("version: \"[0-9.]+\"\nevaluation_version: [0-9]+\n"));
 }
 
 TEST(BadInvocationTest, EveryVerbExplainsItselfWithAnExample) {

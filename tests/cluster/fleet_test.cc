@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/files.h"
 #include "common/store/open_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -121,6 +122,9 @@ TEST_F(FleetTest, FindsTheSameBestCandidateAsOneProcess) {
   const Finished exported = Client({"export", "job-1", "--out", dir_ + "/exported"});
   EXPECT_EQ(exported.exit_code, 0) << exported.err;
   EXPECT_TRUE(std::ifstream(dir_ + "/exported/model.safetensors").good());
+  const Finished published = Client({"export", "job-1", "--out", dir_ + "/published", "--form", "evomistral"});
+  EXPECT_EQ(published.exit_code, 0) << published.err;
+  EXPECT_THAT(*ReadFile(dir_ + "/published/config.json", 1 << 20), HasSubstr("EvoMistralForCausalLM"));
   EXPECT_EQ(Client({"describe", "job-9"}).exit_code, 3);
   const Finished logs = Client({"logs", "job-1/1", "--samples"});
   EXPECT_THAT(logs.out, HasSubstr("ja_math 0: ")) << "a coordinator hands records out too: " << logs.err;

@@ -68,7 +68,11 @@ fi
 
 # Whatever --help shows is completed and is in the manual: verbs, those below them, flags.
 flags_of() { "$BIN/merganser" "$@" --help | grep -oE '^  (-[a-z],)?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u; }
-verbs_of() { "$BIN/merganser" "$@" --help | sed -n '/^Subcommands:/,/^$/p' | awk 'NR > 1 && /^  [a-z]/ {print $1}'; }
+# Verbs stand under headings of their own.
+verbs_of() {
+  "$BIN/merganser" "$@" --help |
+    awk '/^[A-Z].*:$/ {heading = $0} heading !~ /^(Positionals|Options|Examples):/ && /^  [a-z]/ {print $1}'
+}
 PAGE="$(sed 's/\\-/-/g' "$SHARE/man/man1/merganser.1")"
 FISH="$(cat "$SHARE/fish/vendor_completions.d/merganser.fish")" ZSH="$(cat "$SHARE/zsh/site-functions/_merganser")"
 check_verb() {
@@ -83,6 +87,7 @@ check_verb() {
   done
   for verb in $(verbs_of "$@"); do check_verb "$@" "$verb"; done
 }
+[ "$(verbs_of | wc -l)" -gt 30 ] || fail "merganser --help shows $(verbs_of | wc -l) verbs"
 check_verb
 
 for program in merganser merganser-coordinator merganser-worker; do

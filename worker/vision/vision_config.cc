@@ -21,7 +21,8 @@ absl::Status Read(const JsonObject& json, absl::string_view field, int64_t* valu
 absl::Status ReadPinpoints(const JsonObject& json, std::vector<Resolution>* pinpoints) {
   const auto* list = json.Get("image_grid_pinpoints");
   if (list == nullptr) return absl::OkStatus();
-  const std::string wanted = absl::StrCat("a list of at most ", kPinpointsMax, " pairs [height, width] in [1, ", kPixelsMax, "]");
+  const std::string wanted =
+      absl::StrCat("a list of at most ", kPinpointsMax, " pairs [height, width] in [1, ", kPixelsMax, "]");
   if (!list->is_array() || list->empty() || list->size() > kPinpointsMax) return json.Bad("image_grid_pinpoints", wanted);
   pinpoints->clear();
   for (const auto& pair : *list) {
@@ -37,7 +38,8 @@ absl::Status ReadPinpoints(const JsonObject& json, std::vector<Resolution>* pinp
 absl::Status ReadTower(const JsonObject& json, VisionConfig& config) {
   MG_ASSIGN_OR_RETURN(const std::optional<std::string> type, json.String("model_type"));
   if (type && *type != "clip_vision_model") {
-    return absl::UnimplementedError(json.Bad("model_type", "clip_vision_model, the only vision tower that is supported").message());
+    return absl::UnimplementedError(
+        json.Bad("model_type", "clip_vision_model, the only vision tower that is supported").message());
   }
   MG_RETURN_IF_ERROR(Read(json, "hidden_size", &config.hidden_size));
   MG_RETURN_IF_ERROR(Read(json, "intermediate_size", &config.intermediate_size));
@@ -56,7 +58,8 @@ absl::Status ReadTower(const JsonObject& json, VisionConfig& config) {
     return json.Bad("hidden_size", absl::StrCat("a multiple of num_attention_heads, ", config.num_heads));
   }
   if (config.image_size > kPixelsMax || config.image_size % config.patch_size != 0) {
-    return json.Bad("image_size", absl::StrCat("a multiple of patch_size, ", config.patch_size, ", of at most ", kPixelsMax));
+    return json.Bad("image_size",
+                    absl::StrCat("a multiple of patch_size, ", config.patch_size, ", of at most ", kPixelsMax));
   }
   return absl::OkStatus();
 }
@@ -111,7 +114,8 @@ absl::StatusOr<VisionConfig> VisionConfig::Parse(absl::string_view config_json, 
   config.next = architecture == "LlavaNextForConditionalGeneration";
   if (!config.next && architecture != "LlavaForConditionalGeneration") {
     return absl::UnimplementedError(
-        json.Bad("architectures", "a model that sees: LlavaForConditionalGeneration or LlavaNextForConditionalGeneration").message());
+        json.Bad("architectures", "a model that sees: LlavaForConditionalGeneration or LlavaNextForConditionalGeneration")
+            .message());
   }
   MG_ASSIGN_OR_RETURN(const std::optional<JsonObject> tower, json.Object("vision_config"));
   if (!tower) {  // LLaVA's default: CLIP ViT-L/14 at 336 pixels
@@ -128,10 +132,9 @@ absl::StatusOr<VisionConfig> VisionConfig::Parse(absl::string_view config_json, 
                       json.Int("vision_feature_layer", -config.num_layers - 1, config.num_layers));
   if (layer) config.feature_layer = *layer;
   MG_ASSIGN_OR_RETURN(const std::optional<std::string> strategy, json.String("vision_feature_select_strategy"));
-  if (strategy && *strategy != "default" && *strategy != "full") {
-    return json.Bad("vision_feature_select_strategy", "default or full");
-  }
-  config.drop_class_token = !strategy || *strategy == "default";
+  const std::string select = strategy.value_or("default");
+  if (select != "default" && select != "full") return json.Bad("vision_feature_select_strategy", "default or full");
+  config.drop_class_token = select == "default";
   MG_ASSIGN_OR_RETURN(const std::optional<std::string> act, json.String("projector_hidden_act"));
   if (act && *act != "gelu") return absl::UnimplementedError(json.Bad("projector_hidden_act", "gelu").message());
   MG_ASSIGN_OR_RETURN(config.projector_bias, json.Bool("multimodal_projector_bias", true));
@@ -149,7 +152,8 @@ absl::StatusOr<VisionConfig> VisionConfig::Parse(absl::string_view config_json, 
   return config;
 }
 
-absl::StatusOr<ImageProcessorConfig> ImageProcessorConfig::Parse(absl::string_view text, bool next, const std::string& path) {
+absl::StatusOr<ImageProcessorConfig> ImageProcessorConfig::Parse(absl::string_view text, bool next,
+                                                                 const std::string& path) {
   MG_ASSIGN_OR_RETURN(const nlohmann::ordered_json parsed, ParseJsonObject(text, path));
   const JsonObject json(parsed, path);
   ImageProcessorConfig config;

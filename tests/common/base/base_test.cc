@@ -51,6 +51,8 @@ TEST(RngTest, NormalHasMeanZeroAndVarianceOne) {
 TEST(ClosestNameTest, FindsTheTypo) {
   EXPECT_EQ(ClosestName("granularty", {"method", "granularity", "bounds"}), "granularity");
   EXPECT_EQ(ClosestName("xyz", {"method", "granularity"}), "");
+  EXPECT_EQ(ClosestName("tise", {"linear", "ties"}), "ties") << "letters that changed places are one mistake";
+  EXPECT_EQ(ClosestName("list", {"best", "jobs"}), "") << "half of a short word is another word";
   EXPECT_THAT(DidYouMean("metod", {"method", "base"}), HasSubstr("did you mean 'method'?"));
   EXPECT_THAT(DidYouMean("qqqqqq", {"method", "base"}), HasSubstr("method, base"));
 }

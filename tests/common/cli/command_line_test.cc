@@ -61,7 +61,8 @@ TEST_F(CommandLineTest, ManPageHoldsEveryVerbAndFlag) {
   EXPECT_THAT(page, HasSubstr("duck \\- Swims\n"));
   EXPECT_THAT(page, HasSubstr(".SS list\n\\fBduck list\\fR [\\fIoptions\\fR] \\fIJOB\\fR\n"));
   EXPECT_THAT(
-      page, HasSubstr(".TP\n\\fB\\-o\\fR, \\fB\\-\\-format\\fR \\fITEXT\\fR\nHow\nOne of: table, json.\nDefault: table.\n"));
+      page,
+      HasSubstr(".TP\n\\fB\\-o\\fR, \\fB\\-\\-format\\fR \\fITEXT\\fR\nHow.\nOne of: table, json.\nDefault: table.\n"));
   EXPECT_THAT(page, HasSubstr(".SS nest build\n\\fBduck nest build\\fR [\\fIoptions\\fR]\n"));
   EXPECT_THAT(page, HasSubstr("\\fB\\-\\-of\\fR"));
   EXPECT_THAT(page, Not(HasSubstr("secret")));

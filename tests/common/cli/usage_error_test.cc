@@ -21,7 +21,7 @@ std::string Said(const std::vector<const char*>& words) {
   std::string job;
   CLI::App* const list = app.add_subcommand("list", "Lists");
   list->add_option("JOB", job, "Id")->required();
-  list->add_option("--format", job, "How");
+  list->add_option("--format", job, "How")->check(CLI::IsMember({"table", "json"}));
   CLI::App* const nest = app.add_subcommand("nest", "Nests");
   nest->require_subcommand(1);
   nest->add_subcommand("build", "Builds one")->add_option("--of", job, "Of what");
@@ -30,7 +30,7 @@ std::string Said(const std::vector<const char*>& words) {
   try {
     app.parse(static_cast<int>(argv.size()), argv.data());
   } catch (const CLI::ParseError& error) {
-    return UsageError(app, error, static_cast<int>(argv.size()), argv.data());
+    return UsageError(app, error, static_cast<int>(argv.size()), argv.data(), {{"ls", "list"}});
   }
   return "";
 }
@@ -40,7 +40,8 @@ TEST(UsageErrorTest, NamesTheNearestVerb) {
 }
 
 TEST(UsageErrorTest, NamesTheNearestVerbOfAVerb) {
-  EXPECT_EQ(Said({"nest", "biuld"}), "'biuld' is no verb of `duck nest`; did you mean 'build'? (`duck nest --help` lists them)");
+  EXPECT_EQ(Said({"nest", "biuld"}),
+            "'biuld' is no verb of `duck nest`; did you mean 'build'? (`duck nest --help` lists them)");
 }
 
 TEST(UsageErrorTest, NamesTheNearestFlagOfTheVerbThatWasTyped) {
@@ -48,6 +49,26 @@ TEST(UsageErrorTest, NamesTheNearestFlagOfTheVerbThatWasTyped) {
             "'--fromat' is no flag of `duck list`; did you mean '--format'? (`duck list --help` lists them)");
   EXPECT_THAT(Said({"nest", "build", "--off=reed"}),
               HasSubstr("'--off' is no flag of `duck nest build`; did you mean '--of'?"));
+}
+
+TEST(UsageErrorTest, NamesTheOwnVerbForWhatOtherProgramsCallIt) {
+  EXPECT_EQ(Said({"ls"}), "'ls' is no verb; did you mean 'list'? (`duck --help` lists them)");
+  EXPECT_THAT(Said({"nest", "ls"}), HasSubstr("'ls' is no verb of `duck nest`; known: build"));
+}
+
+TEST(UsageErrorTest, NamesAFlagOfTheProgramThatIsMisspeltWhereNoVerbFollows) {
+  EXPECT_EQ(Said({"--loudd"}), "'--loudd' is no flag of `duck`; did you mean '--loud'? (`duck --help` lists them)");
+}
+
+TEST(UsageErrorTest, NamesTheNearestChoice) {
+  EXPECT_EQ(Said({"list", "job", "--format", "jsno"}),
+            "--format: jsno not in {table,json}; did you mean 'json'? (see `duck list --help`)");
+  EXPECT_EQ(Said({"list", "job", "--format", "wide"}), "--format: wide not in {table,json} (see `duck list --help`)");
+}
+
+TEST(UsageErrorTest, SaysThatAFlagIsGivenTwice) {
+  EXPECT_EQ(Said({"list", "job", "--format", "json", "--format", "json"}),
+            "--format is given 2 times; it takes one value (see `duck list --help`)");
 }
 
 TEST(UsageErrorTest, SaysWhatIsMissingAndWhereToRead) {
