@@ -1,4 +1,4 @@
-// A recipe: the complete, self-contained description of one merged model (DESIGN.md "Recipe"). Two equal recipes give the
+// A recipe: the complete, self-contained description of one merged model (docs/recipes.md). Two equal recipes give the
 // same weights, bit for bit, on one CPU type.
 #ifndef MERGANSER_COMMON_DOMAIN_RECIPE_H_
 #define MERGANSER_COMMON_DOMAIN_RECIPE_H_

@@ -1,4 +1,4 @@
-// The job loop: owns every job's state, drives optimizers, leases candidates to workers. DESIGN.md "Processes",
+// The job loop: owns every job's state, drives optimizers, leases candidates to workers. README.md "How it works",
 // docs/architecture.md "Life of a candidate".
 //
 // One thread owns all state; a second only reads records of what is reported, ahead of it. Public methods post a command to
