@@ -408,6 +408,7 @@ int Main(int argc, char** argv) {
   app.add_option("--attach", flags.attach);
   app.add_option("--seconds-max", flags.seconds_max);
   CLI11_PARSE(app, argc, argv);
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as the coordinator
   return Run(flags);
 }
 
