@@ -1,4 +1,6 @@
 // merganser-coordinator: leads the search. Flags, start and stop; everything else is in its modules.
+#include <google/protobuf/stubs/logging.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -46,6 +48,7 @@ constexpr int kExitUsage = 64, kExitUnavailable = 69, kExitTemporary = 75, kExit
 constexpr absl::Duration kTick = absl::Seconds(1);           // of gauges, and how late a lost lead is noticed
 constexpr absl::Duration kSample = absl::Seconds(15);        // of what costs a file, a question or a calculation
 constexpr size_t kFrontsMax = 8;                             // jobs whose front is exported
+constexpr size_t kFreedBytesMax = size_t{128} << 20;         // that malloc keeps for itself
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);  // for unary calls in work
 
 struct Flags {
@@ -210,11 +213,14 @@ void ShareCheckpoints(const std::vector<std::string>& model_roots, CheckpointSha
 std::function<void()> SampleOf(const Flags& flags, JobManager* manager, std::shared_ptr<JobIndexes> indexes,
                                SampledMetrics* metrics) {
   return [security = flags.server.security, probe = OpenPersistenceProbe(flags.store), manager, indexes = std::move(indexes),
-          metrics] {
+          metrics, told = std::make_shared<std::string>()] {
     if (!security.tls_cert.empty()) {
       // Files that do not belong together are not served either: the certificate before them is, and its time stays.
-      if (const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security); expiry.ok()) {
-        metrics->SetCertificateExpiry(*expiry);
+      const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security);
+      if (expiry.ok()) metrics->SetCertificateExpiry(*expiry);
+      if (std::string broken(expiry.status().message()); std::exchange(*told, broken) != broken && !broken.empty()) {
+        MG_LOG(ERROR) << "the certificate cannot be used, new connections may fail until it is mended reason=\"" << broken
+                      << '"';
       }
     }
     if (!manager->leading()) return;
@@ -224,6 +230,11 @@ std::function<void()> SampleOf(const Flags& flags, JobManager* manager, std::sha
     }
     metrics->SetFronts(ActiveFronts(manager, indexes.get(), kFrontsMax));
   };
+}
+
+// glibc keeps what it took for a burst of large requests, which may never come again.
+void ReturnFreedMemory() {
+  if (mallinfo2().fordblks > kFreedBytesMax) malloc_trim(0);
 }
 
 int Run(const Flags& flags, ShutdownSignal* signal) {
@@ -273,8 +284,12 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     (*server)->SetServing(true);
     MG_LOG(INFO) << "leading epoch=" << manager->epoch();
   }
-  while (!code.has_value()) {
+  for (absl::Duration trim_at = Clock::Real().Monotonic(); !code.has_value();) {
     metrics.Sample(*manager);
+    if (const absl::Duration now = Clock::Real().Monotonic(); now >= trim_at) {
+      ReturnFreedMemory();
+      trim_at = now + kSample;
+    }
     if (signal->Wait(kTick).has_value()) {
       code = kExitSignal;
     } else if (!manager->leading()) {
@@ -325,6 +340,8 @@ int Main(int argc, char** argv) {
   AllowManyConnections();
   // Debian's Abseil watches the order of all locks, gRPC's too, under one lock of the whole process.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  // What a client sends that is no message would be a line in the log, at its choice of length and number.
+  google::protobuf::SetLogHandler(nullptr);
   ShutdownSignal signal;
   return Run(flags, &signal);
 }

@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/codec/time_codec.h"
 
 namespace merganser {
@@ -106,6 +108,16 @@ std::optional<std::pair<std::string, std::string>> FieldViolationOf(const absl::
     });
   });
   return found;
+}
+
+void BoundMessage(absl::Status* status) {
+  const absl::string_view message = status->message();
+  if (status->ok() || message.size() <= kStatusMessageBytesMax) return;
+  size_t end = kStatusMessageBytesMax - 40;  // room for what is said of the rest
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
+  absl::Status bounded(status->code(), absl::StrCat(message.substr(0, end), "... (", message.size() - end, " bytes more)"));
+  status->ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { bounded.SetPayload(url, payload); });
+  *status = std::move(bounded);
 }
 
 std::string EncodeErrorDetails(const absl::Status& status) {

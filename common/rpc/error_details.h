@@ -25,6 +25,12 @@ void AddFieldViolation(absl::Status* status);
 // The field and what is wrong with it, of the first violation that the status holds.
 std::optional<std::pair<std::string, std::string>> FieldViolationOf(const absl::Status& status);
 
+// A longer message, such as one that repeats what a client has sent, does not fit the trailers of a call (8 KiB, escaped and
+// in the details once more), and the client would learn nothing. Gives the status the first kStatusMessageBytesMax bytes of
+// its message, whole characters, and how many are left out.
+inline constexpr size_t kStatusMessageBytesMax = 2000;
+void BoundMessage(absl::Status* status);
+
 // The status with its payloads as google.rpc.Status; "" if it has none.
 std::string EncodeErrorDetails(const absl::Status& status);
 // Gives `status` the payloads in `details`; what is damaged or of no use is left out.

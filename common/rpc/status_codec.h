@@ -1,4 +1,5 @@
-// absl::Status <-> grpc::Status: the same code (their numbers are equal), message and details (error_details.h).
+// absl::Status <-> grpc::Status: the same code (their numbers are equal), message and details (error_details.h),
+// the message to kStatusMessageBytesMax.
 #ifndef MERGANSER_COMMON_RPC_STATUS_CODEC_H_
 #define MERGANSER_COMMON_RPC_STATUS_CODEC_H_
 
@@ -13,8 +14,10 @@ namespace merganser {
 
 inline grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
-                      EncodeErrorDetails(status));
+  absl::Status bounded = status;
+  BoundMessage(&bounded);
+  return grpc::Status(static_cast<grpc::StatusCode>(bounded.code()), std::string(bounded.message()),
+                      EncodeErrorDetails(bounded));
 }
 
 inline absl::Status FromGrpc(const grpc::Status& status) {

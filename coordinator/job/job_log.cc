@@ -10,13 +10,12 @@
 namespace merganser {
 namespace {
 
-constexpr int64_t kReplayPage = 1000;           // events per read
-constexpr size_t kBatchBytes = size_t{4} << 20;  // of EventsAfter
+constexpr int64_t kReplayPage = 1000;              // events per read
+constexpr size_t kBatchBytes = size_t{512} << 10;  // of EventsAfter: each watch that is not read holds one
 
 }  // namespace
 
-JobLog::JobLog(const JobLogDeps& deps, std::string id, JobSpec spec,
-               std::function<void(const JobEvent&)> on_applied)
+JobLog::JobLog(const JobLogDeps& deps, std::string id, JobSpec spec, std::function<void(const JobEvent&)> on_applied)
     : deps_(deps), state_(std::move(id), std::move(spec)), on_applied_(std::move(on_applied)) {}
 
 absl::Status JobLog::Replay(const std::function<absl::Status()>& between) {
@@ -43,7 +42,8 @@ void JobLog::KeepTail(std::string bytes) {
   const absl::Duration now = deps_.clock->Monotonic();
   tail_bytes_ += bytes.size();
   tail_.push_back({std::move(bytes), now});
-  while (tail_.size() > 1 && tail_bytes_ > kTailBytes && (tail_bytes_ > kTailBytesMax || now - tail_.front().time > kTailAge)) {
+  while (tail_.size() > 1 && tail_bytes_ > kTailBytes &&
+         (tail_bytes_ > kTailBytesMax || now - tail_.front().time > kTailAge)) {
     tail_bytes_ -= tail_.front().bytes.size();
     tail_.pop_front();
   }
@@ -73,14 +73,14 @@ absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> JobLog::EventsAfter(in
     if (seq >= state_.seq() || bytes >= kBatchBytes) return events;
     MG_RETURN_IF_ERROR(add(stored.body));
   }
-  for (const std::string* body; static_cast<int64_t>(events.size()) < limit && bytes < kBatchBytes && (body = InTail(seq + 1));) {
+  for (const std::string* body;
+       static_cast<int64_t>(events.size()) < limit && bytes < kBatchBytes && (body = InTail(seq + 1));) {
     MG_RETURN_IF_ERROR(add(*body));
   }
   return events;
 }
 
-absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies,
-                            std::vector<std::string> required_records) {
+absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies, std::vector<std::string> required_records) {
   if (broken_) return absl::InternalError(absl::StrCat(state_.id(), ": the log is broken"));
   if (pending_.has_value()) {
     return absl::UnavailableError(absl::StrCat(state_.id(), ": the results store is away; retry"));
@@ -112,8 +112,8 @@ absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   if (absl::IsFailedPrecondition(status) && !pending.required_records.empty()) return status;
   // Everything else is repeated, a full disk too: only the store knows whether it has these events.
   if (pending.delay == kRetryMin) {
-    MG_LOG(WARNING) << "job log stalled job=" << state_.id() << " seq=" << state_.seq()
-                    << " reason=\"" << status.message() << "\"";
+    MG_LOG(WARNING) << "job log stalled job=" << state_.id() << " seq=" << state_.seq() << " reason=\"" << status.message()
+                    << "\"";
   }
   pending.retry_at = end + pending.delay;
   pending.delay = std::min(pending.delay * 2, kRetryMax);

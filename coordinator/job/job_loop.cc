@@ -212,7 +212,7 @@ absl::Status JobLoop::LookAtCandidates(const std::string& job, const JobManager:
 absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& job, int64_t after_seq) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
   // Whoever asks for a long log from its start asks again; one copy of all of it would hold up the loop for seconds.
-  constexpr int64_t kBatchMax = 2000;
+  constexpr int64_t kBatchMax = 250;
   JobManager::EventBatch batch;
   MG_ASSIGN_OR_RETURN(batch.events, found->log.EventsAfter(after_seq, kBatchMax));
   // Why it waits is worked out only where nothing runs: this is asked with every batch of every watch.

@@ -26,6 +26,8 @@ constexpr size_t kReadTogether = 256;
 constexpr size_t kRecordBytesAhead = size_t{64} << 20;
 // Between ticks when nobody calls: leases are seconds long.
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+// For watches between two ticks: hundreds of them from a log's start would keep the loop from its lease.
+constexpr absl::Duration kWatchTime = absl::Milliseconds(50);
 // A caller waits this long for the loop, which may be waiting for the store. What it asked for may still happen.
 constexpr absl::Duration kCallTimeout = absl::Seconds(30);
 // A replay of a large log; the lease is renewed on the way.
@@ -110,22 +112,19 @@ class JobManagerThread final : public JobManager {
     return Call<absl::StatusOr<JobSummary>>([this, job, update, by] { return loop_.UpdateJob(job, update, by); });
   }
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) override {
-    return Call<absl::StatusOr<Candidate>>(
-        [this, job, number] { return loop_.GetCandidate(job, number); });
+    return Call<absl::StatusOr<Candidate>>([this, job, number] { return loop_.GetCandidate(job, number); });
   }
   absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number) override {
     return Call<absl::StatusOr<std::string>>([this, job, number] { return loop_.WhyCandidateWaits(job, number); });
   }
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job) override {
-    return Call<absl::StatusOr<std::vector<Candidate>>>(
-        [this, job] { return loop_.ListCandidates(job); });
+    return Call<absl::StatusOr<std::vector<Candidate>>>([this, job] { return loop_.ListCandidates(job); });
   }
   absl::Status LookAtCandidates(const std::string& job, CandidatesLook look) override {
     return Call<absl::Status>([this, job, look = std::move(look)] { return loop_.LookAtCandidates(job, look); });
   }
 
-  absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq,
-                                           absl::Duration timeout) override {
+  absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq, absl::Duration timeout) override {
     auto answer = std::make_shared<Answer<absl::StatusOr<EventBatch>>>();
     const bool posted = Post([this, job, after_seq, timeout, answer] {
       watches_.push_back({job, after_seq, clock_.Monotonic() + timeout, answer});
@@ -136,15 +135,11 @@ class JobManagerThread final : public JobManager {
 
   absl::Status WorkerConnected(const WorkerInfo& info, const std::vector<RunningAttempt>& running,
                                std::shared_ptr<WorkerLink> link) override {
-    return Call<absl::Status>([this, info, running, link = std::move(link)] {
-      return loop_.WorkerConnected(info, running, link);
-    });
+    return Call<absl::Status>(
+        [this, info, running, link = std::move(link)] { return loop_.WorkerConnected(info, running, link); });
   }
-  void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running,
-                       bool draining) override {
-    Post([this, worker_id, running, draining] {
-      loop_.WorkerHeartbeat(worker_id, running, draining);
-    });
+  void WorkerHeartbeat(const std::string& worker_id, const std::vector<RunningAttempt>& running, bool draining) override {
+    Post([this, worker_id, running, draining] { loop_.WorkerHeartbeat(worker_id, running, draining); });
   }
   void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) override {
     // One per session at most, so it is let in when the queue is full.
@@ -229,10 +224,9 @@ class JobManagerThread final : public JobManager {
       std::vector<Reported> reports;
       {
         absl::MutexLock lock(&mu_);
-        const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-          return all_read_ || !queue_.empty() || !reports_.empty();
-        };
-        mu_.AwaitWithTimeout(absl::Condition(&due), kTickInterval);
+        const auto due = [this]()
+                             ABSL_SHARED_LOCKS_REQUIRED(mu_) { return all_read_ || !queue_.empty() || !reports_.empty(); };
+        mu_.AwaitWithTimeout(absl::Condition(&due), watches_left_ ? absl::ZeroDuration() : kTickInterval);
         commands.swap(queue_);
         reports.swap(reports_);
         record_bytes_ = 0;
@@ -314,8 +308,13 @@ class JobManagerThread final : public JobManager {
 
   void AnswerWatches(bool all) {
     const absl::Duration now = clock_.Monotonic();
+    watches_left_ = false;
     for (auto watch = watches_.begin(); watch != watches_.end();) {
       if (all || now >= watch->deadline || loop_.HasEventsAfter(watch->job, watch->after_seq)) {
+        if (!all && clock_.Monotonic() - now > kWatchTime) {
+          watches_left_ = true;
+          return;
+        }
         watch->answer->Set(loop_.EventsAfter(watch->job, watch->after_seq));
         watch = watches_.erase(watch);
       } else {
@@ -329,6 +328,7 @@ class JobManagerThread final : public JobManager {
   // Only the loop's thread.
   JobLoop loop_;
   std::list<Watch> watches_;
+  bool watches_left_ = false;  // some that are due wait for their turn
 
   std::atomic<bool> leading_{false};
   std::atomic<int64_t> epoch_{0};
@@ -347,8 +347,7 @@ class JobManagerThread final : public JobManager {
 }  // namespace
 
 std::unique_ptr<JobManager> JobManager::Create(ResultsStore* store, const JobCodec* codec, Clock* clock,
-                                               JobObserver* observer,
-                                               const JobManagerOptions& options) {
+                                               JobObserver* observer, const JobManagerOptions& options) {
   return std::make_unique<JobManagerThread>(store, codec, clock, observer, options);
 }
 

@@ -7,25 +7,26 @@
 
 namespace merganser {
 
-CallPool::CallPool(int threads_max, int queue_max)
-    : threads_max_(threads_max), queue_max_(static_cast<size_t>(queue_max)) {}
+CallPool::CallPool(int threads_max, int queue_max, size_t bytes_max)
+    : threads_max_(threads_max), queue_max_(static_cast<size_t>(queue_max)), bytes_max_(bytes_max) {}
 
 CallPool::~CallPool() { Stop(); }
 
-bool CallPool::Run(std::function<void()> call) {
+bool CallPool::Run(std::function<void()> call, size_t bytes) {
   absl::MutexLock lock(&mu_);
   if (stopping_) return false;
   const bool may_grow = static_cast<int>(threads_.size()) < threads_max_;
   const auto free_threads = static_cast<size_t>(idle_) + (may_grow ? 1 : 0);
-  if (queue_.size() >= free_threads + queue_max_) return false;
-  queue_.push_back(std::move(call));
+  if (queue_.size() >= free_threads + queue_max_ || bytes > bytes_max_ - bytes_) return false;
+  bytes_ += bytes;
+  queue_.push_back({std::move(call), bytes});
   if (queue_.size() > static_cast<size_t>(idle_) && may_grow) threads_.emplace_back([this] { Work(); });
   return true;
 }
 
 void CallPool::Work() {
   while (true) {
-    std::function<void()> call;
+    Queued next;
     {
       absl::MutexLock lock(&mu_);
       ++idle_;
@@ -33,14 +34,17 @@ void CallPool::Work() {
       mu_.Await(absl::Condition(&ready));
       --idle_;
       if (queue_.empty()) return;
-      call = std::move(queue_.front());
+      next = std::move(queue_.front());
       queue_.pop_front();
     }
     try {
-      call();
+      next.call();
     } catch (const std::exception& e) {
       MG_LOG(ERROR) << "call threw error=" << e.what();
     }
+    next.call = nullptr;
+    absl::MutexLock lock(&mu_);
+    bytes_ -= next.bytes;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <functional>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -15,13 +16,14 @@ namespace merganser {
 // Thread-safe. Threads are started as calls need them.
 class CallPool {
  public:
-  // `queue_max`: calls that wait for a thread.
-  CallPool(int threads_max, int queue_max);
+  // `queue_max`: calls that wait for a thread. `bytes_max`: of all that wait or run.
+  CallPool(int threads_max, int queue_max, size_t bytes_max = std::numeric_limits<size_t>::max());
   // Stop().
   ~CallPool();
 
-  // False, without running it, when all threads are busy and the queue is full, or after Stop.
-  bool Run(std::function<void()> call);
+  // False, without running it, when all threads are busy and the queue is full, when the `bytes` that the call holds until
+  // it has run are too many beside those of the others, or after Stop.
+  bool Run(std::function<void()> call, size_t bytes = 0);
   // Runs what is queued and ends the threads. Idempotent.
   void Stop();
   bool stopped() {
@@ -33,10 +35,15 @@ class CallPool {
   void Work();
 
   const int threads_max_;
-  const size_t queue_max_;
+  const size_t queue_max_, bytes_max_;
 
   absl::Mutex mu_;
-  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  struct Queued {
+    std::function<void()> call;
+    size_t bytes;
+  };
+  std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
+  size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of what waits or runs
   int idle_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);

@@ -76,13 +76,13 @@ absl::Status JobService::DoCreateJob(const v1::CreateJobRequest& request, const 
 
 grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* context, const v1::CreateJobRequest* request,
                                                 v1::CreateJobResponse* response) {
-  return RunUnary(*services_, context, "CreateJob", Role::kSubmitter,
+  return RunUnary(*services_, context, *request, "CreateJob", Role::kSubmitter,
                   [this, request, response](const std::string& who) { return DoCreateJob(*request, who, response); });
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
                                              v1::GetJobResponse* response) {
-  return RunUnary(*services_, context, "GetJob", Role::kViewer, [this, request, response]() -> absl::Status {
+  return RunUnary(*services_, context, *request, "GetJob", Role::kViewer, [this, request, response]() -> absl::Status {
     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->GetJob(request->job()));
     *response->mutable_job() = ToProto(job);
     return absl::OkStatus();
@@ -91,7 +91,7 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* contex
 
 grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
                                                v1::ListJobsResponse* response) {
-  return RunUnary(*services_, context, "ListJobs", Role::kViewer, [this, request, response]() -> absl::Status {
+  return RunUnary(*services_, context, *request, "ListJobs", Role::kViewer, [this, request, response]() -> absl::Status {
     MG_ASSIGN_OR_RETURN(const std::vector<JobSummary> jobs, services_->manager->ListJobs());
     MG_ASSIGN_OR_RETURN(Page page, MakePage(request->page_size(), request->page_token(), "jobs", jobs.size()));
     for (size_t i = page.begin; i < page.end; ++i) *response->add_jobs() = ToProto(jobs[i]);
@@ -102,7 +102,7 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
 
 grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
                                                 v1::CancelJobResponse* response) {
-  return RunUnary(*services_, context, "CancelJob", Role::kSubmitter,
+  return RunUnary(*services_, context, *request, "CancelJob", Role::kSubmitter,
                   [this, request, response](const std::string& who) -> absl::Status {
                     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->CancelJob(request->job(), who));
                     *response->mutable_job() = ToProto(job);
@@ -112,7 +112,7 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
 
 grpc::ServerUnaryReactor* JobService::PauseJob(grpc::CallbackServerContext* context, const v1::PauseJobRequest* request,
                                                v1::PauseJobResponse* response) {
-  return RunUnary(*services_, context, "PauseJob", Role::kSubmitter,
+  return RunUnary(*services_, context, *request, "PauseJob", Role::kSubmitter,
                   [this, request, response](const std::string& who) -> absl::Status {
                     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->PauseJob(request->job(), who));
                     *response->mutable_job() = ToProto(job);
@@ -122,7 +122,7 @@ grpc::ServerUnaryReactor* JobService::PauseJob(grpc::CallbackServerContext* cont
 
 grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request,
                                                 v1::ResumeJobResponse* response) {
-  return RunUnary(*services_, context, "ResumeJob", Role::kSubmitter,
+  return RunUnary(*services_, context, *request, "ResumeJob", Role::kSubmitter,
                   [this, request, response](const std::string& who) -> absl::Status {
                     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->ResumeJob(request->job(), who));
                     *response->mutable_job() = ToProto(job);
@@ -132,7 +132,7 @@ grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* con
 
 grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* context, const v1::UpdateJobRequest* request,
                                                 v1::UpdateJobResponse* response) {
-  return RunUnary(*services_, context, "UpdateJob", Role::kSubmitter,
+  return RunUnary(*services_, context, *request, "UpdateJob", Role::kSubmitter,
                   [this, request, response](const std::string& who) -> absl::Status {
                     MG_ASSIGN_OR_RETURN(const JobUpdate update, UpdateOf(*request));
                     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->UpdateJob(request->job(), update, who));
@@ -154,7 +154,7 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(grpc::Callb
 grpc::ServerUnaryReactor* JobService::GetCandidate(grpc::CallbackServerContext* context,
                                                    const v1::GetCandidateRequest* request,
                                                    v1::GetCandidateResponse* response) {
-  return RunUnary(*services_, context, "GetCandidate", Role::kViewer, [this, request, response]() -> absl::Status {
+  return RunUnary(*services_, context, *request, "GetCandidate", Role::kViewer, [this, request, response]() -> absl::Status {
     MG_ASSIGN_OR_RETURN(const Candidate candidate, services_->manager->GetCandidate(request->job(), request->candidate()));
     *response->mutable_candidate() = ToProto(candidate);
     if (candidate.state == CandidateState::kQueued) {
@@ -196,9 +196,8 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
     MG_ASSIGN_OR_RETURN(JobSummary job, services_->manager->GetJob(request.job()));
     spec = std::move(job.spec);
   }
-  const auto look = [=, size = request.page_size(),
-                     token = request.page_token()](const std::vector<Candidate>& all,
-                                                   const std::function<Candidate(int64_t)>& whole) -> absl::Status {
+  const auto look = [=, size = request.page_size(), token = request.page_token()](
+                        const std::vector<Candidate>& all, const std::function<Candidate(int64_t)>& whole) -> absl::Status {
     std::vector<const Candidate*> candidates;
     for (const Candidate& c : all) {
       if ((!kind.has_value() || c.kind == *kind) && (!state.has_value() || c.state == *state)) candidates.push_back(&c);
@@ -220,7 +219,7 @@ absl::Status JobService::DoListCandidates(const v1::ListCandidatesRequest& reque
 grpc::ServerUnaryReactor* JobService::ListCandidates(grpc::CallbackServerContext* context,
                                                      const v1::ListCandidatesRequest* request,
                                                      v1::ListCandidatesResponse* response) {
-  return RunUnary(*services_, context, "ListCandidates", Role::kViewer,
+  return RunUnary(*services_, context, *request, "ListCandidates", Role::kViewer,
                   [this, request, response] { return DoListCandidates(*request, response); });
 }
 

@@ -42,8 +42,7 @@ class JobService final : public v1::JobService::CallbackService {
                                                            const v1::WatchJobRequest* request) override;
   grpc::ServerUnaryReactor* GetCandidate(grpc::CallbackServerContext* context, const v1::GetCandidateRequest* request,
                                          v1::GetCandidateResponse* response) override;
-  grpc::ServerUnaryReactor* ListCandidates(grpc::CallbackServerContext* context,
-                                           const v1::ListCandidatesRequest* request,
+  grpc::ServerUnaryReactor* ListCandidates(grpc::CallbackServerContext* context, const v1::ListCandidatesRequest* request,
                                            v1::ListCandidatesResponse* response) override;
 
  private:

@@ -18,8 +18,10 @@ namespace merganser {
 namespace {
 
 constexpr int kCallsQueueMax = 10'000;
-constexpr int kWorkerMessageBytesMax = 16 << 20;     // a hello with many running attempts; results do not come this way
-constexpr size_t kMemoryBytesMax = size_t{1} << 30;  // of gRPC's buffers, per port
+constexpr int kWorkerMessageBytesMax = 16 << 20;  // a hello with many running attempts; results do not come this way
+constexpr size_t kUserBuffersBytesMax = size_t{256} << 20;  // of gRPC, for all users
+constexpr size_t kWorkerBuffersBytesMax = size_t{1} << 30;  // of gRPC, for all workers
+constexpr size_t kCallsBytesMax = size_t{64} << 20;         // of the requests that wait or are in work
 
 void SetKeepalive(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
@@ -46,7 +48,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(JobManager* manager, Recor
                                                       const ServerOptions& options) {
   MG_ASSIGN_OR_RETURN(Authorizer authorizer, Authorizer::Create(options.security));
   std::unique_ptr<Server> server(new Server(std::move(authorizer)));
-  server->calls_ = std::make_unique<CallPool>(options.call_threads, kCallsQueueMax);
+  server->calls_ = std::make_unique<CallPool>(options.call_threads, kCallsQueueMax, kCallsBytesMax);
   server->share_ = std::make_unique<CheckpointShare>(manager, options.share);
   server->user_calls_ = std::make_unique<RateLimiter>(options.client_rate);
   server->worker_calls_ = std::make_unique<RateLimiter>(options.worker_rate);
@@ -77,15 +79,16 @@ absl::Status Server::Listen(const ServerOptions& options) {
     // For the whole process and for good, which is as gRPC wants it.
     std::call_once(reflection_once, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
   }
-  grpc::ResourceQuota quota("merganser");
-  quota.Resize(kMemoryBytesMax);
+  grpc::ResourceQuota user_quota("merganser users"), worker_quota("merganser workers");
+  user_quota.Resize(kUserBuffersBytesMax);
+  worker_quota.Resize(kWorkerBuffersBytesMax);
 
   grpc::ServerBuilder user;
   user.AddListeningPort(options.listen, user_credentials, &port_);
   user.RegisterService(job_service_.get());
   user.RegisterService(fleet_service_.get());
   user.SetMaxReceiveMessageSize(limits::kRequestBytesMax);
-  user.SetResourceQuota(quota);
+  user.SetResourceQuota(user_quota);
   SetKeepalive(&user);
   MG_ASSIGN_OR_RETURN(user_server_, Build(&user, options.listen, &port_));
 
@@ -93,7 +96,7 @@ absl::Status Server::Listen(const ServerOptions& options) {
   worker.AddListeningPort(options.worker_listen, worker_credentials, &worker_port_);
   worker.RegisterService(worker_service_.get());
   worker.SetMaxReceiveMessageSize(kWorkerMessageBytesMax);
-  worker.SetResourceQuota(quota);
+  worker.SetResourceQuota(worker_quota);
   SetKeepalive(&worker);
   MG_ASSIGN_OR_RETURN(worker_server_, Build(&worker, options.worker_listen, &worker_port_));
   return absl::OkStatus();

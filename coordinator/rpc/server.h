@@ -33,7 +33,7 @@ struct ServerOptions {
   // Calls a second of one client, RateLimiter::kBurstSeconds' worth at once; 0: no bound. Workers may all have one token.
   double client_rate = 500;
   double worker_rate = 20'000;
-  std::string store_uri;    // shown by GetServerInfo
+  std::string store_uri;  // shown by GetServerInfo
   CheckpointShareOptions share;
 };
 

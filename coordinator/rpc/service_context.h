@@ -2,6 +2,7 @@
 #ifndef MERGANSER_COORDINATOR_RPC_SERVICE_CONTEXT_H_
 #define MERGANSER_COORDINATOR_RPC_SERVICE_CONTEXT_H_
 
+#include <google/protobuf/message.h>
 #include <grpcpp/server_context.h>
 
 #include <exception>
@@ -36,6 +37,9 @@ class RpcObserver {
   virtual void OnRateLimited(absl::string_view /*method*/) {}
 };
 
+// What a client is told to wait where calls or streams are too many.
+inline constexpr absl::Duration kBusyRetry = absl::Seconds(1);
+
 // All pointers outlive the services; observer may be null.
 struct ServiceContext {
   JobManager* manager = nullptr;
@@ -61,34 +65,39 @@ inline void Observe(const ServiceContext& services, absl::string_view method, co
   services.observer->OnCall(method, status.code(), Clock::Real().Monotonic() - start);
 }
 
-// Admits the call, runs `handler` (absl::Status(), or absl::Status(const std::string& who), for the log) on the pool and
-// finishes the call with its status. Nothing the handler throws escapes.
+// Admits the call of `request`, which lives as long as it, runs `handler` (absl::Status(), or absl::Status(const
+// std::string& who), for the log) on the pool and finishes the call with its status. Nothing the handler throws escapes.
 template <typename F>
 grpc::ServerUnaryReactor* RunUnary(const ServiceContext& services, grpc::CallbackServerContext* context,
-                                   absl::string_view method, Role role, F handler) {
+                                   const google::protobuf::Message& request, absl::string_view method, Role role,
+                                   F handler) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::Duration start = Clock::Real().Monotonic();
   std::string who;
   absl::Status status = Admit(services, *context, method, role, &who);
   if (status.ok()) {
-    const bool runs = services.calls->Run([&services, reactor, method, start, who, handler = std::move(handler)] {
-      absl::Status result;
-      try {
-        if constexpr (std::is_invocable_v<const F&, const std::string&>) {
-          result = handler(who);
-        } else {
-          result = handler();
-        }
-      } catch (const std::exception& e) {
-        MG_LOG(ERROR) << "handler threw method=" << method << " error=" << e.what();
-        result = absl::InternalError("the coordinator failed at this call; its log says more");
-      }
-      Observe(services, method, result, start);
-      AddFieldViolation(&result);
-      reactor->Finish(ToGrpc(result));
-    });
+    const bool runs = services.calls->Run(
+        [&services, reactor, method, start, who, handler = std::move(handler)] {
+          absl::Status result;
+          try {
+            if constexpr (std::is_invocable_v<const F&, const std::string&>) {
+              result = handler(who);
+            } else {
+              result = handler();
+            }
+          } catch (const std::exception& e) {
+            MG_LOG(ERROR) << "handler threw method=" << method << " error=" << e.what();
+            result = absl::InternalError("the coordinator failed at this call; its log says more");
+          }
+          Observe(services, method, result, start);
+          BoundMessage(&result);
+          AddFieldViolation(&result);
+          reactor->Finish(ToGrpc(result));
+        },
+        request.ByteSizeLong());
     if (runs) return reactor;
     status = absl::ResourceExhaustedError("too many calls wait; try again");
+    SetRetryDelay(&status, kBusyRetry);
   }
   Observe(services, method, status, start);
   reactor->Finish(ToGrpc(status));

@@ -10,7 +10,8 @@
 namespace merganser {
 namespace {
 
-constexpr size_t kMessageMax = size_t{64} << 10;  // it is kept in the job's log
+constexpr size_t kMessageMax = size_t{64} << 10;   // it is kept in the job's log
+constexpr size_t kReportMax = kMessageMax + 4096;  // the rest are names and sums
 
 }  // namespace
 
@@ -72,6 +73,10 @@ grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerConte
     status = absl::InvalidArgumentError(
         absl::StrCat("failure.message: ", request->failure().message().size(), " characters, more than ", kMessageMax));
   }
+  if (status.ok() && request->ByteSizeLong() > kReportMax) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("the report has ", request->ByteSizeLong(), " bytes, more than ", kReportMax));
+  }
   absl::StatusOr<AttemptReport> report = status.ok() ? FromProto(*request) : status;
   if (!report.ok()) {
     finish(report.status());
@@ -88,7 +93,7 @@ grpc::ServerUnaryReactor* WorkerService::ReportAttempt(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* WorkerService::ListCheckpointFiles(grpc::CallbackServerContext* context,
                                                              const v1::ListCheckpointFilesRequest* request,
                                                              v1::ListCheckpointFilesResponse* response) {
-  return RunUnary(*services_, context, "ListCheckpointFiles", Role::kWorker, [this, request, response] {
+  return RunUnary(*services_, context, *request, "ListCheckpointFiles", Role::kWorker, [this, request, response] {
     return merganser::ListCheckpointFiles(services_->share, *request, response);
   });
 }

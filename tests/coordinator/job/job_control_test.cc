@@ -1,6 +1,9 @@
 // What people do to jobs and workers while they run.
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coordinator/job/job_loop.h"
@@ -39,10 +42,17 @@ class JobControlTest : public ::testing::Test {
     }
     ASSERT_GE(world_.Summary(job_).search_finished, finished);
   }
+  std::vector<std::pair<int64_t, JobEvent>> Log() {
+    std::vector<std::pair<int64_t, JobEvent>> log;
+    while (true) {
+      JobManager::EventBatch batch = *world_.loop->EventsAfter(job_, static_cast<int64_t>(log.size()));
+      if (batch.events.empty()) return log;
+      std::move(batch.events.begin(), batch.events.end(), std::back_inserter(log));
+    }
+  }
   std::vector<std::string> Actions() {
     std::vector<std::string> actions;
-    const JobManager::EventBatch batch = *world_.loop->EventsAfter(job_, 0);
-    for (const auto& [seq, event] : batch.events) {
+    for (const auto& [seq, event] : Log()) {
       const auto* action = std::get_if<ActionTaken>(&event.body);
       if (action != nullptr) actions.push_back(absl::StrCat(ToString(action->kind), "|", action->by, "|", action->message));
     }
@@ -51,8 +61,7 @@ class JobControlTest : public ::testing::Test {
   void ExpectReplayGivesTheSameState() {
     const JobState& state = *world_.loop->StateOf(job_);
     JobState replayed(job_, *state.submitted_spec());
-    const JobManager::EventBatch batch = *world_.loop->EventsAfter(job_, 0);
-    for (const auto& [seq, event] : batch.events) {
+    for (const auto& [seq, event] : Log()) {
       const absl::Status fits = replayed.Apply(seq, *ProtoJobCodec().DecodeEvent(ProtoJobCodec().EncodeEvent(event)));
       ASSERT_TRUE(fits.ok()) << fits;
     }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/base/rng.h"
 #include "common/codec/job_codec.h"
 #include "common/codec/job_spec_codec.h"
@@ -31,7 +32,10 @@
 namespace merganser {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using testing_support::Eventually;
 
 int64_t ResidentBytes() {
@@ -150,7 +154,35 @@ TEST_F(BadClientTest, MessagesBeyondTheBoundAreRefused) {
       CallWithBytes(workers, "/merganser.v1.WorkerService/ReportAttempt", report.SerializeAsString());
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("failure.message"));
+  report.mutable_failure()->set_message("it broke");
+  report.set_job_id(std::string(1 << 20, 'j'));
+  EXPECT_THAT(
+      CallWithBytes(workers, "/merganser.v1.WorkerService/ReportAttempt", report.SerializeAsString()).error_message(),
+      HasSubstr("the report has"));
   ExpectAJobRuns("after-large-messages");
+}
+
+// An answer that repeats all that was asked would not fit a call's trailers.
+TEST_F(BadClientTest, WhatAnErrorRepeatsOfARequestIsCut) {
+  const ClientChannel users = *CreateChannel(Users());
+  v1::GetJobRequest request;
+  request.set_job(std::string(3 << 20, 'j'));
+  const grpc::Status status = CallWithBytes(users, "/merganser.v1.JobService/GetJob", request.SerializeAsString());
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(status.error_message(), AllOf(StartsWith("no job 'jjj"), EndsWith(" bytes more)")));
+  EXPECT_LE(status.error_message().size(), kStatusMessageBytesMax);
+}
+
+TEST(CallPoolTest, WhatWaitsAndRunsHoldsSoManyBytesAtMost) {
+  absl::Notification go;
+  CallPool pool(/*threads_max=*/1, /*queue_max=*/10, /*bytes_max=*/100);
+  ASSERT_TRUE(pool.Run([&] { go.WaitForNotification(); }, 60));
+  EXPECT_FALSE(pool.Run([] {}, 50));
+  EXPECT_TRUE(pool.Run([] {}, 40));
+  EXPECT_FALSE(pool.Run([] {}, 1));
+  EXPECT_TRUE(pool.Run([] {}));
+  go.Notify();
+  EXPECT_TRUE(Eventually([&] { return pool.Run([] {}, 100); })) << "what has run holds nothing";
 }
 
 // What the coordinator answers to a session's first message.
