@@ -223,11 +223,46 @@ func TestMistakesAreNamed(t *testing.T) {
 		"security: {enabled: false}":    "security.insecure",
 		"redis: {enabled: false}":       "redis.external",
 		"workers: {scaling: by-prayer}": "keda or deployment",
+		"workers: {gpu: 2}":             "gpu is not allowed",
+		"redis: {enabled: 'no'}":        "redis.enabled",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", values, err)
 		}
 	}
+}
+
+// A value that the schema does not know could not be set, one that only it knows would do nothing.
+func TestTheSchemaHasTheKeysOfTheValues(t *testing.T) {
+	chart, err := loader.LoadDir(root + "/deploy/kubernetes/chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := yaml.Unmarshal(chart.Schema, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var compare func(path string, values, schema map[string]any)
+	compare = func(path string, values, schema map[string]any) {
+		properties, closed := schema["properties"].(map[string]any)
+		if !closed {
+			return
+		}
+		for key, value := range values {
+			property, known := properties[key].(map[string]any)
+			if !known {
+				t.Errorf("the schema lacks %s%s", path, key)
+			} else if inner, nested := value.(map[string]any); nested {
+				compare(path+key+".", inner, property)
+			}
+		}
+		for key := range properties {
+			if _, there := values[key]; !there && path+key != "global" {
+				t.Errorf("values.yaml lacks %s%s", path, key)
+			}
+		}
+	}
+	compare("", chart.Values, schema)
 }
 
 func TestKustomizationIsAFleet(t *testing.T) {
