@@ -21,7 +21,11 @@ JobLoop::JobLoop(ResultsStore* store, const JobCodec* codec, Clock* clock, JobOb
 
 absl::Status JobLoop::Ready() const {
   if (!leadership_.held()) return absl::UnavailableError("this coordinator does not lead");
-  if (!leadership_.acting()) return absl::UnavailableError("the results store is away; retry");
+  if (!leadership_.acting()) {
+    return absl::UnavailableError(leadership_.failure().ok() ? "the results store is away; retry"
+                                                             : absl::StrCat("the results store is away (",
+                                                                            leadership_.failure().message(), "); retry"));
+  }
   return absl::OkStatus();
 }
 
@@ -334,7 +338,11 @@ void JobLoop::Tick() {
     if (!fleet_.workers().empty() || !jobs_.empty()) Leave();
     return;
   }
-  if (absl::IsAborted(leadership_.Renew())) {
+  const absl::Duration start = clock_.Monotonic();
+  const std::optional<absl::Status> renewed = leadership_.RenewIfDue();
+  // Where no result comes in, nothing else tells whether the store is there.
+  if (renewed.has_value() && observer_ != nullptr) observer_->OnStoreCommit("renew", clock_.Monotonic() - start, *renewed);
+  if (renewed.has_value() && absl::IsAborted(*renewed)) {
     MG_LOG(ERROR) << "another coordinator leads, stopping epoch=" << epoch();
     Leave();
     return;

@@ -50,6 +50,8 @@ class JobLoop {
   // generation is unfinished.
   static constexpr int kStragglerFactor = 2;
   static constexpr int kStragglers = 10;
+  // So long after its worker's connection broke, an attempt that its generation waits for counts as one, too.
+  static constexpr absl::Duration kAwayGrace = absl::Seconds(5);
   // Before a candidate whose checkpoints could not be fetched is tried again; doubles with each try.
   static constexpr absl::Duration kUnavailableDelay = absl::Seconds(1);
   static constexpr absl::Duration kUnavailableDelayMax = absl::Seconds(60);

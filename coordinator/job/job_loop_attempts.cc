@@ -291,8 +291,13 @@ void JobLoop::ExpireLeases() {
     const std::string message = lease.message.empty() ? absl::StrCat("worker ", lease.worker, " was silent for ",
                                                                      absl::FormatDuration(options_.lease))
                                                       : lease.message;
-    MG_LOG(WARNING) << "lease ended job=" << lease.id.job_id << " candidate=" << lease.id.candidate
-                    << " attempt=" << lease.id.attempt << " reason=\"" << message << "\"";
+    const std::string line = absl::StrCat("lease ended job=", lease.id.job_id, " candidate=", lease.id.candidate,
+                                          " attempt=", lease.id.attempt, " reason=\"", message, "\"");
+    if (lease.on_expiry == FailureClass::kReleased) {
+      MG_LOG(INFO) << line;  // what any restart leaves behind
+    } else {
+      MG_LOG(WARNING) << line;
+    }
     (void)Commit(job, EndAttempt(job.log.state(), lease.id.candidate, lease.id.attempt, lease.on_expiry, message));
   }
 }

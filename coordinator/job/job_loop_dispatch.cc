@@ -222,16 +222,17 @@ void JobLoop::Speculate() {
     }
     const auto generation = static_cast<int64_t>(state.generations().back().size());
     const std::optional<absl::Duration> usual = job->times.ThirdQuartile();
-    if (!usual.has_value() ||
-        static_cast<int64_t>(state.running().size()) > std::max<int64_t>(1, generation / kStragglers)) {
-      continue;
-    }
-    const absl::Duration slow = std::max(options_.speculate_after, kStragglerFactor * *usual);
+    const bool few = static_cast<int64_t>(state.running().size()) <= std::max<int64_t>(1, generation / kStragglers);
+    const absl::Duration slow =
+        usual.has_value() && few ? std::max(options_.speculate_after, kStragglerFactor * *usual) : absl::InfiniteDuration();
     std::vector<EventBody> events;
     for (const int64_t number : state.running()) {
       const Candidate& candidate = *state.Find(number);
       const Attempt* live = LiveAttempt(candidate);
-      if (LiveAttempts(candidate) != 1 || clock_.Now() - live->start_time < slow) continue;
+      if (LiveAttempts(candidate) != 1) continue;
+      const Fleet::Worker* holder = fleet_.Find(live->worker);
+      const bool away = holder != nullptr && holder->link == nullptr && monotonic - holder->last_heard > kAwayGrace;
+      if (!away && clock_.Now() - live->start_time < slow) continue;
       const auto other = std::find_if(workers.begin(), workers.end(), [&](const DispatchWorker& worker) {
         return worker.id != live->worker && Lacks(fleet_.Find(worker.id)->info, state.spec().workers).empty();
       });

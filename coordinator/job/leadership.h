@@ -3,6 +3,7 @@
 #define MERGANSER_COORDINATOR_JOB_LEADERSHIP_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -22,9 +23,11 @@ class Leadership {
 
   // Unavailable while another leads.
   absl::Status Acquire(const std::string& holder, absl::Duration lease);
-  // Renews if it is time. Aborted: another leads, held() is false from now on. Unavailable: the store is away; held() but
-  // perhaps no longer acting().
-  absl::Status Renew();
+  // Renews if it is time; nullopt if it is not. Aborted: another leads, held() is false from now on. Unavailable: the store
+  // is away; held() but perhaps no longer acting(). An outage is logged when it begins, every half minute, and at its end.
+  std::optional<absl::Status> RenewIfDue();
+  // The same; OK if it is not time.
+  absl::Status Renew() { return RenewIfDue().value_or(absl::OkStatus()); }
   // The store said Aborted to a write.
   void Lose() { held_ = false; }
   void Release();
@@ -32,6 +35,8 @@ class Leadership {
   bool held() const { return held_; }
   bool acting() const { return held_ && clock_.Monotonic() < deadline_ - lease_ / 5; }
   int64_t epoch() const { return epoch_; }
+  // Why the last renewal failed; OK if it did not.
+  const absl::Status& failure() const { return failure_; }
 
  private:
   ResultsStore& store_;
@@ -41,6 +46,9 @@ class Leadership {
   absl::Duration lease_;
   absl::Duration deadline_;  // monotonic; the store's own is not earlier
   absl::Duration renew_at_;  // monotonic
+  absl::Status failure_;
+  absl::Duration failing_since_;  // monotonic; these two while failure_ is not OK
+  absl::Duration tell_at_;
 };
 
 }  // namespace merganser

@@ -54,7 +54,12 @@ void Reporter::Stop() {
 Reporter::Item Reporter::MakeItem(AttemptReport report, std::string record) {
   const absl::Duration now = Clock::Real().Monotonic();
   const uint64_t seed = StableHash64(report.token);
-  return Item{std::move(report), std::move(record), false, false, now, now,
+  return Item{std::move(report),
+              std::move(record),
+              false,
+              false,
+              now,
+              now,
               Backoff(options_.backoff_first, options_.backoff_max, seed)};
 }
 
@@ -76,6 +81,10 @@ bool Reporter::WaitForRoom() {
 }
 
 void Reporter::LoadSpool() {
+  if (const absl::Status usable = spool_.Probe(); !usable.ok()) {
+    MG_LOG(WARNING) << "no spool: while the store is away results wait in memory and are lost with this process error=\""
+                    << usable.message() << '"';
+  }
   for (std::string& record : spool_.LoadAll()) {
     v1::ResultRecord proto;
     if (!proto.ParseFromString(record) || proto.token().empty()) {

@@ -4,7 +4,9 @@
 #include <deque>
 #include <functional>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -22,6 +24,7 @@ constexpr absl::Duration kHeartbeatMax = absl::Seconds(60);
 constexpr absl::Duration kGoodbyeTime = absl::Seconds(2);
 constexpr absl::Duration kNextAddressPause = absl::Milliseconds(200);
 constexpr absl::Duration kSilenceMin = absl::Seconds(3);  // a store that takes its time delays answers
+constexpr absl::Duration kTellEvery = absl::Seconds(30);
 constexpr size_t kWritesMax = 8;  // a peer that reads no heartbeats gets no more of them
 
 bool IsRefusal(const absl::Status& status) {
@@ -177,10 +180,17 @@ absl::Status SessionClient::refused() const {
 void SessionClient::Run() {
   Backoff backoff(options_.backoff_first, options_.backoff_max, StableHash64(agent_->info().id));
   size_t tried = 0;  // in a row, in vain
+  struct Told {
+    absl::StatusCode code = absl::StatusCode::kOk;
+    absl::Duration next;  // monotonic
+  };
+  std::vector<Told> told(peers_.size());
   for (size_t next = 0;; next = (next + 1) % peers_.size()) {
     absl::Duration retry_after = absl::ZeroDuration();
-    const absl::Status status = RunSession(peers_[next], &retry_after);
+    const size_t at = next;
+    const absl::Status status = RunSession(peers_[at], &retry_after);
     absl::MutexLock lock(&mu_);
+    const bool was_connected = connected_;
     tried = connected_ ? 1 : tried + 1;
     if (connected_) backoff.Reset();
     connected_ = false;
@@ -190,8 +200,18 @@ void SessionClient::Run() {
     const bool go_on = tried < peers_.size() && refused_.ok();
     const absl::Duration wait = go_on ? kNextAddressPause : retry_after + backoff.Next();
     if (!go_on) tried = 0;
-    MG_LOG(WARNING) << "session ended code=" << absl::StatusCodeToString(status.code()) << " message=\"" << status.message()
-                    << "\" retry_in=" << absl::FormatDuration(wait);
+    // Once for each coordinator and reason, then every half minute: an outage may last a night.
+    Told& last = told[at];
+    const absl::Duration now = Clock::Real().Monotonic();
+    if (was_connected || last.code != status.code() || now >= last.next) {
+      MG_LOG(WARNING) << "session ended coordinator=" << peers_[at].channels.address
+                      << " code=" << absl::StatusCodeToString(status.code()) << " message=\"" << status.message()
+                      << (!was_connected && absl::StrContains(status.message(), "Socket closed")
+                              ? "; one that speaks TLS needs --tls-ca"
+                              : "")
+                      << "\" retry_in=" << absl::FormatDuration(absl::Ceil(wait, absl::Milliseconds(1)));
+      last = {status.code(), now + kTellEvery};
+    }
     if (mu_.AwaitWithTimeout(absl::Condition(&stopping_), wait)) return;
   }
 }
@@ -241,6 +261,7 @@ absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_a
           leader_ = index;
           refused_ = absl::OkStatus();
         }
+        MG_LOG(INFO) << "session with coordinator=" << peers_[index].channels.address;
         absl::MutexLock lock(&welcome_mu);
         interval = std::clamp(FromProto(message.welcome().heartbeat_interval()), kHeartbeatMin, kHeartbeatMax);
         if (self != nullptr) self->Interrupt(true);
@@ -298,7 +319,8 @@ absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_a
     }
     if (stopping || wait == absl::ZeroDuration()) break;  // not welcomed in time
     if (silence > std::max(options_.silent_heartbeats_max * wait, kSilenceMin)) {
-      MG_LOG(WARNING) << "coordinator silent for " << absl::FormatDuration(silence) << ": leaving it";
+      MG_LOG(WARNING) << "coordinator silent coordinator=" << peer.channels.address
+                      << " for=" << absl::FormatDuration(absl::Trunc(silence, absl::Seconds(1))) << ": leaving it";
       break;
     }
     closed = stream.WaitClosed(wait);

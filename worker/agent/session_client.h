@@ -34,10 +34,11 @@ struct SessionClientOptions {
 struct CoordinatorChannels {
   ClientChannel session;
   ClientChannel reports;
+  std::string address;  // HOST:PORT, for the log
 };
 
-// After a session ends, or is refused because its coordinator does not lead, the next address is tried; once all were, it waits.
-// Reports go to the coordinator of the last session.
+// After a session ends, or is refused because its coordinator does not lead, the next address is tried; once all were, it
+// waits. Reports go to the coordinator of the last session.
 //
 // Heartbeats come from its own thread, so a busy evaluator or a drain does not stop them. Every Hello names the attempts
 // that the agent still holds. Order of life: client, agent (which takes the client), Start ... Stop, agent gone, client

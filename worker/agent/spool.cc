@@ -23,6 +23,17 @@ std::string Spool::Path(const std::string& record_key) const {
   return absl::StrCat(directory_, "/", Sha256Hex(record_key), kSuffix);
 }
 
+absl::Status Spool::Probe() const {
+  if (directory_.empty()) return absl::OkStatus();
+  std::error_code error;
+  fs::create_directories(directory_, error);
+  if (error) return ErrnoStatus(error.value(), "cannot make the spool folder", directory_);
+  const std::string path = absl::StrCat(directory_, "/probe-", RandomToken().substr(0, 8));
+  MG_RETURN_IF_ERROR(WriteFileAtomically(path, "x"));
+  fs::remove(path, error);
+  return absl::OkStatus();
+}
+
 absl::Status Spool::Put(const std::string& record_key, absl::string_view record) {
   if (directory_.empty()) return absl::FailedPreconditionError("there is no spool folder");
   const std::string path = Path(record_key);

@@ -19,6 +19,8 @@ class Spool {
   // `directory` is made if need be; "" means no spool (Put refuses, everything else is empty).
   Spool(std::string directory, int64_t bytes_max);
 
+  // Whether a file can be written now; makes the folder. OK where there is no spool.
+  absl::Status Probe() const;
   // Durable when OK. FailedPrecondition: no spool; ResourceExhausted: `bytes_max` is reached or the disk is full.
   absl::Status Put(const std::string& record_key, absl::string_view record);
   absl::StatusOr<std::string> Get(const std::string& record_key) const;

@@ -66,7 +66,7 @@ int RunWorkerProcess(const WorkerProcessOptions& options, CandidateEvaluator* ev
     if (!session.ok()) return Fail(session.status());
     const absl::StatusOr<ClientChannel> reports = CreateChannel(address, options.security);
     if (!reports.ok()) return Fail(reports.status());
-    channels.push_back({*session, *reports});
+    channels.push_back({*session, *reports, address});
   }
   if (channels.empty()) return Fail(absl::InvalidArgumentError("no coordinator is named"));
 

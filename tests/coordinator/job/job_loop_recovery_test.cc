@@ -18,9 +18,7 @@ using Fault = FaultyStore::Fault;
 
 class StoreAwayTest : public JobLoopTest, public ::testing::WithParamInterface<Fault> {};
 INSTANTIATE_TEST_SUITE_P(BeforeAndAfter, StoreAwayTest, ::testing::Values(Fault::kBefore, Fault::kAfter),
-                         [](const auto& info) {
-                           return info.param == Fault::kBefore ? "BeforeApplying" : "AfterApplying";
-                         });
+                         [](const auto& info) { return info.param == Fault::kBefore ? "BeforeApplying" : "AfterApplying"; });
 
 TEST_P(StoreAwayTest, AReportDuringAnOutageIsSettledWhenTheStoreIsBack) {
   auto worker = world_.AddWorker("w-1");
@@ -80,6 +78,30 @@ TEST_F(JobLoopTest, WithoutItsLeaseRenewedACoordinatorStopsActingAndGoesOnLater)
   world_.store.fault = [](absl::string_view) { return Fault::kNone; };
   Pass(2);
   EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kCommitted);
+}
+
+struct StoreObserver final : JobObserver {
+  void OnEvent(const std::string&, const JobEvent&) override {}
+  void OnReport(Disposition) override {}
+  void OnStoreCommit(absl::string_view, absl::Duration, const absl::Status& status) override { last = status; }
+  void OnDispatched(absl::Duration) override {}
+  absl::Status last;
+};
+
+TEST_F(JobLoopTest, AStoreThatIsAwayIsSeenThoughNoResultComesIn) {
+  StoreObserver observer;
+  world_.observer = &observer;
+  world_.NewLoop();
+  world_.store.fault = [](absl::string_view op) { return op == "renew" ? Fault::kBefore : Fault::kNone; };
+  Pass(8);
+  EXPECT_TRUE(absl::IsUnavailable(observer.last));
+  EXPECT_THAT(world_.loop->ListJobs().status().message(), HasSubstr("the results store is away (the store is away)"));
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  Pass(2);
+  EXPECT_EQ(observer.last, absl::OkStatus());
+  EXPECT_EQ(world_.loop->ListJobs().status(), absl::OkStatus());
+  world_.observer = nullptr;
+  world_.NewLoop();
 }
 
 TEST_F(JobLoopTest, AnOldLeaderStopsAtItsFirstWriteAndSendsItsWorkersAway) {
@@ -226,8 +248,7 @@ TEST_F(JobLoopTest, GenomesThatWereLoggedAreKeptWhenTheOptimizerWouldProposeOthe
   ASSERT_GT(changed, 0);
   other.loop->Stop();
   const int64_t epoch = *other.memory.Lead("setup", absl::Seconds(1));
-  const std::string copy =
-      *other.memory.CreateJob(epoch, "", "sphere", ProtoJobCodec().EncodeSpec(SphereSpec()));
+  const std::string copy = *other.memory.CreateJob(epoch, "", "sphere", ProtoJobCodec().EncodeSpec(SphereSpec()));
   ASSERT_TRUE(other.memory.Append(epoch, copy, 0, bytes).ok());
   ASSERT_TRUE(other.memory.ReleaseLead(epoch).ok());
   other.NewLoop();

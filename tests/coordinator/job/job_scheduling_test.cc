@@ -346,6 +346,22 @@ TEST_F(StragglerTest, WhenTheFirstIsLostTheSecondGoesOn) {
   EXPECT_EQ(Get(candidate).state, CandidateState::kSucceeded);
 }
 
+TEST_F(StragglerTest, AnIdleWorkerNeedNotWaitForTheLeaseOfOneThatVanished) {
+  LeaveOne();
+  const Assignment lost = slow_->held.front();
+  world_.loop->WorkerDisconnected("slow", slow_.get(), /*gone=*/false);
+  world_.workers.erase("slow");
+  Pass(4);
+  EXPECT_THAT(fast_->held, IsEmpty()) << "a connection that broke may come back";
+  Pass(3);
+  ASSERT_THAT(fast_->held, SizeIs(1));
+  EXPECT_EQ(fast_->held[0].id.candidate, lost.id.candidate);
+  EXPECT_EQ(LiveAttempts(Get(lost.id.candidate)), 2) << "the first may still report";
+  EXPECT_EQ(*world_.Work(*fast_), Disposition::kCommitted);
+  EXPECT_EQ(*world_.loop->ReportAttempt(*world_.Evaluate(*slow_, lost)), Disposition::kSuperseded);
+  EXPECT_EQ(world_.Run(job_).phase, JobPhase::kSucceeded);
+}
+
 TEST_F(StragglerTest, BothAttemptsSurviveARestartOfTheCoordinator) {
   LeaveOne();
   const int64_t candidate = slow_->held.front().id.candidate;

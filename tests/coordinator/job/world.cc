@@ -12,8 +12,7 @@
 namespace merganser {
 
 void FakeWorker::Drop(const AttemptId& attempt) {
-  held.erase(std::remove_if(held.begin(), held.end(), [&](const Assignment& a) { return a.id == attempt; }),
-             held.end());
+  held.erase(std::remove_if(held.begin(), held.end(), [&](const Assignment& a) { return a.id == attempt; }), held.end());
 }
 
 std::vector<RunningAttempt> FakeWorker::running() const {
@@ -25,7 +24,7 @@ std::vector<RunningAttempt> FakeWorker::running() const {
 World::World() { NewLoop(); }
 
 void World::NewLoop() {
-  loop = std::make_unique<JobLoop>(&store, &ProtoJobCodec(), &clock, nullptr, options);
+  loop = std::make_unique<JobLoop>(&store, &ProtoJobCodec(), &clock, observer, options);
   // The predecessor's leader lease runs out.
   if (!loop->Start().ok()) {
     clock.Advance(options.leader_lease);
@@ -43,8 +42,7 @@ std::shared_ptr<FakeWorker> World::AddWorker(const std::string& id, int slots) {
 }
 
 absl::Status World::Connect(const std::shared_ptr<FakeWorker>& worker, int slots) {
-  return loop->WorkerConnected({.id = worker->id, .name = worker->id, .slots = slots},
-                               worker->running(), worker);
+  return loop->WorkerConnected({.id = worker->id, .name = worker->id, .slots = slots}, worker->running(), worker);
 }
 
 namespace {

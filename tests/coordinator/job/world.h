@@ -40,24 +40,20 @@ class FaultyStore final : public ResultsStore {
     return Do<absl::Status>("renew", [&] { return store_.RenewLead(epoch, lease); });
   }
   absl::Status ReleaseLead(int64_t epoch) override { return store_.ReleaseLead(epoch); }
-  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id,
-                                        const std::string& name, absl::string_view spec) override {
-    return Do<absl::StatusOr<std::string>>(
-        "create_job", [&] { return store_.CreateJob(epoch, request_id, name, spec); });
+  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                        absl::string_view spec) override {
+    return Do<absl::StatusOr<std::string>>("create_job", [&] { return store_.CreateJob(epoch, request_id, name, spec); });
   }
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override {
     return Do<absl::StatusOr<std::vector<StoredJob>>>("list_jobs", [&] { return store_.ListJobs(); });
   }
-  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events, absl::Span<const std::string> required_records) override {
-    return Do<absl::Status>("append", [&] {
-      return store_.Append(epoch, job_id, expected_seq, events, required_records);
-    });
+  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq, absl::Span<const std::string> events,
+                      absl::Span<const std::string> required_records) override {
+    return Do<absl::Status>("append", [&] { return store_.Append(epoch, job_id, expected_seq, events, required_records); });
   }
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
-                                                      int64_t limit) override {
-    return Do<absl::StatusOr<std::vector<StoredEvent>>>(
-        "read_events", [&] { return store_.ReadEvents(job_id, after_seq, limit); });
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override {
+    return Do<absl::StatusOr<std::vector<StoredEvent>>>("read_events",
+                                                        [&] { return store_.ReadEvents(job_id, after_seq, limit); });
   }
   absl::Status PutSnapshot(int64_t epoch, const std::string& id, const StoredSnapshot& s) override {
     return Do<absl::Status>("put_snapshot", [&] { return store_.PutSnapshot(epoch, id, s); });
@@ -141,11 +137,10 @@ struct World {
   MemoryStore memory{clock};
   FaultyStore store{&memory};
   JobManagerOptions options;
+  JobObserver* observer = nullptr;  // of the next NewLoop
   std::unique_ptr<JobLoop> loop;
   std::map<std::string, std::shared_ptr<FakeWorker>> workers;
-  std::function<std::optional<Failure>(const Assignment&)> fail = [](const Assignment&) {
-    return std::nullopt;
-  };
+  std::function<std::optional<Failure>(const Assignment&)> fail = [](const Assignment&) { return std::nullopt; };
   std::function<void(v1::ResultRecord*)> tamper;             // if set: changes what a worker writes
   std::string metric = "acc";                                // that the benchmark yields
   std::map<std::pair<std::string, int64_t>, int> evaluated;  // (job, candidate): times

@@ -21,6 +21,16 @@ class SpoolTest : public testing::Test {
   const std::string dir_;
 };
 
+TEST_F(SpoolTest, SaysBeforeItIsNeededThatItCannotWrite) {
+  EXPECT_EQ(Spool(dir_, 1000).Probe(), absl::OkStatus());
+  EXPECT_TRUE(std::filesystem::is_empty(dir_)) << "a probe leaves nothing";
+  EXPECT_EQ(Spool("", 1000).Probe(), absl::OkStatus());
+  std::ofstream(dir_ + "/file") << "not a folder";
+  const absl::Status status = Spool(dir_ + "/file/spool", 1000).Probe();
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(status.message(), HasSubstr(dir_ + "/file/spool"));
+}
+
 TEST_F(SpoolTest, KeepsRecordsAcrossProcesses) {
   {
     Spool spool(dir_, 1000);
