@@ -28,6 +28,19 @@ size_t FindInvalidUtf8(absl::string_view text) {
   return absl::string_view::npos;
 }
 
+std::string WithLoneBytesAsCharacters(absl::string_view text) {
+  std::string valid;
+  while (true) {
+    const size_t bad = FindInvalidUtf8(text);
+    absl::StrAppend(&valid, text.substr(0, bad));
+    if (bad == absl::string_view::npos) return valid;
+    const auto byte = static_cast<uint8_t>(text[bad]);
+    valid.push_back(static_cast<char>(0xc0 | byte >> 6));
+    valid.push_back(static_cast<char>(0x80 | (byte & 0x3f)));
+    text.remove_prefix(bad + 1);
+  }
+}
+
 absl::Status CheckUtf8(absl::string_view text, absl::string_view file) {
   const size_t bad = FindInvalidUtf8(text);
   if (bad == absl::string_view::npos) return absl::OkStatus();

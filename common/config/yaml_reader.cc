@@ -94,7 +94,7 @@ class Reader {
     }
     if (IsPlainList(type) && node.IsSequence()) return ReadField(node, path, type->field(0), message, depth);
     if (node.IsNull()) return absl::OkStatus();  // `random:` is `random: {}`
-    if (node.IsScalar() && IsChoice(type)) {  // `optimizer: nsga2` is `optimizer: {nsga2: {}}`
+    if (node.IsScalar() && IsChoice(type)) {     // `optimizer: nsga2` is `optimizer: {nsga2: {}}`
       const FieldDescriptor* const chosen = type->FindFieldByName(node.Scalar());
       if (chosen == nullptr) {
         return Error(node, path, absl::StrCat("unknown '", node.Scalar(), "'", DidYouMean(node.Scalar(), FieldNames(type))));
@@ -191,7 +191,7 @@ class Reader {
   absl::Status ReadScalar(const YAML::Node& node, const std::string& path, const FieldDescriptor* field, Message* message) {
     const Reflection* r = message->GetReflection();
     if (!node.IsScalar()) return Error(node, path, absl::StrCat("must be a single value, not ", Kind(node)));
-    const std::string& text = node.Scalar();
+    const std::string text = WithLoneBytesAsCharacters(node.Scalar());
     const auto store = [&](auto set, auto add, auto value) {
       if (field->is_repeated()) {
         (r->*add)(message, field, value);
@@ -253,7 +253,7 @@ class Reader {
         MG_RETURN_IF_ERROR(ReadValue(entry.second, Join(path, entry.first.Scalar()), &inner, depth + 1));
       }
     } else {
-      const std::string& text = node.Scalar();
+      const std::string text = WithLoneBytesAsCharacters(node.Scalar());
       double number = 0;
       const bool quoted = node.Tag() == "!";
       if (!quoted && absl::SimpleAtod(text, &number) && std::isfinite(number)) {

@@ -3,7 +3,8 @@
     python tests/golden/lm_eval_serve.py MERGANSER MODEL_DIR XWINOGRAD.tsv
 
 Needs lm_eval, torch, transformers. Scores the first 100 Japanese samples of XWinograd's dataset.tsv (two sentences each, up to the option
-as context and what follows it as continuation, as the harness's task does) and 40 greedy completions; prints what differs.
+as context and what follows it as continuation, as the harness's task does) and 40 greedy completions; prints what differs, and how
+many of the scores differ when the harness has the server tokenize (tokenizer_backend=remote, which adds no BOS).
 """
 import json
 import subprocess
@@ -34,6 +35,8 @@ try:
                                  num_concurrent=8, batch_size=4, max_length=512, add_bos_token=True)
     ours = client.loglikelihood(scoring)
     our_texts = client.generate_until(generating)
+    bare, remote = (LocalCompletionsAPI(base_url=url + "/completions", model="m", num_concurrent=8, batch_size=4, max_length=512, **how)
+                    .loglikelihood(scoring) for how in (dict(tokenizer=model, tokenizer_backend="huggingface"), {}))
 finally:
     server.terminate()
 hf = HFLM(pretrained=model, dtype="float32", device="cpu", batch_size=8, max_length=512, add_bos_token=True)
@@ -48,5 +51,6 @@ print(json.dumps({
     "greedy_flags_that_differ": sum(bool(a[1]) != bool(b[1]) for a, b in zip(ours, theirs)),
     "choices_that_differ": sum(a != b for a, b in zip(pick(ours), pick(theirs))),
     "right": {"served": right(pick(ours)), "hf": right(pick(theirs))},
+    "scores_that_differ_with_the_remote_tokenizer": sum(a != b for a, b in zip(bare, remote)),
     "completions_that_differ": sum(a.strip() != b.strip() for a, b in zip(our_texts, their_texts)),
 }))

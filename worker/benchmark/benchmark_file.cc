@@ -146,6 +146,11 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   settings.target_delimiter = map.Text("target_delimiter");
   settings.columns = map.Texts("columns");
   settings.average_of = map.Texts("average_of");
+  if (settings.average_of) {
+    for (std::string& member : *settings.average_of) {
+      if (IsBenchmarkFile(member)) member = PathIn(map.file(), member);
+    }
+  }
   settings.answer_tokens = Int(map, "answer_tokens");
   if (auto few = map.Map("few_shot")) {
     ReadFewShot(*few, map.file(), &settings.few_shot);

@@ -10,9 +10,10 @@
 
 namespace merganser {
 
-// What the YAML file at `path` says (docs/benchmarks.md has every field). Paths in it are relative to it and become absolute;
-// files that it uses are not read. A file with `doc_to_text`, `doc_to_target`, `dataset_path` or `include` is a task of the
-// harness (see ReadLmEvalTask). InvalidArgument "FILE:LINE: field: what"; NotFound, PermissionDenied.
+// What the YAML file at `path` says (docs/benchmarks.md has every field). Paths in it are relative to it and become
+// absolute; data and files that it uses are not read. A file with `doc_to_text`, `doc_to_target` or `dataset_path`, its own
+// or of a file that it includes, is a task of the harness (see ReadLmEvalTask). InvalidArgument "FILE:LINE: field: what";
+// NotFound, PermissionDenied.
 absl::StatusOr<BenchmarkSettings> ReadBenchmarkFile(const std::string& path);
 
 // The same of a text; `file` names it in errors and its folder is where paths start.

@@ -272,7 +272,8 @@ absl::StatusOr<BenchmarkDefinition> ResolveBenchmark(const BenchmarkSpec& spec, 
   return ResolveBenchmark(SettingsOf(spec), SettingsOf(siblings));
 }
 
-absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec, absl::Span<const BenchmarkSettings> siblings) {
+absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec,
+                                                   absl::Span<const BenchmarkSettings> siblings) {
   ResolvedBenchmark resolved;
   MG_ASSIGN_OR_RETURN(resolved.definition, ResolveBenchmark(spec, siblings));
   const BenchmarkDefinition& whole = resolved.definition;
@@ -283,7 +284,7 @@ absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec
   const std::string where = absl::StrCat("benchmark '", spec.name, "': average_of");
   for (const std::string& member : whole.average_of) {
     BenchmarkSettings part;
-    part.name = member;
+    part.name = IsBenchmarkFile(member) ? std::filesystem::path(member).stem().string() : member;
     part.use = member;
     const BenchmarkSettings* sibling = nullptr;
     for (const BenchmarkSettings& other : siblings) {
@@ -299,6 +300,9 @@ absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec
     if (!definition.ok()) return Annotate(definition.status(), where);
     if (!definition->average_of.empty()) {
       return Annotate(Bad(absl::StrCat("'", member, "' is an average itself")), where);
+    }
+    for (const BenchmarkDefinition& known : resolved.parts) {
+      if (known.name == part.name) return Annotate(Bad(absl::StrCat("two members are called '", part.name, "'")), where);
     }
     resolved.parts.push_back(*std::move(definition));
   }

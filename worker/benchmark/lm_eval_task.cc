@@ -25,13 +25,13 @@ struct DataFiles {
   }
 };
 
-DataFiles ReadDataFiles(YamlMap& kwargs, const std::string& file) {
+DataFiles ReadDataFiles(YamlMap& kwargs) {
   DataFiles files;
   const auto one = [&](YamlMap& map, const std::string& key) -> std::string {
     const auto names = map.Texts(key);
     if (!names) return "";
     if (names->size() != 1) map.Fail(key, "only one file a split can be read");
-    return names->empty() ? "" : PathIn(file, names->front());
+    return names->empty() ? "" : PathIn(kwargs.file(), names->front());
   };
   if (!kwargs.IsMap("data_files")) {
     files.any = one(kwargs, "data_files");
@@ -47,7 +47,7 @@ DataFiles ReadDataFiles(YamlMap& kwargs, const std::string& file) {
 void ReadData(YamlMap& map, BenchmarkSettings* settings) {
   DataFiles files;
   if (auto kwargs = map.Map("dataset_kwargs")) {
-    files = ReadDataFiles(*kwargs, map.file());
+    files = ReadDataFiles(*kwargs);
     for (const char* ignored : {"trust_remote_code", "metadata"}) kwargs->Ignore(ignored);  // change no row
     map.Merge(kwargs->Done());
   }
@@ -137,8 +137,9 @@ bool ReadFilterStep(YamlMap& map, FilterStep* step) {
   } else if (function == "uppercase") {
     step->kind = FilterStep::Kind::kUppercase;
   } else {
-    map.Fail("function", absl::StrCat("'", function, "' is not supported: regex, take_first, remove_whitespace, lowercase and "
-                                                     "uppercase are"));
+    map.Fail("function", absl::StrCat("'", function,
+                                      "' is not supported: regex, take_first, remove_whitespace, lowercase and "
+                                      "uppercase are"));
   }
   return true;
 }
@@ -177,17 +178,18 @@ void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
     metric.regexes_to_ignore = entry.Texts("regexes_to_ignore").value_or(std::vector<std::string>());
     if (output != "generate_until") metric = {metric.name};
     const std::string aggregation = entry.Text("aggregation").value_or("");
-    static const auto* const aggregations = new std::map<std::string, std::string>{{"mcc", "matthews_corrcoef"},
-                                                                                   {"perplexity", "perplexity"},
-                                                                                   {"bits_per_byte", "bits_per_byte"},
-                                                                                   {"byte_perplexity", "weighted_perplexity"},
-                                                                                   {"word_perplexity", "weighted_perplexity"}};
+    static const auto* const aggregations =
+        new std::map<std::string, std::string>{{"mcc", "matthews_corrcoef"},
+                                               {"perplexity", "perplexity"},
+                                               {"bits_per_byte", "bits_per_byte"},
+                                               {"byte_perplexity", "weighted_perplexity"},
+                                               {"word_perplexity", "weighted_perplexity"}};
     const auto usual = aggregations->find(metric.name);
     const std::string expected = usual == aggregations->end() ? "mean" : usual->second;
     if (!aggregation.empty() && aggregation != expected && !(metric.name == "mcc" && aggregation == "mcc")) {
       entry.Fail("aggregation", absl::StrCat("'", aggregation, "' is not supported for ", metric.name, ", only ", expected));
     }
-    entry.Ignore("higher_is_better");
+    for (const char* ignored : {"higher_is_better", "weight_by_size"}) entry.Ignore(ignored);  // of tables and of groups
     map.Merge(entry.Done());
     settings->metrics->push_back(std::move(metric));
   }
@@ -208,15 +210,18 @@ void ReadChoices(YamlMap& map, BenchmarkSettings* settings) {
 }  // namespace
 
 bool IsLmEvalTask(const YamlMap& map) {
-  for (const char* key : {"doc_to_text", "doc_to_target", "doc_to_choice", "dataset_path", "include"}) {
+  if (map.Has("group") && (map.Has("task") || map.Has("task_list"))) return true;
+  for (const char* key : {"doc_to_text", "doc_to_target", "doc_to_choice", "dataset_path"}) {
     if (map.Has(key)) return true;
   }
   return false;
 }
 
 absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
-  if (map.Has("include")) {
-    map.Fail("include", "is not supported: paste the included file's keys here");
+  if (map.IsList("task") || map.Has("task_list")) {
+    map.Fail(map.IsList("task") ? "task" : "task_list",
+             "is a group of tasks; use the file of each of its tasks (and average_of in a file of yours for their mean)");
+    return map.status();
   }
   BenchmarkSettings settings;
   settings.output = map.Text("output_type");
@@ -240,6 +245,11 @@ absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
   for (const char* key : {"task", "task_alias", "tag", "group", "metadata", "version", "should_decontaminate",
                           "doc_to_decontamination_query", "higher_is_better"}) {
     map.Ignore(key);
+  }
+  // Of a file that includes another and does without what it says.
+  for (const char* key : {"process_docs", "process_results", "gen_prefix", "custom_dataset", "use_prompt", "unsafe_code",
+                          "doc_to_image", "doc_to_audio"}) {
+    if (map.IsNull(key)) map.Ignore(key);
   }
   MG_RETURN_IF_ERROR(map.Done());
   return settings;

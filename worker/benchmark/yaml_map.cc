@@ -1,14 +1,18 @@
 #include "worker/benchmark/yaml_map.h"
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 #include "worker/benchmark/utf8.h"
 
 namespace merganser {
@@ -16,21 +20,51 @@ namespace {
 
 constexpr int64_t kYamlBytesMax = int64_t{1} << 20;
 constexpr int kYamlDepthMax = 32;
+constexpr int kFilesMax = 64;  // that include each other
 
 const char* KindOf(const YAML::Node& node) {
   switch (node.Type()) {
-    case YAML::NodeType::Map: return "a map";
-    case YAML::NodeType::Sequence: return "a list";
-    case YAML::NodeType::Scalar: return "a value";
-    default: return "nothing";
+    case YAML::NodeType::Map:
+      return "a map";
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Scalar:
+      return "a value";
+    default:
+      return "nothing";
   }
+}
+
+// yaml-cpp's bytes for \_ and \N become characters.
+void MendEscapes(YAML::Node node, int depth) {
+  if (depth > kYamlDepthMax) return;
+  if (node.IsScalar() && FirstInvalidUtf8(node.Scalar())) node = WithLoneBytesAsCharacters(node.Scalar());
+  if (node.IsMap()) {
+    for (auto entry : node) MendEscapes(entry.second, depth + 1);
+  } else if (node.IsSequence()) {
+    for (auto item : node) MendEscapes(item, depth + 1);
+  }
+}
+
+// Keys are texts, each given once.
+absl::Status CheckKeys(const std::string& file, const YAML::Node& map, const std::string& path) {
+  std::set<std::string> seen;
+  for (const auto& entry : map) {
+    if (!entry.first.IsScalar() || FirstInvalidUtf8(entry.first.Scalar())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(file, ":", map.Mark().line + 1, ": ", path, path.empty() ? "" : ": ", "a key that is no text"));
+    }
+    if (seen.insert(entry.first.Scalar()).second) continue;
+    return absl::InvalidArgumentError(absl::StrCat(file, ":", entry.first.Mark().line + 1, ": ", path,
+                                                   path.empty() ? "" : ".", entry.first.Scalar(), ": given twice"));
+  }
+  return absl::OkStatus();
 }
 
 // Depth is bounded, and no tag asks for code ("!function utils.doc_to_text").
 absl::Status CheckNode(const std::string& file, const YAML::Node& node, const std::string& path, int depth) {
   const auto bad = [&](absl::string_view what) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, ":", node.Mark().line + 1, ": ", path, path.empty() ? "" : ": ", what));
+    return absl::InvalidArgumentError(absl::StrCat(file, ":", node.Mark().line + 1, ": ", path, ": ", what));
   };
   if (depth > kYamlDepthMax) return bad(absl::StrCat("nested deeper than ", kYamlDepthMax));
   const std::string& tag = node.Tag();
@@ -39,15 +73,9 @@ absl::Status CheckNode(const std::string& file, const YAML::Node& node, const st
                             "' asks for Python code, which is not run; write it as a template"));
   }
   if (node.IsMap()) {
-    std::set<std::string> seen;
+    MG_RETURN_IF_ERROR(CheckKeys(file, node, path));
     for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) return bad("a key that is no text");
-      const std::string& key = entry.first.Scalar();
-      const std::string inner = absl::StrCat(path, path.empty() ? "" : ".", key);
-      if (!seen.insert(key).second) {
-        return absl::InvalidArgumentError(absl::StrCat(file, ":", entry.first.Mark().line + 1, ": ", inner, ": given twice"));
-      }
-      MG_RETURN_IF_ERROR(CheckNode(file, entry.second, inner, depth + 1));
+      MG_RETURN_IF_ERROR(CheckNode(file, entry.second, absl::StrCat(path, ".", entry.first.Scalar()), depth + 1));
     }
   } else if (node.IsSequence()) {
     for (size_t i = 0; i < node.size(); ++i) {
@@ -82,23 +110,100 @@ nlohmann::ordered_json ToJson(const YAML::Node& node) {
   return text;
 }
 
-}  // namespace
+// A file's top level with what it includes. Every key is there once, whoever says it.
+struct TopLevel {
+  struct Entry {
+    YAML::Node key, value;
+    std::string file;
+  };
+  std::vector<Entry> entries;
 
-YamlMap::YamlMap(std::string file, std::string path, YAML::Node node)
-    : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)) {}
+  void Put(const Entry& entry) {
+    for (Entry& known : entries) {
+      if (known.key.Scalar() == entry.key.Scalar()) {
+        known = entry;
+        return;
+      }
+    }
+    entries.push_back(entry);
+  }
+};
 
-absl::StatusOr<YamlMap> YamlMap::Parse(absl::string_view text, const std::string& file) {
-  if (FirstInvalidUtf8(text)) return absl::InvalidArgumentError(absl::StrCat(file, ": invalid UTF-8"));
-  try {
-    const YAML::Node root = YAML::Load(std::string(text));
+class IncludeReader {
+ public:
+  absl::Status Read(absl::string_view text, const std::string& file, TopLevel* top) {
+    if (FirstInvalidUtf8(text)) return absl::InvalidArgumentError(absl::StrCat(file, ": invalid UTF-8"));
+    YAML::Node root;
+    try {
+      root = YAML::Load(std::string(text));
+      if (absl::StrContains(text, "\\_") || absl::StrContains(text, "\\N")) MendEscapes(root, 0);
+    } catch (const YAML::Exception& e) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ":", e.mark.line + 1, ": not valid YAML: ", e.msg));
+    }
     if (!root.IsMap()) {
       return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", KindOf(root)));
     }
-    MG_RETURN_IF_ERROR(CheckNode(file, root, "", 0));
-    return YamlMap(file, "", root);
-  } catch (const YAML::Exception& e) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ":", e.mark.line + 1, ": not valid YAML: ", e.msg));
+    MG_RETURN_IF_ERROR(CheckKeys(file, root, ""));
+    const std::string name = std::filesystem::path(file).lexically_normal().string();
+    open_.insert(name);
+    for (const auto& entry : root) {
+      if (entry.first.Scalar() == "include") MG_RETURN_IF_ERROR(Include(entry.second, file, top));
+    }
+    open_.erase(name);
+    for (const auto& entry : root) {
+      if (entry.first.Scalar() != "include") top->Put({entry.first, entry.second, file});
+    }
+    return absl::OkStatus();
   }
+
+ private:
+  absl::Status Include(const YAML::Node& value, const std::string& file, TopLevel* top) {
+    const auto bad = [&](absl::StatusCode code, absl::string_view what) {
+      return absl::Status(code, absl::StrCat(file, ":", value.Mark().line + 1, ": include: ", what));
+    };
+    std::vector<std::string> names;
+    if (value.IsScalar()) names.push_back(value.Scalar());
+    for (size_t i = 0; value.IsSequence() && i < value.size(); ++i) {
+      if (value[i].IsScalar()) names.push_back(value[i].Scalar());
+    }
+    if (names.empty() || (value.IsSequence() && names.size() != value.size())) {
+      return bad(absl::StatusCode::kInvalidArgument, "must be a file or a list of files");
+    }
+    for (const std::string& name : names) {
+      const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+      const std::string path = (folder / name).lexically_normal().string();
+      if (open_.count(path) != 0)
+        return bad(absl::StatusCode::kInvalidArgument, absl::StrCat("'", name, "' includes itself"));
+      if (++files_ > kFilesMax)
+        return bad(absl::StatusCode::kInvalidArgument, absl::StrCat("more than ", kFilesMax, " files"));
+      const absl::StatusOr<std::string> text = merganser::ReadFile(path, kYamlBytesMax);
+      if (!text.ok()) return bad(text.status().code(), text.status().message());
+      MG_RETURN_IF_ERROR(Read(*text, path, top));
+    }
+    return absl::OkStatus();
+  }
+
+  std::set<std::string> open_;  // files on the way to the present one
+  int files_ = 0;
+};
+
+}  // namespace
+
+YamlMap::YamlMap(std::string file, std::string path, YAML::Node node, std::map<std::string, std::string> files)
+    : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)), files_(std::move(files)) {}
+
+absl::StatusOr<YamlMap> YamlMap::Parse(absl::string_view text, const std::string& file) {
+  TopLevel top;
+  MG_RETURN_IF_ERROR(IncludeReader().Read(text, file, &top));
+  YAML::Node merged(YAML::NodeType::Map);
+  std::map<std::string, std::string> files;
+  for (const TopLevel::Entry& entry : top.entries) {
+    const std::string& key = entry.key.Scalar();
+    MG_RETURN_IF_ERROR(CheckNode(entry.file, entry.value, key, 1));
+    if (entry.file != file) files[key] = entry.file;
+    merged.force_insert(entry.key, entry.value);
+  }
+  return YamlMap(file, "", merged, std::move(files));
 }
 
 absl::StatusOr<YamlMap> YamlMap::ReadFile(const std::string& path) {
@@ -119,6 +224,7 @@ YAML::Node YamlMap::Take(const std::string& key) {
 }
 
 bool YamlMap::Has(const std::string& key) const { return Find(key).IsDefined(); }
+bool YamlMap::IsNull(const std::string& key) const { return Find(key).IsNull(); }
 bool YamlMap::IsScalar(const std::string& key) const { return Find(key).IsScalar(); }
 bool YamlMap::IsList(const std::string& key) const { return Find(key).IsSequence(); }
 bool YamlMap::IsMap(const std::string& key) const { return Find(key).IsMap(); }
@@ -126,8 +232,15 @@ void YamlMap::Ignore(const std::string& key) { asked_.insert(key); }
 
 std::string YamlMap::PathOf(const std::string& key) const { return absl::StrCat(path_, path_.empty() ? "" : ".", key); }
 
+const std::string& YamlMap::FileOf(const std::string& key) const {
+  const auto it = files_.find(key);
+  return it == files_.end() ? file_ : it->second;
+}
+
 absl::Status YamlMap::ErrorAt(const YAML::Node& node, const std::string& path, absl::string_view what) const {
-  return absl::InvalidArgumentError(absl::StrCat(file_, ":", node.Mark().line + 1, ": ", path, ": ", what));
+  const std::string& file =
+      files_.empty() ? file_ : FileOf(path.substr(0, path.find_first_of(".[")));  // only the top has any
+  return absl::InvalidArgumentError(absl::StrCat(file, ":", std::max(node.Mark().line, 0) + 1, ": ", path, ": ", what));
 }
 
 void YamlMap::Merge(const absl::Status& status) { status_.Update(status); }
@@ -185,7 +298,8 @@ std::optional<std::vector<std::string>> YamlMap::Texts(const std::string& key) {
   std::vector<std::string> texts;
   for (size_t i = 0; node.IsSequence() && i < node.size(); ++i) {
     if (!node[i].IsScalar()) {
-      Merge(ErrorAt(node[i], absl::StrCat(PathOf(key), "[", i, "]"), absl::StrCat("must be a single value, not ", KindOf(node[i]))));
+      Merge(ErrorAt(node[i], absl::StrCat(PathOf(key), "[", i, "]"),
+                    absl::StrCat("must be a single value, not ", KindOf(node[i]))));
       return std::nullopt;
     }
     texts.push_back(node[i].Scalar());
@@ -204,7 +318,7 @@ std::optional<YamlMap> YamlMap::Map(const std::string& key) {
     Fail(key, absl::StrCat("must be a map, not ", KindOf(node)));
     return std::nullopt;
   }
-  return YamlMap(file_, PathOf(key), node);
+  return YamlMap(FileOf(key), PathOf(key), node);
 }
 
 std::vector<YamlMap> YamlMap::Maps(const std::string& key, const std::string& scalar_key) {
@@ -218,11 +332,11 @@ std::vector<YamlMap> YamlMap::Maps(const std::string& key, const std::string& sc
   for (size_t i = 0; i < node.size(); ++i) {
     const std::string path = absl::StrCat(PathOf(key), "[", i, "]");
     if (node[i].IsMap()) {
-      maps.push_back(YamlMap(file_, path, node[i]));
+      maps.push_back(YamlMap(FileOf(key), path, node[i]));
     } else if (node[i].IsScalar() && !scalar_key.empty()) {
       YAML::Node wrapped(YAML::NodeType::Map);
       wrapped[scalar_key] = node[i];
-      maps.push_back(YamlMap(file_, path, wrapped));
+      maps.push_back(YamlMap(FileOf(key), path, wrapped));
     } else {
       Merge(ErrorAt(node[i], path, absl::StrCat("must be a map, not ", KindOf(node[i]))));
     }

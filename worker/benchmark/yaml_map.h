@@ -3,6 +3,7 @@
 #define MERGANSER_WORKER_BENCHMARK_YAML_MAP_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,8 +20,10 @@ namespace merganser {
 // tells: the first error stays. Done() adds one for a key that nobody asked for. Thread-compatible.
 class YamlMap {
  public:
-  // The file at `path`, which must hold a map. NotFound, PermissionDenied; InvalidArgument: no YAML, more than 1 MiB, `!function`
-  // or another tag that asks for code.
+  // The file at `path`, which must hold a map. Keys of the files that its `include` names (a path or a list, relative to it;
+  // they may include others) stand where it has none itself, a later one's before an earlier one's. NotFound,
+  // PermissionDenied; InvalidArgument: no YAML, more than 1 MiB, a file that includes itself, more than 64 files,
+  // `!function` or another tag that asks for code in a key that is not overridden.
   static absl::StatusOr<YamlMap> ReadFile(const std::string& path);
   static absl::StatusOr<YamlMap> Parse(absl::string_view text, const std::string& file);
 
@@ -42,7 +45,8 @@ class YamlMap {
   std::vector<std::string> JsonTexts(const std::string& key);  // of a list
   // All keys, in their order; marks them as asked for.
   std::vector<std::string> Keys();
-  // True if the value is a plain scalar, a list, a map.
+  // True if the value is null, a plain scalar, a list, a map.
+  bool IsNull(const std::string& key) const;
   bool IsScalar(const std::string& key) const;
   bool IsList(const std::string& key) const;
   bool IsMap(const std::string& key) const;
@@ -56,18 +60,23 @@ class YamlMap {
   // status(), or for an unknown key an error with the nearest known one.
   absl::Status Done();
 
+  // The file that this map stands in: of the top, the one that was read first.
   const std::string& file() const { return file_; }
 
  private:
-  YamlMap(std::string file, std::string path, YAML::Node node);
+  // `files`: of keys that are other files'.
+  YamlMap(std::string file, std::string path, YAML::Node node, std::map<std::string, std::string> files = {});
   YAML::Node Find(const std::string& key) const;
   YAML::Node Take(const std::string& key);
   std::string PathOf(const std::string& key) const;
+  const std::string& FileOf(const std::string& key) const;
+  // `path`: of the value in the file, PathOf(key) or longer.
   absl::Status ErrorAt(const YAML::Node& node, const std::string& path, absl::string_view what) const;
 
   std::string file_;
   std::string path_;  // of this map in the file; "" at the top
   YAML::Node node_;
+  std::map<std::string, std::string> files_;
   std::set<std::string> asked_, offered_;
   absl::Status status_;
 };

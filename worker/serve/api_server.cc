@@ -15,6 +15,7 @@
 #include "worker/serve/call_run.h"
 #include "worker/serve/responses.h"
 #include "worker/serve/token_texts.h"
+#include "worker/serve/tokenizer_pages.h"
 
 namespace merganser {
 namespace {
@@ -25,6 +26,11 @@ constexpr int kIoSeconds = 30;  // without a byte read or written
 void SetError(const absl::Status& status, httplib::Response& response) {
   response.status = HttpStatus(status);
   response.set_content(ErrorBody(status), kJson);
+}
+
+void SetPage(const absl::StatusOr<nlohmann::ordered_json>& page, httplib::Response& response) {
+  if (!page.ok()) return SetError(page.status(), response);
+  response.set_content(page->dump(), kJson);
 }
 
 // Takes as long whatever the first byte that differs.
@@ -108,7 +114,8 @@ class ApiServer::Impl {
       absl::Status error = absl::InvalidArgumentError(absl::StrCat("the request could not be read (HTTP ", status, ")"));
       if (status == 404) {
         error = absl::NotFoundError(absl::StrCat(request.method, " ", request.path, ": no such page; there are /v1/models, ",
-                                                 "/v1/completions, /v1/chat/completions and /health"));
+                                                 "/v1/completions, /v1/chat/completions, /tokenize, /detokenize, ",
+                                                 "/tokenizer_info and /health"));
       } else if (status == 413) {
         error = absl::InvalidArgumentError(absl::StrCat("the body is larger than ", options_.body_bytes_max, " bytes"));
       }
@@ -137,6 +144,15 @@ class ApiServer::Impl {
     });
     server_.Post("/v1/chat/completions", [this](const httplib::Request& request, httplib::Response& response) {
       Complete(ParseChatCall(request.body, model_), response);
+    });
+    server_.Post("/tokenize", [this](const httplib::Request& request, httplib::Response& response) {
+      SetPage(TokenizePage(request.body, model_), response);
+    });
+    server_.Post("/detokenize", [this](const httplib::Request& request, httplib::Response& response) {
+      SetPage(DetokenizePage(request.body, model_), response);
+    });
+    server_.Get("/tokenizer_info", [this](const httplib::Request&, httplib::Response& response) {
+      SetPage(TokenizerInfoPage(model_), response);
     });
   }
 

@@ -20,7 +20,8 @@ struct ApiServerOptions {
   size_t body_bytes_max = 16u << 20;  // of a request
 };
 
-// GET /v1/models, /v1/models/NAME, /health; POST /v1/completions, /v1/chat/completions. Every request is one connection.
+// GET /v1/models, /v1/models/NAME, /tokenizer_info, /health; POST /v1/completions, /v1/chat/completions, /tokenize,
+// /detokenize. Every request is one connection.
 class ApiServer {
  public:
   // Listens and answers, on threads of its own, until it is destroyed; requests go through `queue`, which somebody else

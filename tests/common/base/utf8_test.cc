@@ -26,6 +26,13 @@ TEST(FindInvalidUtf8Test, EveryCodePointButSurrogatesIsText) {
   }
 }
 
+TEST(WithLoneBytesAsCharactersTest, OnlyBytesThatAreNoTextChange) {
+  EXPECT_EQ(WithLoneBytesAsCharacters("é\xa0né\x85"), "é\u00a0né\u0085");
+  EXPECT_EQ(WithLoneBytesAsCharacters("\xa0"), "\u00a0");
+  EXPECT_EQ(WithLoneBytesAsCharacters("日本語"), "日本語");
+  EXPECT_EQ(WithLoneBytesAsCharacters(""), "");
+}
+
 TEST(FindInvalidUtf8Test, TheFirstBadByteIsFound) {
   EXPECT_EQ(FindInvalidUtf8("ab\xff"), 2u);
   EXPECT_EQ(FindInvalidUtf8("\x80"), 0u);

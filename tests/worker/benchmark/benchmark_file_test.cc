@@ -135,26 +135,81 @@ metadata: {version: 3.0}
 }
 
 TEST(LmEvalTask, ChoicesMayBeAListAMapOrAFieldsName) {
-  const std::string head = "dataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\noutput_type: multiple_choice\n"
-                           "doc_to_text: '{{q}}'\ndoc_to_target: label\n";
+  const std::string head =
+      "dataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\noutput_type: multiple_choice\n"
+      "doc_to_text: '{{q}}'\ndoc_to_target: label\n";
   EXPECT_THAT(*ParseBenchmark(head + "doc_to_choice: [no, yes]\n", "/t/t.yaml")->choices, ElementsAre("no", "yes"));
   EXPECT_THAT(*ParseBenchmark(head + "doc_to_choice: {0: no, 1: yes}\n", "/t/t.yaml")->choices, ElementsAre("no", "yes"));
   EXPECT_THAT(*ParseBenchmark(head + "doc_to_choice: options\n", "/t/t.yaml")->choices, ElementsAre("options"));
-  const auto hub = ParseBenchmark("dataset_path: org/set\ndataset_name: ja\ntest_split: test\ndoc_to_text: q\ndoc_to_target: a\n",
-                                  "/t/t.yaml");
+  const auto hub = ParseBenchmark(
+      "dataset_path: org/set\ndataset_name: ja\ntest_split: test\ndoc_to_text: q\ndoc_to_target: a\n", "/t/t.yaml");
   ASSERT_TRUE(hub.ok()) << hub.status();
   EXPECT_EQ(hub->data, "");
   EXPECT_EQ(hub->data_source, "the split 'test' of the dataset org/set (ja) as JSON lines");
+}
+
+TEST(LmEvalTask, IncludedFilesSayWhatTheTaskDoesNot) {
+  WriteTestFile("_common_yaml",
+                "dataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\ndoc_to_text: '{{q}}'\n"
+                "doc_to_target: a\nprocess_docs: !function utils.process\nnum_fewshot: 2\n");
+  WriteTestFile("middle.yaml", "include: _common_yaml\nprocess_docs: null\nnum_fewshot: 3\n");
+  const std::string folder = TestFolder();
+  const auto task = ParseBenchmark("include: [middle.yaml]\ntask: mine\ndoc_to_text: 'Q: {{q}}'\n", folder + "/t.yaml");
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->prompt, "Q: {{q}}");  // its own
+  EXPECT_EQ(task->few_shot.count, 3);   // of the file that is nearer
+  EXPECT_EQ(task->target, "a");         // of the farthest
+  EXPECT_EQ(task->data, std::filesystem::path(folder + "/d.jsonl").lexically_normal().string());
+
+  // Errors name the file that says it; Python that nobody overrides is refused.
+  ExpectError(ParseBenchmark("include: _common_yaml\n", folder + "/t.yaml"), StatusCode::kInvalidArgument,
+              HasSubstr("/_common_yaml:5: process_docs: '!function utils.process' asks for Python code"));
+  WriteTestFile("middle.yaml", "include: _common_yaml\nprocess_docs: null\nnum_fewshot: three\n");
+  ExpectError(ParseBenchmark("include: middle.yaml\n", folder + "/t.yaml"), StatusCode::kInvalidArgument,
+              HasSubstr("/middle.yaml:3: num_fewshot: 'three' is not a whole number"));
+  WriteTestFile("middle.yaml", "include: t.yaml\n");
+  WriteTestFile("t.yaml", "include: middle.yaml\n");
+  ExpectError(ReadBenchmarkFile(folder + "/t.yaml"), StatusCode::kInvalidArgument,
+              HasSubstr("/middle.yaml:1: include: 't.yaml' includes itself"));
+}
+
+TEST(BenchmarkFile, AnAverageMayNameFiles) {
+  WriteTestFile("first.yaml", "data: d.jsonl\nprompt: '{{q}}'\ntarget: a\n");
+  WriteTestFile("second.yaml", "data: d.jsonl\nprompt: '{{q}}?'\ntarget: a\n");
+  auto mean = ReadBenchmarkFile(WriteTestFile("mean.yaml", "average_of: [first.yaml, ./second.yaml]\n"));
+  ASSERT_TRUE(mean.ok()) << mean.status();
+  mean->name = "mean";
+  const auto resolved = ResolveWithParts(*mean);
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_THAT(MetricNames(*resolved), ElementsAre("average", "first.exact_match", "second.exact_match"));
+  auto twice = ReadBenchmarkFile(WriteTestFile("twice.yaml", "average_of: [first.yaml, ./first.yaml]\n"));
+  twice->name = "twice";
+  ExpectError(ResolveWithParts(*twice), StatusCode::kInvalidArgument, HasSubstr("two members are called 'first'"));
+}
+
+// PyYAML writes no-break spaces so.
+TEST(LmEvalTask, EscapesOfYamlAreCharacters) {
+  const auto task = ParseBenchmark(
+      "doc_to_text: \"a\\_b\"\ndoc_to_target: a\nfewshot_config: {samples: [{q: \"37.4\\xB0C\\_\\N\"}]}\n", "/t/t.yaml");
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->prompt, "a\u00a0b");
+  EXPECT_THAT(task->few_shot.samples, ElementsAre("{\"q\":\"37.4\u00b0C\u00a0\u0085\"}"));
 }
 
 TEST(LmEvalTask, WhatNeedsPythonOrIsUnknownIsRefusedByName) {
   const auto bad = [](const std::string& text, const std::string& message) {
     ExpectError(ParseBenchmark("doc_to_target: a\n" + text, "t.yaml"), StatusCode::kInvalidArgument, HasSubstr(message));
   };
-  bad("doc_to_text: !function utils.doc_to_text\n", "t.yaml:2: doc_to_text: '!function utils.doc_to_text' asks for Python code");
+  bad("doc_to_text: !function utils.doc_to_text\n",
+      "t.yaml:2: doc_to_text: '!function utils.doc_to_text' asks for Python code");
   bad("process_docs: !function utils.x\n", "process_docs: '!function utils.x' asks for Python code");
   bad("doc_to_image: image\n", "t.yaml:2: doc_to_image: unknown field");
-  bad("include: base.yaml\n", "include: is not supported");
+  ExpectError(ParseBenchmark("include: nowhere/base.yaml\n", "t.yaml"), StatusCode::kNotFound,
+              HasSubstr("t.yaml:1: include: cannot open 'nowhere/base.yaml'"));
+  ExpectError(ParseBenchmark("group: g\ntask: [a, b]\nmetadata: {version: 1}\n", "t.yaml"), StatusCode::kInvalidArgument,
+              HasSubstr("t.yaml:2: task: is a group of tasks; use the file of each"));
+  bad("include: t.yaml\n", "t.yaml:2: include: 't.yaml' includes itself");
+  bad("include: {a: b}\n", "t.yaml:2: include: must be a file or a list of files");
   bad("filter_list: [{filter: [{function: majority_vote}]}]\n", "function: 'majority_vote' is not supported");
   bad("metric_list: [{metric: bleu}]\n", "metric: 'bleu' is not supported for generate_until");
   bad("output_type: multiple_choice\nmetric_list: [{metric: acc, aggregation: median}]\n",

@@ -104,6 +104,28 @@ TEST_F(ApiServerTest, ListsTheModel) {
   EXPECT_EQ(client.Get("/health")->status, 200);
 }
 
+TEST_F(ApiServerTest, TokenizesAndDetokenizes) {
+  const std::vector<int32_t> ids = endpoint_->tokenizer().Encode(kPrompt, true).value();
+  const json tokens = endpoint_->Post("/tokenize", {{"model", "ja"}, {"prompt", kPrompt}});
+  EXPECT_EQ(tokens["tokens"], json(ids));
+  EXPECT_EQ(tokens["count"], ids.size());
+  EXPECT_EQ(tokens["max_model_len"], 256);
+  const std::vector<int32_t> bare = endpoint_->tokenizer().Encode(kPrompt, false).value();
+  EXPECT_EQ(endpoint_->Post("/tokenize", {{"prompt", kPrompt}, {"add_special_tokens", false}})["tokens"], json(bare));
+  EXPECT_EQ(endpoint_->Post("/detokenize", {{"tokens", bare}})["prompt"], kPrompt);
+
+  httplib::Client client("127.0.0.1", endpoint_->port());
+  const json info = json::parse(client.Get("/tokenizer_info")->body);
+  const json eos = endpoint_->Post("/tokenize", {{"prompt", info["eos_token"]}, {"add_special_tokens", false}})["tokens"];
+  EXPECT_EQ(eos, json({*endpoint_->tokenizer().eos_id()}));
+
+  EXPECT_EQ(endpoint_->Send("/tokenize", R"({"prompt": 3})")->status, 400);
+  EXPECT_EQ(endpoint_->Send("/tokenize", R"({"prompt": "a", "model": "other"})")->status, 404);
+  const json out = json::parse(endpoint_->Send("/detokenize", R"({"tokens": [99999999]})")->body);
+  EXPECT_THAT(out["error"]["message"], HasSubstr("tokens has 99999999, which is no token id in [0, "));
+  EXPECT_EQ(endpoint_->Send("/tokenize", R"({"prompt": "a", "return_tokens": true})")->status, 400);
+}
+
 TEST_F(ApiServerTest, CompletesATextUntilTheStopString) {
   const json whole = endpoint_->Complete({{"prompt", kPrompt}, {"max_tokens", 36}, {"temperature", 0}});
   ASSERT_TRUE(whole.contains("choices")) << whole;
@@ -294,7 +316,8 @@ TEST(ApiServerChatTest, MessagesGoThroughTheTemplate) {
   EXPECT_EQ(events[0]["choices"][0]["delta"]["role"], "assistant");
   EXPECT_EQ(text, choice["message"]["content"]);
 
-  request["messages"] = {{{"role", "user"}, {"content", {{{"type", "image_url"}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}}}}}};
+  request["messages"] = {
+      {{"role", "user"}, {"content", {{{"type", "image_url"}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}}}}}};
   EXPECT_THAT(endpoint.Post("/v1/chat/completions", request)["error"]["message"].get<std::string>(),
               HasSubstr("messages[0].content[0] is a picture, and 'ja' is served without eyes"));
 }
