@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -107,8 +108,11 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
         std::string interval = "-", n = "-";              // a program's number has none
         if (const auto it = entry["intervals"].find(metric); it != entry["intervals"].end()) {
           if (it->contains("n")) n = FormatCount(it->at("n").get<int64_t>());
-          interval = absl::StrCat(FormatMetric(metric, it->at("low").get<double>()), " to ",
-                                  FormatMetric(metric, it->at("high").get<double>()));
+          // Of a value in percent both ends are in percent, too: what lies beyond is the normal approximation's.
+          const bool percent = absl::EndsWith(FormatMetric(metric, value.get<double>()), "%");
+          const double most = percent ? 1 : std::numeric_limits<double>::infinity();
+          interval = absl::StrCat(FormatMetric(metric, std::max(it->at("low").get<double>(), -most)), " to ",
+                                  FormatMetric(metric, std::min(it->at("high").get<double>(), most)));
         }
         std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()), std::move(interval),
                                         std::move(n)};

@@ -48,6 +48,10 @@ TEST(WriteResultsTest, OneModelIsWrittenAsEver) {
   EXPECT_THAT(table, AllOf(HasSubstr("50.0 %"), HasSubstr("  2\n"), Not(HasSubstr("difference"))));
 }
 
+TEST(WriteResultsTest, IntervalsOfSharesStayInPercent) {
+  EXPECT_THAT(Written({{"m", ResultsOf(0.95)}}, {}).second, HasSubstr("85.0 % to 100.0 %"));
+}
+
 TEST(WriteResultsTest, TwoModelsAreComparedInBothDirections) {
   const auto [file, table] =
       Written({{"a", ResultsOf(0.75)}, {"z", ResultsOf(0.5)}}, {42, {{"b", {Pair(0, 1, 0.25, 0.03)}}}});

@@ -1,9 +1,11 @@
 """`merganser serve` as a user starts it: one line on stdout when it listens, answers, and a clean end."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -43,3 +45,16 @@ missing = subprocess.run([merganser, "serve", "/nowhere/at-all"], capture_output
 assert missing.returncode == 3 and "MODEL: " in missing.stderr, missing
 far = subprocess.run([merganser, "serve", model, "--max-length", "99999999"], capture_output=True, text=True)
 assert far.returncode == 2 and "max_length is 99999999, more than the model's" in far.stderr, far
+
+with tempfile.TemporaryDirectory() as folder:  # a tokenizer of another model
+    for file in pathlib.Path(model).resolve().iterdir():
+        pathlib.Path(folder, file.name).symlink_to(file)
+    path = pathlib.Path(folder, "tokenizer.json")
+    tokens = json.loads(path.read_text())
+    known = len(tokens["model"]["vocab"])
+    tokens["added_tokens"].append(dict(tokens["added_tokens"][0], id=known, content="<extra>"))
+    path.unlink()
+    path.write_text(json.dumps(tokens))
+    for verb in (["serve", folder], ["generate", folder, "--prompt", "a"]):
+        other = subprocess.run([merganser, *verb], capture_output=True, text=True)
+        assert other.returncode == 2 and f"has {known + 1} tokens, but config.json's vocab_size is {known}" in other.stderr, other

@@ -84,6 +84,18 @@ absl::StatusOr<BenchmarkOutput> ParseOutput(const std::string& name) {
 }
 
 // The files that a folder or a file of the user's stands for.
+// `file` ("jnli-v1.1/valid-v1.1.json") in `folder`, or, where it is not there, what lies directly in `folder` under its last
+// name; a packed one, if that is all there is, whose reader says how to unpack it.
+std::string FileIn(const fs::path& folder, const std::string& file) {
+  std::error_code error;
+  for (const char* ending : {"", ".gz"}) {
+    for (const fs::path& path : {folder / file, folder / fs::path(file).filename()}) {
+      if (fs::exists(path.string() + ending, error)) return path.string() + ending;
+    }
+  }
+  return (folder / file).string();
+}
+
 void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   definition->data = layers.spec.data;
   if (layers.spec.few_shot.data) definition->few_shot.data = *layers.spec.few_shot.data;
@@ -99,11 +111,11 @@ void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   if (fs::is_directory(definition->data, error)) {
     folder = definition->data;
     // Without a file of its own the folder stays, and reading it says what is wrong.
-    if (!layers.builtin->file.empty()) definition->data = (folder / layers.builtin->file).string();
+    if (!layers.builtin->file.empty()) definition->data = FileIn(folder, layers.builtin->file);
   }
   if (definition->few_shot.data.empty() && definition->few_shot.samples.empty() && !layers.builtin->few_shot_file.empty() &&
       !definition->data.empty()) {
-    definition->few_shot.data = (folder / layers.builtin->few_shot_file).string();
+    definition->few_shot.data = FileIn(folder, layers.builtin->few_shot_file);
   }
 }
 

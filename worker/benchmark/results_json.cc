@@ -47,13 +47,15 @@ int64_t Items(const BenchmarkResult& result) {
 Json IntervalsJson(const BenchmarkResult& result) {
   Json intervals = Json::object();
   const int64_t n = Items(result);
+  const bool average = !result.samples.empty() && result.samples[0].values.count("member") != 0;
   for (const auto& [name, value] : result.metrics) {
     if (absl::EndsWith(name, kStandardErrorSuffix)) continue;
     // A program's number without a standard error has no interval.
     if (result.samples.empty() && result.metrics.count(name + kStandardErrorSuffix) == 0) continue;
     const MetricInterval interval = IntervalOf(result.metrics, name, n);
     intervals[name] = {{"stderr", interval.standard_error}, {"low", interval.low}, {"high", interval.high}};
-    if (!result.samples.empty()) intervals[name]["n"] = n;
+    // A member's value is of its own samples, not of all.
+    if (!result.samples.empty() && (!average || name == "average")) intervals[name]["n"] = n;
   }
   return intervals;
 }

@@ -16,9 +16,10 @@ struct ScoredCompletions {
   std::vector<std::string> extra_fields;  // a JSON object a sample, in order; empty: none
 };
 
-// {benchmark: {"metrics": {name: value}, "intervals": {name: {"stderr", "low", "high", "n"}} (95 %, see IntervalOf; n: samples, or the
-// problems of which pass@k has several completions), "results": [{"question", "prediction", "answer", "correct", "completion", "values": {"acc": 1, ...}, ...extra fields}]}}, UTF-8 as it is, indented
-// by 2, with a newline at the end. `prediction` is a number, null where the rule found none
+// {benchmark: {"metrics": {name: value}, "intervals": {name: {"stderr", "low", "high", "n"}} (95 %, see IntervalOf; n:
+// samples, or the problems of which pass@k has several completions; not told of an average's members), "results":
+// [{"question", "prediction", "answer", "correct", "completion", "values": {"acc": 1, ...}, ...extra fields}]}}, UTF-8 as it
+// is, indented by 2, with a newline at the end. `prediction` is a number, null where the rule found none
 // ("Infinity" if the number exceeds a double); `answer` is a number; `correct` follows the
 // strictest metric. An extra field never replaces one of these.
 std::string ResultsJson(absl::Span<const ScoredCompletions> results);

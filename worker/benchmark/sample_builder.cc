@@ -111,7 +111,7 @@ absl::Status SampleBuilder::LoadFewShots() {
       std::string message(rows.status().message());
       if (absl::IsNotFound(rows.status())) {
         absl::StrAppend(&message, "; give few_shot: {data: FILE}, or {count: 0} for none",
-                        definition_.data_source.empty() ? "" : "; it comes from ", definition_.data_source);
+                        definition_.data_source.empty() ? "" : "; the benchmark's data comes from ", definition_.data_source);
       }
       return Annotate(absl::Status(rows.status().code(), message), where);
     }

@@ -1,9 +1,10 @@
 // Every built-in on a few rows of its own kind of data: prompts to the letter, and errors that say where data is to be had.
+#include "worker/benchmark/builtin_table.h"
+
 #include <filesystem>
 
 #include "tests/worker/benchmark/test_files.h"
 #include "worker/benchmark/benchmark_group.h"
-#include "worker/benchmark/builtin_table.h"
 
 namespace merganser {
 namespace {
@@ -70,14 +71,28 @@ TEST(BuiltinTable, AFolderIsSearchedForTheBuiltinsFile) {
   // The file itself will do: its examples are beside it.
   const std::string file = folder + "/jcommonsenseqa-v1.3/valid-v1.3.json";
   EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", file))->data, file);
-  EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", file))->few_shot.data,
-            folder + "/jcommonsenseqa-v1.3/train-v1.3.json");
+  EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", file))->few_shot.data, folder + "/jcommonsenseqa-v1.3/train-v1.3.json");
+}
+
+TEST(BuiltinTable, DataMayBeTheVeryFolderOfItsFiles) {
+  const std::string folder = TestFolder() + "/jcommonsenseqa-v1.3";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder + "/valid-v1.3.json") << "{}\n";
+  const auto found = ResolveBenchmark(Use("jcommonsenseqa", folder));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->data, folder + "/valid-v1.3.json");
+  EXPECT_EQ(found->few_shot.data, folder + "/jcommonsenseqa-v1.3/train-v1.3.json");  // not there: where it is expected
+  std::ofstream(folder + "/train-v1.3.json.gz") << "packed";
+  EXPECT_EQ(ResolveBenchmark(Use("jcommonsenseqa", folder))->few_shot.data,
+            folder + "/train-v1.3.json.gz");  // reading it says how to unpack
 }
 
 TEST(BuiltinTable, LabelsMayBeWordsOrNumbers) {
   for (const char* label : {"\"contradiction\"", "1"}) {
-    BenchmarkSettings spec = Use("jnli", WriteTestFile("jnli.json", absl::StrCat("{\"sentence1\": \"p\", \"sentence2\": \"h\", "
-                                                                             "\"label\": ", label, "}\n")));
+    BenchmarkSettings spec =
+        Use("jnli", WriteTestFile("jnli.json", absl::StrCat("{\"sentence1\": \"p\", \"sentence2\": \"h\", "
+                                                            "\"label\": ",
+                                                            label, "}\n")));
     spec.few_shot.count = 0;
     const auto jnli = LoadBuiltin(spec);
     ASSERT_NE(jnli, nullptr);
@@ -157,16 +172,17 @@ TEST(BuiltinTable, MmlusSubjectsAreAveraged) {
   EXPECT_EQ(ResolveWithParts(Use("mmlu", folder))->parts.size(), 57u);
   EXPECT_EQ(ResolveWithParts(Use("jmmlu", folder))->parts.size(), 53u);
   EXPECT_EQ(ResolveWithParts(Use("mgsm", folder))->parts.size(), 11u);
-  EXPECT_THAT(MetricNames(*ResolveWithParts(Use("jp_lmeh", folder))),
-              ElementsAre("average", "jcommonsenseqa.acc", "jnli.acc", "marc_ja.acc", "jsquad.exact_match",
-                          "jaqket_v2.exact_match", "xlsum_ja.rouge2", "xwinograd_ja.acc", "mgsm_ja_alpaca.acc",
-                          "jcola.balanced_acc"));
+  EXPECT_THAT(
+      MetricNames(*ResolveWithParts(Use("jp_lmeh", folder))),
+      ElementsAre("average", "jcommonsenseqa.acc", "jnli.acc", "marc_ja.acc", "jsquad.exact_match", "jaqket_v2.exact_match",
+                  "xlsum_ja.rouge2", "xwinograd_ja.acc", "mgsm_ja_alpaca.acc", "jcola.balanced_acc"));
 }
 
 TEST(BuiltinTable, LongTexts) {
-  BenchmarkSettings spec = Use("jaqket_v2", WriteTestFile("jaqket.jsonl",
-                                                      "{\"question\": \"誰\", \"answers\": {\"text\": [\"甲\", \"乙\"]}, "
-                                                      "\"ctxs\": {\"text\": [\"一\", \"二\"]}}\n"));
+  BenchmarkSettings spec =
+      Use("jaqket_v2", WriteTestFile("jaqket.jsonl",
+                                     "{\"question\": \"誰\", \"answers\": {\"text\": [\"甲\", \"乙\"]}, "
+                                     "\"ctxs\": {\"text\": [\"一\", \"二\"]}}\n"));
   spec.few_shot.count = 0;
   const auto jaqket = LoadBuiltin(spec);
   ASSERT_NE(jaqket, nullptr);

@@ -21,11 +21,10 @@ BenchmarkDefinition Mgsm() {
 }
 
 TEST(ScoreCompletions, ResultsHaveTheContractsShapeAndCarryOtherFields) {
-  const std::string path =
-      WriteTestFile("out.jsonl",
-                    "{\"completion\":\"答えは18です。\",\"answer\":18,\"question\":\"q\",\"id\":{"
-                    "\"n\":[1]},\"correct\":\"theirs\"}\n"
-                    "{\"completion\":\"わかりません。\",\"answer\":\"5,600\"}\n");
+  const std::string path = WriteTestFile("out.jsonl",
+                                         "{\"completion\":\"答えは18です。\",\"answer\":18,\"question\":\"q\",\"id\":{"
+                                         "\"n\":[1]},\"correct\":\"theirs\"}\n"
+                                         "{\"completion\":\"わかりません。\",\"answer\":\"5,600\"}\n");
   const auto scored = ScoreCompletions(Mgsm(), path, {LanguageModelPath()});
   ASSERT_TRUE(scored.ok()) << scored.status();
   const std::string text = ResultsJson({*scored});
@@ -51,9 +50,8 @@ TEST(ScoreCompletions, ResultsHaveTheContractsShapeAndCarryOtherFields) {
 TEST(ScoreCompletions, LimitTakesTheFirst) {
   BenchmarkDefinition definition = Mgsm();
   definition.limit = 1;
-  const std::string path = WriteTestFile(
-      "out.jsonl",
-      "{\"completion\":\"答えは18です。\",\"answer\":18}\n{\"completion\":\"\",\"answer\":1}\n");
+  const std::string path =
+      WriteTestFile("out.jsonl", "{\"completion\":\"答えは18です。\",\"answer\":18}\n{\"completion\":\"\",\"answer\":1}\n");
   const auto scored = ScoreCompletions(definition, path, {LanguageModelPath()});
   ASSERT_TRUE(scored.ok()) << scored.status();
   EXPECT_EQ(scored->result.samples.size(), 1u);
@@ -76,6 +74,19 @@ TEST(ResultsJson, SeveralBenchmarksAndBrokenBytesStayValidJson) {
   EXPECT_EQ(report["a"]["results"], json::array());
 }
 
+TEST(ResultsJson, AnAveragesMembersAreNotOfAllItsSamples) {
+  BenchmarkResult both;
+  both.benchmark = "both";
+  both.metrics = {{"average", 0.75},   {"average_stderr", 0.25}, {"a.acc", 1},
+                  {"a.acc_stderr", 0}, {"b.acc", 0.5},           {"b.acc_stderr", 0.5}};
+  both.samples.resize(3);
+  for (int i = 0; i < 3; ++i) both.samples[i].values["member"] = i / 2;
+  const json intervals = json::parse(ResultsJson({both}))["both"]["intervals"];
+  EXPECT_EQ(intervals["average"]["n"], 3);
+  EXPECT_FALSE(intervals["a.acc"].contains("n"));
+  EXPECT_EQ(intervals["b.acc"]["stderr"], 0.5);
+}
+
 struct BadLine {
   const char* name;
   const char* line;
@@ -85,28 +96,26 @@ struct BadLine {
 class BadCompletionsTest : public testing::TestWithParam<BadLine> {};
 
 TEST_P(BadCompletionsTest, NamesFileLineAndField) {
-  const std::string path = WriteTestFile(
-      "out.jsonl", absl::StrCat("{\"completion\":\"1\",\"answer\":1}\n\n", GetParam().line, "\n"));
-  ExpectError(ReadCompletions(path), StatusCode::kInvalidArgument,
-              HasSubstr(absl::StrCat(path, GetParam().message)));
+  const std::string path =
+      WriteTestFile("out.jsonl", absl::StrCat("{\"completion\":\"1\",\"answer\":1}\n\n", GetParam().line, "\n"));
+  ExpectError(ReadCompletions(path), StatusCode::kInvalidArgument, HasSubstr(absl::StrCat(path, GetParam().message)));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Completions, BadCompletionsTest,
-    testing::Values(BadLine{"NoCompletion", "{\"answer\":1}", ":3: field 'completion' is missing"},
-                    BadLine{"CompletionIsNull", "{\"completion\":null,\"answer\":1}",
-                            ":3: field 'completion' is of type null, not a string"},
-                    BadLine{"NoAnswer", "{\"completion\":\"\"}", ":3: field 'answer' is missing"},
-                    BadLine{"AnswerIsTrue", "{\"completion\":\"\",\"answer\":true}",
-                            ":3: field 'answer' is of type boolean, not a number"},
-                    BadLine{"QuestionIsNumber", "{\"completion\":\"\",\"answer\":1,\"question\":2}",
-                            ":3: field 'question' is of type number, not a string"},
-                    BadLine{"BrokenJson", "{\"completion\":\"", ":3:16: broken JSON"}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Completions, BadCompletionsTest,
+                         testing::Values(BadLine{"NoCompletion", "{\"answer\":1}", ":3: field 'completion' is missing"},
+                                         BadLine{"CompletionIsNull", "{\"completion\":null,\"answer\":1}",
+                                                 ":3: field 'completion' is of type null, not a string"},
+                                         BadLine{"NoAnswer", "{\"completion\":\"\"}", ":3: field 'answer' is missing"},
+                                         BadLine{"AnswerIsTrue", "{\"completion\":\"\",\"answer\":true}",
+                                                 ":3: field 'answer' is of type boolean, not a number"},
+                                         BadLine{"QuestionIsNumber", "{\"completion\":\"\",\"answer\":1,\"question\":2}",
+                                                 ":3: field 'question' is of type number, not a string"},
+                                         BadLine{"BrokenJson", "{\"completion\":\"", ":3:16: broken JSON"}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Completions, MissingFileIsNotFound) {
-  ExpectError(ScoreCompletions(Mgsm(), TestFolder() + "/none.jsonl", {LanguageModelPath()}),
-              StatusCode::kNotFound, HasSubstr("none.jsonl"));
+  ExpectError(ScoreCompletions(Mgsm(), TestFolder() + "/none.jsonl", {LanguageModelPath()}), StatusCode::kNotFound,
+              HasSubstr("none.jsonl"));
 }
 
 }  // namespace
