@@ -86,11 +86,12 @@ MG_TARGET_AVX512 bool MergeMaskedBySign(const std::byte* base, const MaskedSourc
       d[s] = Masked(own[s], origin, at, there);
       total = _mm512_add_ps(total, d[s]);
     }
+    // What agrees is above zero once the signs are turned where the sum is below it.
     const __mmask16 positive = _mm512_cmp_ps_mask(total, zero, _CMP_GE_OQ);
+    const __m512 turned = _mm512_mask_mov_ps(_mm512_set1_ps(-0.0f), positive, zero);
     __m512 sum = zero, weights = zero;
     for (int s = 0; s < kSources; ++s) {
-      const auto agrees = static_cast<__mmask16>((positive & _mm512_cmp_ps_mask(d[s], zero, _CMP_GT_OQ)) |
-                                                 (~positive & _mm512_cmp_ps_mask(d[s], zero, _CMP_LT_OQ)));
+      const __mmask16 agrees = _mm512_cmp_ps_mask(_mm512_xor_ps(d[s], turned), zero, _CMP_GT_OQ);
       sum = _mm512_mask_add_ps(sum, agrees, sum, d[s]);
       weights = _mm512_mask_add_ps(weights, agrees, weights, _mm512_set1_ps(own[s].weight));
     }

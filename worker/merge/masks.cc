@@ -161,27 +161,30 @@ MG_TARGET_AVX512 inline void WideUnpack(const WideCounters& c, __m512i& first, _
   second = _mm512_unpackhi_epi64(c01, c23);  // counters 4, 5, 6, 7
 }
 
-// `count` words, a multiple of kFillWords.
+// `count` words, a multiple of kFillWords. Two groups at a time leave the processor waiting for products.
 template <bool kBits>
 MG_TARGET_AVX512 void FillAvx512(const MaskStream& stream, uint64_t counter, int64_t count, uint32_t limit, void* out) {
-  constexpr int kWords = 64;
+  constexpr int kGroups = 4;  // whose rounds overlap
+  constexpr int kWords = 32 * kGroups;
   const RoundKeys keys(stream.key);
   const __m512i limits = _mm512_set1_epi32(static_cast<int>(limit));
   for (int64_t at = 0; at < count; at += kWords, counter += kWords / 4) {
-    WideCounters a = WideCountersFrom(counter, stream.counter_high), b = WideCountersFrom(counter + 8, stream.counter_high);
+    WideCounters c[kGroups];
+    for (int g = 0; g < kGroups; ++g) c[g] = WideCountersFrom(counter + 8 * g, stream.counter_high);
     for (int round = 0; round < 10; ++round) {
-      WideRound(keys, round, a);
-      WideRound(keys, round, b);
+      for (int g = 0; g < kGroups; ++g) WideRound(keys, round, c[g]);
     }
-    __m512i words[4];
-    WideUnpack(a, words[0], words[1]);
-    WideUnpack(b, words[2], words[3]);
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (kBits) {
-        const auto bits = static_cast<uint16_t>(_mm512_cmple_epu32_mask(words[i], limits));
-        std::memcpy(static_cast<uint8_t*>(out) + (at + 16 * i) / 8, &bits, sizeof bits);
-      } else {
-        _mm512_storeu_si512(static_cast<uint32_t*>(out) + at + 16 * i, words[i]);
+    for (int g = 0; g < kGroups; ++g) {
+      __m512i words[2];
+      WideUnpack(c[g], words[0], words[1]);
+      for (int i = 0; i < 2; ++i) {
+        const int64_t to = at + 32 * g + 16 * i;
+        if constexpr (kBits) {
+          const auto bits = static_cast<uint16_t>(_mm512_cmple_epu32_mask(words[i], limits));
+          std::memcpy(static_cast<uint8_t*>(out) + to / 8, &bits, sizeof bits);
+        } else {
+          _mm512_storeu_si512(static_cast<uint32_t*>(out) + to, words[i]);
+        }
       }
     }
   }

@@ -16,10 +16,22 @@
 namespace merganser {
 namespace {
 
-FloatTensor InArena(const Arena& arena, int tensor) {
-  const ArenaTensor& spec = arena.layout().tensors()[tensor];
-  return {spec.dtype, arena.data(tensor), spec.NumElements()};
-}
+// Runs at their places in an arena.
+class RunsInArena final : public RunSink {
+ public:
+  RunsInArena(const std::vector<TensorRun>& runs, Arena& arena) : runs_(runs), arena_(arena) {}
+
+  std::byte* Room(int64_t run) override {
+    const TensorRun& own = runs_[run];
+    return arena_.data(own.tensor) + own.first * SizeOf(arena_.layout().tensors()[own.tensor].dtype);
+  }
+  void Put(int64_t /*run*/, int64_t /*bytes*/) override {}
+  void Fail(int64_t /*run*/) override {}
+
+ private:
+  const std::vector<TensorRun>& runs_;
+  Arena& arena_;
+};
 
 void AtomicMin(std::atomic<int64_t>& value, int64_t other) {
   int64_t seen = value.load();
@@ -81,9 +93,9 @@ absl::Status Materializer::CheckSourcesFinite() {
 
 void Materializer::Prepare(const MergePlan& plan) { facts_.Prepare(plan); }
 
-std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const TensorRun& run, Arena& arena) const {
+std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const TensorRun& run, std::byte* out) const {
   constexpr int64_t kPiece = 2048;  // checked while it is in the cache
-  if (arena.layout().tensors()[run.tensor].dtype != DType::kBF16) return std::nullopt;
+  if (TypeOf(run) != DType::kBF16) return std::nullopt;
   std::vector<const FloatTensor*> tensors;  // the sources, then the base
   for (const int model : plan.models()) tensors.push_back(&sources_->tensor(model, run.tensor));
   if (plan.base() >= 0) tensors.push_back(&sources_->tensor(plan.base(), run.tensor));
@@ -99,8 +111,7 @@ std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const Te
       from[i] = tensors[i]->data + 2 * first;
       Prefetch(*tensors[i], first + n, kPiece);
     }
-    const BF16Block block{first, n, plan.base() >= 0 ? from.back() : nullptr, from.data(),
-                          arena.data(run.tensor) + 2 * first};
+    const BF16Block block{first, n, plan.base() >= 0 ? from.back() : nullptr, from.data(), out + 2 * (first - run.first)};
     const std::optional<bool> merged = plan.method()->MergeBF16(terms, block);
     if (!merged) return std::nullopt;
     finite &= *merged;
@@ -109,8 +120,12 @@ std::optional<bool> Materializer::MergeStoredRun(const MergePlan& plan, const Te
   return finite;
 }
 
-bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& w, Arena& arena) const {
-  if (const std::optional<bool> merged = MergeStoredRun(plan, run, arena)) return *merged;
+bool Materializer::ComputeRun(const MergePlan& plan, const TensorRun& run, Workspace& w, std::byte* out) const {
+  return plan.method() != nullptr ? MergeRun(plan, run, w, out) : CopyRun(plan, run, w, out);
+}
+
+bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& w, std::byte* out) const {
+  if (const std::optional<bool> merged = MergeStoredRun(plan, run, out)) return *merged;
   const size_t slots = plan.models().size();
   const TensorTerms terms = terms_.Of(run.tensor);
   const bool ranked = plan.method()->statistic() == MergeMethod::Statistic::kRankedMask;
@@ -122,8 +137,7 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
       w.FillRanked(facts_.ranks(plan.base(), plan.models()[s], run.tensor), term, run.first, run.count, s);
     }
   }
-  const DType dtype = arena.layout().tensors()[run.tensor].dtype;
-  std::byte* out = arena.data(run.tensor) + run.first * SizeOf(dtype);
+  const DType dtype = TypeOf(run);
   bool finite = true;
   const auto load = [&](int model, int64_t at, int64_t n, float* to) {
     const FloatTensor& tensor = sources_->tensor(model, run.tensor);
@@ -150,11 +164,10 @@ bool Materializer::MergeRun(const MergePlan& plan, const TensorRun& run, Workspa
   return finite;
 }
 
-bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& w, Arena& arena) const {
+bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& w, std::byte* out) const {
   const FloatTensor& tensor = sources_->tensor(plan.models()[0], run.tensor);
-  const DType dtype = arena.layout().tensors()[run.tensor].dtype;
+  const DType dtype = TypeOf(run);
   const int64_t size = SizeOf(dtype);
-  std::byte* out = arena.data(run.tensor) + run.first * size;
   bool finite = !options_.one_shot || FirstNonFinite(tensor, run.first, run.count) < 0;
   if (tensor.dtype == dtype) {
     std::memcpy(out, tensor.data + run.first * size, run.count * size);
@@ -168,37 +181,60 @@ bool Materializer::CopyRun(const MergePlan& plan, const TensorRun& run, Workspac
   return finite;
 }
 
+absl::Status Materializer::CheckSources(const MergePlan& plan) const {
+  if (plan.sources() == sources_) return absl::OkStatus();
+  return absl::InvalidArgumentError("the plan was built for the sources of another materializer");
+}
+
 absl::Status Materializer::Run(const MergePlan& plan, Arena& arena, std::stop_token stop) {
-  if (plan.sources() != sources_) {
-    return absl::InvalidArgumentError("the plan was built for the sources of another materializer");
-  }
+  MG_RETURN_IF_ERROR(CheckSources(plan));
   if (arena.layout().tensors() != sources_->layout().tensors()) {
     return absl::InvalidArgumentError("the arena's layout is not that of the sources");
   }
-  absl::Status status = RunChecked(plan, arena, stop);
+  if (plan.method() != nullptr && plan.arithmetic() == Arithmetic::kMergekit) {
+    if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
+    return RunLikeMergekit(plan, arena, stop);
+  }
+  RunsInArena sink(runs_, arena);
+  return Stream(plan, sink, std::move(stop));
+}
+
+absl::Status Materializer::Stream(const MergePlan& plan, RunSink& sink, std::stop_token stop) {
+  MG_RETURN_IF_ERROR(CheckSources(plan));
+  if (plan.method() != nullptr && plan.arithmetic() == Arithmetic::kMergekit) {
+    return absl::InvalidArgumentError("mergekit's arithmetic merges whole tensors, not one run after the other");
+  }
+  absl::Status status = StreamChecked(plan, sink, stop);
   // What is not finite in a source is to be blamed first, whatever came of it.
   if (options_.one_shot && !status.ok() && !absl::IsCancelled(status)) MG_RETURN_IF_ERROR(CheckSourcesFinite());
   return status;
 }
 
-absl::Status Materializer::RunChecked(const MergePlan& plan, Arena& arena, const std::stop_token& stop) {
-  if (plan.method() != nullptr && plan.arithmetic() == Arithmetic::kMergekit) {
-    if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
-    return RunLikeMergekit(plan, arena, stop);
-  }
+absl::Status Materializer::StreamChecked(const MergePlan& plan, RunSink& sink, const std::stop_token& stop) {
   if (plan.method() != nullptr) MG_RETURN_IF_ERROR(Resolve(plan, stop).status());
   std::atomic<int64_t> first_bad = INT64_MAX;
+  std::atomic<bool> unwanted = false;
   pool_.For(static_cast<int64_t>(runs_.size()), [&](int thread, int64_t r) {
     if (stop.stop_requested()) return;
-    Workspace& workspace = workspaces_[thread];
-    const bool finite =
-        plan.method() != nullptr ? MergeRun(plan, runs_[r], workspace, arena) : CopyRun(plan, runs_[r], workspace, arena);
-    if (!finite) AtomicMin(first_bad, r);
+    std::byte* const out = sink.Room(r);
+    if (out == nullptr) {
+      unwanted = true;
+    } else if (ComputeRun(plan, runs_[r], workspaces_[thread], out)) {
+      sink.Put(r, runs_[r].count * SizeOf(TypeOf(runs_[r])));
+    } else {
+      AtomicMin(first_bad, r);
+      sink.Fail(r);
+    }
   });
   if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
-  if (first_bad == INT64_MAX) return absl::OkStatus();
-  if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
-  return DescribeNonFinite(plan, runs_[first_bad], arena);
+  if (first_bad != INT64_MAX) {
+    if (options_.one_shot) MG_RETURN_IF_ERROR(CheckSourcesFinite());
+    const TensorRun& run = runs_[first_bad];
+    std::vector<std::byte> merged(run.count * SizeOf(TypeOf(run)));
+    ComputeRun(plan, run, workspaces_[0], merged.data());
+    return DescribeNonFinite(plan, run, merged.data());
+  }
+  return unwanted ? absl::CancelledError("nobody takes the merge's results") : absl::OkStatus();
 }
 
 absl::StatusOr<const CandidateTerms*> Materializer::Resolve(const MergePlan& plan, std::stop_token stop) {
@@ -239,7 +275,7 @@ absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena, 
     if (!merged.ok()) {
       failures[t] = Annotate(merged.status(), absl::StrCat("tensor '", tensors[t].name, "'"));
     } else if (!StoreBlock(tensors[t].dtype, merged->data(), count, arena.data(t))) {
-      failures[t] = DescribeNonFinite(plan, {t, 0, count}, arena);
+      failures[t] = DescribeNonFinite(plan, {t, 0, count}, arena.data(t));
     }
   });
   if (stop.stop_requested()) return absl::CancelledError("the merge was cancelled");
@@ -247,12 +283,12 @@ absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena, 
   return absl::OkStatus();
 }
 
-absl::Status Materializer::DescribeNonFinite(const MergePlan& plan, const TensorRun& run, const Arena& arena) const {
-  const FloatTensor merged = InArena(arena, run.tensor);
-  const int64_t index = FirstNonFinite(merged, run.first, run.count);
-  const ArenaTensor& spec = arena.layout().tensors()[run.tensor];
+absl::Status Materializer::DescribeNonFinite(const MergePlan& plan, const TensorRun& run, const std::byte* merged) const {
+  const ArenaTensor& spec = sources_->layout().tensors()[run.tensor];
+  const FloatTensor values{spec.dtype, merged, run.count};
+  const int64_t in_run = FirstNonFinite(values, 0, run.count), index = run.first + in_run;
   float value;
-  LoadBlock(merged, index, 1, &value);
+  LoadBlock(values, in_run, 1, &value);
   std::string message = absl::StrCat("tensor '", spec.name, "': the merged value at index ", index, " is ", value, " in ",
                                      Name(spec.dtype), "; the models hold");
   const auto add = [&](int model) {

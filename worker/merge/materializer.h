@@ -16,6 +16,7 @@
 #include "worker/merge/merge_method.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/merge_sources.h"
+#include "worker/merge/run_sink.h"
 #include "worker/merge/source_facts.h"
 #include "worker/merge/thread_pool.h"
 #include "worker/merge/workspace.h"
@@ -69,6 +70,11 @@ class Materializer {
   // was requested; the arena then holds parts of two candidates.
   absl::Status Run(const MergePlan& plan, Arena& arena, std::stop_token stop = {});
 
+  // Run whose results go to `sink`, one run of values after the other (its numbers: RunsOf the sources' layout), so that
+  // they need not be in memory together. The same bits. InvalidArgument as Run, and for a plan of Arithmetic::kMergekit.
+  // Cancelled also if the sink wants no more.
+  absl::Status Stream(const MergePlan& plan, RunSink& sink, std::stop_token stop = {});
+
   // What Run computes before the values are merged, for whoever merges them elsewhere (worker/device_merge); valid until the next
   // call. REQUIRES: the plan was built for sources(), has a method and Arithmetic::kFp32. InvalidArgument, naming the
   // tensor: the sources have no such combination. Cancelled: `stop` was requested.
@@ -77,15 +83,19 @@ class Materializer {
  private:
   Materializer(std::shared_ptr<const MergeSources> sources, const MaterializerOptions& options);
 
+  absl::Status CheckSources(const MergePlan& plan) const;
   absl::Status CheckSourcesFinite();
-  absl::Status RunChecked(const MergePlan& plan, Arena& arena, const std::stop_token& stop);
+  absl::Status StreamChecked(const MergePlan& plan, RunSink& sink, const std::stop_token& stop);
   // These return false if a result (or, with one_shot, a source) is not finite.
   // MergeRun in one pass over stored values, if the run's tensors and the method allow it; else nullopt.
-  std::optional<bool> MergeStoredRun(const MergePlan& plan, const TensorRun& run, Arena& arena) const;
-  bool MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
-  bool CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, Arena& arena) const;
+  std::optional<bool> MergeStoredRun(const MergePlan& plan, const TensorRun& run, std::byte* out) const;
+  bool MergeRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, std::byte* out) const;
+  bool CopyRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, std::byte* out) const;
+  bool ComputeRun(const MergePlan& plan, const TensorRun& run, Workspace& workspace, std::byte* out) const;
+  DType TypeOf(const TensorRun& run) const { return sources_->layout().tensors()[run.tensor].dtype; }
   absl::Status RunLikeMergekit(const MergePlan& plan, Arena& arena, const std::stop_token& stop);
-  absl::Status DescribeNonFinite(const MergePlan& plan, const TensorRun& run, const Arena& arena) const;
+  // The error of a run whose merged values `merged` are not all finite.
+  absl::Status DescribeNonFinite(const MergePlan& plan, const TensorRun& run, const std::byte* merged) const;
 
   const std::shared_ptr<const MergeSources> sources_;
   const MaterializerOptions options_;

@@ -1,18 +1,36 @@
 #include "worker/merge/merge_stream.h"
 
+#include <cstdint>
+#include <optional>
 #include <utility>
 
-#include "common/base/status_macros.h"
-
 namespace merganser {
+namespace {
+
+// A batch's runs as pieces of the whole.
+class QueuedRuns final : public RunSink {
+ public:
+  QueuedRuns(PieceQueue& queue, int64_t first) : queue_(queue), first_(first) {}
+
+  std::byte* Room(int64_t run) override { return queue_.WaitForRoom(first_ + run) ? queue_.Buffer(first_ + run) : nullptr; }
+  void Put(int64_t run, int64_t bytes) override {
+    queue_.Put(first_ + run, {queue_.Buffer(first_ + run), static_cast<size_t>(bytes)});
+  }
+  void Fail(int64_t /*run*/) override { queue_.Close(); }
+
+ private:
+  PieceQueue& queue_;
+  const int64_t first_;
+};
+
+}  // namespace
 
 MergeStream::MergeStream(const RecipePlan& plan, std::stop_token stop)
     : plan_(plan), stop_(std::move(stop)), producer_([this](std::stop_token ended) { Produce(ended); }) {}
 
 MergeStream::~MergeStream() {
   producer_.request_stop();
-  const absl::MutexLock lock(&mu_);
-  ending_ = true;
+  queue_.Close();
 }
 
 void MergeStream::Produce(std::stop_token ended) {
@@ -21,33 +39,27 @@ void MergeStream::Produce(std::stop_token ended) {
   const std::stop_callback by_user(stop_, [&] { either.request_stop(); });
   const std::stop_callback by_end(ended, [&] { either.request_stop(); });
   MergeMemory memory(plan_.threads());
+  int64_t pieces = 0;
   for (const RecipePlan::Batch& batch : plan_.batches()) {
+    if (const std::optional<int64_t> runs = plan_.RunsOf(batch)) {
+      QueuedRuns sink(queue_, pieces);
+      const absl::Status status = plan_.Stream(batch, memory, sink, either.get_token());
+      if (!status.ok()) return queue_.Fail(status);
+      pieces += *runs;
+      queue_.Flush(pieces);
+      continue;
+    }
     absl::StatusOr<RecipePlan::Result> result = plan_.Compute(batch, memory, either.get_token());
-    const bool failed = !result.ok();
-    const absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(this, &MergeStream::Wanted));
-    if (ending_) return;
-    ready_ = std::move(result);
-    if (failed) return;
-    // The next batch is begun once this one is the consumer's.
-    mu_.Await(absl::Condition(this, &MergeStream::Wanted));
-    if (ending_) return;
+    if (!result.ok()) return queue_.Fail(result.status());
+    const int64_t first = pieces;
+    for (size_t i = 0; i < result->bytes.size(); ++i) {
+      if (result->bytes[i].empty()) continue;
+      if (!queue_.WaitForRoom(pieces)) return;
+      queue_.Put(pieces++, result->bytes[i], std::move(result->owners[i]));
+      queue_.Flush(pieces);
+    }
+    if (pieces > first) queue_.AwaitTaken(first);
   }
-}
-
-absl::StatusOr<absl::Span<const std::byte>> MergeStream::Next() {
-  if (next_ > 0) current_.owners[next_ - 1] = nullptr;  // pages and buffers go as soon as they can
-  if (next_ == current_.bytes.size()) {
-    current_ = {};
-    next_ = 0;
-    const absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(this, &MergeStream::Ready));
-    absl::StatusOr<RecipePlan::Result> result = std::move(*ready_);
-    ready_.reset();
-    MG_RETURN_IF_ERROR(result.status());
-    current_ = *std::move(result);
-  }
-  return current_.bytes[next_++];
 }
 
 }  // namespace merganser

@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/closest_name.h"
 #include "common/base/sha256.h"
+#include "common/base/sha256_stream.h"
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/checkpoint_writer.h"
 #include "worker/checkpoint/evo_mistral.h"
@@ -175,33 +176,43 @@ absl::StatusOr<RecipeExportFacts> ExportRecipeFiles(const Recipe& recipe, const 
   facts.bytes = prepared.bytes;
   facts.parameters = prepared.parameters;
   facts.no_mergekit_yaml = prepared.no_mergekit_yaml;
-  constexpr size_t kPieceBytes = size_t{16} << 20;  // between two reports of progress
+  constexpr size_t kReportedBytes = size_t{16} << 20;  // between two reports of progress
   const size_t planned = prepared.plan->tensors().size();
   size_t index = 0;
-  int64_t done = 0;
+  int64_t done = 0, reported = 0;
   std::map<std::string, std::string> digests;  // by tensor: the line that WeightsSha256 hashes
   std::optional<MergeStream> stream;  // begun with the first tensor: nothing is computed for a folder that is refused
   const auto write_tensor = [&](const TensorHeader& tensor, const CheckpointWriter::Append& append) -> absl::Status {
-    absl::Span<const std::byte> rest;
+    Sha256Stream digest;
+    const auto write = [&](absl::Span<const std::byte> rest) -> absl::Status {
+      if (options.digest) digest.Add({reinterpret_cast<const char*>(rest.data()), rest.size()});
+      while (!rest.empty()) {
+        if (stop.stop_requested()) return absl::CancelledError("stopped");
+        const absl::Span<const std::byte> piece = rest.first(std::min(rest.size(), kReportedBytes));
+        MG_RETURN_IF_ERROR(append(piece));
+        rest.remove_prefix(piece.size());
+        done += static_cast<int64_t>(piece.size());
+        if (!options.progress || (done - reported < static_cast<int64_t>(kReportedBytes) && done < prepared.bytes)) continue;
+        reported = done;
+        options.progress(done, prepared.bytes);
+      }
+      return absl::OkStatus();
+    };
     if (index < planned) {
       if (!stream) stream.emplace(*prepared.plan, stop);
-      MG_ASSIGN_OR_RETURN(rest, stream->Next());
+      for (int64_t left = tensor.NumBytes(); left > 0;) {
+        MG_ASSIGN_OR_RETURN(const absl::Span<const std::byte> piece, stream->Next());
+        left -= static_cast<int64_t>(piece.size());
+        MG_RETURN_IF_ERROR(write(piece));
+      }
     } else {
       const std::string& bytes = prepared.extra[index - planned].second;
-      rest = {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()};
+      MG_RETURN_IF_ERROR(write({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}));
     }
     ++index;
     if (options.digest) {
       digests[tensor.name] = absl::StrCat(tensor.name, " ", Name(tensor.dtype), " [", absl::StrJoin(tensor.shape, ","), "] ",
-                                          Sha256Hex({reinterpret_cast<const char*>(rest.data()), rest.size()}), "\n");
-    }
-    while (!rest.empty()) {
-      if (stop.stop_requested()) return absl::CancelledError("stopped");
-      const absl::Span<const std::byte> piece = rest.first(std::min(rest.size(), kPieceBytes));
-      MG_RETURN_IF_ERROR(append(piece));
-      rest.remove_prefix(piece.size());
-      done += static_cast<int64_t>(piece.size());
-      if (options.progress) options.progress(done, prepared.bytes);
+                                          digest.Hex(), "\n");
     }
     return absl::OkStatus();
   };

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/materializer.h"
 #include "worker/merge/merge_memory.h"
+#include "worker/merge/run_sink.h"
 #include "worker/merge/tensor_source.h"
 
 namespace merganser {
@@ -116,6 +118,13 @@ class RecipePlan {
   // tensor). Cancelled: `stop` was requested. `memory` is for one call at a time.
   absl::StatusOr<Result> Compute(const Batch& batch, MergeMemory& memory, std::stop_token stop) const;
 
+  // How many runs (kRunElements of one tensor) Stream gives of the batch; nullopt where only Compute will do: copies,
+  // integers, rescaled or repeated tensors, mergekit's own arithmetic.
+  std::optional<int64_t> RunsOf(const Batch& batch) const;
+  // Compute, to `sink` run by run, so that results need not be in memory together. The same bytes; errors as Compute's, and
+  // Cancelled if the sink wants no more. REQUIRES: RunsOf(batch).
+  absl::Status Stream(const Batch& batch, MergeMemory& memory, RunSink& sink, std::stop_token stop) const;
+
  private:
   // One stack's sources under the names that the stack uses for them.
   struct StackSources {
@@ -148,7 +157,15 @@ class RecipePlan {
   bool LiesOutside(const std::string& source, const std::string& tensor) const;
   // The name that source `source` of the stack has for the stack's tensor.
   std::string SourceTensor(int stack, const std::string& source, const std::string& tensor) const;
-  // Tensors of floating-point type of one stack, merged into memory of type `dtype`.
+  // A merge of tensors of floating-point type of one stack, results of type `dtype`; uses memory.pool while it lives.
+  struct TensorMerge {
+    std::vector<LoadedTensor> loaded;
+    std::unique_ptr<Materializer> materializer;
+    std::optional<MergePlan> plan;
+  };
+  absl::StatusOr<TensorMerge> PrepareTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
+                                             MergeMemory& memory) const;
+  // The same, merged into memory.
   absl::StatusOr<Result> MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype, MergeMemory& memory,
                                       std::stop_token stop) const;
   absl::StatusOr<LoadedTensor> LoadInteger(int stack, const std::string& tensor) const;

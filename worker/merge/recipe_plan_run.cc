@@ -15,6 +15,7 @@
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/merge_sources.h"
 #include "worker/merge/recipe_plan.h"
+#include "worker/merge/source_facts.h"
 #include "worker/merge/thread_pool.h"
 
 namespace merganser {
@@ -167,12 +168,12 @@ absl::StatusOr<LoadedTensor> RecipePlan::LoadInteger(int stack, const std::strin
   return first;
 }
 
-absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
-                                                            MergeMemory& memory, std::stop_token stop) const {
+absl::StatusOr<RecipePlan::TensorMerge> RecipePlan::PrepareTensors(int stack, const std::vector<std::string>& tensors,
+                                                                   DType dtype, MergeMemory& memory) const {
   const StackSources& sources = stacks_[stack];
   std::vector<ArenaTensor> layout;
   std::map<std::string, MergeSources::Model> models;
-  std::vector<LoadedTensor> loaded;
+  TensorMerge merge;
   for (const std::string& name : sources.names) {
     MergeSources::Model& model = models[name];
     model.label = sources.by_name.at(name)->label();
@@ -182,7 +183,7 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std
       view.name = tensor;
       if (model.tensors.size() == layout.size()) layout.push_back({tensor, view.shape, dtype});
       model.tensors.push_back(std::move(view));
-      loaded.push_back(std::move(one));
+      merge.loaded.push_back(std::move(one));
     }
   }
   MG_ASSIGN_OR_RETURN(const ArenaLayout arena_layout, ArenaLayout::Create(std::move(layout)));
@@ -190,16 +191,48 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std
   Recipe recipe = recipe_;
   recipe.path.clear();
   recipe.dtype = std::string(ConfigName(dtype));
-  MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[stack], merge_sources));
-  MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(merge_sources, OneShot(&memory.pool)));
-  MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(arena_layout, memory.pages));
-  MG_RETURN_IF_ERROR(materializer->Run(plan, *arena, stop));
+  MG_ASSIGN_OR_RETURN(merge.plan, MergePlan::Build(recipe, recipe_.stacks[stack], merge_sources));
+  MG_ASSIGN_OR_RETURN(merge.materializer, Materializer::Create(merge_sources, OneShot(&memory.pool)));
+  return merge;
+}
+
+absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
+                                                            MergeMemory& memory, std::stop_token stop) const {
+  MG_ASSIGN_OR_RETURN(const TensorMerge merge, PrepareTensors(stack, tensors, dtype, memory));
+  const ArenaLayout& layout = merge.materializer->sources()->layout();
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(layout, memory.pages));
+  MG_RETURN_IF_ERROR(merge.materializer->Run(*merge.plan, *arena, stop));
   Result result;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    result.bytes.emplace_back(arena->data(static_cast<int>(i)), static_cast<size_t>(arena_layout.tensors()[i].NumBytes()));
+    result.bytes.emplace_back(arena->data(static_cast<int>(i)), static_cast<size_t>(layout.tensors()[i].NumBytes()));
     result.owners.push_back(arena);
   }
   return result;
+}
+
+std::optional<int64_t> RecipePlan::RunsOf(const Batch& batch) const {
+  const Stack& stack = recipe_.stacks[tensors_[batch.first].stack];
+  if (stack.method.empty() || stack.arithmetic == Arithmetic::kMergekit) return std::nullopt;
+  std::set<std::string> seen;
+  int64_t runs = 0;
+  for (int t = batch.first; t < batch.end; ++t) {
+    const PlannedTensor& tensor = tensors_[t];
+    if (!tensor.copied_from.empty() || !IsMergeable(tensor.header.dtype) || tensor.rescale != Rescale{} ||
+        !seen.insert(tensor.stack_tensor).second) {
+      return std::nullopt;
+    }
+    const int64_t elements = tensor.header.NumBytes() / SizeOf(tensor.header.dtype);
+    runs += (elements + kRunElements - 1) / kRunElements;
+  }
+  return runs;
+}
+
+absl::Status RecipePlan::Stream(const Batch& batch, MergeMemory& memory, RunSink& sink, std::stop_token stop) const {
+  std::vector<std::string> tensors;
+  for (int t = batch.first; t < batch.end; ++t) tensors.push_back(tensors_[t].stack_tensor);
+  MG_ASSIGN_OR_RETURN(const DType dtype, ParseConfigDType(recipe_.dtype));
+  MG_ASSIGN_OR_RETURN(const TensorMerge merge, PrepareTensors(tensors_[batch.first].stack, tensors, dtype, memory));
+  return merge.materializer->Stream(*merge.plan, sink, std::move(stop));
 }
 
 absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, MergeMemory& memory, std::stop_token stop) const {

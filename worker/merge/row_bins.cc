@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint32_t kExponent = 0x7f800000u;
 constexpr int kLanes = 8;         // a row is a multiple of these
-constexpr int64_t kPadding = 32;  // elements behind a row that may be read
+constexpr int64_t kPadding = 64;  // elements behind a row that may be read
 // Exact ranks that a row may look up by reading it again: more than that, and sorting it is quicker.
 constexpr double kLookUpsMax = 128;
 constexpr int kTables = 4;  // of counts: a count that has just been changed is slow to change again
@@ -79,6 +79,24 @@ void CountBins(const uint16_t* bins, int64_t count, int64_t size, uint32_t* coun
     ++b[high >> 16 & 0xffff];
     ++c[high >> 32 & 0xffff];
     ++d[high >> 48];
+  }
+}
+
+// The same of bins as bytes, kPermutedBins of them.
+void CountByteBins(const uint8_t* bins, int64_t count, uint16_t* counts) {
+  std::memset(counts, 0, kTables * kPermutedBins * sizeof *counts);
+  uint16_t *const a = counts, *const b = a + kPermutedBins, *const c = b + kPermutedBins, *const d = c + kPermutedBins;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    uint64_t eight;
+    std::memcpy(&eight, bins + i, sizeof eight);
+    ++a[eight & 0xff];
+    ++b[eight >> 8 & 0xff];
+    ++c[eight >> 16 & 0xff];
+    ++d[eight >> 24 & 0xff];
+    ++a[eight >> 32 & 0xff];
+    ++b[eight >> 40 & 0xff];
+    ++c[eight >> 48 & 0xff];
+    ++d[eight >> 56];
   }
 }
 
@@ -150,16 +168,40 @@ MG_TARGET_AVX512 void FillBinsAvx512(const uint32_t* magnitudes, float scale, in
   }
 }
 
+// kPermutedBins bins.
+MG_TARGET_AVX512 void FillByteBins(const uint32_t* magnitudes, float scale, int64_t count, uint8_t* bins) {
+  const __m512 scales = _mm512_set1_ps(scale);
+  const __m512i most = _mm512_set1_epi32(kPermutedBins - 1);
+  for (int64_t i = 0; i < count; i += 16) {  // into the padding
+    const __m512 own = _mm512_loadu_ps(magnitudes + i);
+    const __m512i bin = _mm512_min_epu32(_mm512_cvttps_epi32(_mm512_mul_ps(own, scales)), most);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bins + i), _mm512_cvtepi32_epi8(bin));
+  }
+}
+
+// What the tables count in bins [bin, bin + 16).
+MG_TARGET_AVX512 inline __m512i SumTables(const uint32_t* counts, int64_t size, int64_t bin) {
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t t = 0; t < kTables; ++t) sum = _mm512_add_epi32(sum, _mm512_loadu_si512(counts + t * size + bin));
+  return sum;
+}
+
+MG_TARGET_AVX512 inline __m512i SumTables(const uint16_t* counts, int64_t size, int64_t bin) {
+  __m256i sum = _mm256_setzero_si256();
+  for (int64_t t = 0; t < kTables; ++t) sum = _mm256_add_epi16(sum, _mm256_loadu_epi16(counts + t * size + bin));
+  return _mm512_cvtepu16_epi32(sum);
+}
+
 // REQUIRES: size % 16 == 0.
-MG_TARGET_AVX512 double FillBoundsAvx512(const uint32_t* counts, int64_t size, const RankedMask& mask, uint32_t* bounds) {
+template <typename Counts>
+MG_TARGET_AVX512 double FillBoundsAvx512(const Counts* counts, int64_t size, const RankedMask& mask, uint32_t* bounds) {
   const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi32(1), end = _mm512_set1_epi32(15);
   const __m512i half = _mm512_set1_epi32(65535);
   const __m512 low = _mm512_set1_ps(mask.low), step = _mm512_set1_ps(mask.step), halves = _mm512_set1_ps(0x1p16f);
   __m512i before = zero;
   __m512 pairs = _mm512_setzero_ps();
   for (int64_t bin = 0; bin < size; bin += 16) {
-    __m512i own = zero;
-    for (int64_t t = 0; t < kTables; ++t) own = _mm512_add_epi32(own, _mm512_loadu_si512(counts + t * size + bin));
+    const __m512i own = SumTables(counts, size, bin);
     __m512i through = own;  // sums up to each bin
     through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 15));
     through = _mm512_add_epi32(through, _mm512_alignr_epi32(through, zero, 14));
@@ -181,24 +223,30 @@ MG_TARGET_AVX512 double FillBoundsAvx512(const uint32_t* counts, int64_t size, c
   return static_cast<double>(_mm512_reduce_add_ps(pairs));
 }
 
-// REQUIRES: what is behind the row is beyond all of it.
+// Which of the 64 magnitudes from `at` on are below `bound`.
+MG_TARGET_AVX512 inline uint64_t Below(const uint32_t* at, __m512i bound) {
+  const __mmask16 a = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(at), bound);
+  const __mmask16 b = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(at + 16), bound);
+  const __mmask16 c = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(at + 32), bound);
+  const __mmask16 d = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(at + 48), bound);
+  return _mm512_kunpackd(_mm512_kunpackw(d, c), _mm512_kunpackw(b, a));
+}
+
+// Without a branch that depends on the element. REQUIRES: what is behind the row, up to a multiple of 64, is beyond all of
+// it.
 MG_TARGET_AVX512 uint32_t RankAvx512(const uint32_t* magnitudes, int64_t row, int64_t element) {
-  const __m512i value = _mm512_set1_epi32(static_cast<int>(magnitudes[element])), one = _mm512_set1_epi32(1);
-  const int64_t own = element / 16 * 16;
-  const auto before = static_cast<__mmask16>((1u << (element - own)) - 1);
-  const __m512i around = _mm512_loadu_si512(magnitudes + own);
-  const auto at_own =
-      static_cast<__mmask16>((_mm512_cmple_epu32_mask(around, value) & before) | _mm512_cmplt_epu32_mask(around, value));
-  __m512i below = _mm512_maskz_mov_epi32(at_own, one);
-  for (int64_t i = 0; i < own; i += 16) {
-    const __mmask16 less = _mm512_cmple_epu32_mask(_mm512_loadu_si512(magnitudes + i), value);
-    below = _mm512_mask_add_epi32(below, less, below, one);
+  const uint32_t value = magnitudes[element];
+  const int64_t own = element / 64 * 64;
+  int64_t below = 0;
+  for (int64_t i = 0; i < row; i += 64) {
+    const uint32_t bound = value + static_cast<uint32_t>(i < own);
+    below += std::popcount(Below(magnitudes + i, _mm512_set1_epi32(static_cast<int>(bound))));
   }
-  for (int64_t i = own + 16; i < row; i += 16) {
-    const __mmask16 less = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(magnitudes + i), value);
-    below = _mm512_mask_add_epi32(below, less, below, one);
-  }
-  return static_cast<uint32_t>(_mm512_reduce_add_epi32(below));
+  // Equal ones before it in its own 64 are not among them yet.
+  const uint64_t before = (uint64_t{1} << (element - own)) - 1;
+  const uint64_t at_most = Below(magnitudes + own, _mm512_set1_epi32(static_cast<int>(value + 1))) & before;
+  const uint64_t less = Below(magnitudes + own, _mm512_set1_epi32(static_cast<int>(value))) & before;
+  return static_cast<uint32_t>(below + std::popcount(at_most ^ less));
 }
 
 MG_TARGET_AVX512 inline void PutBits(__mmask32 bits, int64_t at, int64_t count, uint8_t* out) {
@@ -207,7 +255,7 @@ MG_TARGET_AVX512 inline void PutBits(__mmask32 bits, int64_t at, int64_t count, 
 }
 
 // kPermutedBins bins, their bounds in registers.
-MG_TARGET_AVX512 void DecidePermuted(const uint32_t* words, const uint16_t* bins, const uint32_t* bounds, int64_t count,
+MG_TARGET_AVX512 void DecidePermuted(const uint32_t* words, const uint8_t* bins, const uint32_t* bounds, int64_t count,
                                      uint8_t* kept, uint8_t* maybe) {
   constexpr int kRegisters = kPermutedBins / 32;
   __m512i below[kRegisters], last[kRegisters];
@@ -221,7 +269,7 @@ MG_TARGET_AVX512 void DecidePermuted(const uint32_t* words, const uint16_t* bins
   for (int i = 0; i < 32; ++i) odd[i] = static_cast<uint16_t>(2 * i + 1);
   const __m512i upper = _mm512_load_si512(odd), sixth = _mm512_set1_epi16(64), seventh = _mm512_set1_epi16(128);
   for (int64_t i = 0; i < count; i += 32) {
-    const __m512i bin = _mm512_loadu_si512(bins + i);
+    const __m512i bin = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bins + i)));
     const __m512i half = _mm512_permutex2var_epi16(_mm512_loadu_si512(words + i), upper, _mm512_loadu_si512(words + i + 16));
     const __mmask32 second = _mm512_test_epi16_mask(bin, sixth), upper_two = _mm512_test_epi16_mask(bin, seventh);
     const __m512i below_low = _mm512_mask_blend_epi16(second, _mm512_permutex2var_epi16(below[0], bin, below[1]),
@@ -278,7 +326,6 @@ bool HasAvx512() { return false; }
 bool RowBins::Count(const FloatTensor& base, const FloatTensor& source, int64_t begin, int64_t row, const RankedMask& mask) {
   row_ = row;
   magnitudes_.resize(row + kPadding);
-  bins_.resize(row + kPadding);
   Extent extent;
 #ifdef MG_AVX2
   const bool stored = HasAvx512() && base.dtype == DType::kBF16 && source.dtype == DType::kBF16;
@@ -294,22 +341,34 @@ bool RowBins::Count(const FloatTensor& base, const FloatTensor& source, int64_t 
   std::fill_n(magnitudes_.begin() + row, kPadding, 0xffffffffu);
   if (extent.most >= kExponent) return false;
 
-  size_ = HasAvx512() && row <= kPermutedRowMax ? kPermutedBins
-                                                : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(row)));
+  permuted_ = HasAvx512() && row <= kPermutedRowMax;
+  size_ = permuted_ ? kPermutedBins : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(row)));
   const float range = std::min(std::bit_cast<float>(extent.most), kMeans * extent.sum / static_cast<float>(row));
   const float scale = static_cast<float>(size_ - 1) / range;
   if (!std::isfinite(scale)) return false;
   const auto last = static_cast<int32_t>(size_ - 1);
-  counts_.resize(kTables * size_);
   bounds_.resize(size_);
   double pairs;
 #ifdef MG_AVX2
+  if (permuted_) {
+    byte_bins_.resize(row + kPadding);
+    FillByteBins(magnitudes_.data(), scale, row, byte_bins_.data());
+    uint16_t counts[kTables * kPermutedBins];  // of at most kPermutedRowMax elements
+    CountByteBins(byte_bins_.data(), row, counts);
+    pairs = FillBoundsAvx512(counts, size_, mask, bounds_.data());
+    return pairs * static_cast<double>(mask.step) <= kLookUpsMax;
+  }
+  bins_.resize(row + kPadding);
+  counts_.resize(kTables * size_);
   if (HasAvx512() && size_ % 16 == 0) {
     FillBinsAvx512(magnitudes_.data(), scale, last, row, bins_.data());
     CountBins(bins_.data(), row, size_, counts_.data());
     pairs = FillBoundsAvx512(counts_.data(), size_, mask, bounds_.data());
     return pairs * static_cast<double>(mask.step) <= kLookUpsMax;
   }
+#else
+  bins_.resize(row + kPadding);
+  counts_.resize(kTables * size_);
 #endif
   FillBins(magnitudes_.data(), scale, last, row, bins_.data());
   CountBins(bins_.data(), row, size_, counts_.data());
@@ -318,15 +377,17 @@ bool RowBins::Count(const FloatTensor& base, const FloatTensor& source, int64_t 
 }
 
 void RowBins::Decide(const uint32_t* words, int64_t first, int64_t count, uint8_t* kept, uint8_t* maybe) const {
-  const uint16_t* const bins = bins_.data() + first;
   int64_t done = 0;
 #ifdef MG_AVX2
-  if (HasAvx512() && size_ == kPermutedBins) return DecidePermuted(words, bins, bounds_.data(), count, kept, maybe);
+  if (permuted_) return DecidePermuted(words, byte_bins_.data() + first, bounds_.data(), count, kept, maybe);
+  const uint16_t* const bins = bins_.data() + first;
   if (HasAvx512()) {
     done = DecideAvx512(words, bins, bounds_.data(), count, kept, maybe);
   } else if (HasAvx2()) {
     done = DecideAvx2(words, bins, bounds_.data(), count, kept, maybe);
   }
+#else
+  const uint16_t* const bins = bins_.data() + first;
 #endif
   DecidePlain(words, bins, bounds_.data(), done, count, kept, maybe);
 }

@@ -29,9 +29,11 @@ class RowBins {
  private:
   int64_t row_ = 0;
   int64_t size_ = 0;                  // bins
+  bool permuted_ = false;             // so few that they are bytes, and their bounds in registers
   std::vector<float> differences_;    // where they are not merged as stored
   std::vector<uint32_t> magnitudes_;  // bits of |d|, then some beyond all
   std::vector<uint16_t> bins_;        // never fall with the magnitude
+  std::vector<uint8_t> byte_bins_;    // instead, if permuted_
   std::vector<uint32_t> counts_;
   // Of the upper half of a random word: below the lower 16 bits, the bin's lowest rank is enough; above the upper 16, its
   // highest is not. What empty bins hold means nothing.

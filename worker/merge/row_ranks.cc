@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "worker/merge/block_math.h"
@@ -141,11 +142,16 @@ bool RowRanks::FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, i
     uint8_t* kept = bits + at / 8;
     stream.Fill(first + at, n, s.words.data());
     s.bins.Decide(s.words.data(), first + at - begin, n, kept, s.maybe.data());
-    for (int64_t byte = 0; byte * 8 < n; ++byte) {
-      for (uint32_t open = s.maybe[byte] & ~static_cast<uint32_t>(kept[byte]); open != 0; open &= open - 1) {
-        const int64_t bit = std::countr_zero(open), own = byte * 8 + bit;
+    for (int64_t from = 0; from < n; from += 64) {
+      uint64_t sure = 0, open = 0;
+      const auto bytes = static_cast<size_t>(std::min<int64_t>(8, (n - from + 7) / 8));
+      std::memcpy(&sure, kept + from / 8, bytes);
+      std::memcpy(&open, s.maybe.data() + from / 8, bytes);
+      for (open &= ~sure; open != 0; open &= open - 1) {
+        const int64_t own = from + std::countr_zero(open);
         if (own >= n) break;
-        if (mask.Keeps(s.words[own], s.bins.Rank(first + at - begin + own))) kept[byte] |= static_cast<uint8_t>(1u << bit);
+        if (!mask.Keeps(s.words[own], s.bins.Rank(first + at - begin + own))) continue;
+        kept[own / 8] = static_cast<uint8_t>(kept[own / 8] | 1u << own % 8);
       }
     }
   }

@@ -165,6 +165,68 @@ TEST(MaterializerTest, ResultsBeyondTheStorageTypeAreNamed) {
             "hold 0 (base) 2000 (ja)");
 }
 
+// Keeps each run's bytes; wants no run from `wanted` on.
+class KeptRuns final : public RunSink {
+ public:
+  KeptRuns(int64_t runs, int64_t wanted) : runs_(runs), wanted_(wanted) {}
+  std::byte* Room(int64_t run) override {
+    runs_[run].resize(kRunElements * 4);
+    return run < wanted_ ? runs_[run].data() : nullptr;
+  }
+  void Put(int64_t run, int64_t bytes) override { runs_[run].resize(bytes); }
+  void Fail(int64_t run) override { failed_ = run; }
+
+  std::vector<std::byte> All() const {
+    std::vector<std::byte> all;
+    for (const auto& run : runs_) all.insert(all.end(), run.begin(), run.end());
+    return all;
+  }
+  int64_t failed() const { return failed_; }
+
+ private:
+  std::vector<std::vector<std::byte>> runs_;
+  const int64_t wanted_;
+  int64_t failed_ = -1;
+};
+
+TEST(MaterializerTest, StreamedRunsAreTheBytesOfAnArena) {
+  const int64_t n = 200'000;  // four runs
+  const Values base = Gaussian(n, 1);
+  for (const DType stored : {DType::kF32, DType::kBF16}) {
+    const auto sources = TwoModels(base, Gaussian(n, 2, 0.1f, base), stored, stored);
+    for (const std::string method : {"della", "ties", "task_arithmetic", ""}) {
+      std::map<std::string, double> own;
+      if (method == "della" || method == "ties") own["density"] = 0.5;
+      const Recipe recipe = OneGroup(method, method == "" ? "" : "base", {"ja"}, {own}, {}, std::string(ConfigName(stored)));
+      const MergePlan plan = *MergePlan::Build(recipe, recipe.stacks[0], sources);
+      auto materializer = *Materializer::Create(sources, {.threads = 2});
+      auto arena = *Arena::Create(sources->layout());
+      ASSERT_TRUE(materializer->Run(plan, *arena).ok());
+      KeptRuns kept(4, 4);
+      ASSERT_TRUE(materializer->Stream(plan, kept).ok());
+      EXPECT_EQ(kept.All(), std::vector<std::byte>(arena->data(0), arena->data(0) + n * SizeOf(stored))) << method;
+    }
+  }
+}
+
+TEST(MaterializerTest, AStreamThatNobodyWantsOrCanFinishEndsWithAnError) {
+  Values large(200'000, 0.0f);
+  large[190'000] = 2000;
+  const auto sources = TwoModels(Values(200'000, 0.0f), large, DType::kF16);
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 100}}}, {}, "float16");
+  const MergePlan plan = *MergePlan::Build(recipe, recipe.stacks[0], sources);
+  auto materializer = *Materializer::Create(sources, {});
+  KeptRuns kept(4, 4), unwanted(4, 1);
+  EXPECT_EQ(
+      materializer->Stream(plan, kept).message(),
+      "tensor 'model.norm.weight': the merged value at index 190000 is inf in F16; the models hold 0 (base) 2000 (ja)");
+  EXPECT_EQ(kept.failed(), 2);
+  EXPECT_EQ(materializer->Stream(plan, unwanted).code(), absl::StatusCode::kCancelled);
+  recipe.stacks[0].arithmetic = Arithmetic::kMergekit;
+  const MergePlan whole = *MergePlan::Build(recipe, recipe.stacks[0], sources);
+  EXPECT_THAT(std::string(materializer->Stream(whole, kept).message()), HasSubstr("merges whole tensors"));
+}
+
 TEST(MaterializerTest, TheArenaIsReusedAndKeepsNothingOfTheLastCandidate) {
   const auto sources = TwoModels({1, 2, 3}, {2, 4, 6});
   auto materializer = *Materializer::Create(sources, {});

@@ -113,6 +113,27 @@ TEST(RecipeExportTest, CopiesAreCheckedForFiniteValuesToo) {
   EXPECT_THAT(std::string(facts.status().message()), HasSubstr("not finite at index 7"));
 }
 
+// Far behind what can be under way at once: pieces have been written before the error is known.
+TEST(RecipeExportTest, AResultThatIsNotFiniteLeavesNothingBehind) {
+  constexpr int64_t kValues = 4 << 20;
+  const auto model = [](float last) {
+    SmallCheckpoint checkpoint{R"({"architectures": ["Odd"], "num_hidden_layers": 1})",
+                               {{{"odd.layer.0.weight", DType::kF32, {1024, kValues / 1024}}, Values(kValues)}}};
+    checkpoint.tensors[0].values.back() = last;
+    return Write(checkpoint);
+  };
+  Recipe recipe = OneGroup("task_arithmetic", "base", {"a"}, {{{"weight", 100}}});
+  SetPaths({{"base", model(0)}, {"a", model(2000)}}, recipe);
+  recipe.dtype = "float16";
+  for (const int threads : {1, 3}) {
+    RecipeExportOptions options = Options();
+    options.threads = threads;
+    const auto facts = ExportRecipeFiles(recipe, AsWritten, options, {});
+    EXPECT_THAT(std::string(facts.status().message()), HasSubstr("the merged value at index 4194303 is inf in F16"));
+    EXPECT_TRUE(fs::is_empty(fs::path(options.out_dir).parent_path()));
+  }
+}
+
 TEST(RecipeExportTest, ProgressEndsAtTheTotal) {
   int64_t last = 0, total = 0;
   RecipeExportOptions options = Options();
