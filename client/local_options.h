@@ -21,13 +21,14 @@ inline void AddMergeOptions(CLI::App* verb, LocalOptions* options) {
   AddMergeFlags(verb, &options->merge, &options->merge_resident_mib);
 }
 
-// --threads, and with `with_device` --device and --compute, into `options`.
+// --threads, and with `with_device` --device, --compute and --cuda-graphs, into `options`.
 inline void AddLocalOptions(CLI::App* verb, LocalOptions* options, bool with_device = true) {
   if (with_device) verb->add_option("--device", options->device, "auto, cpu or cuda:N")->capture_default_str();
   if (with_device) {
     verb->add_option("--compute", options->compute, "auto, fp32, bf16 (on the CPU: bf16 products, fp32 sums) or fp16 (GPU)")
         ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
         ->capture_default_str();
+    verb->add_flag("--cuda-graphs", options->cuda_graphs, kCudaGraphsHelp);
   }
   verb->add_option("--threads", options->threads, "CPU threads; 0: all")->check(NonNegativeNumber())->capture_default_str();
 }

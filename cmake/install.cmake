@@ -1,7 +1,7 @@
 # What `cmake --install` and `cpack` put where.
 #
 #   component  default  what
-#   merganser  yes      bin/, lib/libmerganser-local.so, manual pages, completions, share/merganser (deploy/, examples/)
+#   merganser  yes      bin/, lib/libmerganser-*.so, manual pages, completions, share/merganser (deploy/, examples/)
 #   torch_link yes      lib/torch, a link to the libtorch of the build
 #   torch      no       lib/torch (and lib/nvidia), a copy of that libtorch, instead of the link: for containers
 #   torch_cpu  no       lib/torch (and lib/nvidia), only what the CPU half of it loads: 0.5 GB of a CUDA wheel's 4.6
@@ -22,6 +22,10 @@ if(MERGANSER_WITH_TORCH)
                         INSTALL_RPATH "$ORIGIN/torch/lib;$ORIGIN/../../../torch/lib;$ORIGIN/merganser")
   target_link_options(merganser-local PRIVATE "LINKER:--disable-new-dtags")
   install(TARGETS merganser-local RUNTIME_DEPENDENCY_SET mg_libraries LIBRARY DESTINATION lib COMPONENT merganser)
+
+  if(TARGET merganser-cuda)  # without what it loads, which is libtorch's
+    install(TARGETS merganser-cuda LIBRARY DESTINATION lib COMPONENT merganser)
+  endif()
 
   install(CODE "
     set(link \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/torch\")

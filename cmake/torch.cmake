@@ -39,3 +39,29 @@ target_precompile_headers(mg_torch_pch PRIVATE <ATen/ATen.h> <c10/core/Inference
 function(mg_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM mg_torch_pch)
 endfunction()
+
+# mg_torch_cuda: the CUDA half, for libmerganser-cuda.so alone (worker/engine/cuda_step_graph.cc). The headers of CUDA's runtime are
+# those of the wheels beside torch; its folder crt/ comes with nvidia-cuda-crt or, else, with triton, which torch asks for. Without
+# them everything but that library is built.
+get_filename_component(_mg_torch_real ${MERGANSER_TORCH_DIR} REALPATH)
+get_filename_component(_mg_packages ${_mg_torch_real} DIRECTORY)
+file(GLOB _mg_cuda ${_mg_packages}/nvidia/cu[0-9]*/include/cuda_runtime_api.h)
+foreach(_mg_header ${_mg_cuda})
+  get_filename_component(_mg_include ${_mg_header} DIRECTORY)
+  file(GLOB _mg_cudart ${_mg_include}/../lib/libcudart.so.*)
+  if(EXISTS ${_mg_include}/crt/host_defines.h)
+    set(_mg_crt ${_mg_include})
+  else()
+    set(_mg_crt ${_mg_packages}/triton/backends/nvidia/include)
+  endif()
+  if(_mg_cudart AND EXISTS ${_mg_crt}/crt/host_defines.h AND EXISTS ${MERGANSER_TORCH_DIR}/lib/libtorch_cuda.so AND NOT TARGET mg_torch_cuda)
+    list(GET _mg_cudart 0 _mg_cudart)
+    add_library(mg_torch_cuda INTERFACE)
+    target_compile_options(mg_torch_cuda INTERFACE "SHELL:-idirafter ${_mg_include}" "SHELL:-idirafter ${_mg_crt}")
+    target_link_libraries(mg_torch_cuda INTERFACE mg_torch ${MERGANSER_TORCH_DIR}/lib/libtorch_cuda.so
+                          ${MERGANSER_TORCH_DIR}/lib/libc10_cuda.so ${_mg_cudart})
+  endif()
+endforeach()
+if(NOT TARGET mg_torch_cuda)
+  message(STATUS "CUDA graphs: not built (no CUDA libtorch with the wheels nvidia-cuda-runtime and triton or nvidia-cuda-crt beside it)")
+endif()

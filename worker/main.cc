@@ -67,6 +67,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--compute", flags->local.compute, "auto, fp32, bf16 (on the CPU: bf16 products, fp32 sums), fp16 (GPU)")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
+  app->add_flag("--cuda-graphs", flags->local.cuda_graphs, kCudaGraphsHelp);
   app->add_option("--threads", flags->local.threads, "CPU threads; 0: all")
       ->check(NonNegativeNumber())
       ->capture_default_str();

@@ -3,8 +3,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -25,13 +25,10 @@ void PutEmbeddings(const StepBatch& batch, at::Tensor& x) {
   const int64_t hidden = x.size(1);
   at::Tensor values = at::empty({static_cast<int64_t>(rows.size()), hidden}, at::kFloat);
   for (size_t i = 0; i < rows.size(); ++i) {
-    std::memcpy(values.data_ptr<float>() + static_cast<int64_t>(i) * hidden, batch.embeddings[rows[i]], hidden * sizeof(float));
+    std::memcpy(values.data_ptr<float>() + static_cast<int64_t>(i) * hidden, batch.embeddings[rows[i]],
+                hidden * sizeof(float));
   }
   x.index_copy_(0, at::tensor(rows, at::kLong).to(x.device()), values.to(x.options()));
-}
-
-at::Tensor Apply(const at::Tensor& x, const AtenWeights::Linear& linear) {
-  return linear.bias.defined() ? at::linear(x, linear.weight, linear.bias) : at::linear(x, linear.weight);
 }
 
 }  // namespace
@@ -42,54 +39,23 @@ int64_t AtenRunner::SlotBytes(const ModelConfig& config, at::ScalarType type, in
 
 absl::StatusOr<std::unique_ptr<AtenRunner>> AtenRunner::Create(const ModelConfig& config, c10::Device device,
                                                                at::ScalarType type, int slots, int64_t max_length,
-                                                               int max_hops) {
+                                                               int max_hops, std::unique_ptr<StepRecorder> recorder) {
   MG_RETURN_IF_ERROR(CheckActivation(config.hidden_act));
   std::unique_ptr<AtenRunner> runner(new AtenRunner(config, max_length));
   runner->options_ = at::TensorOptions().dtype(type).device(device);
   runner->flash_ = CanUseFlashAttention(runner->options_, config.head_dim) && config.attention_softcap == 0;
   MG_RETURN_IF_ERROR(CatchTorch("allocating the key-value cache", [&] {
     c10::InferenceMode guard;
-    runner->rope_ = runner->MakeRope({config.rope_theta, config.rope_scaling});
-    if (config.sliding_rope) runner->sliding_rope_ = runner->MakeRope(*config.sliding_rope);
-    runner->cache_ = at::zeros({max_hops, slots * max_length, 2, config.num_kv_heads, config.head_dim}, runner->options_);
+    runner->rope_ = AtenRope({config.rope_theta, config.rope_scaling}, config, max_length, runner->options_);
+    if (config.sliding_rope) runner->sliding_rope_ = AtenRope(*config.sliding_rope, config, max_length, runner->options_);
+    const int64_t rows = slots * max_length + (recorder != nullptr ? 1 : 0);
+    runner->cache_ = at::zeros({max_hops, rows, 2, config.num_kv_heads, config.head_dim}, runner->options_);
+    if (recorder == nullptr) return;
+    runner->decoding_ =
+        std::make_unique<AtenDecoding>(config, runner->options_, runner->cache_, slots, max_length, runner->flash_,
+                                       runner->rope_, runner->sliding_rope_, std::move(recorder));
   }));
   return runner;
-}
-
-AtenRunner::Rope AtenRunner::MakeRope(const RopeConfig& config) const {
-  Rope rope;
-  rope.table = RopeTable(config, config_.head_dim, config_.max_position_embeddings, max_length_);
-  if (rope.table.depends_on_context()) return rope;
-  const auto tensor = [&](const std::vector<float>& values) {
-    return at::from_blob(const_cast<float*>(values.data()), {max_length_, 1, rope.table.half()}, at::kFloat);
-  };
-  const at::Tensor cos = tensor(rope.table.cos());
-  const at::Tensor sin = tensor(rope.table.sin());
-  rope.all.cos = at::cat({cos, cos}, -1).to(options_);
-  rope.all.sin = at::cat({-sin, sin}, -1).to(options_);
-  return rope;
-}
-
-AtenRunner::Rotation AtenRunner::RotationOf(const Rope& rope, const StepBatch& batch, const at::Tensor& positions) const {
-  if (!rope.table.depends_on_context()) {
-    return {rope.all.cos.index_select(0, positions), rope.all.sin.index_select(0, positions)};
-  }
-  const int64_t half = rope.table.half();
-  const int64_t tokens = static_cast<int64_t>(batch.tokens.size());
-  at::Tensor cos = at::empty({tokens, 1, half}, at::kFloat);
-  at::Tensor sin = at::empty({tokens, 1, half}, at::kFloat);
-  std::vector<float> scratch(2 * half);
-  float* cos_row = cos.data_ptr<float>();
-  float* sin_row = sin.data_ptr<float>();
-  for (const Segment& segment : batch.segments) {
-    const int64_t context = std::max(segment.context, segment.past + segment.length);
-    for (int i = 0; i < segment.length; ++i, cos_row += half, sin_row += half) {
-      const RopeTable::Row row = rope.table.At(segment.past + i, context, scratch.data());
-      std::copy_n(row.cos, half, cos_row);
-      std::copy_n(row.sin, half, sin_row);
-    }
-  }
-  return {at::cat({cos, cos}, -1).to(options_), at::cat({-sin, sin}, -1).to(options_)};
 }
 
 absl::Status AtenRunner::RunMatrices(int rows, int head_rows) {
@@ -99,20 +65,20 @@ absl::Status AtenRunner::RunMatrices(int rows, int head_rows) {
     const at::Tensor attended = at::ones({rows, config_.num_heads * config_.head_dim}, options_);
     const at::Tensor inner = at::ones({rows, config_.intermediate_size}, options_);
     at::Tensor last;
-    for (const HopWeights& hop : path_) {
-      last = Apply(x, hop.layer->qkv);
-      last = Apply(attended, hop.layer->o);
-      last = Apply(x, hop.layer->gate_up);
-      last = Apply(inner, hop.layer->down);
+    for (const AtenModel::Hop& hop : model_->path) {
+      last = ApplyLinear(x, hop.layer.qkv);
+      last = ApplyLinear(attended, hop.layer.o);
+      last = ApplyLinear(x, hop.layer.gate_up);
+      last = ApplyLinear(inner, hop.layer.down);
     }
-    if (head_rows > 0) last = at::linear(x.narrow(0, 0, head_rows), head_->head());
+    if (head_rows > 0) last = at::linear(x.narrow(0, 0, head_rows), model_->head);
     // Waits for the device.
     last.reshape({-1}).narrow(0, 0, 1).to(at::kCPU);
   });
 }
 
 absl::Status AtenRunner::LoadWeights(const ModelWeights& weights) {
-  path_.clear();
+  model_ = nullptr;
   return CatchTorchStatus("loading the weights", [&] {
     c10::InferenceMode guard;
     return Load(weights);
@@ -147,14 +113,18 @@ absl::Status AtenRunner::Load(const ModelWeights& weights) {
     const int layers = stack.num_layers > 0 ? stack.num_layers : static_cast<int>(config_.num_layers);
     MG_RETURN_IF_ERROR(stacks_[i]->Load(config_, *stack.source, layers, wanted[i], options_));
   }
-  embedding_ = stacks_[weights.embedding_stack].get();
-  head_ = stacks_[weights.head_stack].get();
+  auto model = std::make_shared<AtenModel>();
+  model->embedding = stacks_[weights.embedding_stack]->embedding();
+  model->final_norm = stacks_[weights.head_stack]->final_norm();
+  model->head = stacks_[weights.head_stack]->head();
   for (const LayerHop& hop : weights.path) {
     // A stack with more layers than the config goes on with the config's pattern at its last ones.
     const int64_t layer = std::min<int64_t>(hop.layer, config_.num_layers - 1);
-    path_.push_back(
-        {&stacks_[hop.stack]->layer(hop.layer), hop.scale, config_.WindowOf(layer), config_.UsesSlidingRope(layer)});
+    model->path.push_back(
+        {stacks_[hop.stack]->layer(hop.layer), hop.scale, config_.WindowOf(layer), config_.UsesSlidingRope(layer)});
   }
+  identity_ = model->Identity();
+  model_ = std::move(model);
   return absl::OkStatus();
 }
 
@@ -165,84 +135,36 @@ absl::Status AtenRunner::CopyPositions(int from, int to, int begin, int end) {
   });
 }
 
-at::Tensor AtenRunner::Norm(const at::Tensor& x, const at::Tensor& weight) const {
-  return config_.norm_adds_one ? GemmaNorm(x, weight, config_.rms_norm_eps) : RmsNorm(x, weight, config_.rms_norm_eps);
-}
-
 at::Tensor AtenRunner::Hidden(const StepBatch& batch) {
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size());
-  int64_t outputs = 0;
-  for (const Segment& segment : batch.segments) outputs += segment.outputs;
-  // Token ids, positions, cache rows and wanted rows go to the device in one copy.
-  at::Tensor host = at::empty({3 * tokens + outputs}, at::kLong);
-  int64_t* ids = host.data_ptr<int64_t>();
-  int64_t* positions = ids + tokens;
-  int64_t* cache_rows = positions + tokens;
-  int64_t* wanted = cache_rows + tokens;
-  int64_t row = 0;
-  for (const Segment& segment : batch.segments) {
-    for (int i = 0; i < segment.length; ++i, ++row) {
-      ids[row] = batch.tokens[row];
-      positions[row] = segment.past + i;
-      cache_rows[row] = segment.slot * max_length_ + segment.past + i;
-      if (i >= segment.length - segment.outputs) *wanted++ = row;
-    }
-  }
-  const at::Tensor index = host.to(options_.device());
-  const at::Tensor position = index.narrow(0, tokens, tokens);
-  const at::Tensor cache_row = index.narrow(0, 2 * tokens, tokens);
-  const Rotation rotation = RotationOf(rope_, batch, position);
-  const Rotation sliding_rotation = config_.sliding_rope ? RotationOf(sliding_rope_, batch, position) : Rotation{};
-  AttentionPlan plan = MakeAttentionPlan(batch.segments, max_length_, flash_, options_.device());
-  const int64_t heads = config_.num_heads;
-  const int64_t kv_heads = config_.num_kv_heads;
-  const int64_t dim = config_.head_dim;
-  plan.scale = 1.0 / std::sqrt(config_.query_pre_attn_scalar > 0 ? config_.query_pre_attn_scalar : static_cast<double>(dim));
-  plan.softcap = config_.attention_softcap;
-
-  at::Tensor x = embedding_->embedding().index_select(0, index.narrow(0, 0, tokens));
-  // The factor is rounded to the weights' type first, as transformers does: 55.5 for 3072 in bf16.
-  if (config_.scale_embedding) {
-    x.mul_(at::scalar_tensor(std::sqrt(static_cast<double>(config_.hidden_size)), options_));
-  }
+  // In one copy to the device.
+  const at::Tensor index = StepIndex(batch, max_length_).to(options_.device());
+  const at::Tensor positions = index.narrow(0, tokens, tokens);
+  const auto rotation = [&](const AtenRope& rope) {
+    return rope.depends_on_context() ? rope.Of(batch.segments) : rope.At(positions);
+  };
+  StepTensors step;
+  step.ids = index.narrow(0, 0, tokens);
+  step.cache_rows = index.narrow(0, 2 * tokens, tokens);
+  step.rotation = rotation(rope_);
+  if (config_.sliding_rope) step.sliding_rotation = rotation(sliding_rope_);
+  step.plan = MakeAttentionPlan(batch.segments, max_length_, flash_, options_.device());
+  at::Tensor x = EmbedTokens(config_, *model_, step.ids);
   PutEmbeddings(batch, x);
-  if (path_[0].scale != 1.0f) x.mul_(path_[0].scale);
-  for (size_t hop = 0; hop < path_.size(); ++hop) {
-    const AtenWeights::Layer& layer = *path_[hop].layer;
-    const at::Tensor cache = cache_[static_cast<int64_t>(hop)];
-    const at::Tensor qkv = Apply(Norm(x, layer.input_norm), layer.qkv).view({tokens, heads + 2 * kv_heads, dim});
-    if (config_.qk_norm) {
-      at::Tensor q = qkv.narrow(1, 0, heads);
-      at::Tensor k = qkv.narrow(1, heads, kv_heads);
-      q.copy_(Norm(q, layer.q_norm));
-      k.copy_(Norm(k, layer.k_norm));
-    }
-    at::Tensor qk = qkv.narrow(1, 0, heads + kv_heads);
-    const Rotation& turn = path_[hop].sliding_rope ? sliding_rotation : rotation;
-    RotateHeads(qk, turn.cos, turn.sin);
-    cache.index_copy_(0, cache_row, qkv.narrow(1, heads, 2 * kv_heads).view({tokens, 2, kv_heads, dim}));
-    at::Tensor attended = Apply(Attend(qkv.narrow(1, 0, heads), cache, plan, path_[hop].window), layer.o);
-    if (config_.output_norms) attended = Norm(attended, layer.post_norm);
-    x.add_(attended);
-    const at::Tensor& mlp_norm = config_.output_norms ? layer.pre_mlp_norm : layer.post_norm;
-    const at::Tensor gate_up = Apply(Norm(x, mlp_norm), layer.gate_up);
-    const at::Tensor gate = gate_up.narrow(1, 0, config_.intermediate_size);
-    const at::Tensor inner =
-        Activate(gate, config_.hidden_act).mul_(gate_up.narrow(1, config_.intermediate_size, config_.intermediate_size));
-    at::Tensor output = Apply(inner, layer.down);
-    if (config_.output_norms) output = Norm(output, layer.post_mlp_norm);
-    AddScaled(x, output, hop + 1 < path_.size() ? path_[hop + 1].scale : 1.0f);
-  }
-  return x.index_select(0, index.narrow(0, 3 * tokens, outputs));
+  RunPath(config_, *model_, std::move(step), cache_, x);
+  return x.index_select(0, index.narrow(0, 3 * tokens, index.size(0) - 3 * tokens));
 }
 
 absl::Status AtenRunner::Run(const StepBatch& batch, const StepResults& results) {
   c10::InferenceMode guard;
-  const at::Tensor hidden = Hidden(batch);
+  at::Tensor rows;
+  if (decoding_ != nullptr && AtenDecoding::Takes(batch)) {
+    rows = decoding_->Logits(model_, identity_, batch);
+  } else {
+    const at::Tensor hidden = Hidden(batch);
+    if (!results.rows.empty()) rows = LogitsOf(config_, *model_, hidden).to(at::kFloat);
+  }
   if (results.rows.empty()) return absl::OkStatus();
-  at::Tensor logits = at::linear(Norm(hidden, head_->final_norm()), head_->head());
-  if (config_.final_softcap > 0) Softcap(logits, config_.final_softcap);
-  const at::Tensor rows = logits.to(at::kFloat);
   const auto [max, argmax] = rows.max(1);
   const at::Tensor largest = max.to(at::kCPU);
   const at::Tensor best = argmax.to(at::kCPU);

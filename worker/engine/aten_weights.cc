@@ -66,6 +66,12 @@ absl::StatusOr<at::Tensor> AtenWeights::Fused(const WeightSource& source, const 
   return own;
 }
 
+at::Tensor AtenWeights::PlusOne(const std::string& name, const at::Tensor& weight) {
+  at::Tensor& own = own_[absl::StrCat(name, " + 1")];
+  if (!own.defined()) own = at::empty_like(weight);
+  return at::add_out(own, weight, at::scalar_tensor(1.0f));
+}
+
 absl::Status AtenWeights::LoadLayer(const ModelConfig& config, const WeightSource& source, int i,
                                     const at::TensorOptions& options) {
   const int64_t hidden = config.hidden_size;
@@ -75,7 +81,7 @@ absl::Status AtenWeights::LoadLayer(const ModelConfig& config, const WeightSourc
   const auto norm = [&](at::Tensor& to, absl::string_view rest, int64_t size) -> absl::Status {
     const auto type = config.norm_adds_one ? options.dtype(at::kFloat) : options;
     MG_ASSIGN_OR_RETURN(to, Fused(source, {LayerTensorName(i, rest)}, {size}, 0, type));
-    if (config.norm_adds_one) to = to + 1.0;
+    if (config.norm_adds_one) to = PlusOne(LayerTensorName(i, rest), to);
     return absl::OkStatus();
   };
   const auto linear = [&](Linear& to, const std::vector<std::string>& modules, const std::vector<int64_t>& rows,
@@ -128,7 +134,7 @@ absl::Status AtenWeights::Load(const ModelConfig& config, const WeightSource& so
   if (wanted.head && !loaded_.head) {
     const auto type = config.norm_adds_one ? options.dtype(at::kFloat) : options;
     MG_ASSIGN_OR_RETURN(final_norm_, Fused(source, {"model.norm.weight"}, {hidden}, 0, type));
-    if (config.norm_adds_one) final_norm_ = final_norm_ + 1.0;
+    if (config.norm_adds_one) final_norm_ = PlusOne("model.norm.weight", final_norm_);
     head_ = embedding_;
     if (!config.tie_word_embeddings) {
       MG_ASSIGN_OR_RETURN(head_, Fused(source, {"lm_head.weight"}, {config.vocab_size}, hidden, options));

@@ -32,7 +32,7 @@ class AtenWeights {
 
   // Copies and converts what is wanted, was not loaded before (of a constant source) and cannot be
   // used in place (WeightSource::may_alias). Own tensors are allocated when first needed and then
-  // kept. Errors of FindWeight; throws what ATen throws.
+  // kept where they are. Errors of FindWeight; throws what ATen throws.
   absl::Status Load(const ModelConfig& config, const WeightSource& source, int num_layers, const WeightsWanted& wanted,
                     const at::TensorOptions& options);
 
@@ -49,6 +49,8 @@ class AtenWeights {
   // rows, as one tensor.
   absl::StatusOr<at::Tensor> Fused(const WeightSource& source, const std::vector<std::string>& names,
                                    const std::vector<int64_t>& rows, int64_t columns, const at::TensorOptions& options);
+  // In memory of its own, so that it stays where it is.
+  at::Tensor PlusOne(const std::string& name, const at::Tensor& weight);
   absl::Status LoadLayer(const ModelConfig& config, const WeightSource& source, int i, const at::TensorOptions& options);
 
   uint64_t constant_id_ = 0;

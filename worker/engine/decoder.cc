@@ -17,6 +17,7 @@
 #include "worker/engine/prompt_embeddings.h"
 #include "worker/engine/sampler.h"
 #include "worker/engine/scoring_run.h"
+#include "worker/engine/step_recorder.h"
 #include "worker/engine/weight_layout.h"
 
 namespace merganser {
@@ -127,8 +128,13 @@ absl::Status Decoder::MakeRunner() {
   const int64_t slot_bytes = AtenRunner::SlotBytes(config_, type, max_length_, max_hops_);
   MG_RETURN_IF_ERROR(FitSlots(slot_bytes));
   cache_bytes_ = slot_bytes * (options_.max_sequences + 1);
-  MG_ASSIGN_OR_RETURN(runner_,
-                      AtenRunner::Create(config_, device, type, options_.max_sequences + 1, max_length_, max_hops_));
+  std::unique_ptr<StepRecorder> recorder;
+  if (options_.cuda_graphs && device.is_cuda()) {
+    MG_ASSIGN_OR_RETURN(recorder, MakeStepRecorder(device));
+    absl::StrAppend(&description_, " with CUDA graphs");
+  }
+  MG_ASSIGN_OR_RETURN(runner_, AtenRunner::Create(config_, device, type, options_.max_sequences + 1, max_length_, max_hops_,
+                                                  std::move(recorder)));
   return absl::OkStatus();
 }
 

@@ -31,7 +31,7 @@ class Decoder : public Generator, public ServingEngine {
  public:
   // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
   // an activation that the engine lacks. FailedPrecondition: the device is not
-  // there. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's memory.
+  // there, or the library for cuda_graphs. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's memory.
   static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config, const EngineOptions& options);
 
   // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias and
@@ -70,7 +70,7 @@ class Decoder : public Generator, public ServingEngine {
   int64_t cache_bytes() const { return cache_bytes_; }
   // Whether weights stored as `dtype` ("bfloat16", ...) take four bytes each here, and not two.
   bool WidensWeights(absl::string_view dtype) const;
-  // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0": for logs and records.
+  // "fp32 on cpu (avx512, 2 threads)" or "bf16 on cuda:0 with CUDA graphs": for logs and records.
   const std::string& description() const { return description_; }
 
  private:

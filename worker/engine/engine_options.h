@@ -49,6 +49,9 @@ struct EngineOptions {
   // Most layers that one token may pass through; the cache grows with the longest path that came.
   // 0: as many as the model has (num_layers, or num_hops). At most 1024.
   int max_path_length = 0;
+  // On a CUDA device: steps in which every sequence has one new token are padded to one of a few sizes and recorded as CUDA
+  // graphs, which are run again for every candidate (aten_decoding.h). Without meaning on the CPU.
+  bool cuda_graphs = false;
   // CPU threads, the caller's included. 0: all processors that the process may use. At most 256.
   int threads = 0;
   // Generation ends at any of these; usually GenerationConfig::eos_token_ids.

@@ -78,6 +78,7 @@ absl::StatusOr<BenchResult> BenchModel(const BenchRequest& request, const LocalO
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
   MG_ASSIGN_OR_RETURN(engine.compute, ComputeOf(options, engine.device));
+  engine.cuda_graphs = options.cuda_graphs;
   engine.threads = ThreadsOf(options);
   engine.max_sequences =
       static_cast<int>(std::min<int64_t>(options.max_sequences > 0 ? options.max_sequences : request.sequences, 4096));

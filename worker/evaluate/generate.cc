@@ -152,6 +152,7 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
   MG_ASSIGN_OR_RETURN(engine.compute, ComputeOf(options, engine.device));
+  engine.cuda_graphs = options.cuda_graphs;
   std::vector<ImageFeatures> features;
   MG_RETURN_IF_ERROR(PutImages(request, checkpoint, engine.device, features, generation));
   engine.threads = ThreadsOf(options);

@@ -208,6 +208,7 @@ absl::Status LoadedJob::LoadEngine() {
   EngineOptions options;
   MG_ASSIGN_OR_RETURN(options.device, DeviceOf(options_));
   MG_ASSIGN_OR_RETURN(options.compute, ComputeOf(options_, options.device));
+  options.cuda_graphs = options_.cuda_graphs;
   options.threads = ThreadsOf(options_);
   if (options_.max_sequences > 0) options.max_sequences = options_.max_sequences;
   options.eos_token_ids = donor.generation_config().eos_token_ids;

@@ -23,10 +23,14 @@
 
 namespace merganser {
 
+// Of --cuda-graphs.
+inline constexpr char kCudaGraphsHelp[] = "on a GPU: decode steps as CUDA graphs (never run on a device yet: docs/engine.md)";
+
 struct LocalOptions {
   std::string device = "auto";           // "auto" (CUDA device 0 if there is one), "cpu", "cuda:N"
   // "auto", "fp32", "bf16" (on the CPU: bf16 products with fp32 sums) or "fp16" (on a GPU)
   std::string compute = "auto";
+  bool cuda_graphs = false;              // EngineOptions::cuda_graphs
   int threads = 0;                       // CPU threads; 0: all processors that the process may use
   std::string merge = "auto";            // candidates by the CPU ("host") or in the device's memory ("device"; "auto": if a GPU)
   // Most MiB of the device's memory that sources stay in where it merges, the others stream. Unset: what is free and not

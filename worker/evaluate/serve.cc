@@ -48,6 +48,7 @@ absl::Status ServeModel(const ServeRequest& request, const LocalOptions& options
   EngineOptions engine;
   MG_ASSIGN_OR_RETURN(engine.device, DeviceOf(options));
   MG_ASSIGN_OR_RETURN(engine.compute, ComputeOf(options, engine.device));
+  engine.cuda_graphs = options.cuda_graphs;
   engine.threads = ThreadsOf(options);
   engine.max_sequences = options.max_sequences > 0 ? options.max_sequences : kDefaultSequences;
   engine.max_length = request.max_length > 0 ? request.max_length : std::min(context, kDefaultLength);
