@@ -353,6 +353,7 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
       ->check(CLI::Range(0, 65535));
   AddLocalOptions(verb, &options->local);
   AddMergeOptions(verb, &options->local);
+  AddMergeAheadFlag(verb, &options->local.merge_ahead);
   AddCommandOption(verb, &options->local);
 }
 

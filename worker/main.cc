@@ -72,6 +72,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(NonNegativeNumber())
       ->capture_default_str();
   AddMergeFlags(app, &flags->local.merge, &flags->local.merge_resident_mib);
+  AddMergeAheadFlag(app, &flags->local.merge_ahead);
   app->add_flag("--allow-commands", flags->local.allow_commands,
                 "benchmarks may run programs: a job's own (use: command), as this worker's user; what models write "
                 "(humaneval, mbpp, code), in a sandbox");

@@ -1,4 +1,4 @@
-// Flags that say where candidates are merged: of the worker and of the verbs that merge in memory.
+// Flags that say where and when candidates are merged: of the worker and of the verbs that merge in memory.
 #ifndef MERGANSER_COMMON_CLI_MERGE_FLAGS_H_
 #define MERGANSER_COMMON_CLI_MERGE_FLAGS_H_
 
@@ -24,6 +24,17 @@ inline void AddMergeFlags(CLI::App* app, std::string* place, std::optional<int64
                   "is free")
       ->type_name("MIB")
       ->check(CLI::Range(int64_t{0}, kMergeResidentMibMax));
+}
+
+// --merge-ahead, of what evaluates one candidate after another, into `choice`. Other values are refused when they are
+// parsed.
+inline void AddMergeAheadFlag(CLI::App* app, std::string* choice) {
+  app->add_option(
+         "--merge-ahead", *choice,
+         "merge the next candidate while one is evaluated: on (takes the memory of a second copy of the merged "
+         "weights, where the merge is, and is left while that is not free), off, or auto: on if the device is a GPU")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
 }
 
 }  // namespace merganser

@@ -79,8 +79,14 @@ void Agent::Assign(const Assignment& assignment) {
     held_[assignment.id] = Held{assignment.token, "queued", std::stop_source()};
     take = !draining_ && static_cast<int>(queue_.size()) < options_.queue_max;
     if (take) queue_.push_back(assignment);
+    if (take && queue_.size() == 1) TellNext();
   }
   if (!take) Release(assignment, draining() ? "the worker drains" : "the worker's queue is full");
+}
+
+void Agent::TellNext() {
+  if (queue_.empty() || queue_.front().kind == CandidateKind::kPrepare) return;
+  if (evaluated_job_ == queue_.front().id.job_id) evaluator_->Expect(queue_.front().recipe);
 }
 
 void Agent::Cancel(const AttemptId& id) {
@@ -182,10 +188,21 @@ absl::StatusOr<std::string> Agent::MakeRecord(const Assignment& assignment, std:
                         }));
     *record.mutable_facts() = ToProto(facts);
   } else {
-    MG_ASSIGN_OR_RETURN(const Evaluation evaluation, CatchAll<Evaluation>([&] {
-                          return evaluator_->Evaluate(*assignment.spec, assignment.recipe, assignment.benchmarks, phase,
-                                                      stop);
-                        }));
+    // Told before its merge is done, the evaluator might take what waits for what it is to merge now.
+    const auto tell = [&](absl::string_view name) {
+      phase(name);
+      if (name != "evaluate") return;
+      absl::MutexLock lock(&mu_);
+      evaluated_job_ = assignment.id.job_id;
+      TellNext();
+    };
+    absl::StatusOr<Evaluation> evaluated = CatchAll<Evaluation>(
+        [&] { return evaluator_->Evaluate(*assignment.spec, assignment.recipe, assignment.benchmarks, tell, stop); });
+    {
+      absl::MutexLock lock(&mu_);
+      evaluated_job_.reset();
+    }
+    MG_ASSIGN_OR_RETURN(const Evaluation evaluation, std::move(evaluated));
     if (observer_ != nullptr) observer_->OnEvaluation(evaluation);
     *record.mutable_evaluation() = ToProto(evaluation);
   }

@@ -77,6 +77,8 @@ class Agent {
   void EvaluateOne(const Assignment& assignment);
   // The record's bytes. Error: the evaluator's, or ResourceExhausted for a record beyond limits::kRecordBytesMax.
   absl::StatusOr<std::string> MakeRecord(const Assignment& assignment, std::stop_token stop);
+  // Tells the evaluator which candidate waits behind the one that it evaluates, if they are of one job.
+  void TellNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetPhase(const AttemptId& id, absl::string_view phase);
   void Release(const Assignment& assignment, absl::string_view why);
   void Forget(const AttemptId& id);
@@ -89,6 +91,7 @@ class Agent {
   mutable absl::Mutex mu_;
   std::deque<Assignment> queue_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<AttemptId, Held> held_ ABSL_GUARDED_BY(mu_);
+  std::optional<std::string> evaluated_job_ ABSL_GUARDED_BY(mu_);  // while an evaluation is in its phase "evaluate"
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   absl::Duration idle_since_ ABSL_GUARDED_BY(mu_);  // monotonic

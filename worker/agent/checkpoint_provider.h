@@ -79,6 +79,7 @@ class ProvidedEvaluator final : public CandidateEvaluator {
       : provider_(*provider), evaluator_(*evaluator) {}
 
   absl::StatusOr<JobFacts> Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) override;
+  void Expect(const Recipe& next) override { evaluator_.Expect(next); }
   // The recipe's models as the job's.
   absl::StatusOr<Evaluation> Evaluate(const JobSpec& spec, const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                       const PhaseCallback& phase, std::stop_token stop) override;

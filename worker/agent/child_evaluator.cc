@@ -33,11 +33,11 @@ namespace merganser {
 namespace {
 
 // A frame: its kind, its length in 4 bytes, its payload.
-constexpr char kPrepare = 'P', kEvaluate = 'E', kStop = 'S';                          // to the child
+constexpr char kPrepare = 'P', kEvaluate = 'E', kStop = 'S', kExpect = 'N';            // to the child
 constexpr char kReady = 'R', kPhase = 'p', kFacts = 'F', kResult = 'V', kError = 'X';  // from it
 constexpr uint32_t kFrameBytesMax = 256u << 20;                                        // an evaluation with every sample
 constexpr int kChildFd = 3;
-constexpr absl::Duration kPoll = absl::Milliseconds(50);  // how late a stop request is passed on
+constexpr absl::Duration kPoll = absl::Milliseconds(50);  // how late a stop request, or what is expected, is passed on
 constexpr int kExitPoisoned = 70;
 
 struct Frame {
@@ -195,6 +195,7 @@ absl::StatusOr<std::string> ChildEvaluator::Call(char kind, const std::string& r
   if (!WriteFrame(fd_, kind, request)) return died();
   absl::Duration kill_at = absl::InfiniteDuration();
   while (true) {
+    if (kind == kEvaluate && !PassExpected()) return died();
     const absl::Duration now = Clock::Real().Monotonic();
     if (stop.stop_requested() && kill_at == absl::InfiniteDuration()) {
       if (!WriteFrame(fd_, kStop, "")) return died();
@@ -226,6 +227,20 @@ absl::StatusOr<std::string> ChildEvaluator::Call(char kind, const std::string& r
   }
 }
 
+void ChildEvaluator::Expect(const Recipe& next) {
+  absl::MutexLock lock(&mu_);
+  expected_ = next;
+}
+
+bool ChildEvaluator::PassExpected() {
+  std::optional<Recipe> next;
+  {
+    absl::MutexLock lock(&mu_);
+    next.swap(expected_);
+  }
+  return !next.has_value() || WriteFrame(fd_, kExpect, ToProto(*next).SerializeAsString());
+}
+
 absl::StatusOr<JobFacts> ChildEvaluator::Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {
   v1::Assign request;
   *request.mutable_spec() = ToProto(spec);
@@ -242,6 +257,10 @@ absl::StatusOr<Evaluation> ChildEvaluator::Evaluate(const JobSpec& spec, const R
   *request.mutable_spec() = ToProto(spec);
   *request.mutable_recipe() = ToProto(recipe);
   for (const std::string& name : benchmarks) request.add_benchmarks(name);
+  {
+    absl::MutexLock lock(&mu_);
+    expected_.reset();
+  }
   MG_ASSIGN_OR_RETURN(const std::string bytes, Call(kEvaluate, request.SerializeAsString(), kResult, phase, stop));
   v1::Evaluation evaluation;
   if (!evaluation.ParseFromString(bytes)) return absl::InternalError("the evaluator's answer is damaged");
@@ -252,10 +271,12 @@ absl::StatusOr<Evaluation> ChildEvaluator::Evaluate(const JobSpec& spec, const R
 
 namespace {
 
-// What the parent sends, read beside the evaluation so that a stop gets through.
+// What the parent sends, read beside the evaluation so that a stop, and what is expected, get through.
 class Requests {
  public:
-  explicit Requests(int fd) : reader_([this, fd] { Read(fd); }) { reader_.detach(); }
+  Requests(int fd, CandidateEvaluator& evaluator) : evaluator_(evaluator), reader_([this, fd] { Read(fd); }) {
+    reader_.detach();
+  }
 
   Frame Next() {
     absl::MutexLock lock(&mu_);
@@ -273,6 +294,10 @@ class Requests {
  private:
   void Read(int fd) {
     while (std::optional<Frame> frame = ReadFrame(fd)) {
+      if (frame->kind == kExpect) {
+        Expect(frame->payload);
+        continue;
+      }
       std::stop_source stopped(std::nostopstate);
       {
         absl::MutexLock lock(&mu_);
@@ -287,7 +312,13 @@ class Requests {
     }
     _exit(0);  // the parent is gone: nobody wants what is being made
   }
+  void Expect(const std::string& bytes) {
+    v1::Recipe proto;
+    if (!proto.ParseFromString(bytes)) return;
+    if (const absl::StatusOr<Recipe> next = FromProto(proto); next.ok()) evaluator_.Expect(*next);
+  }
 
+  CandidateEvaluator& evaluator_;
   absl::Mutex mu_;
   std::optional<Frame> next_ ABSL_GUARDED_BY(mu_);
   std::stop_source stop_ ABSL_GUARDED_BY(mu_);
@@ -316,7 +347,7 @@ int ServeEvaluator(int fd, CandidateEvaluator* evaluator) {
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
   if (!WriteFrame(fd, kReady, "")) return 0;
-  auto* const requests = new Requests(fd);  // its thread ends with the process
+  auto* const requests = new Requests(fd, *evaluator);  // its thread ends with the process
   while (true) {
     const Frame request = requests->Next();
     absl::StatusOr<Frame> answer = absl::InternalError("");

@@ -6,12 +6,15 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "worker/evaluate/candidate_evaluator.h"
 
@@ -42,6 +45,8 @@ class ChildEvaluator final : public CandidateEvaluator {
   absl::StatusOr<JobFacts> Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) override;
   absl::StatusOr<Evaluation> Evaluate(const JobSpec& spec, const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                       const PhaseCallback& phase, std::stop_token stop) override;
+  // Passed on while Evaluate runs; what comes before or after is forgotten.
+  void Expect(const Recipe& next) override;
 
   // 0 while there is none.
   pid_t child_pid() const { return pid_; }
@@ -53,6 +58,8 @@ class ChildEvaluator final : public CandidateEvaluator {
   void Kill();
   // How the child ended, in words; it is reaped. `may_pass`, unless null, becomes false if it ended of its own.
   std::string Obituary(bool* may_pass = nullptr);
+  // Tells the child what is expected, if there is something new; false if it cannot be reached.
+  bool PassExpected();
   // Sends a request and waits for its answer, which is of `wanted` kind; the payload of it.
   absl::StatusOr<std::string> Call(char kind, const std::string& request, char wanted, const PhaseCallback& phase,
                                    std::stop_token stop);
@@ -60,6 +67,8 @@ class ChildEvaluator final : public CandidateEvaluator {
   const ChildEvaluatorOptions options_;
   pid_t pid_ = 0;
   int fd_ = -1;
+  absl::Mutex mu_;
+  std::optional<Recipe> expected_ ABSL_GUARDED_BY(mu_);  // not yet passed on
 };
 
 // The child's side: answers calls on `fd` with `evaluator`, one at a time. When the parent is gone the process ends, whatever

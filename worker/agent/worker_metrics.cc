@@ -18,7 +18,7 @@ WorkerMetrics::WorkerMetrics()
                         .Add({})),
       phase_seconds_(prometheus::BuildCounter()
                          .Name("merganser_worker_phase_seconds_total")
-                         .Help("Time of evaluations, by phase.")
+                         .Help("Time of evaluations, by phase; of a merge ahead, what was left to wait for.")
                          .Register(registry_)),
       reports_(prometheus::BuildCounter()
                    .Name("merganser_worker_reports_total")

@@ -1,5 +1,9 @@
 #include "worker/device_merge/device_merger.h"
 
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -47,6 +51,7 @@ absl::Status DeviceMerger::Place(c10::Device device) {
   return CatchTorch(absl::StrCat("sources on ", options_.device), [&] {
     const int models = static_cast<int>(sources_->names().size()),
               tensors = static_cast<int>(sources_->layout().tensors().size());
+    if (!device.is_cpu()) stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
     placed_.resize(static_cast<size_t>(models));
     // Tensor by tensor, so that what stays is the same part of every model.
     for (int t = 0; t < tensors; ++t) {
@@ -83,6 +88,19 @@ absl::Status DeviceMerger::Run(const MergePlan& plan, DeviceArena& arena, std::s
   if (arena.layout().tensors() != sources_->layout().tensors()) {
     return absl::InvalidArgumentError("the arena's layout is not that of the sources");
   }
+  if (!stream_.has_value()) return RunHere(plan, arena, stop);
+  return CatchTorchStatus("a merge on the device's stream", [&] {
+    c10::Event before(stream_->device_type());
+    before.record(c10::impl::VirtualGuardImpl(stream_->device_type()).getStream(stream_->device()));
+    before.block(*stream_);
+    const c10::StreamGuard guard(*stream_);
+    absl::Status status = RunHere(plan, arena, stop);
+    stream_->synchronize();
+    return status;
+  });
+}
+
+absl::Status DeviceMerger::RunHere(const MergePlan& plan, DeviceArena& arena, const std::stop_token& stop) {
   traffic_ = {};
   if (!MergesInChunks(plan)) return RunOnCpu(plan, arena, stop);
   MG_ASSIGN_OR_RETURN(const CandidateTerms* terms, materializer_.Resolve(plan, stop));

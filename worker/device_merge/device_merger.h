@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -36,7 +37,9 @@ class DeviceMerger {
   static absl::StatusOr<std::unique_ptr<DeviceMerger>> Create(Materializer& materializer, const DeviceMergeOptions& options);
 
   // Writes the plan's weights into `arena`: the bits of Materializer::Run where the device rounds as IEEE 754 says, else
-  // within one unit in the last place of the arena's types. Errors are those of Materializer::Run, and ResourceExhausted.
+  // within one unit in the last place of the arena's types. A device with streams works on one of the merger's own, after
+  // what the caller's stream holds so far and beside what it or another thread's gets meanwhile; it has ended when Run
+  // returns. Errors are those of Materializer::Run, and ResourceExhausted.
   absl::Status Run(const MergePlan& plan, DeviceArena& arena, std::stop_token stop = {});
 
   const std::string& device() const { return options_.device; }
@@ -50,6 +53,7 @@ class DeviceMerger {
       : materializer_(materializer), sources_(materializer.sources()), options_(options) {}
 
   absl::Status Place(c10::Device device);
+  absl::Status RunHere(const MergePlan& plan, DeviceArena& arena, const std::stop_token& stop);
   absl::Status RunOnCpu(const MergePlan& plan, DeviceArena& arena, const std::stop_token& stop);
   absl::Status RunInChunks(const MergePlan& plan, const CandidateTerms& terms, DeviceArena& arena,
                            const std::stop_token& stop);
@@ -66,6 +70,7 @@ class DeviceMerger {
   const DeviceMergeOptions options_;
   std::vector<std::vector<Placed>> placed_;  // [model][tensor]
   int64_t resident_bytes_ = 0;
+  std::optional<c10::Stream> stream_;  // none: the CPU
   MergeTraffic traffic_;
   std::unique_ptr<Arena> host_arena_;  // for what the CPU computes; made when it is needed
 };

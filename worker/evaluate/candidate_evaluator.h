@@ -33,6 +33,11 @@ class CandidateEvaluator {
   virtual absl::StatusOr<Evaluation> Evaluate(const JobSpec& spec, const Recipe& recipe,
                                               const std::vector<std::string>& benchmarks, const PhaseCallback& phase,
                                               std::stop_token stop) = 0;
+
+  // What will probably be evaluated next, for the same job: its merge may begin beside the call of Evaluate that runs, once
+  // that is in its phase "evaluate". A guess, from which nothing follows but time. Any thread, at any time; never waits for
+  // a call.
+  virtual void Expect(const Recipe& next) { (void)next; }
 };
 
 }  // namespace merganser

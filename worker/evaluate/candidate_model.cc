@@ -70,15 +70,33 @@ absl::StatusOr<int> StackOf(const Recipe& recipe, const std::string& name, absl:
 }  // namespace
 
 CandidateModel::CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout)
-    : checkpoints_(checkpoints), materializer_(materializer), layout_(layout) {
-  for (const auto& [name, checkpoint] : checkpoints) sources_.emplace(name, checkpoint);
-}
+    : CandidateModel(checkpoints, materializer, layout,
+                     std::make_shared<const Sources>(checkpoints.begin(), checkpoints.end())) {}
+
+CandidateModel::CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout,
+                               std::shared_ptr<const Sources> sources)
+    : checkpoints_(checkpoints), materializer_(materializer), layout_(layout), sources_(std::move(sources)) {}
 
 CandidateModel::~CandidateModel() = default;
 
-void CandidateModel::MergeOn(std::unique_ptr<DeviceMerger> merger) { merger_ = std::move(merger); }
+void CandidateModel::MergeOn(std::shared_ptr<DeviceMerger> merger) { merger_ = std::move(merger); }
 
-const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const Stack& stack) {
+std::unique_ptr<CandidateModel> CandidateModel::Another() const {
+  std::unique_ptr<CandidateModel> another(new CandidateModel(checkpoints_, materializer_, layout_, sources_));
+  another->merger_ = merger_;
+  return another;
+}
+
+int64_t CandidateModel::BytesToMerge(const Recipe& recipe) const {
+  Recipe stacks_only = recipe;
+  stacks_only.path.clear();
+  if (made_ == stacks_only) return 0;
+  const auto merges = std::count_if(recipe.stacks.begin(), recipe.stacks.end(),
+                                    [&](const Stack& stack) { return PlainSource(recipe, stack) == nullptr; });
+  return static_cast<int64_t>(merges) * layout_.TotalBytes();
+}
+
+const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const Stack& stack) const {
   if (!stack.method.empty() || stack.sources.size() != 1) return nullptr;
   const auto it = checkpoints_.find(stack.sources.front());
   if (it == checkpoints_.end()) return nullptr;
@@ -89,7 +107,7 @@ const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const
       return nullptr;
     }
   }
-  return &sources_.at(it->first);
+  return &sources_->at(it->first);
 }
 
 absl::Status CandidateModel::Merge(const MergePlan& plan, MergedStack& merged, const std::stop_token& stop) {

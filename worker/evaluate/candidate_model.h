@@ -38,7 +38,11 @@ class CandidateModel {
 
   // From now on stacks are merged by `merger`, of the same materializer, in its device's memory. REQUIRES: nothing is made
   // yet.
-  void MergeOn(std::unique_ptr<DeviceMerger> merger);
+  void MergeOn(std::shared_ptr<DeviceMerger> merger);
+
+  // One more with the same merger, nothing made yet; only one of the two may materialize at a time. What an engine keeps of
+  // plain sources serves both.
+  std::unique_ptr<CandidateModel> Another() const;
 
   // What the engine is to load; valid until the next call. The embedding is that of the stack
   // embedding_from, final norm and head those of head_from. InvalidArgument: a stack or layer that
@@ -47,6 +51,11 @@ class CandidateModel {
   // layer offsets, stacks of stacks, another vocabulary, embedding and head of
   // different stacks where the models tie them).
   absl::StatusOr<ModelWeights> Materialize(const Recipe& recipe, std::stop_token stop);
+  // Bytes of stacks that Materialize would make for `recipe`: 0 where it holds them already, or they are sources as they
+  // are.
+  int64_t BytesToMerge(const Recipe& recipe) const;
+  // Of the arenas that it holds.
+  int64_t arena_bytes() const { return static_cast<int64_t>(merged_.size()) * layout_.TotalBytes(); }
   // Bytes of weights that the last call made.
   int64_t merged_bytes() const { return merged_bytes_; }
   // Of the last call's merges on a device, together; zeros where the CPU merges.
@@ -59,18 +68,23 @@ class CandidateModel {
     std::unique_ptr<WeightSource> weights;
   };
 
+  using Sources = std::map<std::string, CheckpointWeights>;  // by model name
+
+  CandidateModel(const CheckpointMap& checkpoints, Materializer& materializer, const ArenaLayout& layout,
+                 std::shared_ptr<const Sources> sources);
+
   // Merges a stack anew into its arena, which is made if there is none.
   absl::Status Merge(const MergePlan& plan, MergedStack& merged, const std::stop_token& stop);
 
   // The checkpoint's own weights if the stack is that checkpoint as it is; else null.
-  const CheckpointWeights* PlainSource(const Recipe& recipe, const Stack& stack);
+  const CheckpointWeights* PlainSource(const Recipe& recipe, const Stack& stack) const;
 
   const CheckpointMap& checkpoints_;
   Materializer& materializer_;
   const ArenaLayout& layout_;
-  std::unique_ptr<DeviceMerger> merger_;
-  std::map<std::string, CheckpointWeights> sources_;  // by model name
-  std::map<int, MergedStack> merged_;                 // by stack
+  std::shared_ptr<DeviceMerger> merger_;
+  const std::shared_ptr<const Sources> sources_;
+  std::map<int, MergedStack> merged_;  // by stack
   int64_t merged_bytes_ = 0;
   MergeTraffic traffic_;
   std::optional<Recipe> made_;                        // without its path: what merged_ holds

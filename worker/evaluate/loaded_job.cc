@@ -97,7 +97,6 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   options.threads = ThreadsOf(options_);
   MG_ASSIGN_OR_RETURN(materializer_, Materializer::Create(std::move(sources), options));
   layout_ = std::make_unique<ArenaLayout>(std::move(layout));
-  model_ = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
   if (tokenizer_->vocab_size() > config_.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: the tokenizer of ", donor.dir(), " has ",
@@ -228,18 +227,22 @@ absl::Status LoadedJob::LoadEngine() {
   facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() +
                            (vision_ != nullptr ? vision_->images().bytes() : 0);
   // After the engine, so that sources get what it leaves of the device's memory.
+  const int64_t second_arena = options_.merge_ahead == "on" ? layout_->TotalBytes() : 0;
   MG_ASSIGN_OR_RETURN(std::unique_ptr<DeviceMerger> merger,
-                      PlaceMerge(*materializer_, options_, options.device, facts_.candidate_bytes));
+                      PlaceMerge(*materializer_, options_, options.device, facts_.candidate_bytes + second_arena));
+  MG_ASSIGN_OR_RETURN(auto room, RoomAhead(options_, options.device, merger != nullptr, facts_.resident_bytes));
+  auto model = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   if (merger != nullptr) {
     MG_LOG(INFO) << "candidates are merged on the device device=" << options.device
                  << " resident_bytes=" << merger->resident_bytes() << " source_bytes=" << facts_.resident_bytes;
-    model_->MergeOn(std::move(merger));
+    model->MergeOn(std::move(merger));
   }
+  models_ = std::make_unique<ModelsAhead>(std::move(model), std::move(room));
   return absl::OkStatus();
 }
 
 void LoadedJob::TellTraffic(double seconds) {
-  const MergeTraffic& traffic = model_->traffic();
+  const MergeTraffic& traffic = models_->traffic();
   if (traffic.needed == 0 || traffic == told_traffic_) return;
   told_traffic_ = traffic;
   MG_LOG(INFO) << "merged on the device needed_bytes=" << traffic.needed << " streamed_bytes=" << traffic.host_to_device
@@ -254,6 +257,17 @@ void LoadedJob::TellPictures() {
                << " bound_bytes=" << images.bytes_max() << " seconds=" << images.seconds();
 }
 
+void LoadedJob::Expect(const Recipe& next) {
+  if (models_ == nullptr) return;
+  Recipe here = next;  // with its models where this worker has them
+  for (ModelRef& model : here.models) {
+    for (const ModelRef& given : spec_.models) {
+      if (given.name == model.name) model.path = given.path;
+    }
+  }
+  models_->Expect(here);
+}
+
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                                const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop) {
   Evaluation evaluation;
@@ -261,12 +275,15 @@ absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::
   phase("materialize");
   if (decoder_ != nullptr) {
     Stopwatch watch(&evaluation.timings.materialize);
-    MG_ASSIGN_OR_RETURN(const ModelWeights weights, model_->Materialize(recipe, stop));
-    evaluation.merged_bytes = model_->merged_bytes();
+    MG_ASSIGN_OR_RETURN(const ModelWeights weights, models_->Materialize(recipe, stop));
+    evaluation.merged_bytes = models_->merged_bytes();
     MG_RETURN_IF_ERROR(decoder_->LoadWeights(weights));
     if (vision_ != nullptr) MG_RETURN_IF_ERROR(vision_->Materialize(recipe, stop));
   }
-  if (decoder_ != nullptr) TellTraffic(evaluation.timings.materialize);
+  if (decoder_ != nullptr) {
+    TellTraffic(evaluation.timings.materialize);
+    models_->Begin();
+  }
   phase("evaluate");
   for (const std::string& sampled : benchmarks) {
     const BenchmarkRequest request = ParseBenchmarkRequest(sampled);

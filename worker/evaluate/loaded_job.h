@@ -16,10 +16,10 @@
 #include "worker/engine/decoder.h"
 #include "worker/evaluate/benchmark_run.h"
 #include "worker/evaluate/candidate_evaluator.h"
-#include "worker/evaluate/candidate_model.h"
 #include "worker/evaluate/candidate_vision.h"
 #include "worker/evaluate/command_benchmark.h"
 #include "worker/evaluate/local_library.h"
+#include "worker/evaluate/models_ahead.h"
 #include "worker/evaluate/source_models.h"
 #include "worker/merge/materializer.h"
 #include "worker/text/tokenizer.h"
@@ -40,6 +40,10 @@ class LoadedJob {
 
   absl::StatusOr<Evaluation> Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                       const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
+  // CandidateEvaluator::Expect. Any thread, also during Evaluate.
+  void Expect(const Recipe& next);
+  // Whether the next candidate is or was merged ahead.
+  bool merges_ahead() const { return models_ != nullptr && models_->pending(); }
 
  private:
   LoadedJob(const JobSpec& spec, const LocalOptions& options) : spec_(spec), options_(options) {}
@@ -80,7 +84,7 @@ class LoadedJob {
   std::map<std::string, std::unique_ptr<CommandBenchmark>> commands_;  // those that are commands
   std::unique_ptr<ArenaLayout> layout_;                                // of a merged stack
   std::unique_ptr<Materializer> materializer_;
-  std::unique_ptr<CandidateModel> model_;  // uses the above
+  std::unique_ptr<ModelsAhead> models_;  // uses the above
   MergeTraffic told_traffic_;
   int64_t told_picture_bytes_ = -1;
   std::unique_ptr<Decoder> decoder_;

@@ -1,5 +1,7 @@
 #include "worker/evaluate/local_evaluator.h"
 
+#include <utility>
+
 #include "common/base/status_macros.h"
 
 namespace merganser {
@@ -7,9 +9,20 @@ namespace merganser {
 absl::Status LocalEvaluator::Load(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {
   if (job_ != nullptr && job_->spec() == spec) return absl::OkStatus();
   phase("load");
-  job_.reset();  // before the next one is loaded: both may not fit
-  MG_ASSIGN_OR_RETURN(job_, LoadedJob::Load(spec, options_, stop));
+  const auto exchange = [this](std::unique_ptr<LoadedJob> job) {
+    absl::MutexLock lock(&mu_);
+    job_.swap(job);
+    return job;
+  };
+  exchange(nullptr).reset();  // before the next one is loaded: both may not fit
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<LoadedJob> job, LoadedJob::Load(spec, options_, stop));
+  exchange(std::move(job));
   return absl::OkStatus();
+}
+
+void LocalEvaluator::Expect(const Recipe& next) {
+  absl::MutexLock lock(&mu_);
+  if (job_ != nullptr) job_->Expect(next);
 }
 
 absl::StatusOr<JobFacts> LocalEvaluator::Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "worker/evaluate/candidate_evaluator.h"
 #include "worker/evaluate/loaded_job.h"
 #include "worker/evaluate/local_library.h"
@@ -20,11 +21,13 @@ class LocalEvaluator : public CandidateEvaluator {
   absl::StatusOr<JobFacts> Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) override;
   absl::StatusOr<Evaluation> Evaluate(const JobSpec& spec, const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                       const PhaseCallback& phase, std::stop_token stop) override;
+  void Expect(const Recipe& next) override;
 
  private:
   absl::Status Load(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop);
 
   const LocalOptions options_;
+  absl::Mutex mu_;  // held to change job_, and by Expect
   std::unique_ptr<LoadedJob> job_;
 };
 

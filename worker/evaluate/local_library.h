@@ -37,6 +37,9 @@ struct LocalOptions {
   // among what arena and engine take, less a tenth (0 where this libtorch cannot tell); on the CPU, in whose memory they
   // are, all.
   std::optional<int64_t> merge_resident_mib;
+  // Whether the next candidate's weights are merged beside the evaluation of the one before: "on" (where there is room for a
+  // second copy of them), "off", "auto" (as "on", if the engine's device is a GPU).
+  std::string merge_ahead = "auto";
   int max_sequences = 0;                 // generated together; 0: the engine's default
   bool allow_commands = false;           // benchmarks may run programs that a job names
   std::vector<std::string> model_roots;  // models must lie within one of these; empty: anywhere

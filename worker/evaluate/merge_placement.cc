@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <fstream>
 #if __has_include(<torch/headeronly/version.h>)
 #include <torch/headeronly/version.h>
 #endif
@@ -27,6 +28,21 @@ int64_t FreeBytes([[maybe_unused]] const std::string& device) {
                    [&] { bytes = static_cast<int64_t>(at::accelerator::getMemoryInfo(c10::Device(device).index()).first); });
 #endif
   return bytes;
+}
+
+// Bytes of memory that this process may still take; 0 if nothing is known.
+int64_t AvailableMemory() {
+  int64_t machine = 0;
+  std::ifstream info("/proc/meminfo");
+  for (std::string word; info >> word;) {
+    if (word == "MemAvailable:" && info >> machine) break;
+  }
+  machine <<= 10;
+  // Where there is no bound the file says "max", which is no number.
+  int64_t bound = 0, used = 0;
+  if (!(std::ifstream("/sys/fs/cgroup/memory.max") >> bound)) return machine;
+  std::ifstream("/sys/fs/cgroup/memory.current") >> used;
+  return std::min(machine, std::max<int64_t>(0, bound - used));
 }
 
 }  // namespace
@@ -54,6 +70,21 @@ absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materiali
     options.resident_bytes_max = std::max<int64_t>(0, free - free / 10 - candidate_bytes - chunks);
   }
   return DeviceMerger::Create(materializer, options);
+}
+
+absl::StatusOr<std::function<int64_t()>> RoomAhead(const LocalOptions& local, const std::string& device, bool device_merges,
+                                                   int64_t source_bytes) {
+  const std::string& when = local.merge_ahead;
+  if (when != "auto" && when != "on" && when != "off") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("merge_ahead: unknown choice '", when, "'", DidYouMean(when, {"auto", "on", "off"})));
+  }
+  if (when == "off" || (when == "auto" && device == "cpu")) return nullptr;
+  if (!device_merges || device == "cpu") return [source_bytes] { return AvailableMemory() - source_bytes; };
+  return [device] {
+    const int64_t free = FreeBytes(device);
+    return free - free / 10;
+  };
 }
 
 }  // namespace merganser

@@ -15,6 +15,7 @@ using ::testing::HasSubstr;
 struct Parsed {
   std::string place = "auto";
   std::optional<int64_t> resident_mib;
+  std::string ahead = "auto";
   std::string error;  // "" if the command line is accepted
 };
 
@@ -23,6 +24,7 @@ Parsed Parse(std::vector<std::string> reversed) {
   Parsed parsed;
   CLI::App app;
   AddMergeFlags(&app, &parsed.place, &parsed.resident_mib);
+  AddMergeAheadFlag(&app, &parsed.ahead);
   try {
     app.parse(reversed);
   } catch (const CLI::ParseError& e) {
@@ -48,6 +50,12 @@ TEST(MergeFlagsTest, PlaceAndBoundAreTaken) {
 
 TEST(MergeFlagsTest, OtherPlacesAreRefusedByName) {
   EXPECT_THAT(Parse({"devise", "--merge"}).error, AllOf(HasSubstr("--merge"), HasSubstr("devise"), HasSubstr("device")));
+}
+
+TEST(MergeFlagsTest, MergingAheadIsAutoOnOrOff) {
+  EXPECT_EQ(Parse({}).ahead, "auto");
+  EXPECT_EQ(Parse({"on", "--merge-ahead"}).ahead, "on");
+  EXPECT_THAT(Parse({"yes", "--merge-ahead"}).error, AllOf(HasSubstr("--merge-ahead"), HasSubstr("yes"), HasSubstr("off")));
 }
 
 TEST(MergeFlagsTest, BoundsThatAreNoneAreRefusedByName) {

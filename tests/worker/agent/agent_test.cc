@@ -105,6 +105,33 @@ TEST_F(AgentTest, NextCandidateEvaluatesWhileThePreviousOneIsReported) {
   EXPECT_THAT(link_.WaitReports(2), SizeIs(2));
 }
 
+TEST_F(AgentTest, TheEvaluatorIsToldWhatWaitsBehindACandidate) {
+  Gate gates[5];
+  evaluator_.on_evaluate = [&](const Recipe& recipe, std::stop_token stop) -> absl::StatusOr<Evaluation> {
+    gates[recipe.tokenizer_from.at(0) - '0'].Wait(stop);
+    return Evaluation();
+  };
+  const auto assignment = [](int64_t candidate, const std::string& job) {
+    Assignment a = MakeAssignment(candidate);
+    a.id.job_id = job;
+    a.recipe.tokenizer_from = absl::StrCat(candidate);
+    return a;
+  };
+  Start().Assign(assignment(1, "job-1"));
+  ASSERT_TRUE(evaluator_.WaitStarted(1));
+  EXPECT_THAT(evaluator_.expected(), IsEmpty());
+  agent_->Assign(assignment(2, "job-1"));  // it comes while 1 is evaluated
+  EXPECT_THAT(evaluator_.expected(), ElementsAre("2"));
+  agent_->Assign(assignment(3, "job-1"));  // waits behind 2
+  agent_->Assign(assignment(4, "job-2"));
+  gates[1].Open();
+  ASSERT_TRUE(evaluator_.WaitStarted(2));
+  EXPECT_THAT(evaluator_.expected(), ElementsAre("2", "3"));
+  for (Gate& gate : gates) gate.Open();
+  EXPECT_TRUE(agent_->WaitIdle(kPatience));
+  EXPECT_THAT(evaluator_.expected(), ElementsAre("2", "3"));  // 4 is of another job
+}
+
 TEST_F(AgentTest, ListsQueuedAndEvaluatingAttemptsWithTheirPhases) {
   Gate gate;
   evaluator_.on_evaluate = [&](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {

@@ -51,6 +51,19 @@ TEST_F(ChildEvaluatorTest, AnswersComeThroughAndOneChildServesThemAll) {
   EXPECT_THAT(phases_, ElementsAre("evaluate"));
 }
 
+TEST_F(ChildEvaluatorTest, WhatIsExpectedReachesTheChildWhileItEvaluates) {
+  Recipe next;
+  next.stacks.resize(5);
+  evaluator_->Expect(next);  // before the call: forgotten
+  EXPECT_EQ(Run("forgets").status().message(), "told nothing");
+  const auto told = [&](absl::string_view phase) {
+    if (phase == "evaluate") evaluator_->Expect(next);  // as the agent does; other threads do, too
+  };
+  const auto evaluation = evaluator_->Evaluate(SphereSpec(), Recipe(), {"expects"}, told, {});
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_EQ(evaluation->results[0].metrics.at("acc"), 5);
+}
+
 TEST_F(ChildEvaluatorTest, ErrorsKeepTheirCodeAndTheChildLives) {
   const pid_t child = evaluator_->child_pid();
   const absl::Status status = Run("infeasible").status();

@@ -49,6 +49,16 @@ class FakeEvaluator final : public CandidateEvaluator {
     return evaluation;
   }
 
+  void Expect(const Recipe& next) override {
+    absl::MutexLock lock(&mu_);
+    expected_.push_back(next.tokenizer_from);
+  }
+  // tokenizer_from of each recipe that was to be expected.
+  std::vector<std::string> expected() {
+    absl::MutexLock lock(&mu_);
+    return expected_;
+  }
+
   bool WaitStarted(int n) {
     absl::MutexLock lock(&mu_);
     const auto done = [&] { return started_ >= n; };
@@ -58,6 +68,7 @@ class FakeEvaluator final : public CandidateEvaluator {
  private:
   absl::Mutex mu_;
   int started_ = 0;
+  std::vector<std::string> expected_;
 };
 
 // Blocks an evaluation until the test opens it or a stop is asked for.

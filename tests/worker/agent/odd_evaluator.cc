@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "worker/agent/child_evaluator.h"
 
@@ -36,10 +38,31 @@ class OddEvaluator final : public CandidateEvaluator {
     if (what == "hangs") {
       while (true) absl::SleepFor(absl::Seconds(1));
     }
+    if (what == "expects") {  // until it is told what comes next; acc is then its number of stacks
+      absl::MutexLock lock(&mu_);
+      const auto told = [this] { return expected_.has_value(); };
+      if (!mu_.AwaitWithTimeout(absl::Condition(&told), absl::Seconds(20))) return absl::NotFoundError("told nothing");
+      Evaluation evaluation;
+      evaluation.results.push_back({what, {{"acc", static_cast<double>(expected_->stacks.size())}}, {}});
+      expected_.reset();
+      return evaluation;
+    }
+    if (what == "forgets") {
+      absl::MutexLock lock(&mu_);
+      return expected_.has_value() ? absl::InternalError("told") : absl::NotFoundError("told nothing");
+    }
     Evaluation evaluation;
     evaluation.results.push_back({what, {{"acc", static_cast<double>(recipe.stacks.size())}, {"pid", getpid()}}, {}});
     return evaluation;
   }
+  void Expect(const Recipe& next) override {
+    absl::MutexLock lock(&mu_);
+    expected_ = next;
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::optional<Recipe> expected_;
 };
 
 }  // namespace

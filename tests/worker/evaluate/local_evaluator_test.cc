@@ -103,6 +103,44 @@ TEST(LocalEvaluatorTest, MergedOnTheDeviceACandidateScoresTheSameSamples) {
               HasSubstr("merge: unknown place 'devise'; did you mean 'device'?"));
 }
 
+TEST(LocalEvaluatorTest, ACandidateThatWasMergedAheadScoresTheSameSamples) {
+  const JobSpec job = ExampleJob();
+  const auto evaluate = [&](const std::string& ahead) -> absl::StatusOr<Evaluation> {
+    LocalOptions options = CpuOptions(2);
+    options.merge_ahead = ahead;
+    LocalEvaluator evaluator(options);
+    evaluator.Expect(EvolvedRecipe());  // no job is loaded yet: nothing happens
+    const auto expect = [&](absl::string_view phase) {
+      if (phase == "evaluate") evaluator.Expect(EvolvedRecipe());
+    };
+    const auto before = evaluator.Evaluate(job, CopyOf("ja"), {"ja_math"}, expect, {});
+    return before.ok() ? evaluator.Evaluate(job, EvolvedRecipe(), {"ja_math"}, kNoPhase, {}) : before;
+  };
+  const auto off = evaluate("off"), on = evaluate("on");
+  ASSERT_TRUE(off.ok() && on.ok()) << off.status() << on.status();
+  EXPECT_EQ(on->results, off->results);
+  EXPECT_EQ(on->merged_bytes, off->merged_bytes);
+  EXPECT_THAT(std::string(evaluate("yes").status().message()), HasSubstr("merge_ahead: unknown choice 'yes'"));
+}
+
+TEST(LoadedJobTest, WhatIsExpectedIsMergedBesideTheEvaluation) {
+  LocalOptions options = CpuOptions(2);
+  for (const bool on : {false, true}) {
+    options.merge_ahead = on ? "on" : "off";
+    auto job = LoadedJob::Load(ExampleJob(), options, {});
+    ASSERT_TRUE(job.ok()) << job.status();
+    Recipe next = EvolvedRecipe();
+    for (ModelRef& model : next.models) model.path = "where/the/job/has/it";  // and not where this worker found it
+    const auto expect = [&](absl::string_view phase) {
+      if (phase == "evaluate") (*job)->Expect(next);
+    };
+    ASSERT_TRUE((*job)->Evaluate(CopyOf("ja"), {"ja_math"}, expect, {}).ok());
+    EXPECT_EQ((*job)->merges_ahead(), on);
+    ASSERT_TRUE((*job)->Evaluate(EvolvedRecipe(), {"ja_math"}, expect, {}).ok());
+    EXPECT_FALSE((*job)->merges_ahead());  // it is the same candidate, wherever its models are
+  }
+}
+
 TEST(LocalEvaluatorTest, StopRequestEndsTheEvaluation) {
   LocalEvaluator evaluator(CpuOptions(2));
   std::stop_source stop;
