@@ -72,7 +72,7 @@ int Main(int argc, char** argv) {
       "\nExit codes: 0 ok, 1 job failed, 2 usage, 3 not found, 4 timeout, 5 permission, 6 "
       "unavailable.\n"
       "`merganser VERB --help` explains a verb and gives an example. Data goes to stdout, progress and errors to stderr;\n"
-      "-o json is for scripts.");
+      "-o json and -o yaml are for scripts.");
   bool verbose = false;
   app.add_flag("-v,--verbose", verbose, "Log what happens inside to stderr");
   Action action;

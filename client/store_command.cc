@@ -231,6 +231,7 @@ void AddStoreCommand(CLI::App& app, Action* chosen) {
                           &Migrate);
   migrate->add_option("FROM", m->from, "URI")->required();
   migrate->add_option("TO", m->to, "URI of an empty store")->required();
+  for (CLI::App* verb : {verify, backup, restore, migrate}) verb->group("Verbs");
   for (auto& [verb, options] : {std::pair(backup, b), std::pair(restore, r), std::pair(migrate, m)}) {
     verb->add_flag("--salvage", options->salvage, "Where a log is damaged, copy what comes before the damage");
   }

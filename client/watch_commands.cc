@@ -8,6 +8,7 @@
 #include "client/verb.h"
 #include "client/watch.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/duration_flag.h"
 
 namespace merganser {
 namespace {
@@ -28,7 +29,7 @@ absl::StatusOr<int> Wait(const WatchOptions& options) {
     MG_ASSIGN_OR_RETURN(condition, WaitCondition::Parse(options.condition));
   }
   absl::Duration timeout = absl::InfiniteDuration();
-  if (!options.timeout.empty() && (!absl::ParseDuration(options.timeout, &timeout) || timeout < absl::ZeroDuration())) {
+  if (!options.timeout.empty() && !ParseDurationFlag(options.timeout, &timeout)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--timeout: '", options.timeout, "' is not a duration; write 90s, 45m or 1h30m"));
   }
@@ -53,7 +54,8 @@ void AddWatchCommands(CLI::App& app, Action* chosen) {
   verb->add_option("JOB", wait->job, "Id or name")->required();
   verb->add_option("--for", wait->condition,
                    "state=STATE or best>=NUMBER (of the first objective); unset: the job succeeds");
-  verb->add_option("--timeout", wait->timeout, "90s, 45m, 1h30m; unset: for ever");
+  verb->add_option("--timeout", wait->timeout, "90s, 45m, 1h30m (a plain number is seconds); unset: for ever")
+      ->type_name("DURATION");
   AddConnectionOptions(verb, &wait->connection, true);
 }
 

@@ -14,6 +14,7 @@
 #include "client/verb.h"
 #include "common/base/status_macros.h"
 #include "common/codec/time_codec.h"
+#include "common/rpc/duration_flag.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 
 namespace merganser {
@@ -68,9 +69,9 @@ absl::StatusOr<int> Quarantine(const WorkerOptions& options) {
   v1::QuarantineWorkerRequest request;
   request.set_worker(options.worker);
   request.set_reason(options.reason);
+  absl::Duration time = absl::InfiniteDuration();
   if (!options.time.empty()) {
-    absl::Duration time;
-    if (!absl::ParseDuration(options.time, &time) || time <= absl::ZeroDuration()) {
+    if (!ParseDurationFlag(options.time, &time) || time <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError(absl::StrCat("--for: '", options.time, "' is not a time such as 90s, 30m or 2h"));
     }
     *request.mutable_duration() = ToProto(time);
@@ -79,8 +80,8 @@ absl::StatusOr<int> Quarantine(const WorkerOptions& options) {
   const auto stub = v1::FleetService::NewStub(channel.channel);
   MG_RETURN_IF_ERROR(
       CallServer<Stub>(channel, options.connection.server, stub.get(), &Stub::QuarantineWorker, request).status());
-  Print(absl::StrCat(options.worker, " gets no work ", options.time.empty() ? "until it is released" : "for " + options.time,
-                     "\n"));
+  Print(absl::StrCat(options.worker, " gets no work ",
+                     options.time.empty() ? "until it is released" : "for " + absl::FormatDuration(time), "\n"));
   return exit_code::kOk;
 }
 
@@ -114,7 +115,9 @@ void AddWorkerCommands(CLI::App& app, Action* chosen) {
   verb = AddVerb(app, "quarantine", "Gives a worker no more work, without ending it",
                  "  merganser quarantine WORKER --for 2h --reason 'its fan'", quarantine, &Quarantine, chosen);
   verb->add_option("WORKER", quarantine->worker, "Its id or its name, as `merganser workers` lists them")->required();
-  verb->add_option("--for", quarantine->time, "How long; default: until it is released");
+  verb->add_option("--for", quarantine->time,
+                   "How long: 90s, 30m, 2h (a plain number is seconds); default: until it is released")
+      ->type_name("DURATION");
   verb->add_option("--reason", quarantine->reason, "Shown to others");
   AddConnectionOptions(verb, &quarantine->connection, false);
 

@@ -194,6 +194,21 @@ TEST(BadInvocationTest, AddressesNeedAPort) {
   }
 }
 
+// As the daemons' flags: a plain number is seconds.
+TEST(BadInvocationTest, DurationsAreReadAlike) {
+  const std::string dir = FreshDir("durations");
+  const auto wait = [&](const char* timeout) {
+    return RunToEnd({Binary("merganser"), "wait", "job-1", "--server", "127.0.0.1:1", "--timeout", timeout}, dir);
+  };
+  EXPECT_EQ(wait("5").exit_code, 6) << wait("5").err;
+  EXPECT_EQ(wait("5s").exit_code, 6);
+  for (const char* bad : {"-5", "5 apples", "soon"}) {
+    const Finished refused = wait(bad);
+    EXPECT_EQ(refused.exit_code, 2) << bad;
+    EXPECT_THAT(refused.err, HasSubstr("not a duration")) << bad;
+  }
+}
+
 TEST(BadInvocationTest, AStoreThatIsNoFolderIsNotFound) {
   const std::string dir = FreshDir("bad_folder");
   const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--store", dir + "/out"}, dir);
