@@ -9,8 +9,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/certificate_expiry.h"
 
 namespace merganser {
 namespace {
@@ -48,13 +51,15 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   if (!IsLoopback(address) && !security.insecure) {
     if (!tls) {
       return absl::InvalidArgumentError(absl::StrCat(
-          address, " can be reached from other hosts, but there is no --tls-cert and --tls-key; give them (with --tls-ca or "
-                   "--token-file), listen on 127.0.0.1, or accept anybody's plain text with --insecure"));
+          address,
+          " can be reached from other hosts, but there is no --tls-cert and --tls-key; give them (with --tls-ca or "
+          "--token-file), listen on 127.0.0.1, or accept anybody's plain text with --insecure"));
     }
     if (security.tls_ca.empty() && security.token_file.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          address, " can be reached from other hosts, but nothing tells who they are: give --tls-ca (client certificates) "
-                   "or --token-file, or accept anybody with --insecure"));
+          address,
+          " can be reached from other hosts, but nothing tells who they are: give --tls-ca (client certificates) "
+          "or --token-file, or accept anybody with --insecure"));
     }
   }
   if (!tls) return grpc::InsecureServerCredentials();
@@ -62,6 +67,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   MG_RETURN_IF_ERROR(ReadPem(security.tls_cert, "--tls-cert").status());
   MG_RETURN_IF_ERROR(ReadPem(security.tls_key, "--tls-key").status());
   MG_RETURN_IF_ERROR(ReadPem(security.tls_ca, "--tls-ca").status());
+  MG_RETURN_IF_ERROR(CertificateExpiry(security).status());
   grpc::experimental::TlsServerCredentialsOptions options(
       std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(security.tls_key, security.tls_cert,
                                                                            security.tls_ca, kReloadSeconds));
@@ -91,6 +97,15 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
           absl::StrCat("the token would go to ", address, " in plain text: give the CA of the server, so that TLS is used"));
     }
     return grpc::InsecureChannelCredentials();
+  }
+  if (!security.tls_cert.empty()) {
+    // The server would only close the connection.
+    MG_ASSIGN_OR_RETURN(const absl::Time expiry,
+                        CertificateExpiry({.tls_cert = security.tls_cert, .tls_key = security.tls_key}));
+    if (expiry < absl::Now()) {
+      return absl::UnauthenticatedError(absl::StrCat("the certificate ", security.tls_cert, " was valid until ",
+                                                     absl::FormatTime(absl::RFC3339_sec, expiry, absl::UTCTimeZone())));
+    }
   }
   grpc::SslCredentialsOptions options;
   MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(security.tls_ca, "CA"));

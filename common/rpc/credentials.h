@@ -34,12 +34,12 @@ struct ClientSecurity {
 bool IsLoopback(absl::string_view address);
 
 // For a port at `address`. InvalidArgument that names the flags: an address beyond loopback without TLS, or with TLS but
-// neither --tls-ca nor --token-file, unless `insecure`; half a key pair; a CA without a key pair. Else as ReadFile.
+// neither --tls-ca nor --token-file, unless `insecure`; half a key pair; a CA without one. Else as ReadFile, CertificateExpiry.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,
                                                                                const ServerSecurity& security);
 
-// Plaintext without tls_ca. InvalidArgument: half a key pair, a key pair without a CA, or a token that would go in plain
-// text beyond loopback. Else as ReadFile.
+// Plaintext without tls_ca. Unauthenticated: the certificate has expired. InvalidArgument: half a key pair, one without a CA,
+// or a token that would go in plain text beyond loopback. Else as ReadFile and CertificateExpiry.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,
                                                                                  const ClientSecurity& security);
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
 
@@ -20,6 +21,10 @@ std::shared_ptr<WatchStream> WatchStream::Start(const ServiceContext* services, 
 
 absl::Status WatchStream::Body() {
   MG_ASSIGN_OR_RETURN(const JobSummary first, services().manager->GetJob(job_));
+  if (after_seq_ > first.seq) {
+    return absl::OutOfRangeError(
+        absl::StrCat("after_seq: ", after_seq_, " is beyond ", first.seq, ", the last event of ", first.id));
+  }
   v1::WatchJobResponse message;
   *message.mutable_job() = ToProto(first);
   if (!Write(std::move(message))) return absl::CancelledError();

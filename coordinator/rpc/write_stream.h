@@ -85,7 +85,6 @@ class WriteStream : public grpc::ServerWriteReactor<Response>, public std::enabl
   const ServiceContext& services() const { return *services_; }
 
  private:
-
   void Run() {
     absl::Status status;
     try {

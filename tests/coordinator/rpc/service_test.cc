@@ -102,6 +102,7 @@ TEST_F(ServiceTest, AJobRunsToItsEndOverGrpcAndTheWatchSeesEveryEventOnce) {
 
   std::vector<v1::WatchJobResponse> tail;
   ASSERT_TRUE(Watch(job.id(), expected - 2, &tail).ok());
+  EXPECT_TRUE(absl::IsOutOfRange(Watch(job.id(), 1'000'000, &tail)));
   int events = 0;
   for (const v1::WatchJobResponse& update : tail) events += update.seq() > 0 ? 1 : 0;
   EXPECT_EQ(events, 2) << "a watch resumes after the number that it names";

@@ -1,10 +1,15 @@
 // TLS as operators use it: certificates whose names are roles, tokens beside them, certificates that are replaced or
 // expired.
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/files.h"
 #include "common/codec/job_codec.h"
 #include "common/rpc/certificate_expiry.h"
 #include "common/rpc/channel.h"
@@ -83,6 +88,18 @@ class TlsTest : public testing::Test {
     v1::ListWorkersResponse response;
     return FromGrpc(v1::FleetService::NewStub(channel->channel)->ListWorkers(&context, {}, &response));
   }
+  // As a client that does not look at its own certificate.
+  bool ListWithUncheckedFiles(const std::string& stem) {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = *ReadFile(File("ca.pem"), 1 << 20);
+    options.pem_private_key = *ReadFile(File(stem + ".key"), 1 << 20);
+    options.pem_cert_chain = *ReadFile(File(stem + ".pem"), 1 << 20);
+    const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->port()), grpc::SslCredentials(options));
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+    v1::ListWorkersResponse response;
+    return v1::FleetService::NewStub(channel)->ListWorkers(&context, {}, &response).ok();
+  }
   absl::Status Drain(const ClientSecurity& security) {
     const auto channel = CreateChannel(absl::StrCat("127.0.0.1:", server_->port()), security);
     grpc::ClientContext context;
@@ -134,12 +151,26 @@ TEST_F(TlsTest, NoCertificateAnExpiredOneAndOneOfAnotherCaDoNotGetIn) {
   Start();
   EXPECT_FALSE(List(As("")).ok());
   MakeCertificate("expired", "ca", "viewer", 0);
-  EXPECT_FALSE(List(As("expired")).ok());
+  const absl::Status expired = List(As("expired"));  // which says so, where a server would only close the connection
+  EXPECT_TRUE(absl::IsUnauthenticated(expired)) << expired;
+  EXPECT_THAT(expired.message(), ::testing::HasSubstr("expired.pem was valid until"));
+  EXPECT_FALSE(ListWithUncheckedFiles("expired"));
+  EXPECT_TRUE(ListWithUncheckedFiles("viewer"));
   MakeCa("other");
   MakeCertificate("foreign", "other", "admin", 30);
   EXPECT_FALSE(List(As("foreign")).ok());
   EXPECT_FALSE(List({}).ok());  // plain text
   EXPECT_TRUE(List(As("viewer")).ok());
+}
+
+TEST_F(TlsTest, FilesThatAreNoCertificateAreToldAtTheStart) {
+  std::ofstream(File("server.pem")) << "no certificate\n";
+  ServerOptions options;
+  options.listen = options.worker_listen = "127.0.0.1:0";
+  options.security = {File("server.pem"), File("server.key"), File("ca.pem")};
+  const absl::Status started = Server::Start(manager_.get(), &store_, nullptr, options).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(started)) << started;
+  EXPECT_THAT(started.message(), ::testing::HasSubstr("server.pem holds no PEM certificate"));
 }
 
 TEST_F(TlsTest, ATokenIsEnoughWhereThereIsATokenFile) {
