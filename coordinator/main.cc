@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -192,6 +193,11 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
 void ShareCheckpoints(const std::vector<std::string>& model_roots, CheckpointShareOptions* share) {
   const auto environment = [](const char* name) -> const char* { return getenv(name); };
   const std::string hub_cache = HubCacheFolder(environment);
+  for (const std::string& root : model_roots) {
+    if (!std::filesystem::is_directory(root)) {
+      MG_LOG(WARNING) << "--model-root is no folder, nothing is given out of it: " << root;
+    }
+  }
   if (!model_roots.empty()) {
     share->resolve = [locator = ModelLocatorOptions{"", model_roots, hub_cache, nullptr}](const std::string& path) {
       return ResolveModel(path, locator);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -154,6 +155,11 @@ absl::StatusOr<CheckpointProviderOptions> ProviderOptions(const Flags& flags) {
   }
   const auto environment = [](const char* name) -> const char* { return getenv(name); };
   options.model_roots = flags.local.model_roots;
+  for (const std::string& root : options.model_roots) {
+    if (!std::filesystem::is_directory(root)) {
+      MG_LOG(WARNING) << "--model-root is no folder, no model is found there: " << root;
+    }
+  }
   options.access.s3 = S3AccessFrom(environment);
   options.resolve = [locator = ModelLocatorOptions{"", flags.local.model_roots, HubCacheFolder(environment)}](
                         const std::string& path) { return ResolveModel(path, locator); };

@@ -37,6 +37,18 @@ Bio Reader(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), st
 absl::StatusOr<absl::Time> CertificateExpiry(const ServerSecurity& security) {
   MG_ASSIGN_OR_RETURN(const std::string chain, ReadFile(security.tls_cert, kPemBytesMax));
   MG_ASSIGN_OR_RETURN(const std::string key_text, ReadFile(security.tls_key, kPemBytesMax));
+  return PairExpiry(security, chain, key_text);
+}
+
+absl::Status CheckCertificates(const std::string& file, const std::string& text) {
+  const Bio certificates = Reader(text);
+  const Certificate first{PEM_read_bio_X509(certificates.get(), nullptr, nullptr, nullptr)};
+  ERR_clear_error();
+  return first == nullptr ? absl::InvalidArgumentError(absl::StrCat(file, " holds no PEM certificate")) : absl::OkStatus();
+}
+
+absl::StatusOr<absl::Time> PairExpiry(const ServerSecurity& security, const std::string& chain,
+                                      const std::string& key_text) {
   const Bio certificates = Reader(chain), keys = Reader(key_text);
   absl::Time expiry = absl::InfiniteFuture();
   Certificate first;

@@ -2,6 +2,9 @@
 #ifndef MERGANSER_COMMON_RPC_CERTIFICATE_EXPIRY_H_
 #define MERGANSER_COMMON_RPC_CERTIFICATE_EXPIRY_H_
 
+#include <string>
+
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/rpc/credentials.h"
@@ -12,6 +15,12 @@ namespace merganser {
 // over. FailedPrecondition: tls_key is not the key of the chain's first certificate, in which case a server that watches the
 // files goes on with what it has. InvalidArgument: a file holds no PEM certificate or key. Else as ReadFile.
 absl::StatusOr<absl::Time> CertificateExpiry(const ServerSecurity& security);
+
+// The same of what was read; `security` names the files in errors.
+absl::StatusOr<absl::Time> PairExpiry(const ServerSecurity& security, const std::string& chain, const std::string& key);
+
+// InvalidArgument that names `file` if `text` holds no PEM certificate.
+absl::Status CheckCertificates(const std::string& file, const std::string& text);
 
 }  // namespace merganser
 

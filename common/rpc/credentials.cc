@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,12 +15,13 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/certificate_expiry.h"
+#include "common/rpc/served_certificate.h"
 
 namespace merganser {
 namespace {
 
 constexpr int64_t kPemBytesMax = 1 << 20;  // a chain of certificates is a few kilobytes
-constexpr unsigned kReloadSeconds = 5;     // between looks at the files
+constexpr unsigned kReloadSeconds = 1;     // between gRPC's looks at what is served
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
   if (path.empty()) return std::string();
@@ -63,14 +65,10 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
     }
   }
   if (!tls) return grpc::InsecureServerCredentials();
-  // Read here so that a wrong path is an error at the start; the watcher would only log it.
-  MG_RETURN_IF_ERROR(ReadPem(security.tls_cert, "--tls-cert").status());
-  MG_RETURN_IF_ERROR(ReadPem(security.tls_key, "--tls-key").status());
-  MG_RETURN_IF_ERROR(ReadPem(security.tls_ca, "--tls-ca").status());
-  MG_RETURN_IF_ERROR(CertificateExpiry(security).status());
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<ServedCertificate> certificate, ServedCertificate::Open(security));
   grpc::experimental::TlsServerCredentialsOptions options(
-      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(security.tls_key, security.tls_cert,
-                                                                           security.tls_ca, kReloadSeconds));
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          certificate->pair_path(), certificate->pair_path(), certificate->ca_path(), kReloadSeconds));
   options.watch_identity_key_cert_pairs();
   if (security.tls_ca.empty()) {
     options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
@@ -80,7 +78,12 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
     options.set_cert_request_type(security.token_file.empty() ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
                                                               : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
-  return grpc::experimental::TlsServerCredentials(options);
+  struct Held {
+    std::unique_ptr<ServedCertificate> certificate;
+    std::shared_ptr<grpc::ServerCredentials> credentials;
+  };
+  auto held = std::make_shared<Held>(Held{std::move(certificate), grpc::experimental::TlsServerCredentials(options)});
+  return std::shared_ptr<grpc::ServerCredentials>(held, held->credentials.get());
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,

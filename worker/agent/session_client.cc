@@ -24,6 +24,7 @@ constexpr absl::Duration kHeartbeatMax = absl::Seconds(60);
 constexpr absl::Duration kGoodbyeTime = absl::Seconds(2);
 constexpr absl::Duration kNextAddressPause = absl::Milliseconds(200);
 constexpr absl::Duration kSilenceMin = absl::Seconds(3);  // a store that takes its time delays answers
+constexpr absl::Duration kStandByPauseMax = absl::Seconds(2);
 constexpr absl::Duration kTellEvery = absl::Seconds(30);
 constexpr size_t kWritesMax = 8;  // a peer that reads no heartbeats gets no more of them
 
@@ -188,7 +189,8 @@ void SessionClient::Run() {
   for (size_t next = 0;; next = (next + 1) % peers_.size()) {
     absl::Duration retry_after = absl::ZeroDuration();
     const size_t at = next;
-    const absl::Status status = RunSession(peers_[at], &retry_after);
+    bool welcomed = false;
+    const absl::Status status = RunSession(peers_[at], &retry_after, &welcomed);
     absl::MutexLock lock(&mu_);
     const bool was_connected = connected_;
     tried = connected_ ? 1 : tried + 1;
@@ -198,7 +200,9 @@ void SessionClient::Run() {
     refused_ = IsRefusal(status) ? status : absl::OkStatus();
     // A stand-by is next: no need to wait for it.
     const bool go_on = tried < peers_.size() && refused_.ok();
-    const absl::Duration wait = go_on ? kNextAddressPause : retry_after + backoff.Next();
+    // One that stands by may lead any second, and waits a while only for those that run something.
+    const absl::Duration bound = welcomed && !was_connected ? kStandByPauseMax : absl::InfiniteDuration();
+    const absl::Duration wait = go_on ? kNextAddressPause : retry_after + std::min(backoff.Next(), bound);
     if (!go_on) tried = 0;
     // Once for each coordinator and reason, then every half minute: an outage may last a night.
     Told& last = told[at];
@@ -238,7 +242,17 @@ void SessionClient::HandleAssign(const v1::Assign& assign, std::shared_ptr<const
   agent_->Assign(*assignment);
 }
 
-absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_after) {
+void SessionClient::TakeAsLeader(size_t index) {
+  absl::MutexLock lock(&mu_);
+  if (!connected_) {
+    MG_LOG(INFO) << "session with coordinator=" << peers_[index].channels.address;
+  }
+  connected_ = true;
+  leader_ = index;
+  refused_ = absl::OkStatus();
+}
+
+absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_after, bool* welcomed_by) {
   absl::Mutex welcome_mu;
   absl::Duration last_heard = Clock::Real().Monotonic();
   absl::Duration interval = absl::ZeroDuration();  // 0: not welcomed yet
@@ -255,13 +269,6 @@ absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_a
     }
     switch (message.message_case()) {
       case v1::SessionResponse::kWelcome: {
-        {
-          absl::MutexLock lock(&mu_);
-          connected_ = true;
-          leader_ = index;
-          refused_ = absl::OkStatus();
-        }
-        MG_LOG(INFO) << "session with coordinator=" << peers_[index].channels.address;
         absl::MutexLock lock(&welcome_mu);
         interval = std::clamp(FromProto(message.welcome().heartbeat_interval()), kHeartbeatMin, kHeartbeatMax);
         if (self != nullptr) self->Interrupt(true);
@@ -282,6 +289,7 @@ absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_a
         break;
       }
       case v1::SessionResponse::kHeartbeatAck:
+        TakeAsLeader(index);  // one that welcomes may not lead yet
         for (const auto& unknown : message.heartbeat_ack().unknown()) agent_->Cancel(FromProto(unknown).id);
         break;
       case v1::SessionResponse::MESSAGE_NOT_SET:
@@ -336,6 +344,8 @@ absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_a
   }
   const absl::Status status = stream.Finish();
   *retry_after = std::min(away, kHeartbeatMax);
+  absl::MutexLock lock(&welcome_mu);
+  *welcomed_by = interval > absl::ZeroDuration();
   return status;
 }
 

@@ -78,7 +78,10 @@ class SessionClient final : public CoordinatorLink {
   };
 
   // One session, from dial to end.
-  absl::Status RunSession(const Peer& peer, absl::Duration* retry_after);
+  // `welcomed`: by a coordinator that runs, leading or not.
+  absl::Status RunSession(const Peer& peer, absl::Duration* retry_after, bool* welcomed);
+  // It acknowledges this worker, which only a leader does.
+  void TakeAsLeader(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
   void HandleAssign(const v1::Assign& assign, std::shared_ptr<const JobSpec>* last_spec, std::string* last_job);
   v1::SessionRequest HeartbeatNow() const;
 
@@ -92,7 +95,7 @@ class SessionClient final : public CoordinatorLink {
   bool connected_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refused_ ABSL_GUARDED_BY(mu_);
   Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;  // of RunSession
-  size_t leader_ ABSL_GUARDED_BY(mu_) = 0;         // of the last session that was welcomed
+  size_t leader_ ABSL_GUARDED_BY(mu_) = 0;         // of the last session with a leader
 
   std::thread thread_;
 };

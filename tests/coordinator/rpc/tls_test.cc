@@ -193,6 +193,29 @@ TEST_F(TlsTest, AReplacedCertificateIsUsedWithoutARestart) {
   EXPECT_TRUE(Eventually([&] { return List(As("viewer", "next")).ok(); }, absl::Seconds(40)));
 }
 
+TEST_F(TlsTest, FilesThatDoNotFitAreNotServedInPlaceOfThoseThatDo) {
+  Start();
+  ASSERT_TRUE(List(As("viewer")).ok());
+  std::ofstream(File("server.pem")) << "no certificate\n";
+  absl::SleepFor(absl::Seconds(8));  // the files are looked at every 5 s, what is served every second
+  EXPECT_TRUE(List(As("viewer")).ok()) << List(As("viewer"));
+  MakeCa("next");
+  MakeCertificate("server", "next", "localhost", 30);
+  EXPECT_TRUE(Eventually([&] { return List(As("viewer", "next")).ok(); }, absl::Seconds(40)));
+}
+
+TEST_F(TlsTest, FilesThatDoNotFitAreRefusedAtTheStart) {
+  ServerOptions options;
+  options.listen = options.worker_listen = "127.0.0.1:0";
+  const auto start = [&](const std::string& certificate, const std::string& key, const std::string& ca) {
+    options.security = {File(certificate), File(key), File(ca)};
+    return std::string(Server::Start(manager_.get(), &store_, nullptr, options).status().message());
+  };
+  EXPECT_THAT(start("server.pem", "admin.key", "ca.pem"), testing::HasSubstr("admin.key is not the key of"));
+  EXPECT_THAT(start("server.key", "server.key", "ca.pem"), testing::HasSubstr("server.key holds no PEM certificate"));
+  EXPECT_THAT(start("server.pem", "server.key", "ca.key"), testing::HasSubstr("ca.key holds no PEM certificate"));
+}
+
 TEST_F(TlsTest, AWrongPathIsNamedAtTheStart) {
   ServerOptions options;
   options.listen = options.worker_listen = "127.0.0.1:0";
