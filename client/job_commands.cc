@@ -331,8 +331,8 @@ const char* EventName(const v1::JobEvent& event) {
 }
 
 absl::StatusOr<int> Events(const ReadOptions& options) {
+  const Interrupt interrupt("detached");  // before gRPC starts threads
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
-  Interrupt interrupt("detached");
   int64_t end = -1;  // of the log when we came
   const auto on_update = [&](const v1::WatchJobResponse& update) {
     if (end < 0) end = update.job().seq();

@@ -1,6 +1,10 @@
 // The `merganser` command line. Verbs add themselves (verb.h); here they are parsed, run, and their
 // errors printed.
+#include <stdlib.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -58,6 +62,14 @@ const ForeignVerbs kForeignVerbs = {
     {"tail", "watch"},    {"top", "workers"},     {"trials", "candidates"}, {"chat", "generate"},    {"nodes", "workers"},
 };
 
+// Whoever closed the pipe (`| head`) knows that it did not get all.
+int WithWholeOutput(int code) {
+  const int error = FlushStdout();
+  if (error == 0 || error == EPIPE) return code;
+  std::fprintf(stderr, "error: stdout: not everything could be written: %s\n", std::strerror(error));
+  return code == exit_code::kOk ? exit_code::kJobFailed : code;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app(
       "Merganser evolves model merges: it searches the space of merge recipes of your checkpoints "
@@ -112,6 +124,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return ExplainParseError(app, e, count, words.data(), kForeignVerbs) ? exit_code::kOk : exit_code::kUsage;
   }
+  if (!verbose) setenv("GRPC_VERBOSITY", "NONE", /*replace=*/0);  // the status says it, too
   SetLogLevel(verbose ? LogLevel::kInfo : LogLevel::kWarning);
   const absl::StatusOr<int> code = action();
   if (code.ok()) return *code;
@@ -122,4 +135,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace merganser
 
-int main(int argc, char** argv) { return merganser::Main(argc, argv); }
+int main(int argc, char** argv) { return merganser::WithWholeOutput(merganser::Main(argc, argv)); }

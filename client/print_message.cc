@@ -1,5 +1,6 @@
 #include "client/print_message.h"
 
+#include <cerrno>
 #include <cstdio>
 
 #include "client/message_json.h"
@@ -7,9 +8,20 @@
 
 namespace merganser {
 
+namespace {
+int first_error = 0;
+}  // namespace
+
 void Print(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  FlushStdout();
+}
+
+int FlushStdout() {
+  errno = 0;
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (failed && first_error == 0) first_error = errno != 0 ? errno : EIO;
+  return first_error;
 }
 
 bool PrintMessage(const std::string& format, const google::protobuf::Message& message) {

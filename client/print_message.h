@@ -9,8 +9,11 @@
 
 namespace merganser {
 
-// To stdout, all of it.
+// To stdout, at once. A write that fails is told of at the end, by FlushStdout.
 void Print(absl::string_view text);
+
+// The errno of the first write to stdout that failed; 0: all that was printed has been written.
+int FlushStdout();
 
 // True if `format` is "json" or "yaml", and `message` has been printed so; false for "table": the
 // caller prints for people.

@@ -1,8 +1,10 @@
 #include "client/server_jobs.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -17,11 +19,24 @@ namespace {
 using Stub = v1::JobService::StubInterface;
 
 constexpr int kJobsPage = 100;
-constexpr int kCandidatesPage = 200;                   // a recipe of many layers is some 10 kB
-constexpr absl::Duration kAwayMax = absl::Minutes(1);  // a stand-by leads after about 15 s
+constexpr int kCandidatesPage = 200;                    // a recipe of many layers is some 10 kB
+constexpr absl::string_view kClosed = "Socket closed";  // what plain text meets at a port that speaks TLS
+constexpr absl::Duration kAwayMax = absl::Minutes(1);   // a stand-by leads after about 15 s
 constexpr absl::Duration kRetryPause = absl::Seconds(1);
 
 }  // namespace
+
+absl::Status WithAdvice(const absl::Status& status, const std::string& server) {
+  if (absl::IsUnauthenticated(status)) {
+    return Annotate(status,
+                    absl::StrCat("coordinator ", server, " wants to know who calls (--token-file, or --cert and --key)"));
+  }
+  if (!absl::IsUnavailable(status)) return status;
+  return absl::UnavailableError(
+      absl::StrCat("coordinator ", server, ": ", status.message(),
+                   absl::StrContains(status.message(), kClosed) ? "; one that speaks TLS needs --ca" : "",
+                   " (--server or MERGANSER_SERVER says where it is; a `run` is read with --store DIR, its folder)"));
+}
 
 absl::StatusOr<v1::Job> ServerJobs::GetJob(const std::string& job) {
   v1::GetJobRequest request;
@@ -132,6 +147,7 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
   std::stop_callback on_stop(stop, [&] { stopped.Notify(); });
   absl::Time last_heard = absl::Now();
   bool heard_ever = false;
+  bool told_away = false;
   while (true) {
     grpc::ClientContext context;
     channel_.Prepare(&context, deadline - absl::Now());
@@ -144,6 +160,9 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     while (reader->Read(&response)) {
       last_heard = absl::Now();
       heard_ever = true;
+      if (std::exchange(told_away, false)) {
+        MG_LOG(WARNING) << "coordinator " << server_ << " is back";
+      }
       after_seq = std::max(after_seq, response.seq());
       if (on_update(response)) continue;
       context.TryCancel();
@@ -165,7 +184,10 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     if ((!heard_ever && !answers) || absl::Now() - last_heard > kAwayMax) {
       return absl::UnavailableError(absl::StrCat("coordinator ", server_, ": ", status.message()));
     }
-    MG_LOG(WARNING) << "coordinator " << server_ << " is away; trying again";
+    if (!std::exchange(told_away, true)) {
+      MG_LOG(WARNING) << "coordinator " << server_ << " is away (" << status.message() << "); trying again for "
+                      << absl::FormatDuration(kAwayMax);
+    }
     if (stopped.WaitForNotificationWithTimeout(kRetryPause)) return absl::CancelledError("stopped");
     if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
     if (reconnect_ == nullptr) continue;

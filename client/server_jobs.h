@@ -22,8 +22,11 @@ namespace merganser {
 // Of every call but WatchJob.
 inline constexpr absl::Duration kCallTimeout = absl::Seconds(30);
 
-// A unary call of `stub` within kCallTimeout, repeated where the server says when (too many calls); errors name the server
-// where it cannot be reached.
+// The error with what its reader can do about it: where `server` is set, and which flags let somebody in.
+absl::Status WithAdvice(const absl::Status& status, const std::string& server);
+
+// A unary call of `stub` within kCallTimeout, repeated where the server says when (too many calls); errors as WithAdvice
+// has them.
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::string& server, Stub* stub,
                                     grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
@@ -39,12 +42,7 @@ absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::str
     if (!wait.has_value() || absl::Now() + *wait >= deadline) break;
     absl::SleepFor(*wait);
   }
-  if (absl::IsUnavailable(status)) {
-    return absl::UnavailableError(absl::StrCat("coordinator ", server, ": ", status.message(),
-                                               " (--server or MERGANSER_SERVER says where it is; a `run` is read with "
-                                               "--store DIR, its folder)"));
-  }
-  if (!status.ok()) return status;
+  if (!status.ok()) return WithAdvice(status, server);
   return response;
 }
 

@@ -46,6 +46,8 @@ absl::StatusOr<int> Submit(const SubmitOptions& options) {
             .c_str(),
         stderr);
   }
+  std::optional<Interrupt> interrupt;
+  if (options.watch || options.wait) interrupt.emplace("detached; what was submitted goes on (`merganser jobs` lists it)");
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
   ServerJobs server(std::move(channel), options.connection.server);
   v1::CreateJobRequest request;
@@ -65,13 +67,13 @@ absl::StatusOr<int> Submit(const SubmitOptions& options) {
     return exit_code::kOk;
   }
   if (!PrintMessage(options.format, *job)) Print(absl::StrCat(job->id(), "\n"));
-  if (!options.watch && !options.wait) {
+  if (!interrupt.has_value()) {
     if (DescribeTerminal(STDERR_FILENO).interactive) {
       std::fputs(absl::StrCat("`merganser watch ", job->id(), "` shows how it goes\n").c_str(), stderr);
     }
     return exit_code::kOk;
   }
-  return WatchJob(server, job->id(), options.watch ? WatchDisplay::kProgress : WatchDisplay::kNothing);
+  return WatchJob(server, *interrupt, job->id(), options.watch ? WatchDisplay::kProgress : WatchDisplay::kNothing);
 }
 
 struct CancelOptions {

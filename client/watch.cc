@@ -14,7 +14,6 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/exit_code.h"
-#include "client/interrupt.h"
 #include "client/output.h"
 #include "client/progress.h"
 #include "common/base/closest_name.h"
@@ -73,9 +72,8 @@ std::optional<int> WaitCondition::Outcome(const v1::Job& job) const {
   return !IsOver(state) && Rank(job.state()) > Rank(state) ? std::optional<int>(exit_code::kOk) : std::nullopt;
 }
 
-absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDisplay display, const WaitCondition& condition,
-                             absl::Time deadline) {
-  Interrupt interrupt(absl::StrCat("detached; the job goes on (`merganser cancel ", job, "` ends it)"));
+absl::StatusOr<int> WatchJob(JobReader& reader, const Interrupt& interrupt, const std::string& job, WatchDisplay display,
+                             const WaitCondition& condition, absl::Time deadline) {
   Progress progress(std::cerr, DescribeTerminal(STDERR_FILENO));
   std::optional<int> outcome;
   std::optional<v1::Job> last;
@@ -113,7 +111,7 @@ absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDis
   if (absl::IsCancelled(status) && interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
   if (absl::IsDeadlineExceeded(status)) {
     return absl::DeadlineExceededError(
-        absl::StrCat("job ", job, " is ", last ? last->state() : "unknown", " when the time is up"));
+        absl::StrCat("time is up: job ", job, " is in state ", last ? last->state() : "unknown"));
   }
   MG_RETURN_IF_ERROR(status);
   if (!outcome) return absl::InternalError(absl::StrCat("the watch of job ", job, " ended before the job"));

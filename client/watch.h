@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/interrupt.h"
 #include "client/job_reader.h"
 
 namespace merganser {
@@ -26,9 +27,9 @@ struct WaitCondition {
   std::optional<int> Outcome(const v1::Job& job) const;
 };
 
-// Exit code of the outcome; DeadlineExceeded at `deadline`. Ctrl-C detaches: the job goes on, exit
-// code as of the signal.
-absl::StatusOr<int> WatchJob(JobReader& reader, const std::string& job, WatchDisplay display,
+// Exit code of the outcome; DeadlineExceeded at `deadline`. Ctrl-C detaches: the job goes on, exit code as of the signal.
+// `interrupt`: made before `reader` was opened, because gRPC starts threads.
+absl::StatusOr<int> WatchJob(JobReader& reader, const Interrupt& interrupt, const std::string& job, WatchDisplay display,
                              const WaitCondition& condition = {}, absl::Time deadline = absl::InfiniteFuture());
 
 }  // namespace merganser

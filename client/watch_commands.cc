@@ -18,9 +18,14 @@ struct WatchOptions {
   std::string job, condition, timeout;
 };
 
+std::string Detached(const std::string& job) {
+  return absl::StrCat("detached; the job goes on (`merganser cancel ", job, "` ends it)");
+}
+
 absl::StatusOr<int> Watch(const WatchOptions& options) {
+  const Interrupt interrupt(Detached(options.job));
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
-  return WatchJob(*reader, options.job, WatchDisplay::kProgress);
+  return WatchJob(*reader, interrupt, options.job, WatchDisplay::kProgress);
 }
 
 absl::StatusOr<int> Wait(const WatchOptions& options) {
@@ -33,8 +38,9 @@ absl::StatusOr<int> Wait(const WatchOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--timeout: '", options.timeout, "' is not a duration; write 90s, 45m or 1h30m"));
   }
+  const Interrupt interrupt(Detached(options.job));
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
-  return WatchJob(*reader, options.job, WatchDisplay::kNothing, condition, absl::Now() + timeout);
+  return WatchJob(*reader, interrupt, options.job, WatchDisplay::kNothing, condition, absl::Now() + timeout);
 }
 
 }  // namespace
