@@ -34,7 +34,8 @@ struct ClientSecurity {
 bool IsLoopback(absl::string_view address);
 
 // For a port at `address`. InvalidArgument that names the flags: an address beyond loopback without TLS, or with TLS but
-// neither --tls-ca nor --token-file, unless `insecure`; half a key pair; a CA without one. Else as ReadFile, CertificateExpiry.
+// neither --tls-ca nor --token-file, unless `insecure`; half a key pair; a CA without a key pair. Else as
+// ServedCertificate::Open. Keep them for as long as the server runs: they follow changes of the files.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,
                                                                                const ServerSecurity& security);
 

@@ -1,5 +1,6 @@
 // What a user gets wrong, through the real command line: an error that names file, field and bound,
 // the right exit code, and nothing half-written.
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/cluster_fixture.h"
@@ -280,6 +282,56 @@ TEST(BadInvocationTest, FullDiskOnExportLeavesNothingBehind) {
   EXPECT_FALSE(fs::exists(dir + "/merged"));
   for (const auto& entry : fs::directory_iterator(dir)) {
     EXPECT_EQ(entry.path().filename().string().find("merged"), std::string::npos) << entry.path();
+  }
+}
+
+TEST(BadInvocationTest, OutputThatCannotBeWrittenIsNoSuccess) {
+  const std::string dir = FreshDir("bad_stdout");
+  const auto shell = [&](const std::string& tail) {
+    return RunToEnd({"/bin/bash", "-c", absl::StrCat(Binary("merganser"), tail)}, dir);
+  };
+  const Finished full = shell(" version -o json > /dev/full");
+  EXPECT_EQ(full.exit_code, 1);
+  EXPECT_THAT(full.err, HasSubstr("error: stdout: not everything could be written: No space left on device"));
+  const Finished help = shell(" run --help > /dev/full");
+  EXPECT_EQ(help.exit_code, 1) << help.err;
+  const Finished closed = shell(" run --help | head -1; exit ${PIPESTATUS[1]}");
+  EXPECT_EQ(closed.err, "") << "whoever closed the pipe has what they wanted";
+}
+
+TEST(InterruptTest, CtrlCDetachesFromAJobThatGoesOn) {
+  const std::string dir = FreshDir("detach");
+  const std::string ports = dir + "/ports";
+  testing_support::Process coordinator("coordinator",
+                                       {Binary("merganser-coordinator"), "--store", "memory:", "--listen", "127.0.0.1:0",
+                                        "--worker-listen", "127.0.0.1:0", "--http", "", "--port-file", ports},
+                                       dir);
+  ASSERT_TRUE(testing_support::Eventually([&] { return Read(ports).find("worker ") != std::string::npos; }));
+  const std::string text = Read(ports);
+  const std::string address = text.substr(5, text.find('\n') - 5);  // "user HOST:PORT"
+  const std::string servers = address + ",127.0.0.1:1";             // with a stand-by that is away
+  const std::string job = WriteJob(dir, 24, 20);
+  const std::vector<std::vector<std::string>> verbs = {
+      {"submit", job, "--watch"}, {"watch", "job-1"}, {"wait", "job-1"}, {"events", "job-1", "--follow"}};
+  for (const std::vector<std::string>& verb : verbs) {
+    std::vector<std::string> argv = {Binary("merganser")};
+    argv.insert(argv.end(), verb.begin(), verb.end());
+    argv.insert(argv.end(), {"--server", servers});
+    testing_support::Process client(verb[0], argv, dir);
+    absl::SleepFor(absl::Seconds(2));  // it follows the job, for which there is no worker
+    ASSERT_TRUE(client.Running()) << verb[0] << ": " << client.Stderr();
+    client.Signal(SIGINT);
+    EXPECT_EQ(client.Wait(absl::Seconds(20)), 130) << verb[0];
+    EXPECT_THAT(client.Stderr(), HasSubstr("detached")) << verb[0];
+  }
+}
+
+TEST(BadInvocationTest, ACoordinatorsAddressNeedsAPort) {
+  const std::string dir = FreshDir("bad_address");
+  for (const char* address : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:99999"}) {
+    const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", address}, dir);
+    EXPECT_EQ(jobs.exit_code, 2) << jobs.err;
+    EXPECT_THAT(jobs.err, HasSubstr(absl::StrCat("'", address, "' is not HOST:PORT with a port from 1 to 65535")));
   }
 }
 
