@@ -57,6 +57,12 @@ TEST(YamlMessageTest, ReadsAJob) {
   EXPECT_EQ(job.budget().wall_time().seconds(), 5400);
 }
 
+TEST(YamlMessageTest, EscapesOfYamlAreCharacters) {
+  v1::JobSpec job;
+  ASSERT_EQ(ReadYaml("benchmarks: {b: {prompt: \"a\\_b\\N\\xe9\"}}", "job.yaml", &job).status(), absl::OkStatus());
+  EXPECT_EQ(job.benchmarks().at("b").prompt(), "a\u00a0b\u0085\u00e9");
+}
+
 TEST(YamlMessageTest, WritingAndReadingGivesTheSame) {
   v1::JobSpec job, again;
   ASSERT_TRUE(ReadYaml(kJob, "job.yaml", &job).ok());
