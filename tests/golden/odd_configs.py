@@ -3,8 +3,8 @@
     python tests/golden/odd_configs.py build/bin/merganser [NAME ...]
 
 Head sizes that do not divide the width, one key head, windows shorter than the prompt, every RoPE scaling, tied and own heads, biases,
-soft-caps, bf16 and fp16 files, `rope_scaling: null`, `torch_dtype`, Gemma 3's older config. Prints a line a model and exits 1 if one
-differs. Needs transformers (5) and torch (CPU); no network.
+soft-caps, bf16 and fp16 files, `rope_scaling` of older configs and null, absent fields, `torch_dtype`, Gemma 3's older config. Prints a
+line a model and exits 1 if one differs. Needs transformers (5) and torch (CPU); no network.
 """
 import json
 import os
@@ -46,6 +46,25 @@ def old_gemma3(config):
     config.update(rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling={"rope_type": "linear", "factor": 8.0}, sliding_window_pattern=2)
 
 
+def old_scaling(config):
+    scaling = config.pop("rope_parameters")
+    config.update(rope_theta=scaling.pop("rope_theta"), rope_scaling={"type": scaling.pop("rope_type"), **scaling})
+
+
+def old_windows(config):  # before layer_types
+    for key in ("layer_types", "rope_parameters"):
+        config.pop(key, None)
+    config.update(rope_theta=1e4)
+
+
+def without(*keys):
+    return lambda config: [config.pop(key, None) for key in keys]
+
+
+def with_null(key):
+    return lambda config: config.update({key: None})
+
+
 GEMMA = dict(head_dim=16, sliding_window=8, query_pre_attn_scalar=20)
 YARN = dict(factor=4.0, original_max_position_embeddings=32)
 MODELS = {  # name: (config, settings, dtype of the files, what is changed in config.json)
@@ -83,6 +102,16 @@ MODELS = {  # name: (config, settings, dtype of the files, what is changed in co
     "gemma3_layer_types": (Gemma3TextConfig, dict(GEMMA, num_hidden_layers=4, layer_types=["sliding_attention", "full_attention"] * 2)),
     "gemma3_softcap": (Gemma3TextConfig, dict(GEMMA, final_logit_softcapping=5.0, attn_logit_softcapping=8.0)),
     "gemma3_old": (Gemma3TextConfig, dict(GEMMA, num_hidden_layers=5), "float32", old_gemma3),
+    "llama_old_linear": (LlamaConfig, dict(rope_parameters=rope("linear", factor=2.0)), "float32", old_scaling),
+    "llama_old_yarn": (LlamaConfig, dict(rope_parameters=rope("yarn", 1e6, **YARN)), "bfloat16", old_scaling),
+    "llama_null_head_dim": (LlamaConfig, {}, "float32", with_null("head_dim")),
+    "llama_null_dtype": (LlamaConfig, {}, "bfloat16", with_null("dtype")),
+    "llama_no_kv_heads": (LlamaConfig, dict(num_key_value_heads=4), "float32", without("num_key_value_heads", "head_dim")),
+    "llama_odd_width": (LlamaConfig, dict(hidden_size=72, num_attention_heads=3, num_key_value_heads=3, intermediate_size=50,
+                                          vocab_size=1031)),
+    "mistral_no_theta": (MistralConfig, {}, "float32", without("rope_parameters", "head_dim")),
+    "qwen2_dynamic": (Qwen2Config, dict(max_position_embeddings=40, rope_parameters=rope("dynamic", 1e6, factor=4.0))),
+    "gemma2_old": (Gemma2Config, dict(GEMMA, attn_logit_softcapping=20.0), "float32", old_windows),
     "gemma3_untied": (Gemma3TextConfig, dict(GEMMA, tie_word_embeddings=False)),
 }
 
