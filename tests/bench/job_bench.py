@@ -1,6 +1,6 @@
 """Candidates per minute of the demo job, where the time goes, and the same evaluation by transformers beside it.
 
-    python3 tests/bench/job_bench.py [--candidates 120] [--threads N] [--peer-python PYTHON]
+    python3 tests/bench/job_bench.py [--candidates 120] [--threads N] [--merge-ahead on|off] [--peer-python PYTHON]
 
 Runs build/bin/merganser, then tests/bench/transformers_peer.py with a python that has torch and transformers (--peer-python, else
 this one if it has them; without one the peer is left out and the output says so).
@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "ja-math"
 
 
-def run_job(candidates, threads, folder):
+def run_job(candidates, threads, merge_ahead, folder):
     job = (EXAMPLE / "job.yaml").read_text(encoding="utf-8")
     job = job.replace("{path: ", "{path: %s/" % EXAMPLE).replace("data: tasks/", "data: %s/tasks/" % EXAMPLE)
     job = job.replace("{candidates: 400}", "{candidates: %d}" % candidates)
@@ -27,7 +27,7 @@ def run_job(candidates, threads, folder):
     path.write_text(job, encoding="utf-8")
     start = time.perf_counter()
     subprocess.run([ROOT / "build" / "bin" / "merganser", "run", path, "--out", pathlib.Path(folder) / "out", "--device", "cpu",
-                    "--threads", str(threads)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    "--threads", str(threads), "--merge-ahead", merge_ahead], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     summary = json.loads((pathlib.Path(folder) / "out" / "summary.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in open(pathlib.Path(folder) / "out" / "candidates.jsonl", encoding="utf-8")]
@@ -47,11 +47,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--candidates", type=int, default=120)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--merge-ahead", default="auto", choices=["auto", "on", "off"])
     parser.add_argument("--peer-python", default=sys.executable)
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        seconds, summary, rows = run_job(args.candidates, args.threads, folder)
+        seconds, summary, rows = run_job(args.candidates, args.threads, args.merge_ahead, folder)
     evaluated = [row for row in rows if row["state"] == "succeeded" and row["kind"] != "prepare"]
     phases = {}
     for row in evaluated:

@@ -227,10 +227,10 @@ absl::Status LoadedJob::LoadEngine() {
   facts_.candidate_bytes = layout_->TotalBytes() + (wide ? 4 : 2) * facts_.parameters + decoder_->cache_bytes() +
                            (vision_ != nullptr ? vision_->images().bytes() : 0);
   // After the engine, so that sources get what it leaves of the device's memory.
-  const int64_t second_arena = options_.merge_ahead == "on" ? layout_->TotalBytes() : 0;
+  MG_ASSIGN_OR_RETURN(auto room, RoomAhead(options_, options.device, facts_.resident_bytes));
+  const int64_t second_arena = room != nullptr ? layout_->TotalBytes() : 0;
   MG_ASSIGN_OR_RETURN(std::unique_ptr<DeviceMerger> merger,
                       PlaceMerge(*materializer_, options_, options.device, facts_.candidate_bytes + second_arena));
-  MG_ASSIGN_OR_RETURN(auto room, RoomAhead(options_, options.device, merger != nullptr, facts_.resident_bytes));
   auto model = std::make_unique<CandidateModel>(checkpoints_, *materializer_, *layout_);
   if (merger != nullptr) {
     MG_LOG(INFO) << "candidates are merged on the device device=" << options.device

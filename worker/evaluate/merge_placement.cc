@@ -72,7 +72,7 @@ absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materiali
   return DeviceMerger::Create(materializer, options);
 }
 
-absl::StatusOr<std::function<int64_t()>> RoomAhead(const LocalOptions& local, const std::string& device, bool device_merges,
+absl::StatusOr<std::function<int64_t()>> RoomAhead(const LocalOptions& local, const std::string& device,
                                                    int64_t source_bytes) {
   const std::string& when = local.merge_ahead;
   if (when != "auto" && when != "on" && when != "off") {
@@ -80,7 +80,7 @@ absl::StatusOr<std::function<int64_t()>> RoomAhead(const LocalOptions& local, co
         absl::StrCat("merge_ahead: unknown choice '", when, "'", DidYouMean(when, {"auto", "on", "off"})));
   }
   if (when == "off" || (when == "auto" && device == "cpu")) return nullptr;
-  if (!device_merges || device == "cpu") return [source_bytes] { return AvailableMemory() - source_bytes; };
+  if (local.merge == "host" || device == "cpu") return [source_bytes] { return AvailableMemory() - source_bytes; };
   return [device] {
     const int64_t free = FreeBytes(device);
     return free - free / 10;

@@ -20,12 +20,12 @@ namespace merganser {
 absl::StatusOr<std::unique_ptr<DeviceMerger>> PlaceMerge(Materializer& materializer, const LocalOptions& options,
                                                          const std::string& device, int64_t candidate_bytes);
 
-// What ModelsAhead asks before it makes arenas, as `options` say (merge_ahead); null: nothing is merged ahead. Where the
-// device merges, what is free of its memory, less a tenth (0 where this libtorch cannot tell); else what this process may
+// What ModelsAhead asks before it makes arenas, as `options` say (merge, merge_ahead); null: nothing is merged ahead. Where
+// a GPU merges, what is free of its memory, less a tenth (0 where this libtorch cannot tell); else what this process may
 // still take of the machine's memory, or of its control group's, less `source_bytes`: every merge reads the mapped sources,
 // so they are to stay in memory. InvalidArgument: an option that is none.
 absl::StatusOr<std::function<int64_t()>> RoomAhead(const LocalOptions& options, const std::string& device,
-                                                   bool device_merges, int64_t source_bytes);
+                                                   int64_t source_bytes);
 
 }  // namespace merganser
 

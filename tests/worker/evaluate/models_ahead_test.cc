@@ -178,22 +178,24 @@ TEST_F(ModelsAheadTest, WithoutARoomToAskForNothingIsBegun) {
 
 TEST(RoomAheadTest, AutoIsForGpus) {
   LocalOptions options;
-  EXPECT_EQ(*RoomAhead(options, "cpu", false, 0), nullptr);
-  EXPECT_NE(*RoomAhead(options, "cuda:0", false, 0), nullptr);
-  EXPECT_NE(*RoomAhead(options, "cuda:0", true, 0), nullptr);
+  EXPECT_EQ(*RoomAhead(options, "cpu", 0), nullptr);
+  EXPECT_NE(*RoomAhead(options, "cuda:0", 0), nullptr);
   options.merge_ahead = "off";
-  EXPECT_EQ(*RoomAhead(options, "cuda:0", true, 0), nullptr);
+  EXPECT_EQ(*RoomAhead(options, "cuda:0", 0), nullptr);
   options.merge_ahead = "yes";
-  EXPECT_THAT(std::string(RoomAhead(options, "cpu", false, 0).status().message()),
-              HasSubstr("merge_ahead: unknown choice 'yes'"));
+  EXPECT_THAT(std::string(RoomAhead(options, "cpu", 0).status().message()), HasSubstr("merge_ahead: unknown choice 'yes'"));
 }
 
-TEST(RoomAheadTest, TheSourcesStayInMemory) {
+TEST(RoomAheadTest, WhereTheCpuMergesTheSourcesStayInMemory) {
   LocalOptions options;
   options.merge_ahead = "on";
-  EXPECT_GT((*RoomAhead(options, "cpu", false, 0))(), 0);
-  EXPECT_GT((*RoomAhead(options, "cpu", true, 0))(), 0);
-  EXPECT_LT((*RoomAhead(options, "cpu", false, kPlenty))(), 0);
+  for (const char* device : {"cpu", "cuda:0"}) {
+    options.merge = "host";
+    EXPECT_GT((*RoomAhead(options, device, 0))(), 0) << device;
+    EXPECT_LT((*RoomAhead(options, device, kPlenty))(), 0) << device;
+  }
+  options.merge = "device";
+  EXPECT_GT((*RoomAhead(options, "cpu", 0))(), 0);
 }
 
 }  // namespace
