@@ -1,6 +1,7 @@
 // YAML <-> protobuf messages, by reflection: the proto is the one schema, the YAML is its JSON mapping (snake_case names).
 // Beyond that mapping: google.protobuf.Duration is written "90s", "1h30m"; a message whose only field is `repeated values`
-// is written as the plain list; a choice between messages may be only its name (`optimizer: nsga2`).
+// is written as the plain list; a choice between messages may be only its name (`optimizer: nsga2`); the stack of a recipe's
+// hop may be its name instead of its place.
 //
 // Strict: an unknown or repeated key, a value of the wrong type or out of range is InvalidArgument
 // "FILE:LINE: field.path: what; did you mean 'x'?".

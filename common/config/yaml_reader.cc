@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
+#include "common/base/yaml_text.h"
 #include "common/config/yaml_message.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/struct.pb.h"
@@ -26,6 +28,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
+constexpr absl::string_view kStackOfHop = "merganser.v1.Hop.stack";  // may also be the stack's name
 constexpr int kDepthMax = 64;  // nested YAML; a job file has about 8
 
 int Line(const YAML::Node& node) { return node.Mark().line + 1; }
@@ -69,7 +72,8 @@ std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
                              {"objectives", "this looks like a job"},
                              {"stacks", "this looks like a recipe"},
                              {"merge_method", "this looks like a recipe of mergekit's"},
-                             {"slices", "this looks like a recipe of mergekit's"}};
+                             {"slices", "this looks like a recipe of mergekit's"},
+                             {"genome", "this looks like a job of mergekit-evolve's, which is written otherwise here"}};
   for (const Sign& sign : kSigns) {
     if (root[sign.key] && type->FindFieldByName(sign.key) == nullptr) return sign.what;
   }
@@ -78,7 +82,14 @@ std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
 
 class Reader {
  public:
-  Reader(std::string file, SourceMap* map) : file_(std::move(file)), map_(map) {}
+  Reader(std::string file, SourceMap* map, const YAML::Node& root) : file_(std::move(file)), map_(map) {
+    const YAML::Node stacks = root["stacks"];
+    if (!stacks.IsDefined() || !stacks.IsSequence()) return;
+    for (const YAML::Node& stack : stacks) {
+      const bool named = stack.IsMap() && stack["name"].IsDefined() && stack["name"].IsScalar();
+      stacks_.push_back(named ? stack["name"].Scalar() : "");
+    }
+  }
 
   absl::Status Read(const YAML::Node& node, const std::string& path, Message* message, int depth) {
     if (depth > kDepthMax) return Error(node, path, absl::StrCat("nested deeper than ", kDepthMax));
@@ -217,7 +228,11 @@ class Reader {
       }
       case FieldDescriptor::CPPTYPE_INT32: {
         int32_t value = 0;
-        MG_RETURN_IF_ERROR(ReadInteger(node, path, &value));
+        if (field->full_name() == kStackOfHop && !absl::SimpleAtoi(text, &value)) {
+          MG_RETURN_IF_ERROR(FindStack(node, path, &value));
+        } else {
+          MG_RETURN_IF_ERROR(ReadInteger(node, path, &value));
+        }
         return store(&Reflection::SetInt32, &Reflection::AddInt32, value);
       }
       case FieldDescriptor::CPPTYPE_INT64: {
@@ -236,6 +251,18 @@ class Reader {
       default:
         return Error(node, path, "is of a type that files cannot give");
     }
+  }
+
+  // The place of the stack of that name.
+  absl::Status FindStack(const YAML::Node& node, const std::string& path, int32_t* place) const {
+    const auto found = std::find(stacks_.begin(), stacks_.end(), node.Scalar());
+    if (found == stacks_.end() || found->empty()) {
+      return Error(node, path,
+                   absl::StrCat("'", node.Scalar(), "' is neither the name of a stack nor its place, from 0",
+                                DidYouMean(node.Scalar(), stacks_)));
+    }
+    *place = static_cast<int32_t>(found - stacks_.begin());
+    return absl::OkStatus();
   }
 
   // A plain scalar is a number, a boolean or a string, as in YAML's core schema; a quoted one is a string.
@@ -288,6 +315,7 @@ class Reader {
 
   std::string file_;
   SourceMap* map_;
+  std::vector<std::string> stacks_;  // a recipe's, by name
 };
 
 }  // namespace
@@ -324,12 +352,13 @@ absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& fi
   message->Clear();
   SourceMap map(file);
   MG_RETURN_IF_ERROR(CheckUtf8(text, file));
+  MG_RETURN_IF_ERROR(CheckYamlText(text, file));
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) {
       return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", Kind(root)));
     }
-    MG_RETURN_IF_ERROR(Reader(file, &map).Read(root, "", message, 0));
+    MG_RETURN_IF_ERROR(Reader(file, &map, root).Read(root, "", message, 0));
   } catch (const YAML::Exception& e) {
     return absl::InvalidArgumentError(absl::StrCat(file, ":", e.mark.line + 1, ": not valid YAML: ", e.msg));
   }

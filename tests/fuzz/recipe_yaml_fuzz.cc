@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "common/codec/recipe_codec.h"
@@ -46,9 +47,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!again.ok()) std::abort();
   // By their bytes: what is no number is not equal to itself.
   if (Bytes(ToProto(*again)) != Bytes(ToProto(*recipe))) std::abort();
-  const absl::StatusOr<MergekitYaml> mergekit =
-      WriteMergekitYaml(*recipe, {"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight",
-                                  "model.layers.0.self_attn.q_proj.weight", "model.norm.weight"});
+  std::vector<std::string> names = {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"};
+  for (const char* layer : {"model.layers.0.", "model.layers.1.", "model.layers.2."}) {
+    for (const char* name : {"mlp.down_proj.weight", "mlp.up_proj.weight", "self_attn.q_proj.weight"})
+      names.push_back(std::string(layer) + name);
+  }
+  const absl::StatusOr<MergekitYaml> mergekit = WriteMergekitYaml(*recipe, names, {{"mlp.down_proj.weight"}, false, false});
   if (mergekit.ok() ? mergekit->yaml.has_value() != mergekit->reason.empty() : mergekit.status().message().empty())
     std::abort();
   return 0;

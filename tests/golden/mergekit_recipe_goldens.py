@@ -135,6 +135,112 @@ parameters:
     - {filter: mlp, value: [1, 0.5, 0.7, 0.3, 0]}
     - {value: 0.5}
 """,
+    # What we write of recipes of our own, word for word (the test says which): scaled paths, merged layers in slices.
+    "written_scaled_path": """merge_method: passthrough
+base_model: "a"
+dtype: float32
+out_dtype: bfloat16
+slices:
+  - sources:
+      - model: "a"
+        layer_range: [0, 1]
+        parameters:
+          scale:
+            - {filter: "model.embed_tokens.weight", value: 1.25}
+            - {filter: "mlp.down_proj.weight", value: 0.9}
+  - sources:
+      - model: "a"
+        layer_range: [1, 2]
+  - sources:
+      - model: "b"
+        layer_range: [1, 3]
+        parameters:
+          scale:
+            - {filter: "mlp.down_proj.weight", value: 0.7}
+  - sources:
+      - model: "a"
+        layer_range: [3, 4]
+""",
+    "written_path_of_a_merge": """merge_method: ties
+base_model: "base"
+dtype: float32
+out_dtype: float32
+parameters:
+  lambda: 0.75
+  normalize: true
+  rescale: false
+slices:
+  - sources:
+      - model: "base"
+        layer_range: [0, 2]
+      - model: "a"
+        layer_range: [0, 2]
+        parameters:
+          weight:
+            - {filter: "mlp.down_proj.weight", value: 0.25}
+            - {filter: "mlp.gate_proj.weight", value: 0.25}
+            - {filter: "mlp.up_proj.weight", value: 0.25}
+            - {filter: "*", value: 0.5}
+          density: 1.0
+      - model: "b"
+        layer_range: [0, 2]
+        parameters:
+          weight: 1.0
+          density: 0.5
+  - sources:
+      - model: "base"
+        layer_range: [1, 3]
+      - model: "a"
+        layer_range: [1, 3]
+        parameters:
+          weight:
+            - {filter: "mlp.down_proj.weight", value: 0.25}
+            - {filter: "mlp.gate_proj.weight", value: 0.25}
+            - {filter: "mlp.up_proj.weight", value: 0.25}
+            - {filter: "*", value: 0.5}
+          density: 1.0
+      - model: "b"
+        layer_range: [1, 3]
+        parameters:
+          weight: 1.0
+          density: 0.5
+""",
+    "written_other_layers_and_ends": """merge_method: linear
+base_model: "a"
+dtype: float32
+out_dtype: float32
+parameters:
+  normalize: true
+slices:
+  - sources:
+      - model: "a"
+        layer_range: [0, 0]
+        parameters:
+          weight: 0.5
+      - model: "b"
+        layer_range: [0, 0]
+        parameters:
+          weight: 1.5
+  - sources:
+      - model: "c"
+        layer_range: [2, 4]
+        parameters:
+          weight: 1.0
+  - sources:
+      - model: "a"
+        layer_range: [0, 2]
+        parameters:
+          weight: 0.5
+      - model: "b"
+        layer_range: [1, 3]
+        parameters:
+          weight: 1.5
+  - sources:
+      - model: "c"
+        layer_range: [0, 0]
+        parameters:
+          weight: 1.0
+""",
 }
 
 
@@ -150,7 +256,7 @@ def main(out):
         for number, name in enumerate(["base", "a", "b", "c"]):
             write_model(name, number)
         for name, text in CASES.items():
-            config = MergeConfiguration.model_validate(yaml.safe_load(text + "dtype: float32\n"))
+            config = MergeConfiguration.model_validate(yaml.safe_load(text if "\ndtype: " in text else text + "dtype: float32\n"))
             run_merge(config, f"out-{name}", MergeOptions(random_seed=0, quiet=True, copy_tokenizer=False, write_model_card=False))
             loader = LazyTensorLoader.from_disk(f"out-{name}")
             tensors = {t: loader.get_tensor(t).flatten().tolist() for t in sorted(loader.index.tensor_paths)}

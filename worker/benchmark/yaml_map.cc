@@ -13,6 +13,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
+#include "common/base/yaml_text.h"
 #include "worker/benchmark/utf8.h"
 
 namespace merganser {
@@ -133,6 +134,7 @@ class IncludeReader {
  public:
   absl::Status Read(absl::string_view text, const std::string& file, TopLevel* top) {
     if (FirstInvalidUtf8(text)) return absl::InvalidArgumentError(absl::StrCat(file, ": invalid UTF-8"));
+    MG_RETURN_IF_ERROR(CheckYamlText(text, file));
     YAML::Node root;
     try {
       root = YAML::Load(std::string(text));

@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +12,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
+#include "common/base/yaml_text.h"
 #include "common/domain/job_spec.h"
 #include "common/domain/merge_method_spec.h"
 #include "worker/merge/mergekit_words.h"
@@ -21,7 +21,6 @@
 
 namespace merganser {
 namespace {
-
 constexpr int kLayersMax = 1'000'000;
 constexpr int kRowsMax = 1 << 30;
 
@@ -487,6 +486,7 @@ absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const
   MergekitConfig config;
   config.file = file;
   MG_RETURN_IF_ERROR(CheckUtf8(text, file));
+  MG_RETURN_IF_ERROR(CheckYamlText(text, file));
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) return config.Error(1, absl::StrCat("the file must hold a map, not ", Kind(root)));

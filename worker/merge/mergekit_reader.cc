@@ -447,7 +447,8 @@ class RecipeBuilder {
       recipe_.tokenizer.source = recipe_.tokenizer_from;
     } else {
       MG_ASSIGN_OR_RETURN(const int model, AddModel(*config_.tokenizer_model));
-      recipe_.tokenizer.source = recipe_.models[model].name;
+      // Its chat template and special tokens come with it.
+      recipe_.tokenizer.source = recipe_.tokenizer_from = recipe_.models[model].name;
     }
     for (const MergekitTokenRule& token : config_.tokens) {
       TokenRule rule = token.rule;

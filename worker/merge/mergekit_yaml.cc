@@ -15,6 +15,7 @@
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_method.h"
 #include "worker/merge/merge_plan.h"
+#include "worker/merge/mergekit_slices.h"
 
 namespace merganser {
 namespace {
@@ -124,7 +125,7 @@ void AppendParameter(const std::string& indent, absl::string_view name, MethodPa
     if (kind == MethodParameter::Kind::kSwitch) return std::string(value != 0 ? "true" : "false");
     return kind == MethodParameter::Kind::kInteger ? absl::StrCat(value) : Number(value);
   };
-  if (values.size() == 1) {
+  if (values.size() == 1 && values[0].filter == "*") {
     absl::StrAppend(&yaml, indent, name, ": ", text(values[0].value), "\n");
     return;
   }
@@ -154,8 +155,8 @@ double Given(const std::map<std::string, double>& values, const std::string& nam
 
 class Writer {
  public:
-  Writer(const Recipe& recipe, const std::vector<std::string>& tensor_names)
-      : recipe_(recipe), tensor_names_(tensor_names) {}
+  Writer(const Recipe& recipe, const std::vector<std::string>& tensor_names, const MergekitFacts& facts)
+      : recipe_(recipe), tensor_names_(tensor_names), facts_(facts) {}
 
   absl::StatusOr<MergekitYaml> Write() {
     if (recipe_.stacks.empty()) return absl::InvalidArgumentError("the recipe has no stack");
@@ -164,7 +165,7 @@ class Writer {
     std::string reason = Unsayable();
     if (reason.empty()) reason = ChooseDonor();
     if (!reason.empty()) return MergekitYaml{std::nullopt, reason};
-    MG_ASSIGN_OR_RETURN(reason, recipe_.path.empty() ? WriteModels() : WriteSlices());
+    MG_ASSIGN_OR_RETURN(reason, WholeModels() ? WriteModels() : WriteSlices());
     if (!reason.empty()) return MergekitYaml{std::nullopt, reason};
     WriteTokenizer();
     return MergekitYaml{std::move(yaml_), ""};
@@ -190,6 +191,13 @@ class Writer {
 
   const Stack& first() const { return recipe_.stacks[0]; }
 
+  // The layers of one stack, which also gives embedding and head.
+  bool WholeModels() const {
+    const auto is_first = [&](const std::string& name) { return name.empty() || name == first().name; };
+    return recipe_.path.empty() && first().layer_offsets.empty() && is_first(recipe_.embedding_from) &&
+           is_first(recipe_.head_from);
+  }
+
   absl::Status CheckModels() const {
     std::vector<std::string> used;
     for (const Stack& stack : recipe_.stacks) {
@@ -209,25 +217,17 @@ class Writer {
   // Why mergekit has no words for the recipe; "" if it may have.
   std::string Unsayable() const {
     for (const Hop& hop : recipe_.path) {
-      if (hop.scale != 1.0) return "a path of hops with scales has no form in mergekit";
-      if (hop.stack < 0 || hop.stack >= static_cast<int>(recipe_.stacks.size()) || !recipe_.stacks[hop.stack].method.empty())
-        return "a path over merged layers is not written as slices";
+      if (hop.stack < 0 || hop.stack >= static_cast<int>(recipe_.stacks.size()))
+        return "the path names a stack that is not there";
     }
-    if (recipe_.path.empty() && !first().layer_offsets.empty())
-      return "layers of other numbers are not written as slices";
     for (const Stack& stack : recipe_.stacks) {
       for (const std::string& source : stack.sources) {
         if (Find(source) == nullptr) return "a merge of a merge has no form in mergekit";
       }
       if (!stack.base.empty() && Find(stack.base) == nullptr) return "a merge of a merge has no form in mergekit";
     }
-    if (recipe_.path.empty()) {
-      for (const std::string* from : {&recipe_.embedding_from, &recipe_.head_from}) {
-        if (!from->empty() && *from != first().name) return "an embedding or head of another stack has no form in mergekit";
-      }
-    }
     if (!recipe_.vocabulary_from.empty()) return "vocabulary_from has no form in mergekit; a tokenizer block has";
-    if (!recipe_.head.empty()) return "mergekit does not choose between tied and untied heads";
+    if (!recipe_.head.empty() && facts_.reheaded) return "mergekit does not choose between tied and untied heads";
     if (!recipe_.config_from.empty() && recipe_.config_from != recipe_.tokenizer_from)
       return "a config of another model than the tokenizer's has no form in mergekit";
     for (const ModelRef& model : recipe_.models) {
@@ -256,8 +256,8 @@ class Writer {
   }
 
   // mergekit computes in `dtype`.
-  std::string Types() const {
-    if (first().arithmetic == Arithmetic::kMergekit) return absl::StrCat("dtype: ", recipe_.dtype, "\n");
+  std::string Types(const Stack& stack) const {
+    if (stack.arithmetic == Arithmetic::kMergekit) return absl::StrCat("dtype: ", recipe_.dtype, "\n");
     return absl::StrCat("dtype: float32\nout_dtype: ", recipe_.dtype, "\n");
   }
 
@@ -272,7 +272,8 @@ class Writer {
   absl::StatusOr<std::string> WriteModels() {
     const Stack& stack = first();
     if (stack.method.empty()) {
-      absl::StrAppend(&yaml_, "merge_method: passthrough\n", Types(), "models:\n  - model: ", Reference(stack.sources[0]), "\n");
+      absl::StrAppend(&yaml_, "merge_method: passthrough\n", Types(stack),
+                      "models:\n  - model: ", Reference(stack.sources[0]), "\n");
       return "";
     }
     const MergeMethod* method = FindMergeMethod(stack.method);
@@ -306,13 +307,8 @@ class Writer {
       yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
     }
     absl::StrAppend(&yaml_, "merge_method: ", stack.method, "\n");
-    // Without a base of its own the donor of config and tokenizer is named there; but not where a base would change the merge.
-    if (stack.base.empty() && spec.base == MethodSpec::Base::kOptional) {
-      other_tokenizer_ = true;
-    } else {
-      absl::StrAppend(&yaml_, "base_model: ", Reference(donor_), "\n");
-    }
-    absl::StrAppend(&yaml_, Types(), "models:\n");
+    WriteBase(stack, spec);
+    absl::StrAppend(&yaml_, Types(stack), "models:\n");
     for (size_t s = 0; s < stack.sources.size(); ++s) {
       absl::StrAppend(&yaml_, "  - model: ", Reference(stack.sources[s]), "\n");
       std::string parameters;
@@ -335,35 +331,68 @@ class Writer {
     return "";
   }
 
-  // Runs of consecutive layers of copies.
-  absl::StatusOr<std::string> WriteSlices() {
-    const auto named = [&](const std::string& name) {
-      for (const Stack& stack : recipe_.stacks) {
-        if (stack.name == name) return stack.sources[0];
-      }
-      return first().sources[0];
-    };
-    const std::string embedding = named(recipe_.embedding_from), head = named(recipe_.head_from);
-    const auto source_of = [&](const Hop& hop) { return recipe_.stacks[hop.stack].sources[0]; };
-    if (source_of(recipe_.path.front()) != embedding)
-      return "mergekit takes the embedding from the model of the first layer";
-    // The donor of config and tokenizer has to be named: it is not always the first.
-    absl::StrAppend(&yaml_, "merge_method: passthrough\n", "base_model: ", Reference(donor_), "\n", Types(), "slices:\n");
-    const auto slice = [&](const std::string& model, int begin, int end) {
-      absl::StrAppend(&yaml_, "  - sources:\n      - model: ", Reference(model), "\n        layer_range: [", begin, ", ", end, "]\n");
-    };
-    for (size_t i = 0; i < recipe_.path.size();) {
-      const Hop& begin = recipe_.path[i];
-      size_t end = i + 1;
-      while (end < recipe_.path.size() && recipe_.path[end].stack == begin.stack &&
-             recipe_.path[end].layer == begin.layer + static_cast<int>(end - i))
-        ++end;
-      slice(source_of(begin), begin.layer, begin.layer + static_cast<int>(end - i));
-      i = end;
+  // Without a base of its own the donor of config and tokenizer is named there; but not where a base would change the merge.
+  void WriteBase(const Stack& stack, const MethodSpec& spec) {
+    if (stack.base.empty() && spec.base == MethodSpec::Base::kOptional) {
+      other_tokenizer_ = true;
+    } else {
+      absl::StrAppend(&yaml_, "base_model: ", Reference(donor_), "\n");
     }
-    // A last slice of no layers names the head's model.
-    if (source_of(recipe_.path.back()) != head) slice(head, 0, 0);
+  }
+
+  absl::StatusOr<std::string> WriteSlices() {
+    MG_ASSIGN_OR_RETURN(const RecipeSlices said, SliceRecipe(recipe_, tensor_names_, facts_));
+    if (!said.reason.empty()) return said.reason;
+    const Stack* merge = &recipe_.stacks[said.slices[0].stack];  // where there is one: all merge by the same rules
+    for (const RecipeSlice& slice : said.slices) {
+      if (merge->method.empty()) merge = &recipe_.stacks[slice.stack];
+    }
+    if (const MergeMethod* method = FindMergeMethod(said.method->name); method != nullptr && method->random())
+      yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
+    absl::StrAppend(&yaml_, "merge_method: ", said.method->name, "\n");
+    WriteBase(*merge, *said.method);
+    yaml_ += merge->method.empty() ? absl::StrCat("dtype: float32\nout_dtype: ", recipe_.dtype, "\n") : Types(*merge);
+    // What all slices say alike stands once, for the whole file.
+    const auto everywhere = [&](const SliceParameter& one) {
+      return one.values[0].filter == "*" &&
+             std::all_of(said.slices.begin(), said.slices.end(), [&](const RecipeSlice& slice) {
+               return std::any_of(slice.shared.begin(), slice.shared.end(), [&](const SliceParameter& other) {
+                 return other.parameter == one.parameter && other.values == one.values;
+               });
+             });
+    };
+    std::string common;
+    for (const SliceParameter& one : said.slices[0].shared) {
+      if (everywhere(one)) AppendParameter("  ", one.parameter->name, one.parameter->kind, one.values, common);
+    }
+    if (!common.empty()) absl::StrAppend(&yaml_, "parameters:\n", common);
+    yaml_ += "slices:\n";
+    for (const RecipeSlice& slice : said.slices) {
+      const Stack& stack = recipe_.stacks[slice.stack];
+      yaml_ += "  - sources:\n";
+      if (!stack.base.empty()) WriteSource(stack, stack.base, slice, {});
+      for (size_t s = 0; s < stack.sources.size(); ++s) WriteSource(stack, stack.sources[s], slice, slice.sources[s]);
+      if (!stack.base.empty() && stack.base != donor_)
+        absl::StrAppend(&yaml_, "    base_model: ", Reference(stack.base), "\n");
+      std::string shared;
+      for (const SliceParameter& one : slice.shared) {
+        if (!everywhere(one)) AppendParameter("      ", one.parameter->name, one.parameter->kind, one.values, shared);
+      }
+      if (!shared.empty()) absl::StrAppend(&yaml_, "    parameters:\n", shared);
+    }
     return "";
+  }
+
+  void WriteSource(const Stack& stack, const std::string& model, const RecipeSlice& slice,
+                   const std::vector<SliceParameter>& own) {
+    const auto offset = stack.layer_offsets.find(model);
+    const int first_layer =
+        slice.layers == 0 ? 0 : slice.first_layer + (offset == stack.layer_offsets.end() ? 0 : offset->second);
+    absl::StrAppend(&yaml_, "      - model: ", Reference(model), "\n        layer_range: [", first_layer, ", ",
+                    first_layer + slice.layers, "]\n");
+    if (!own.empty()) yaml_ += "        parameters:\n";
+    for (const SliceParameter& one : own)
+      AppendParameter("          ", one.parameter->name, one.parameter->kind, one.values, yaml_);
   }
 
   void WriteTokenizer() {
@@ -394,6 +423,7 @@ class Writer {
 
   const Recipe& recipe_;
   const std::vector<std::string>& tensor_names_;
+  const MergekitFacts& facts_;
   std::string donor_;             // mergekit's base_model
   bool other_tokenizer_ = false;  // than the donor's
   std::string yaml_;
@@ -401,9 +431,9 @@ class Writer {
 
 }  // namespace
 
-absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe,
-                                               const std::vector<std::string>& tensor_names) {
-  return Writer(recipe, tensor_names).Write();
+absl::StatusOr<MergekitYaml> WriteMergekitYaml(const Recipe& recipe, const std::vector<std::string>& tensor_names,
+                                               const MergekitFacts& facts) {
+  return Writer(recipe, tensor_names, facts).Write();
 }
 
 }  // namespace merganser

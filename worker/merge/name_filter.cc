@@ -52,4 +52,10 @@ absl::Status CheckFilters(const JobSpec& spec, absl::Span<const std::string> ten
   return absl::OkStatus();
 }
 
+absl::string_view InLayer(absl::string_view tensor_name, int layer) {
+  const std::string number = absl::StrCat(".", layer, ".");
+  const size_t at = tensor_name.find(number);
+  return at == absl::string_view::npos ? tensor_name : tensor_name.substr(at + number.size());
+}
+
 }  // namespace merganser

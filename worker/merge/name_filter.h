@@ -18,6 +18,9 @@ absl::Status CheckFilter(absl::string_view filter, absl::Span<const std::string>
 // InvalidArgument, naming the job's field: a filter of its granularity for which CheckFilter says so.
 absl::Status CheckFilters(const JobSpec& spec, absl::Span<const std::string> tensor_names);
 
+// What follows the layer's number in a tensor's name: "mlp.up_proj.weight". The whole name where it has no such number.
+absl::string_view InLayer(absl::string_view tensor_name, int layer);
+
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_MERGE_NAME_FILTER_H_

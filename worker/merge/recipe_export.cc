@@ -17,6 +17,7 @@
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/checkpoint_writer.h"
 #include "worker/checkpoint/evo_mistral.h"
+#include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_stream.h"
 #include "worker/merge/mergekit_yaml.h"
 #include "worker/merge/recipe_plan.h"
@@ -70,6 +71,21 @@ std::string PathTensor(const std::vector<RecipePlan::PlacedHop>& hops, bool scal
   return bytes;
 }
 
+// The names as those of an ordinary checkpoint, which has a layer for each hop.
+std::vector<std::string> Unrolled(const std::vector<std::string>& names, const RecipePlan& plan) {
+  const TensorRoles roles = TensorRoles::Infer(names);
+  std::vector<std::string> unrolled;
+  for (const std::string& name : names) {
+    const TensorRole role = roles.Of(name);
+    if (role.part != ModelPart::kLayers) unrolled.push_back(name);
+    for (size_t i = 0; i < plan.hops().size(); ++i) {
+      if (role.part == ModelPart::kLayers && plan.hops()[i].out == role.layer)
+        unrolled.push_back(WithLayer(name, role, static_cast<int>(i)));
+    }
+  }
+  return unrolled;
+}
+
 absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& resolver, const RecipeExportOptions& options) {
   if (!options.form.empty() && options.form != kEvoMistralForm) {
     return absl::InvalidArgumentError(
@@ -121,7 +137,14 @@ absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& reso
   }
   for (const auto& [header, bytes] : prepared.extra) prepared.headers.push_back(header);
   for (const TensorHeader& header : prepared.headers) prepared.bytes += header.NumBytes();
-  MG_ASSIGN_OR_RETURN(MergekitYaml mergekit, WriteMergekitYaml(recipe, names));
+  for (const auto& [name, model] : prepared.models.opened) {
+    if (model.config.architecture != kEvoMistralArchitecture) continue;
+    prepared.no_mergekit_yaml =
+        absl::StrCat("'", name, "' is an ", kEvoMistralArchitecture, ", which mergekit does not read");
+    return prepared;
+  }
+  const MergekitFacts facts{prepared.models.mlp_output, prepared.models.norm_plus_one, prepared.models.reheaded};
+  MG_ASSIGN_OR_RETURN(MergekitYaml mergekit, WriteMergekitYaml(prepared.recipe, Unrolled(names, plan), facts));
   prepared.no_mergekit_yaml = std::move(mergekit.reason);
   prepared.mergekit_yaml = std::move(mergekit.yaml);
   return prepared;

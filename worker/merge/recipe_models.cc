@@ -215,6 +215,7 @@ class Adapter {
     }
     if (head.empty() && tied.empty()) return absl::OkStatus();
     if (head.empty()) head = ScalesTheEmbedding() ? "untied" : "tied";
+    models_.reheaded = head == "tied" ? !untied.empty() : !tied.empty();
     for (const auto& [name, end] : ends) {
       if (end.embedding.empty()) continue;
       const auto& source = models_.sources.at(name);

@@ -41,6 +41,7 @@ struct RecipeModels {
   std::set<std::string> dropped_files;            // of the donor's that would contradict them
   std::vector<std::string> mlp_output;            // for RecipePlan::Build
   bool norm_plus_one = false;
+  bool reheaded = false;                          // heads of some models are dropped, or made of their embeddings
   std::vector<std::string> notes;                 // what a user should know: "vocabulary: 32064 rows, from 'b'"
 };
 

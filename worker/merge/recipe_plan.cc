@@ -64,13 +64,6 @@ absl::Status CheckFilters(const Recipe& recipe, const SourceMap& models) {
   return absl::OkStatus();
 }
 
-// What follows the layer's number in a name.
-absl::string_view InLayer(absl::string_view name, int layer) {
-  const std::string number = absl::StrCat(".", layer, ".");
-  const size_t at = name.find(number);
-  return at == absl::string_view::npos ? name : name.substr(at + number.size());
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(

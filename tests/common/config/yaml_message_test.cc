@@ -6,6 +6,7 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
 #include "merganser/v1/job.pb.h"
+#include "merganser/v1/recipe.pb.h"
 
 namespace merganser {
 namespace {
@@ -33,6 +34,27 @@ benchmarks:
   b: {use: mgsm_ja, data: d.jsonl, prompt: "Q: {{question}}\nA:\n", stop: []}
 budget: {candidates: 400, wall_time: 1h30m}
 )";
+
+TEST(YamlReaderTest, TheStackOfAHopIsItsPlaceOrItsName) {
+  const std::string stacks = "stacks: [{name: a, sources: [x]}, {name: b, sources: [x]}]\n";
+  v1::Recipe recipe;
+  ASSERT_TRUE(ReadYaml(stacks + "path: [{stack: b, layer: 3}, {stack: 0}, {stack: \"a\"}]\n", "r.yaml", &recipe).ok());
+  EXPECT_EQ(recipe.path(0).stack(), 1);
+  EXPECT_EQ(recipe.path(1).stack(), 0);
+  EXPECT_EQ(recipe.path(2).stack(), 0);
+  const auto what = [&](const std::string& path) {
+    return std::string(ReadYaml(stacks + path, "r.yaml", &recipe).status().message());
+  };
+  EXPECT_EQ(what("path:\n- {stack: 1}\n- {stack: merge}\n"),
+            "r.yaml:4: path[1].stack: 'merge' is neither the name of a stack nor its place, from 0; known: a, b");
+  EXPECT_THAT(what("path: [{stack: ''}]\n"), HasSubstr("path[0].stack: '' is neither"));
+}
+
+TEST(YamlReaderTest, AQuoteThatIsNeverClosedIsToldByItsLine) {
+  v1::JobSpec job;
+  EXPECT_EQ(ReadYaml("seed: 1\nname: \"ja-math\n", "job.yaml", &job).status().message(),
+            "job.yaml:2: the quote \" is never closed");
+}
 
 TEST(IsMergekitTextTest, AFileOfMergekitsIsKnownAlsoWhenItsMethodIsMisspelt) {
   EXPECT_TRUE(IsMergekitText("merge_method: ties\nmodels: [{model: a}]\n"));

@@ -279,6 +279,14 @@ TEST(MergekitReaderTest, TheTypeIsTheOutTypeThenTheTypeThenTheModels) {
   EXPECT_EQ(ReadOk(head + "dtype: float32\nout_dtype: float16").dtype, "float16");
 }
 
+TEST(MergekitReaderTest, TheModelOfTheTokenizerAlsoGivesItsChatTemplate) {
+  const std::string models =
+      "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\nmerge_method: linear\n";
+  EXPECT_EQ(ReadOk(models).tokenizer_from, "a");
+  EXPECT_EQ(ReadOk(models + "tokenizer: {source: b}\n").tokenizer_from, "b");
+  EXPECT_EQ(ReadOk(models + "tokenizer: {source: union}\n").tokenizer_from, "a");
+}
+
 TEST(MergekitReaderTest, TheModuleOfAPlainModelMayBeNamed) {
   const Recipe recipe = ReadOk(R"(
 modules:

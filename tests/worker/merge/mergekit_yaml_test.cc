@@ -139,7 +139,13 @@ slices:
         layer_range: [0, 0]
 )");
   recipe.embedding_from = "b";
-  EXPECT_THAT(WriteMergekitYaml(recipe, Names())->reason, HasSubstr("takes the embedding from the model of the first layer"));
+  EXPECT_THAT(Yaml(recipe), HasSubstr(R"(slices:
+  - sources:
+      - model: "models/b+lora"
+        layer_range: [0, 0]
+  - sources:
+      - model: "models/a"
+)"));
 }
 
 TEST(MergekitYamlTest, TheTokenizerBlockIsWritten) {
@@ -167,23 +173,52 @@ TEST(MergekitYamlTest, WhatMergekitHasNoWordsForIsSaid) {
   const auto reason = [](auto change) {
     Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
     change(recipe);
-    return WriteMergekitYaml(recipe, Names())->reason;
+    return WriteMergekitYaml(recipe, Names(), {{}, false, /*reheaded=*/true})->reason;
   };
   EXPECT_THAT(reason([](Recipe& r) { r.vocabulary_from = "ja"; }), HasSubstr("vocabulary_from"));
   EXPECT_THAT(reason([](Recipe& r) { r.head = "tied"; }), HasSubstr("tied and untied heads"));
   EXPECT_THAT(reason([](Recipe& r) { r.config_from = "ja"; }), HasSubstr("a config of another model"));
-  EXPECT_THAT(reason([](Recipe& r) { r.path = {{0, 0}}; }), HasSubstr("merged layers"));
+  EXPECT_THAT(reason([](Recipe& r) {
+                r.stacks.push_back({"copy", "", "", {"ja"}, {}});
+                r.path = {{0, 0}, {1, 1}};
+              }),
+              HasSubstr("task_arithmetic does not copy stack 'copy'"));
+  EXPECT_THAT(reason([](Recipe& r) {
+                r.stacks.push_back({"other", "linear", "", {"ja"}, {}});
+                r.path = {{0, 0}, {1, 1}};
+              }),
+              HasSubstr("one method; here are task_arithmetic and linear"));
   EXPECT_THAT(reason([](Recipe& r) { r.stacks.push_back({"outer", "linear", "", {r.stacks[0].name, "ja"}, {}}); }),
               HasSubstr("a merge of a merge"));
 }
 
-TEST(MergekitYamlTest, ScalesCannotBeSaid) {
+TEST(MergekitYamlTest, ScalesThatMergekitCannotMultiplyAreToldApart) {
+  const MergekitFacts known{{"mlp.up_proj.weight"}, false, false};
+  const auto reason = [](Recipe recipe, std::vector<Hop> path, const MergekitFacts& facts) {
+    recipe.path = std::move(path);
+    return WriteMergekitYaml(recipe, Names(), facts)->reason;
+  };
+  const Recipe copy = OneGroup("", "", {"ja"}, {{}});
+  EXPECT_EQ(reason(copy, {{0, 0, 0.5}, {0, 1, 2}}, known), "");
+  EXPECT_THAT(reason(copy, {{0, 0, 0.5}}, {{"mlp.up_proj.weight"}, false, /*reheaded=*/true}),
+              HasSubstr("path[0].scale: mergekit does not untie a head"));
+  EXPECT_THAT(reason(copy, {{0, 0}, {0, 1, 0.5}}, {{"mlp.up_proj.weight"}, /*norm_plus_one=*/true, false}),
+              HasSubstr("path[1].scale: the norm behind the MLP applies 1 + weight"));
+  EXPECT_THAT(reason(copy, {{0, 0}, {0, 1, 0.5}}, {}), HasSubstr("the last operation of the MLP is not known"));
+  EXPECT_THAT(reason(OneGroup("linear", "", {"ja"}, {{}}), {{0, 0}, {0, 1, 0.5}}, known),
+              HasSubstr("mergekit scales only what passthrough copies, and this is a path of linear"));
+  Recipe scaled = OneGroup("passthrough", "", {"ja"}, {{{"scale", 0.5}}});
+  EXPECT_THAT(reason(scaled, {{0, 0}, {0, 1, 0.5}}, known), HasSubstr("is scaled twice"));
+  scaled.stacks[0].arithmetic = Arithmetic::kMergekit;
+  EXPECT_THAT(reason(scaled, {{0, 0}, {0, 1, 0.5}}, known), HasSubstr("rounds to its dtype before it scales"));
+}
+
+TEST(MergekitYamlTest, LayersOfTwoKindsHaveNoSlices) {
   Recipe recipe = OneGroup("", "", {"ja"}, {{}});
-  recipe.path = {{0, 0, 0.5}};
-  const auto written = WriteMergekitYaml(recipe, Names());
-  ASSERT_TRUE(written.ok());
-  EXPECT_FALSE(written->yaml.has_value());
-  EXPECT_THAT(written->reason, HasSubstr("hops with scales"));
+  recipe.path = {{0, 0}};
+  std::vector<std::string> names = Names();
+  names.push_back("vision_tower.layers.0.mlp.fc1.weight");
+  EXPECT_THAT(WriteMergekitYaml(recipe, names)->reason, HasSubstr("layers of two kinds"));
 }
 
 TEST(MergekitYamlTest, ATokenizerOfAModelThatIsNotMergedCannotBeSaid) {
