@@ -20,7 +20,7 @@ namespace merganser {
 // Pieces are numbered from 0 on, without a gap. Any number of threads put them, one takes them.
 class PieceQueue {
  public:
-  static constexpr int64_t kPiecesMax = 64;           // under way
+  static constexpr int64_t kPiecesMax = 256;          // under way
   static constexpr int64_t kBufferBytes = 65536 * 4;  // a run of any type
 
   PieceQueue();
