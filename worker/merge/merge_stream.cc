@@ -4,6 +4,9 @@
 #include <optional>
 #include <utility>
 
+#include "worker/checkpoint/dtype.h"
+#include "worker/merge/source_facts.h"
+
 namespace merganser {
 namespace {
 
@@ -26,7 +29,10 @@ class QueuedRuns final : public RunSink {
 }  // namespace
 
 MergeStream::MergeStream(const RecipePlan& plan, std::stop_token stop)
-    : plan_(plan), stop_(std::move(stop)), producer_([this](std::stop_token ended) { Produce(ended); }) {}
+    : plan_(plan),
+      stop_(std::move(stop)),
+      queue_(plan.batch_bytes(), kRunElements * SizeOf(ParseConfigDType(plan.recipe().dtype).value_or(DType::kF32))),
+      producer_([this](std::stop_token ended) { Produce(ended); }) {}
 
 MergeStream::~MergeStream() {
   producer_.request_stop();

@@ -1,5 +1,6 @@
 #include "worker/merge/piece_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace merganser {
@@ -11,13 +12,17 @@ constexpr int64_t kWakeFor = 8;
 }  // namespace
 
 // Pages that are never used are never given.
-PieceQueue::PieceQueue() : buffers_(std::make_unique_for_overwrite<std::byte[]>(kPiecesMax * kBufferBytes)) {}
+PieceQueue::PieceQueue(int64_t bytes, int64_t buffer_bytes)
+    : buffer_bytes_(buffer_bytes),
+      pieces_max_(std::max(bytes / buffer_bytes, 2 * kWakeFor)),  // some to write, and some to be computed meanwhile
+      buffers_(std::make_unique_for_overwrite<std::byte[]>(pieces_max_ * buffer_bytes_)),
+      slots_(pieces_max_) {}
 
 bool PieceQueue::WaitForRoom(int64_t piece) {
   const absl::MutexLock lock(&mu_);
-  const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return closed_ || piece - next_ < kPiecesMax; };
+  const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return closed_ || piece - next_ < pieces_max_; };
   mu_.Await(absl::Condition(&ready));
-  return piece - next_ < kPiecesMax;
+  return piece - next_ < pieces_max_;
 }
 
 void PieceQueue::Put(int64_t piece, absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner) {

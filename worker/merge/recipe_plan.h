@@ -82,6 +82,8 @@ class RecipePlan {
   const Recipe& recipe() const { return recipe_; }
   // RecipePlanOptions::threads.
   int threads() const { return options_.threads; }
+  // RecipePlanOptions::batch_bytes.
+  int64_t batch_bytes() const { return options_.batch_bytes; }
   // Layers of the result.
   int layers() const { return layers_; }
   // Of `path` as resolved (the default one written out): stack and layer of each hop, and the number of

@@ -24,8 +24,8 @@ int64_t NumberOf(absl::Span<const std::byte> bytes) {
 }
 
 TEST(PieceQueueTest, PiecesComeInTheirOrderWhateverThreadsPutThem) {
-  constexpr int64_t kPieces = 1000;  // each buffer again and again
-  PieceQueue queue;
+  constexpr int64_t kPieces = 10'000;  // each buffer again and again
+  PieceQueue queue(1024, 8);
   std::jthread producers([&] {
     ThreadPool pool(4);
     pool.For(kPieces, [&](int, int64_t piece) {
@@ -41,14 +41,14 @@ TEST(PieceQueueTest, PiecesComeInTheirOrderWhateverThreadsPutThem) {
 }
 
 TEST(PieceQueueTest, AClosedQueueHasTheRoomThatIsFreeAndNoMore) {
-  PieceQueue queue;
+  PieceQueue queue(1024, 8);
   std::jthread consumer([&] { queue.Close(); });
-  EXPECT_FALSE(queue.WaitForRoom(PieceQueue::kPiecesMax));  // would wait for piece 0 to be taken
-  EXPECT_TRUE(queue.WaitForRoom(PieceQueue::kPiecesMax - 1));
+  EXPECT_FALSE(queue.WaitForRoom(queue.pieces_max()));  // would wait for piece 0 to be taken
+  EXPECT_TRUE(queue.WaitForRoom(queue.pieces_max() - 1));
 }
 
 TEST(PieceQueueTest, AnErrorComesBehindThePiecesThatAreThere) {
-  PieceQueue queue;
+  PieceQueue queue(1024, 8);
   PutNumber(queue, 0, 7);
   PutNumber(queue, 1, 8);
   PutNumber(queue, 3, 10);  // behind one that never comes
@@ -59,7 +59,7 @@ TEST(PieceQueueTest, AnErrorComesBehindThePiecesThatAreThere) {
 }
 
 TEST(PieceQueueTest, OwnersLiveUntilTheirPieceIsGivenBack) {
-  PieceQueue queue;
+  PieceQueue queue(1024, 8);
   auto own = std::make_shared<int64_t>(5);
   const std::weak_ptr<int64_t> watch = own;
   const absl::Span<const std::byte> bytes(reinterpret_cast<const std::byte*>(own.get()), sizeof *own);
@@ -73,7 +73,7 @@ TEST(PieceQueueTest, OwnersLiveUntilTheirPieceIsGivenBack) {
 }
 
 TEST(PieceQueueTest, AwaitTakenEndsOnceTheConsumerHasThePiece) {
-  PieceQueue queue;
+  PieceQueue queue(1024, 8);
   PutNumber(queue, 0, 1);
   queue.Flush(1);
   absl::StatusOr<absl::Span<const std::byte>> taken = absl::UnknownError("not taken yet");
