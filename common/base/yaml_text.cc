@@ -41,7 +41,8 @@ class Scalars : public YAML::EventHandler {
   // Place of the quoted scalar last heard of, if one was, and behind the scalar last heard of.
   std::optional<size_t> quoted;
   size_t behind = 0;
-  // Line of the document last heard of, from 1, and whether it holds anything.
+  // Place and line (from 1) of the document last heard of, and whether it holds anything.
+  int place = -1;
   int document = 0;
   bool filled = false;
 
@@ -58,6 +59,7 @@ class Scalars : public YAML::EventHandler {
     behind = std::min(is_quoted ? BehindQuoted(text_, at) : at + value.size(), text_.size());
   }
   void OnDocumentStart(const YAML::Mark& mark) override {
+    place = mark.pos;
     document = mark.line + 1;
     filled = false;
   }
@@ -113,7 +115,11 @@ absl::Status CheckYamlText(absl::string_view text, absl::string_view file) {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
     parser.HandleNextDocument(scalars);
-    while (second == 0 && parser.HandleNextDocument(scalars)) second = scalars.filled ? scalars.document : 0;
+    // The parser does not get beyond a comma that nothing is in front of: it gives documents of nothing without end.
+    for (int before = scalars.place; second == 0 && parser.HandleNextDocument(scalars) && scalars.place > before;) {
+      second = scalars.filled ? scalars.document : 0;
+      before = scalars.place;
+    }
   } catch (const YAML::Exception&) {
     is_yaml = false;
   }

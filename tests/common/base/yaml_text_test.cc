@@ -32,6 +32,12 @@ TEST(YamlTextTest, ASecondDocumentIsNotDropped) {
   EXPECT_EQ(What("---\na: |\n  ---\n  b: 2\n...\n"), "");
 }
 
+TEST(YamlTextTest, TextThatTheParserCannotGetBeyondHasAnEnd) {
+  EXPECT_EQ(What(", "), "");
+  EXPECT_EQ(What(",acs: [pass@1,\n pass@4]\n"), "");
+  EXPECT_EQ(What("a: 1\n---\n, b"), "");
+}
+
 TEST(YamlTextTest, TextThatIsRightAndOtherMistakesAreNotOfQuotes) {
   for (const char* text :
        {"", "a: b", "a: it's\nb: 5\" long\n", "a: \"x \\\" y\"\nb: 'it''s'", "a: |\n  \"open\nb: >\n  'open\n",
