@@ -1,26 +1,18 @@
 #include "worker/evaluate/command_benchmark.h"
 
-#include <stdlib.h>
-
-#include <filesystem>
 #include <random>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
-#include "worker/checkpoint/disk_space.h"
 #include "worker/command/program_score.h"
-#include "worker/evaluate/export.h"
 #include "worker/serve/api_server.h"
 
 namespace merganser {
 namespace {
 
-constexpr char kMemoryFolder[] = "/dev/shm";
-constexpr int64_t kSpare = int64_t{256} << 20;  // left free beside a checkpoint in memory
 constexpr int kQueue = 1 << 16;
 
 std::string NewKey() {
@@ -95,30 +87,6 @@ absl::StatusOr<BenchmarkResult> CommandBenchmark::RunAtEndpoint(const ServedMode
 
 absl::StatusOr<BenchmarkResult> CommandBenchmark::RunOn(const std::string& model_dir, std::stop_token stop) const {
   return Named(Run({{"MERGANSER_MODEL_DIR", model_dir}}, stop), name_);
-}
-
-absl::StatusOr<std::unique_ptr<TemporaryCheckpoint>> TemporaryCheckpoint::Write(const Recipe& recipe,
-                                                                                const LocalOptions& options,
-                                                                                std::stop_token stop) {
-  ExportRequest request;
-  request.recipe = recipe;
-  MG_ASSIGN_OR_RETURN(const RecipeExportPlan plan, PlanExportOf(request, options));
-  const char* const temporary = getenv("TMPDIR");
-  const bool fits = FreeBytes(kMemoryFolder).value_or(0) > plan.write_bytes + kSpare;
-  std::string folder = fits ? kMemoryFolder : temporary != nullptr ? temporary : "/var/tmp";
-  absl::StrAppend(&folder, "/merganser-model-XXXXXX");
-  if (mkdtemp(folder.data()) == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrCat("no folder can be made at ", folder));
-  }
-  std::unique_ptr<TemporaryCheckpoint> checkpoint(new TemporaryCheckpoint(folder));
-  request.out_dir = checkpoint->dir();
-  MG_RETURN_IF_ERROR(ExportRecipe(request, options, stop).status());
-  return checkpoint;
-}
-
-TemporaryCheckpoint::~TemporaryCheckpoint() {
-  std::error_code error;
-  std::filesystem::remove_all(folder_, error);
 }
 
 }  // namespace merganser

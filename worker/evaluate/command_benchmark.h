@@ -50,24 +50,6 @@ class CommandBenchmark {
   const CommandFile file_;
 };
 
-// A recipe as a directory, which is gone with this: in memory (/dev/shm) where it fits, else among the temporary files.
-class TemporaryCheckpoint {
- public:
-  // Errors of LocalLibrary::Export; ResourceExhausted: no folder can be made.
-  static absl::StatusOr<std::unique_ptr<TemporaryCheckpoint>> Write(const Recipe& recipe, const LocalOptions& options,
-                                                                    std::stop_token stop);
-  ~TemporaryCheckpoint();
-  TemporaryCheckpoint(const TemporaryCheckpoint&) = delete;
-  TemporaryCheckpoint& operator=(const TemporaryCheckpoint&) = delete;
-
-  std::string dir() const { return folder_ + "/model"; }
-
- private:
-  explicit TemporaryCheckpoint(std::string folder) : folder_(std::move(folder)) {}
-
-  const std::string folder_;
-};
-
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_EVALUATE_COMMAND_BENCHMARK_H_

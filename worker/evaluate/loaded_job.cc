@@ -58,6 +58,7 @@ absl::Status Cancelled() { return absl::CancelledError("stopped"); }
 
 absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, const LocalOptions& options,
                                                            std::stop_token stop) {
+  TemporaryCheckpoint::RemoveLeft();  // of an evaluator that was killed
   std::unique_ptr<LoadedJob> job(new LoadedJob(spec, options));
   MG_RETURN_IF_ERROR(job->LoadCommands());
   if (job->FilesOnly()) {

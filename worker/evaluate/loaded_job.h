@@ -21,6 +21,7 @@
 #include "worker/evaluate/local_library.h"
 #include "worker/evaluate/models_ahead.h"
 #include "worker/evaluate/source_models.h"
+#include "worker/evaluate/temporary_checkpoint.h"
 #include "worker/merge/materializer.h"
 #include "worker/text/tokenizer.h"
 
