@@ -87,6 +87,68 @@ std::string Spread(const std::vector<double>& values) {
                       FormatPercent(Quantile(values, 0.9)), ")");
 }
 
+// Plays every optimizer with every seed; a line for each optimizer and budget, in order.
+absl::StatusOr<std::vector<Line>> PlayAll(const ReplayCommandOptions& options, const std::vector<OptimizerSpec>& specs,
+                                          const std::vector<std::vector<bool>>& known, const ResponseModel& model) {
+  std::vector<Line> lines;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const size_t first = lines.size();
+    for (const int64_t budget : options.budgets) lines.push_back({options.optimizers[i], budget, {}, {}, {}, {}, {}, {}});
+    for (int seed = 1; seed <= options.seeds; ++seed) {
+      ReplayOptions run;
+      run.sample_evaluations = options.budgets;
+      run.samples_per_candidate = options.each;
+      run.samples = ToSamples(options.samples);
+      run.held_out = options.held_out;
+      run.finalists = options.finalists;
+      run.known = known;
+      run.seed = static_cast<uint64_t>(seed);
+      MG_ASSIGN_OR_RETURN(const std::vector<ReplayResult> results, Replay(specs[i], model, run));
+      for (size_t j = 0; j < results.size(); ++j) {
+        const ReplayResult& result = results[j];
+        Line& line = lines[first + j];
+        line.best.push_back(result.best_held_out);
+        line.mean.push_back(result.mean_held_out);
+        line.answer.push_back(result.answer_held_out);
+        line.flattery.push_back(result.best_measured - result.best_held_out);
+        line.candidates.push_back(static_cast<double>(result.candidates));
+        line.spent.push_back(static_cast<double>(result.sample_evaluations));
+      }
+    }
+  }
+  return lines;
+}
+
+Json LinesJson(const std::vector<Line>& lines) {
+  Json all = Json::array();
+  for (const Line& line : lines) {
+    all.push_back({{"optimizer", line.optimizer},
+                   {"budget", line.budget},
+                   {"candidates", line.candidates},
+                   {"sample_evaluations", line.spent},
+                   {"best_held_out", line.best},
+                   {"mean_held_out", line.mean},
+                   {"answer_held_out", line.answer},
+                   {"measured_minus_held_out", line.flattery}});
+  }
+  return all;
+}
+
+std::string LinesTable(const std::vector<Line>& lines, bool with_finalists) {
+  std::vector<std::string> headers = {
+      "optimizer", ">budget", ">candidates", ">held out: best measured", ">held out: mean", ">measured too high by"};
+  if (with_finalists) headers.insert(headers.end() - 1, ">held out: best finalist");
+  Table table(headers);
+  for (const Line& line : lines) {
+    std::vector<std::string> row = {
+        line.optimizer,    FormatCount(line.budget), FormatCount(static_cast<int64_t>(Quantile(line.candidates, 0.5))),
+        Spread(line.best), Spread(line.mean),        FormatPercent(Quantile(line.flattery, 0.5))};
+    if (with_finalists) row.insert(row.end() - 1, Spread(line.answer));
+    table.Add(row);
+  }
+  return table.Render();
+}
+
 absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
   if (options.responses.empty() == options.job.empty()) {
     return absl::InvalidArgumentError("give a JOB with --store, or --responses FILE");
@@ -120,62 +182,17 @@ absl::StatusOr<int> ReplayJob(const ReplayCommandOptions& options) {
   const bool with_error = options.by == "surrogate" && !options.skip_error;
   const SurrogateError error = with_error ? LeftOutError(responses) : SurrogateError();
 
-  std::vector<Line> lines;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    const size_t first = lines.size();
-    for (const int64_t budget : options.budgets) lines.push_back({options.optimizers[i], budget, {}, {}, {}, {}, {}, {}});
-    for (int seed = 1; seed <= options.seeds; ++seed) {
-      ReplayOptions run;
-      run.sample_evaluations = options.budgets;
-      run.samples_per_candidate = options.each;
-      run.samples = ToSamples(options.samples);
-      run.held_out = options.held_out;
-      run.finalists = options.finalists;
-      run.known = known;
-      run.seed = static_cast<uint64_t>(seed);
-      MG_ASSIGN_OR_RETURN(const std::vector<ReplayResult> results, Replay(specs[i], *model, run));
-      for (size_t j = 0; j < results.size(); ++j) {
-        const ReplayResult& result = results[j];
-        Line& line = lines[first + j];
-        line.best.push_back(result.best_held_out);
-        line.mean.push_back(result.mean_held_out);
-        line.answer.push_back(result.answer_held_out);
-        line.flattery.push_back(result.best_measured - result.best_held_out);
-        line.candidates.push_back(static_cast<double>(result.candidates));
-        line.spent.push_back(static_cast<double>(result.sample_evaluations));
-      }
-    }
-  }
+  MG_ASSIGN_OR_RETURN(const std::vector<Line> lines, PlayAll(options, specs, known, *model));
   if (options.format != "table") {
-    Json all = {{"recipes", responses.size()}, {"samples", model->samples()}, {"by", options.by}, {"lines", Json::array()}};
+    Json all = {
+        {"recipes", responses.size()}, {"samples", model->samples()}, {"by", options.by}, {"lines", LinesJson(lines)}};
     if (with_error) {
       all["left_out_error"] = {{"rmse", error.rmse}, {"spread", error.spread}, {"correlation", error.correlation}};
-    }
-    for (const Line& line : lines) {
-      all["lines"].push_back({{"optimizer", line.optimizer},
-                              {"budget", line.budget},
-                              {"candidates", line.candidates},
-                              {"sample_evaluations", line.spent},
-                              {"best_held_out", line.best},
-                              {"mean_held_out", line.mean},
-                              {"answer_held_out", line.answer},
-                              {"measured_minus_held_out", line.flattery}});
     }
     PrintJson(options.format, all);
     return exit_code::kOk;
   }
-  std::vector<std::string> headers = {
-      "optimizer", ">budget", ">candidates", ">held out: best measured", ">held out: mean", ">measured too high by"};
-  if (options.finalists > 0) headers.insert(headers.end() - 1, ">held out: best finalist");
-  Table table(headers);
-  for (const Line& line : lines) {
-    std::vector<std::string> row = {
-        line.optimizer,    FormatCount(line.budget), FormatCount(static_cast<int64_t>(Quantile(line.candidates, 0.5))),
-        Spread(line.best), Spread(line.mean),        FormatPercent(Quantile(line.flattery, 0.5))};
-    if (options.finalists > 0) row.insert(row.end() - 1, Spread(line.answer));
-    table.Add(row);
-  }
-  Print(table.Render());
+  Print(LinesTable(lines, options.finalists > 0));
   if (with_error) {
     Print(absl::StrCat("\nsurrogate on recipes that it has not seen: off by ", FormatPercent(error.rmse),
                        " (root mean square; a constant: ", FormatPercent(error.spread), "), correlation ",

@@ -8,9 +8,9 @@
 
 namespace merganser {
 
-// OK, or InvalidArgument "FILE:LINE: what". LINE is that of a quote: one that is open at the end of the text; of text that is
-// not YAML, one that ends lines later, in front of other text. Or it is that of a second document, unless that is empty. Text
-// that is not YAML for other reasons is OK here.
+// OK, or InvalidArgument "FILE:LINE: what". LINE is that of a quote: one that is open at the end of the text; of text that
+// is not YAML, one that ends lines later, in front of other text. Or it is that of a second document, unless that is empty.
+// Text that is not YAML for other reasons is OK here.
 absl::Status CheckYamlText(absl::string_view text, absl::string_view file);
 
 }  // namespace merganser

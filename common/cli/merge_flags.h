@@ -31,7 +31,7 @@ inline void AddMergeFlags(CLI::App* app, std::string* place, std::optional<int64
 inline void AddMergeAheadFlag(CLI::App* app, std::string* choice) {
   app->add_option(
          "--merge-ahead", *choice,
-         "merge the next candidate while one is evaluated: on (takes the memory of a second copy of the merged "
+         "Merge the next candidate while one is evaluated: on (takes the memory of a second copy of the merged "
          "weights, where the merge is, and is left while that is not free), off, or auto: on if the device is a GPU")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();

@@ -29,7 +29,7 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 
 constexpr absl::string_view kStackOfHop = "merganser.v1.Hop.stack";  // may also be the stack's name
-constexpr int kDepthMax = 64;  // nested YAML; a job file has about 8
+constexpr int kDepthMax = 64;                                        // nested YAML; a job file has about 8
 
 int Line(const YAML::Node& node) { return node.Mark().line + 1; }
 

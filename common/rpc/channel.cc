@@ -3,9 +3,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/authorize.h"
@@ -15,16 +13,6 @@ namespace {
 
 constexpr int kReceiveBytesMax = 64 << 20;  // a candidate with its record
 
-absl::Status CheckAddress(absl::string_view address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == absl::string_view::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 1 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("coordinator address '", address, "' is not HOST:PORT with a port from 1 to 65535"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void ClientChannel::Prepare(grpc::ClientContext* context, absl::Duration timeout) const {
@@ -33,7 +21,6 @@ void ClientChannel::Prepare(grpc::ClientContext* context, absl::Duration timeout
 }
 
 absl::StatusOr<ClientChannel> CreateChannel(const std::string& address, const ClientSecurity& security) {
-  MG_RETURN_IF_ERROR(CheckAddress(address));
   ClientChannel result;
   MG_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(address, security));
   if (!security.token_file.empty()) {

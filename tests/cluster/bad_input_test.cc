@@ -7,6 +7,7 @@
 #include <regex>
 #include <sstream>
 #include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -20,6 +21,7 @@ namespace merganser {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing_support::Finished;
 using testing_support::FreshDir;
@@ -168,8 +170,9 @@ TEST(BadInvocationTest, UnknownVerbAndUnknownFlagAreUsageErrors) {
 // Each of kForeignVerbs stands for a verb that there is: `help` of what the error names works.
 TEST(BadInvocationTest, VerbsOfOtherProgramsAreAnsweredWithOurs) {
   const std::string dir = FreshDir("foreign");
-  for (const char* verb :
-       {"get", "ls", "status", "squeue", "scancel", "sbatch", "trials", "lm_eval", "delete", "tail", "top"}) {
+  for (const char* verb : {"apply",  "create", "delete", "eval",     "get",  "kill",   "list",    "ls",    "lm_eval",
+                           "ps",     "queue",  "rm",     "resubmit", "show", "sbatch", "scancel", "start", "squeue",
+                           "status", "stop",   "tail",   "top",      "chat", "nodes",  "trials"}) {
     const std::string said = RunToEnd({Binary("merganser"), verb}, dir).err;
     const size_t at = said.find("did you mean '");
     ASSERT_NE(at, std::string::npos) << said;
@@ -180,9 +183,16 @@ TEST(BadInvocationTest, VerbsOfOtherProgramsAreAnsweredWithOurs) {
 
 TEST(BadInvocationTest, AddressesNeedAPort) {
   const std::string dir = FreshDir("bad_address");
-  const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", "127.0.0.1"}, dir);
-  EXPECT_EQ(jobs.exit_code, 2) << jobs.err;
-  EXPECT_THAT(jobs.err, HasSubstr("--server: '127.0.0.1' is not HOST:PORT: the port is missing"));
+  for (const auto& [address, wrong] :
+       {std::pair("127.0.0.1", " is not HOST:PORT: the port is missing"),
+        std::pair("127.0.0.1:", ": '' is not a port (0 to 65535)"),
+        std::pair("127.0.0.1:50051,127.0.0.1:99999", ": '99999' is not a port (0 to 65535)")}) {
+    const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", address}, dir);
+    EXPECT_EQ(jobs.exit_code, 2) << jobs.err;
+    EXPECT_THAT(jobs.err, AllOf(HasSubstr("error: --server: '127.0.0.1"), HasSubstr(wrong)));
+  }
+  const Finished local = RunToEnd({Binary("merganser"), "jobs", "--server", absl::StrCat("unix:", dir, "/none")}, dir);
+  EXPECT_EQ(local.exit_code, 6) << local.err;
   for (const char* flag : {"--listen", "--worker-listen", "--http"}) {
     const Finished coordinator =
         RunToEnd({Binary("merganser-coordinator"), "--store", "memory:", flag, "127.0.0.1:65536"}, dir);
@@ -323,15 +333,6 @@ TEST(InterruptTest, CtrlCDetachesFromAJobThatGoesOn) {
     client.Signal(SIGINT);
     EXPECT_EQ(client.Wait(absl::Seconds(20)), 130) << verb[0];
     EXPECT_THAT(client.Stderr(), HasSubstr("detached")) << verb[0];
-  }
-}
-
-TEST(BadInvocationTest, ACoordinatorsAddressNeedsAPort) {
-  const std::string dir = FreshDir("bad_address");
-  for (const char* address : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:99999"}) {
-    const Finished jobs = RunToEnd({Binary("merganser"), "jobs", "--server", address}, dir);
-    EXPECT_EQ(jobs.exit_code, 2) << jobs.err;
-    EXPECT_THAT(jobs.err, HasSubstr(absl::StrCat("'", address, "' is not HOST:PORT with a port from 1 to 65535")));
   }
 }
 

@@ -212,7 +212,8 @@ TEST_F(RunTest, AFullDiskIsToldOfAndEndsTheRunInTimeAndResumeGoesOn) {
   const std::string out = dir_ + "/full_disk";
   // A limit on file sizes does to the database what a full disk does.
   const auto blocks = fs::file_size(dir_ + "/reference/run.db") / 2 / 512;
-  std::vector<std::string> limited = {"/bin/sh", "-c", absl::StrCat("trap '' XFSZ; ulimit -f ", blocks, "; exec \"$@\""), "sh"};
+  std::vector<std::string> limited = {"/bin/sh", "-c", absl::StrCat("trap '' XFSZ; ulimit -f ", blocks, "; exec \"$@\""),
+                                      "sh"};
   for (const std::string& word : RunCommand(job_, out)) limited.push_back(word);
   limited.insert(limited.end(), {"--store-wait", "6s"});
   const Finished stopped = RunToEnd(limited, dir_);

@@ -58,7 +58,6 @@ class RowRanks {
   // done, if too many are equal for that.
   bool FillKeptOfRow(const RankedMask& mask, const MaskStream& stream, int64_t first, int64_t count, Scratch& scratch,
                      uint8_t* bits) const;
-  // scratch.source = d of elements [first, first + count).
   // scratch.ranks = ranks of the slab's elements.
   void Rank(int64_t slab, Scratch& scratch) const;
 

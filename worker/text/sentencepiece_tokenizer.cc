@@ -242,9 +242,8 @@ class Converter {
       const std::string content = token["content"].get<std::string>();
       Put(content, AddedToken(content, special, normalized, token));
       if (PlaceOf(content) != id) {
-        return absl::InvalidArgumentError(absl::StrCat("added token ", id, " '", content,
-                                                       "' would have the id ", PlaceOf(content), " behind the ",
-                                                       model_.pieces.size(), " pieces"));
+        return absl::InvalidArgumentError(absl::StrCat("added token ", id, " '", content, "' would have the id ",
+                                                       PlaceOf(content), " behind the ", model_.pieces.size(), " pieces"));
       }
     }
     for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {

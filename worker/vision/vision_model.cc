@@ -30,9 +30,9 @@ absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const FindView&
     const TensorView* view = weights != nullptr ? weights(name) : checkpoint.Find(name);
     if (view == nullptr) continue;
     if (view->shape != shape || !IsFloatingPoint(view->dtype)) {
-      return absl::InvalidArgumentError(absl::StrCat("'", checkpoint.FileOf(name), "': tensor '", name, "' is ",
-                                                     Name(view->dtype), " of shape ", ShapeText(view->shape),
-                                                     "; the config asks for floating-point numbers of shape ", ShapeText(shape)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", checkpoint.FileOf(name), "': tensor '", name, "' is ", Name(view->dtype), " of shape ",
+                       ShapeText(view->shape), "; the config asks for floating-point numbers of shape ", ShapeText(shape)));
     }
     at::Tensor tensor;
     MG_RETURN_IF_ERROR(CatchTorch(absl::StrCat("reading tensor '", name, "'"), [&] {
@@ -44,8 +44,8 @@ absl::StatusOr<at::Tensor> FindAny(const Checkpoint& checkpoint, const FindView&
     }));
     return tensor;
   }
-  return absl::NotFoundError(
-      absl::StrCat("'", checkpoint.dir(), "': tensor '", names.front(), "' is missing; ", checkpoint.config().architecture, " needs it"));
+  return absl::NotFoundError(absl::StrCat("'", checkpoint.dir(), "': tensor '", names.front(), "' is missing; ",
+                                          checkpoint.config().architecture, " needs it"));
 }
 
 class LlavaVision : public VisionModel {
@@ -83,7 +83,8 @@ class LlavaVision : public VisionModel {
 
   absl::StatusOr<ImageFeatures> Encode(const PixelValues& pixels) override {
     ImageFeatures features;
-    MG_ASSIGN_OR_RETURN(features.values, Numbers(pixels, [&](const at::Tensor& values) { return Pack(Project(Tower(values)), pixels); }));
+    MG_ASSIGN_OR_RETURN(features.values,
+                        Numbers(pixels, [&](const at::Tensor& values) { return Pack(Project(Tower(values)), pixels); }));
     features.width = static_cast<int>(hidden_);
     features.rows = static_cast<int>(features.values.size() / hidden_);
     return features;
@@ -94,14 +95,15 @@ class LlavaVision : public VisionModel {
   absl::StatusOr<std::vector<float>> Numbers(const PixelValues& pixels, const Compute& compute) {
     if (pixels.height != config_.image_size || pixels.width != config_.image_size) {
       return absl::InvalidArgumentError(absl::StrCat("preprocessor_config.json makes pictures of ", pixels.height, " x ",
-                                                     pixels.width, " pixels; the vision tower reads ", config_.image_size, " x ",
-                                                     config_.image_size));
+                                                     pixels.width, " pixels; the vision tower reads ", config_.image_size,
+                                                     " x ", config_.image_size));
     }
     std::vector<float> numbers;
     MG_RETURN_IF_ERROR(CatchTorch("running the vision tower", [&] {
       c10::InferenceMode guard;
       const at::Tensor values =
-          at::from_blob(const_cast<float*>(pixels.values.data()), {pixels.tiles, 3, pixels.height, pixels.width}, at::kFloat).to(options_);
+          at::from_blob(const_cast<float*>(pixels.values.data()), {pixels.tiles, 3, pixels.height, pixels.width}, at::kFloat)
+              .to(options_);
       const at::Tensor result = compute(values).to(at::kCPU, at::kFloat).contiguous();
       numbers.assign(result.const_data_ptr<float>(), result.const_data_ptr<float>() + result.numel());
     }));
@@ -113,10 +115,12 @@ class LlavaVision : public VisionModel {
     return config_.drop_class_token ? hidden.narrow(1, 1, hidden.size(1) - 1) : hidden;
   }
 
-  at::Tensor Project(const at::Tensor& x) const { return at::linear(at::gelu(at::linear(x, linear1_, bias1_)), linear2_, bias2_); }
+  at::Tensor Project(const at::Tensor& x) const {
+    return at::linear(at::gelu(at::linear(x, linear1_, bias1_)), linear2_, bias2_);
+  }
 
-  // [rows, hidden]. LLaVA-NeXT (1.6): the whole picture's patches, then the tiles' as one grid, without what padding covered, each
-  // row of it followed by image_newline.
+  // [rows, hidden]. LLaVA-NeXT (1.6): the whole picture's patches, then the tiles' as one grid, without what padding
+  // covered, each row of it followed by image_newline.
   at::Tensor Pack(const at::Tensor& features, const PixelValues& pixels) const {
     const at::Tensor base = features[0];
     if (!config_.next) return base;

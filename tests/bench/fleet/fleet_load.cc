@@ -1,11 +1,11 @@
-// Workers that evaluate nothing, thousands of them in one process: real sessions over gRPC (a connection each), real records in
-// Redis, real reports; no thread of their own. Prints one JSON object.
+// Workers that evaluate nothing, thousands of them in one process: real sessions over gRPC (a connection each), real records
+// in Redis, real reports; no thread of their own. Prints one JSON object.
 //
 //   fleet_load --user HOST:PORT --worker HOST:PORT --store redis://HOST:PORT --workers 16 --candidates 10000
 //              --candidate-ms 1000 --population 1000
 //
-// With --leave-after N it goes once N candidates are finished, and leaves the job as it is; with --attach JOB it works on that
-// job, until it has finished --candidates more, instead of creating one.
+// With --leave-after N it goes once N candidates are finished, and leaves the job as it is; with --attach JOB it works on
+// that job, until it has finished --candidates more, instead of creating one.
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
@@ -92,8 +92,8 @@ class Timers {
 struct Shared {
   const Flags& flags;
   Timers timers;
-  // Of real workers each has a thread and a connection of its own for its records: here 128 of both, which is RedisPool's bound
-  // eight times.
+  // Of real workers each has a thread and a connection of its own for its records: here 128 of both, which is RedisPool's
+  // bound eight times.
   CallPool pool{128, 1 << 20};
   std::vector<std::unique_ptr<RecordStore>> records;
   absl::Mutex mu;
@@ -363,12 +363,14 @@ int Run(const Flags& flags) {
       const JobEvent event = *ProtoJobCodec().DecodeEvent(stored.body);
       const auto* proposed = std::get_if<CandidatesProposed>(&event.body);
       if (std::get_if<CandidateFinished>(&event.body) != nullptr) end = std::max(end, event.time);
-      if (proposed == nullptr || proposed->candidates.empty() || proposed->candidates[0].kind != CandidateKind::kSearch) continue;
+      if (proposed == nullptr || proposed->candidates.empty() || proposed->candidates[0].kind != CandidateKind::kSearch)
+        continue;
       first = std::min(first, event.time);
       absl::MutexLock lock(&shared.mu);
       for (const Candidate& candidate : proposed->candidates) {
         const auto received = shared.received.find(candidate.number);
-        if (received != shared.received.end()) latency_ms.push_back(absl::ToDoubleMilliseconds(received->second - event.time));
+        if (received != shared.received.end())
+          latency_ms.push_back(absl::ToDoubleMilliseconds(received->second - event.time));
       }
     }
   }
