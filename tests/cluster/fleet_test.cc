@@ -49,8 +49,9 @@ class FleetTest : public testing::Test {
     std::remove(ports.c_str());
     coordinator_ = std::make_unique<Process>(
         "coordinator",
-        std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen, "--worker-listen", worker_listen,
-                                 "--http", "127.0.0.1:0", "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
+        std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen,
+                                 "--worker-listen", worker_listen, "--http", "127.0.0.1:0",
+                                 "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
                                  "2s", "--lease", "5s", "--heartbeat", "500ms", "--reattach", "2s"},
         dir_);
     ASSERT_TRUE(Eventually([&] { return std::ifstream(ports).good(); })) << coordinator_->Stderr();
@@ -67,8 +68,9 @@ class FleetTest : public testing::Test {
   std::unique_ptr<Process> StartWorker(const std::string& name) {
     return std::make_unique<Process>(
         name,
-        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_, "--store", redis_->uri(),
-                                 "--device", "cpu", "--threads", "1", "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
+        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_,
+                                 "--store", redis_->uri(), "--device", "cpu", "--threads", "1",
+                                 "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
                                  absl::StrCat(dir_, "/spool-", name)},
         dir_);
   }
@@ -85,8 +87,9 @@ class FleetTest : public testing::Test {
   }
 
   void ExpectSameAsOneProcess() {
-    const Finished run =
-        RunToEnd({Binary("merganser"), "run", job_, "--out", dir_ + "/run", "--threads", "1", "--device", "cpu"}, dir_);
+    const Finished run = RunToEnd({Binary("merganser"), "run", job_, "--out", dir_ + "/run",
+                                   "--threads", "1", "--device", "cpu"},
+                                  dir_);
     ASSERT_EQ(run.exit_code, 0) << run.err;
     OpenStoreOptions options;
     options.read_only = true;
