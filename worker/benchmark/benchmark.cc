@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<Benchmark>> Benchmark::Load(BenchmarkDefinition d
     return Annotate(absl::Status(data.status().code(), message),
                     absl::StrCat("data of benchmark '", definition.name, "'"));
   }
-  MG_ASSIGN_OR_RETURN(const std::unique_ptr<SampleBuilder> builder, SampleBuilder::Create(definition));
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<SampleBuilder> builder, SampleBuilder::Create(definition, data->rows));
   std::unique_ptr<Benchmark> benchmark(new Benchmark(std::move(definition), std::move(scorer)));
   for (size_t i = 0; i < data->rows.size(); ++i) {
     const Row& row = data->rows[i];

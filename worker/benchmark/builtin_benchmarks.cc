@@ -63,6 +63,11 @@ absl::StatusOr<Layers> Base(const BenchmarkSettings& spec, absl::Span<const Benc
     return base;
   }
   std::vector<std::string> known = BuiltinBenchmarkNames();
+  if (ClosestName(spec.use, known).empty()) {
+    // The subjects are many.
+    std::erase_if(known, [](const std::string& name) { return absl::StrContains(name, "mmlu_"); });
+    known.insert(known.end(), {"mmlu_SUBJECT", "jmmlu_SUBJECT"});
+  }
   for (const BenchmarkSettings& sibling : siblings) {
     if (sibling.name != spec.name) known.push_back(sibling.name);
   }
@@ -83,7 +88,6 @@ absl::StatusOr<BenchmarkOutput> ParseOutput(const std::string& name) {
   return Bad(absl::StrCat("output '", name, "' does not exist", DidYouMean(name, known)));
 }
 
-// The files that a folder or a file of the user's stands for.
 // `file` ("jnli-v1.1/valid-v1.1.json") in `folder`, or, where it is not there, what lies directly in `folder` under its last
 // name; a packed one, if that is all there is, whose reader says how to unpack it.
 std::string FileIn(const fs::path& folder, const std::string& file) {
@@ -96,6 +100,7 @@ std::string FileIn(const fs::path& folder, const std::string& file) {
   return (folder / file).string();
 }
 
+// The files that a folder or a file of the user's stands for.
 void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   definition->data = layers.spec.data;
   if (layers.spec.few_shot.data) definition->few_shot.data = *layers.spec.few_shot.data;

@@ -41,6 +41,8 @@ absl::StatusOr<FieldTemplate> FieldTemplate::Compile(const std::string& what, co
   return FieldTemplate(source, std::move(compiled));
 }
 
+void FieldTemplate::Know(const Json& fields) { is_field_ = is_field_ || fields.contains(source_); }
+
 absl::StatusOr<std::string> FieldTemplate::RenderText(const std::string& json) const { return compiled_.Render(json); }
 
 absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, const std::string& json) const {
@@ -54,16 +56,28 @@ absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, c
     }
     return value;
   }
+  if (is_field_) return absl::InvalidArgumentError(absl::StrCat("field '", source_, "' is missing"));
   MG_ASSIGN_OR_RETURN(value.text, compiled_.Render(json));
   if (!value.text.empty() && value.text.front() == '[') value.is_list = ParsePythonList(value.text, &value.elements);
   return value;
 }
 
-absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition) {
+absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition,
+                                                                     absl::Span<const Row> rows) {
   std::unique_ptr<SampleBuilder> builder(new SampleBuilder(definition));
   MG_RETURN_IF_ERROR(builder->CompileTemplates());
   MG_RETURN_IF_ERROR(builder->LoadFewShots());
+  builder->KnowFields(rows);
+  builder->KnowFields(builder->shots_);
   return builder;
+}
+
+void SampleBuilder::KnowFields(absl::Span<const Row> rows) {
+  for (const Row& row : rows) {
+    prompt_->Know(row.fields);
+    if (target_) target_->Know(row.fields);
+    for (FieldTemplate& choice : choices_) choice.Know(row.fields);
+  }
 }
 
 absl::Status SampleBuilder::CompileTemplates() {
@@ -111,7 +125,8 @@ absl::Status SampleBuilder::LoadFewShots() {
       std::string message(rows.status().message());
       if (absl::IsNotFound(rows.status())) {
         absl::StrAppend(&message, "; give few_shot: {data: FILE}, or {count: 0} for none",
-                        definition_.data_source.empty() ? "" : "; the benchmark's data comes from ", definition_.data_source);
+                        definition_.data_source.empty() ? "" : "; the benchmark's data comes from ",
+                        definition_.data_source);
       }
       return Annotate(absl::Status(rows.status().code(), message), where);
     }
@@ -119,7 +134,8 @@ absl::Status SampleBuilder::LoadFewShots() {
   }
   const auto available = static_cast<int>(shots_.size()) - (shots_are_data_ ? 1 : 0);
   if (available < few.count) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": count ", few.count, ", but there are ", available, " examples"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": count ", few.count, ", but there are ", available, " examples"));
   }
   examples_.resize(shots_.size());
   if (few.python) python_.emplace(few.seed.value_or(kHarnessSeed));
@@ -206,8 +222,8 @@ absl::Status SampleBuilder::SetIndexed(const Json& fields, const std::string& js
                                        Sample* sample) const {
   int index = -1;
   if (!absl::SimpleAtoi(prompt, &index) || index >= static_cast<int>(sample->choices.size())) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt '", Shortened(prompt), "' is an index, but there are ",
-                                                   sample->choices.size(), " choices"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt '", Shortened(prompt), "' is an index, but there are ", sample->choices.size(), " choices"));
   }
   MG_ASSIGN_OR_RETURN(const FieldTemplate::Value target, target_->Render(fields, json));
   sample->gold = {index};
@@ -241,9 +257,8 @@ absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
   };
   auto text = render();
   if (!text.ok()) {
-    const std::string where = definition_.few_shot.samples.empty()
-                                  ? LineName(definition_.few_shot.data, shots_[shot].line)
-                                  : absl::StrCat("few_shot.samples[", shot, "]");
+    const std::string where = definition_.few_shot.samples.empty() ? LineName(definition_.few_shot.data, shots_[shot].line)
+                                                                   : absl::StrCat("few_shot.samples[", shot, "]");
     return Annotate(text.status(), where);
   }
   return examples_[shot] = *std::move(text);
@@ -330,7 +345,9 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
     const std::string context = indexed ? prefix : prefix + prompt.text;
     MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
     switch (definition_.output) {
-      case BenchmarkOutput::kGenerateUntil: built.prompt = context; break;
+      case BenchmarkOutput::kGenerateUntil:
+        built.prompt = context;
+        break;
       case BenchmarkOutput::kMultipleChoice: {
         std::string continuation;
         if (continuation_) {
@@ -338,9 +355,9 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
         }
         for (const std::string& choice : sample.choices) {
           if (indexed) continuation = sample.references.front();
-          built.continuations.push_back(
-              continuation_ || indexed ? ScoringText{context + choice, definition_.target_delimiter + continuation}
-                            : ScoringText{context, definition_.target_delimiter + choice});
+          built.continuations.push_back(continuation_ || indexed
+                                            ? ScoringText{context + choice, definition_.target_delimiter + continuation}
+                                            : ScoringText{context, definition_.target_delimiter + choice});
         }
         break;
       }

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "worker/benchmark/definition.h"
 #include "worker/benchmark/python_random.h"
 #include "worker/benchmark/rows.h"
@@ -19,8 +20,8 @@
 
 namespace merganser {
 
-// A Jinja template of a definition's field, as lm-evaluation-harness reads them: text that is just a field's name is that
-// field's value, and a result that is a Python list is a list.
+// A Jinja template of a definition's field, as lm-evaluation-harness reads them: text that is just the name of a field of
+// the data is that field's value, and a result that is a Python list is a list.
 class FieldTemplate {
  public:
   struct Value {
@@ -32,6 +33,8 @@ class FieldTemplate {
   // `what` names it in errors: "prompt of benchmark 'b'". InvalidArgument: a syntax error.
   static absl::StatusOr<FieldTemplate> Compile(const std::string& what, const std::string& source);
 
+  // To be told of every row of the data before the first Render: what is a field of one is a field of all.
+  void Know(const nlohmann::ordered_json& fields);
   // `fields` and the same as JSON text. InvalidArgument: the template asks for what the fields lack.
   absl::StatusOr<Value> Render(const nlohmann::ordered_json& fields, const std::string& json) const;
   // As text, whatever it looks like and whatever fields are called.
@@ -42,6 +45,7 @@ class FieldTemplate {
 
   std::string source_;
   Template compiled_;
+  bool is_field_ = false;
 };
 
 // What is scored: `continuation` behind `context`. An empty context is the beginning of a text.
@@ -52,7 +56,7 @@ struct ScoringText {
 
 struct BuiltSample {
   Sample sample;
-  std::string prompt;                  // generate_until; few-shots included
+  std::string prompt;                      // generate_until; few-shots included
   std::vector<ScoringText> continuations;  // the others: one a choice, or one
   // Files of the pictures that stand for the prompt's "<image>"s, in order; none where the prompt has no such mark or the
   // row no field `image`.
@@ -64,14 +68,15 @@ inline constexpr char kImageMark[] = "<image>";
 
 class SampleBuilder {
  public:
-  // Reads the few-shots. InvalidArgument, NotFound: naming benchmark, field, and the file and line of an example.
-  static absl::StatusOr<std::unique_ptr<SampleBuilder>> Create(const BenchmarkDefinition& definition);
+  // For the data's `rows`. Reads the few-shots. InvalidArgument, NotFound: naming benchmark, field, and the file and line of
+  // an example.
+  static absl::StatusOr<std::unique_ptr<SampleBuilder>> Create(const BenchmarkDefinition& definition,
+                                                               absl::Span<const Row> rows);
 
-  // The sample of `row`, the `index`-th of the data (all in order, once each, where few_shot.python draws); `where` names
-  // the row in errors. For a number rule `numeric` has the sample with its answer already. InvalidArgument: a template asks
-  // for what the row lacks, a target that is none of the choices, no choices, or what Images finds wrong.
-  absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where,
-                                    const Sample* numeric = nullptr);
+  // The sample of `row`, one of `rows`, the `index`-th of the data (all in order, once each, where few_shot.python draws);
+  // `where` names the row in errors. For a number rule `numeric` has the sample with its answer already. InvalidArgument: a
+  // template asks for what the row lacks, a target that is none of the choices, no choices, or what Images finds wrong.
+  absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where, const Sample* numeric = nullptr);
 
  private:
   // The row's pictures for `context`, a prompt with its few-shots. InvalidArgument: a field `image` that is no path and no
@@ -80,6 +85,7 @@ class SampleBuilder {
   explicit SampleBuilder(const BenchmarkDefinition& definition) : definition_(definition) {}
   absl::Status CompileTemplates();
   absl::Status LoadFewShots();
+  void KnowFields(absl::Span<const Row> rows);
 
   nlohmann::ordered_json Context(const nlohmann::ordered_json& fields) const;
   absl::StatusOr<std::vector<std::string>> Choices(const nlohmann::ordered_json& fields, const std::string& json) const;
@@ -97,8 +103,8 @@ class SampleBuilder {
   std::optional<FieldTemplate> description_, prompt_, target_, continuation_;
   std::vector<FieldTemplate> choices_;
   std::vector<Row> shots_;
-  std::vector<std::string> examples_;  // rendered once; "" until then
-  bool shots_are_data_ = false;        // a sample must not be its own example
+  std::vector<std::string> examples_;   // rendered once; "" until then
+  bool shots_are_data_ = false;         // a sample must not be its own example
   std::optional<PythonRandom> python_;  // few_shot.python
 };
 

@@ -280,6 +280,23 @@ TEST(Definitions, WhatDoesNotFitTogetherIsRefused) {
   bad([](BenchmarkSettings& s) { s.output = "loglikelihood"; }, "choices: only multiple_choice and generate_until");
 }
 
+TEST(Definitions, WhatIsAFieldOfOneLineIsMissingInALineWithoutIt) {
+  const std::string with = "{\"q\": \"sky\", \"label\": \"blue\"}\n", without = "{\"q\": \"grass\"}\n";
+  BenchmarkSettings spec = Colours();
+  spec.output = "generate_until";
+  spec.max_new_tokens = 4;
+  spec.choices.reset();
+  spec.target = "label";
+  spec.data = WriteTestFile("lines.jsonl", with + without);
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("lines.jsonl:2: field 'label' is missing"));
+  spec.data = WriteTestFile("lines.jsonl", without + with);
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("lines.jsonl:1: field 'label' is missing"));
+  spec.target = "no field";  // of any line: the text itself
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_EQ(benchmark->samples()[1].answer, "no field");
+}
+
 TEST(Definitions, ATemplateThatAsksForWhatIsNotThereNamesIt) {
   BenchmarkSettings spec = Colours();
   spec.prompt = "{{qq}}";

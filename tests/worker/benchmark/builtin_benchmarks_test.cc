@@ -9,6 +9,7 @@ using absl::StatusCode;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 BenchmarkSpec Spec(const std::string& name, const std::string& use) {
   BenchmarkSpec spec;
@@ -82,6 +83,9 @@ TEST(ResolveBenchmark, ErrorsNameBenchmarkAndField) {
   ExpectError(ResolveBenchmark(Spec("x", "mgsm_jaa")), StatusCode::kInvalidArgument,
               AllOf(HasSubstr("benchmark 'x': use 'mgsm_jaa' is not a benchmark"),
                     HasSubstr("did you mean 'mgsm_ja'")));
+  ExpectError(ResolveBenchmark(Spec("x", "winogender"), {Spec("mine", "mgsm_ja")}), StatusCode::kInvalidArgument,
+              AllOf(HasSubstr("; known: mgsm_ja, "), HasSubstr("mbpp, mmlu_SUBJECT, jmmlu_SUBJECT, mine"),
+                    Not(HasSubstr("mmlu_anatomy"))));
   ExpectError(ResolveBenchmark(Spec("a", "b"), {Spec("a", "b"), Spec("b", "c"), Spec("c", "b")}),
               StatusCode::kInvalidArgument, HasSubstr("leads back to itself"));
   ExpectError(ResolveBenchmark(Spec("x", "")), StatusCode::kInvalidArgument,
