@@ -13,7 +13,10 @@ int first_error = 0;
 }  // namespace
 
 void Print(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  errno = 0;
+  // What does not fit the buffer is written at once, and the flush no longer knows why that failed.
+  const bool failed = std::fwrite(text.data(), 1, text.size(), stdout) != text.size();
+  if (failed && first_error == 0) first_error = errno;
   FlushStdout();
 }
 

@@ -74,7 +74,12 @@ absl::Status ResolveDataPaths(const std::string& file, absl::string_view section
     if (b.data.empty()) continue;  // what it uses brings the data, or is an average of others
     const std::string path = Absolute(FolderOf(file), b.data);
     if (!fs::exists(path, error) && !MayBeElsewhere(b.data, paths)) {
-      return absl::NotFoundError(absl::StrCat(section, ".", b.name, ".data: no file '", path, "', nor a folder"));
+      const bool ours = b.use.empty() || b.use == "command" || LooksLikeFile(b.use) ||
+                        std::any_of(benchmarks->begin(), benchmarks->end(),
+                                    [&](const BenchmarkSpec& other) { return other.name == b.use && &other != &b; });
+      return absl::NotFoundError(
+          absl::StrCat(section, ".", b.name, ".data: no file '", path, "', nor a folder",
+                       ours ? "" : absl::StrCat("; docs/benchmarks.md says where the data of '", b.use, "' is to be had")));
     }
     b.data = path;
   }

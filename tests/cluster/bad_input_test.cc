@@ -307,6 +307,8 @@ TEST(BadInvocationTest, OutputThatCannotBeWrittenIsNoSuccess) {
   EXPECT_EQ(help.exit_code, 1) << help.err;
   const Finished closed = shell(" run --help | head -1; exit ${PIPESTATUS[1]}");
   EXPECT_EQ(closed.err, "") << "whoever closed the pipe has what they wanted";
+  const Finished long_full = shell(" completion bash > /dev/full");  // more than a buffer
+  EXPECT_THAT(long_full.err, HasSubstr("No space left on device"));
 }
 
 TEST(InterruptTest, CtrlCDetachesFromAJobThatGoesOn) {

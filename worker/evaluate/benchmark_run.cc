@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_forms.h"
+#include "worker/benchmark/text_lines.h"
 #include "worker/evaluate/stopwatch.h"
 #include "worker/vision/image_prompt.h"
 
@@ -39,8 +40,8 @@ void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
 }
 
 // Context and continuation as tokens, split as lm-evaluation-harness does: white space at the context's end belongs to the
-// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself; the context
-// keeps its own, even where the whole text would join a token across the seam.
+// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself; the
+// context keeps its own, even where the whole text would join a token across the seam.
 absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringText& text, int32_t prefix_token) {
   ScoringRequest request;
   if (text.context.empty()) {
@@ -219,10 +220,10 @@ absl::StatusOr<std::unique_ptr<BenchmarkRun>> BenchmarkRun::Create(std::unique_p
       run->prompt_tokens_ += prompt;
       run->max_length_ = std::max(run->max_length_, length);
       if (length <= max_context) return absl::OkStatus();
-      return absl::InvalidArgumentError(absl::StrCat("benchmark '", benchmark->definition().name, "', sample ", sample + 1,
-                                                     ": its prompt and ", what, " are ", length,
-                                                     " tokens; the model allows ", max_context,
-                                                     " (max_position_embeddings)"));
+      const BenchmarkDefinition& definition = benchmark->definition();
+      return absl::InvalidArgumentError(absl::StrCat(
+          LineName(definition.data, benchmark->samples()[sample].line), ": prompt and ", what, " of benchmark '",
+          definition.name, "' are ", length, " tokens; the model allows ", max_context, " (max_position_embeddings)"));
     };
     for (size_t i = 0; i < part.generations.size(); ++i) {
       const auto prompt = static_cast<int64_t>(part.generations[i].prompt.size());

@@ -96,6 +96,14 @@ int64_t CandidateModel::BytesToMerge(const Recipe& recipe) const {
   return static_cast<int64_t>(merges) * layout_.TotalBytes();
 }
 
+int64_t CandidateModel::arena_bytes() const {
+  // One that could not be made has its place in merged_ all the same.
+  const auto made = std::count_if(merged_.begin(), merged_.end(), [](const auto& entry) {
+    return entry.second.arena != nullptr || entry.second.device_arena != nullptr;
+  });
+  return static_cast<int64_t>(made) * layout_.TotalBytes();
+}
+
 const CheckpointWeights* CandidateModel::PlainSource(const Recipe& recipe, const Stack& stack) const {
   if (!stack.method.empty() || stack.sources.size() != 1) return nullptr;
   const auto it = checkpoints_.find(stack.sources.front());

@@ -55,7 +55,7 @@ class CandidateModel {
   // are.
   int64_t BytesToMerge(const Recipe& recipe) const;
   // Of the arenas that it holds.
-  int64_t arena_bytes() const { return static_cast<int64_t>(merged_.size()) * layout_.TotalBytes(); }
+  int64_t arena_bytes() const;
   // Bytes of weights that the last call made.
   int64_t merged_bytes() const { return merged_bytes_; }
   // Of the last call's merges on a device, together; zeros where the CPU merges.
@@ -87,7 +87,7 @@ class CandidateModel {
   std::map<int, MergedStack> merged_;  // by stack
   int64_t merged_bytes_ = 0;
   MergeTraffic traffic_;
-  std::optional<Recipe> made_;                        // without its path: what merged_ holds
+  std::optional<Recipe> made_;  // without its path: what merged_ holds
 };
 
 }  // namespace merganser

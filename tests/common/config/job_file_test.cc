@@ -72,6 +72,7 @@ TEST_F(JobFileErrorTest, MissingDataNamesTheFile) {
   const absl::Status status = ReadWith("ja_math.train.jsonl", "ja_math.trian.jsonl");
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("benchmarks.ja_math.data: no file '"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("docs/benchmarks.md says where the data of 'mgsm_ja' is to be had"));
 }
 
 TEST_F(JobFileErrorTest, InvertedBoundsNameTheLine) {

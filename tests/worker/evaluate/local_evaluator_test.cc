@@ -259,7 +259,7 @@ INSTANTIATE_TEST_SUITE_P(
                              j.benchmarks[0].prompt = "{% for i in range(30000) %}A:\n{% endfor %}{{question}}";
                            },
                            absl::StatusCode::kInvalidArgument,
-                           {"benchmark 'ja_math', sample 1: its prompt and new tokens are", "max_position_embeddings"}}),
+                           {".jsonl:1: prompt and new tokens of benchmark 'ja_math' are", "max_position_embeddings"}}),
     [](const auto& info) { return info.param.name; });
 
 TEST(ExportTest, WritesACheckpointWithTheWeightsThatWereScored) {
