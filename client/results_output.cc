@@ -111,7 +111,10 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
           // Of a value in percent both ends are in percent, too: what lies beyond is the normal approximation's.
           const bool percent = absl::EndsWith(FormatMetric(metric, value.get<double>()), "%");
           const double most = percent ? 1 : std::numeric_limits<double>::infinity();
-          interval = absl::StrCat(FormatMetric(metric, std::max(it->at("low").get<double>(), -most)), " to ",
+          // Ours are none below 0 but correlations; what a program says of itself may be one.
+          const bool signed_value = entry["results"].empty() || absl::EndsWith(metric, "mcc") || metric == "average";
+          const double least = percent && !signed_value ? 0 : -most;
+          interval = absl::StrCat(FormatMetric(metric, std::max(it->at("low").get<double>(), least)), " to ",
                                   FormatMetric(metric, std::min(it->at("high").get<double>(), most)));
         }
         std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()), std::move(interval),

@@ -50,6 +50,7 @@ TEST(WriteResultsTest, OneModelIsWrittenAsEver) {
 
 TEST(WriteResultsTest, IntervalsOfSharesStayInPercent) {
   EXPECT_THAT(Written({{"m", ResultsOf(0.95)}}, {}).second, HasSubstr("85.0 % to 100.0 %"));
+  EXPECT_THAT(Written({{"m", ResultsOf(0.05)}}, {}).second, HasSubstr(" 0.0 % to 15.0 %"));
 }
 
 TEST(WriteResultsTest, TwoModelsAreComparedInBothDirections) {
