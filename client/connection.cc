@@ -1,5 +1,6 @@
 #include "client/connection.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,7 +35,10 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
   }
 }
 
-absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
+namespace {
+
+// `stand_by`: one that answers where none leads; it may lead soon.
+absl::StatusOr<ClientChannel> FindLeader(const ConnectionOptions& options, std::optional<ClientChannel>* stand_by) {
   const std::vector<std::string> addresses = absl::StrSplit(options.server, ',', absl::SkipEmpty());
   if (addresses.empty()) return absl::InvalidArgumentError("--server: names no coordinator");
   std::vector<ClientChannel> channels;
@@ -55,6 +59,9 @@ absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
     const absl::Status status =
         FromGrpc(v1::FleetService::NewStub(channels[i].channel)->ListWorkers(&context, {}, &response));
     if (status.ok()) return channels[i];
+    if (absl::IsUnavailable(status) && channels[i].channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) {
+      *stand_by = channels[i];
+    }
     // Who is refused is told so, whatever the others' reasons are.
     if (absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status)) code = status.code();
     answers.push_back(absl::IsDeadlineExceeded(status)
@@ -64,11 +71,22 @@ absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
   return absl::Status(code, absl::StrCat("none of the coordinators leads: ", absl::StrJoin(answers, "; ")));
 }
 
+}  // namespace
+
+absl::StatusOr<ClientChannel> Connect(const ConnectionOptions& options) {
+  std::optional<ClientChannel> stand_by;
+  return FindLeader(options, &stand_by);
+}
+
 absl::StatusOr<std::unique_ptr<JobReader>> OpenJobReader(const ConnectionOptions& options) {
   if (!options.store.empty()) return StoreJobs::Open(options.store);
-  MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options));
+  std::optional<ClientChannel> stand_by;
+  absl::StatusOr<ClientChannel> channel = FindLeader(options, &stand_by);
+  // Who follows a job waits for it to lead; others are told that it does not.
+  if (absl::IsUnavailable(channel.status()) && stand_by.has_value()) channel = *std::move(stand_by);
+  MG_RETURN_IF_ERROR(channel.status());
   return std::unique_ptr<JobReader>(
-      std::make_unique<ServerJobs>(std::move(channel), options.server, [options] { return Connect(options); }));
+      std::make_unique<ServerJobs>(*std::move(channel), options.server, [options] { return Connect(options); }));
 }
 
 }  // namespace merganser

@@ -21,7 +21,6 @@ using Stub = v1::JobService::StubInterface;
 constexpr int kJobsPage = 100;
 constexpr int kCandidatesPage = 200;                    // a recipe of many layers is some 10 kB
 constexpr absl::string_view kClosed = "Socket closed";  // what plain text meets at a port that speaks TLS
-constexpr absl::Duration kAwayMax = absl::Minutes(1);   // a stand-by leads after about 15 s
 constexpr absl::Duration kRetryPause = absl::Seconds(1);
 
 }  // namespace
@@ -145,7 +144,7 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
                                 const UpdateFunction& on_update) {
   absl::Notification stopped;
   std::stop_callback on_stop(stop, [&] { stopped.Notify(); });
-  absl::Time last_heard = absl::Now();
+  const absl::Time begin = absl::Now();
   bool heard_ever = false;
   bool told_away = false;
   while (true) {
@@ -158,7 +157,6 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     const auto reader = stub_->WatchJob(&context, request);
     v1::WatchJobResponse response;
     while (reader->Read(&response)) {
-      last_heard = absl::Now();
       heard_ever = true;
       if (std::exchange(told_away, false)) {
         MG_LOG(WARNING) << "coordinator " << server_ << " is back";
@@ -172,21 +170,20 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     const absl::Status status = FromGrpc(reader->Finish());
     if (stop.stop_requested()) return absl::CancelledError("stopped");
     if (const std::optional<absl::Duration> wait = RetryDelayOf(status); wait.has_value()) {  // too many calls or watches
-      if (absl::Now() - last_heard > kAwayMax) return status;
+      if (!heard_ever && absl::Now() - begin > first_max_) return status;
       if (stopped.WaitForNotificationWithTimeout(*wait)) return absl::CancelledError("stopped");
       if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
       continue;
     }
     if (!absl::IsUnavailable(status)) return status;
-    // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that
-    // answers this way does not lead yet.
+    // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that answers this way does not
+    // lead yet. The job of one that was heard comes back with it, be it a night later.
     const bool answers = channel_.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-    if ((!heard_ever && !answers) || absl::Now() - last_heard > kAwayMax) {
+    if (!heard_ever && (!answers || absl::Now() - begin > first_max_)) {
       return absl::UnavailableError(absl::StrCat("coordinator ", server_, ": ", status.message()));
     }
     if (!std::exchange(told_away, true)) {
-      MG_LOG(WARNING) << "coordinator " << server_ << " is away (" << status.message() << "); trying again for "
-                      << absl::FormatDuration(kAwayMax);
+      MG_LOG(WARNING) << "coordinator " << server_ << " is away (" << status.message() << "); trying again";
     }
     if (stopped.WaitForNotificationWithTimeout(kRetryPause)) return absl::CancelledError("stopped");
     if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");

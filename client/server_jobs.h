@@ -48,9 +48,13 @@ absl::StatusOr<Response> CallServer(const ClientChannel& channel, const std::str
 
 class ServerJobs final : public JobReader {
  public:
-  // `reconnect` finds the coordinator that leads now, when Follow's went away; null: always the same one.
-  ServerJobs(ClientChannel channel, std::string server, std::function<absl::StatusOr<ClientChannel>()> reconnect = nullptr)
+  // `reconnect` finds the coordinator that leads now, when Follow's went away; null: always the same one. `first_max`: how
+  // long Follow waits for one that answers, but does not lead, before it has heard of the job. Once it has, it goes on until
+  // its deadline, whoever is away (a stand-by leads after about 15 s).
+  ServerJobs(ClientChannel channel, std::string server, std::function<absl::StatusOr<ClientChannel>()> reconnect = nullptr,
+             absl::Duration first_max = absl::Minutes(1))
       : reconnect_(std::move(reconnect)),
+        first_max_(first_max),
         channel_(std::move(channel)),
         server_(std::move(server)),
         stub_(v1::JobService::NewStub(channel_.channel)) {}
@@ -72,6 +76,7 @@ class ServerJobs final : public JobReader {
 
  private:
   const std::function<absl::StatusOr<ClientChannel>()> reconnect_;
+  const absl::Duration first_max_;
   ClientChannel channel_;
   const std::string server_;
   std::unique_ptr<v1::JobService::StubInterface> stub_;

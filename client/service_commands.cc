@@ -49,7 +49,8 @@ absl::StatusOr<int> Submit(const SubmitOptions& options) {
   std::optional<Interrupt> interrupt;
   if (options.watch || options.wait) interrupt.emplace("detached; what was submitted goes on (`merganser jobs` lists it)");
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
-  ServerJobs server(std::move(channel), options.connection.server);
+  ServerJobs server(std::move(channel), options.connection.server,
+                    [connection = options.connection] { return Connect(connection); });
   v1::CreateJobRequest request;
   request.set_request_id(options.request_id.empty() ? RandomToken() : options.request_id);
   *request.mutable_spec() = ToProto(file.spec);

@@ -165,13 +165,14 @@ absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStoreInTime(const Flags& flags
 }
 
 // Waits as a stand-by while another leads. nullopt: it leads; else the exit code.
-std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, ShutdownSignal* signal) {
-  bool told = false;
+std::optional<int> Lead(JobManager* manager, ResultsStore* store, CoordinatorMetrics* metrics, ShutdownSignal* signal) {
+  std::optional<bool> told_up;
   while (true) {
     const absl::Duration start = Clock::Real().Monotonic();
     const absl::Status status = manager->Start();
     if (status.ok()) {
       metrics->OnReplayed(Clock::Real().Monotonic() - start);
+      metrics->SetStoreUp(true);
       return std::nullopt;
     }
     if (absl::IsDataLoss(status)) {
@@ -181,8 +182,11 @@ std::optional<int> Lead(JobManager* manager, CoordinatorMetrics* metrics, Shutdo
     }
     // A store that is full takes no lease either; it may have room again.
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return Fail("cannot lead", status);
-    if (!std::exchange(told, true)) {
-      MG_LOG(INFO) << "standing by reason=\"" << status.message() << '"';
+    // That another leads is Unavailable, too.
+    const bool up = !absl::IsUnavailable(store->GetFleet().status());
+    metrics->SetStoreUp(up);
+    if (std::exchange(told_up, up) != up) {
+      MG_LOG(INFO) << "standing by store_up=" << up << " reason=\"" << status.message() << '"';
     }
     metrics->Sample(*manager);
     if (signal->Wait(kTick).has_value()) return kExitSignal;
@@ -219,14 +223,11 @@ void ShareCheckpoints(const std::vector<std::string>& model_roots, CheckpointSha
 std::function<void()> SampleOf(const Flags& flags, JobManager* manager, std::shared_ptr<JobIndexes> indexes,
                                SampledMetrics* metrics) {
   return [security = flags.server.security, probe = OpenPersistenceProbe(flags.store), manager, indexes = std::move(indexes),
-          metrics, told = std::make_shared<std::string>()] {
+          metrics] {
     if (!security.tls_cert.empty()) {
       // Files that do not belong together are not served either: the certificate before them is, and its time stays.
-      const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security);
-      if (expiry.ok()) metrics->SetCertificateExpiry(*expiry);
-      if (std::string broken(expiry.status().message()); std::exchange(*told, broken) != broken && !broken.empty()) {
-        MG_LOG(ERROR) << "the certificate cannot be used, new connections may fail until it is mended reason=\"" << broken
-                      << '"';
+      if (const absl::StatusOr<absl::Time> expiry = CertificateExpiry(security); expiry.ok()) {
+        metrics->SetCertificateExpiry(*expiry);
       }
     }
     if (!manager->leading()) return;
@@ -256,6 +257,10 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
   ShareCheckpoints(flags.model_roots, &server_options.share);
   auto server = Server::Start(manager.get(), store->get(), &metrics, server_options);
   if (!server.ok()) return Fail("cannot serve", server.status());
+  const auto ready = [&manager, &metrics] {
+    if (!manager->leading()) return absl::UnavailableError("this coordinator does not lead");
+    return metrics.store_up() ? absl::OkStatus() : absl::UnavailableError("the results store is away");
+  };
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<BackgroundSampler> sampler;
   bool with_dashboard = false;
@@ -264,9 +269,6 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     absl::StatusOr<HttpServer::RequestHandler> pages = MakePages(flags, manager.get(), store->get(), indexes);
     if (!pages.ok()) return Fail("cannot serve HTTP", pages.status());
     with_dashboard = *pages != nullptr;
-    const auto ready = [&manager] {
-      return manager->leading() ? absl::OkStatus() : absl::UnavailableError("this coordinator does not lead");
-    };
     auto listener = HttpServer::Start(flags.http, ServiceEndpoints(&metrics.registry(), ready), *std::move(pages));
     if (!listener.ok()) return Fail("cannot serve HTTP", listener.status());
     http = *std::move(listener);
@@ -285,12 +287,10 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     if (!written.ok()) return Fail("cannot write the port file", written);
   }
 
-  std::optional<int> code = Lead(manager.get(), &metrics, signal);
-  if (!code.has_value()) {
-    (*server)->SetServing(true);
-    MG_LOG(INFO) << "leading epoch=" << manager->epoch();
-  }
+  std::optional<int> code = Lead(manager.get(), store->get(), &metrics, signal);
+  if (!code.has_value()) MG_LOG(INFO) << "leading epoch=" << manager->epoch();
   for (absl::Duration trim_at = Clock::Real().Monotonic(); !code.has_value();) {
+    (*server)->SetServing(ready().ok());
     metrics.Sample(*manager);
     if (const absl::Duration now = Clock::Real().Monotonic(); now >= trim_at) {
       ReturnFreedMemory();

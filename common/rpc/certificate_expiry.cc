@@ -34,9 +34,16 @@ Bio Reader(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), st
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view what) {
+  if (path.empty()) return std::string();
+  absl::StatusOr<std::string> bytes = ReadFile(path, kPemBytesMax);
+  if (!bytes.ok()) return Annotate(bytes.status(), what);
+  return bytes;
+}
+
 absl::StatusOr<absl::Time> CertificateExpiry(const ServerSecurity& security) {
-  MG_ASSIGN_OR_RETURN(const std::string chain, ReadFile(security.tls_cert, kPemBytesMax));
-  MG_ASSIGN_OR_RETURN(const std::string key_text, ReadFile(security.tls_key, kPemBytesMax));
+  MG_ASSIGN_OR_RETURN(const std::string chain, ReadPem(security.tls_cert, "certificate"));
+  MG_ASSIGN_OR_RETURN(const std::string key_text, ReadPem(security.tls_key, "key"));
   return PairExpiry(security, chain, key_text);
 }
 

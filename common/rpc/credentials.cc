@@ -20,15 +20,8 @@
 namespace merganser {
 namespace {
 
-constexpr int64_t kPemBytesMax = 1 << 20;  // a chain of certificates is a few kilobytes
-constexpr unsigned kReloadSeconds = 1;     // between gRPC's looks at what is served
-
-absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
-  if (path.empty()) return std::string();
-  auto bytes = ReadFile(path, kPemBytesMax);
-  if (!bytes.ok()) return Annotate(bytes.status(), flag);
-  return bytes;
-}
+constexpr unsigned kServedSeconds = 1;       // between gRPC's looks at what is served
+constexpr unsigned kClientFilesSeconds = 5;  // between its looks at a client's files
 
 }  // namespace
 
@@ -68,7 +61,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   MG_ASSIGN_OR_RETURN(std::unique_ptr<ServedCertificate> certificate, ServedCertificate::Open(security));
   grpc::experimental::TlsServerCredentialsOptions options(
       std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-          certificate->pair_path(), certificate->pair_path(), certificate->ca_path(), kReloadSeconds));
+          certificate->pair_path(), certificate->pair_path(), certificate->ca_path(), kServedSeconds));
   options.watch_identity_key_cert_pairs();
   if (security.tls_ca.empty()) {
     options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
@@ -101,6 +94,8 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
     }
     return grpc::InsecureChannelCredentials();
   }
+  MG_ASSIGN_OR_RETURN(const std::string ca, ReadPem(security.tls_ca, "CA"));
+  MG_RETURN_IF_ERROR(CheckCertificates(security.tls_ca, ca));
   if (!security.tls_cert.empty()) {
     // The server would only close the connection.
     MG_ASSIGN_OR_RETURN(const absl::Time expiry,
@@ -110,11 +105,13 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
                                                      absl::FormatTime(absl::RFC3339_sec, expiry, absl::UTCTimeZone())));
     }
   }
-  grpc::SslCredentialsOptions options;
-  MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(security.tls_ca, "CA"));
-  MG_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(security.tls_cert, "certificate"));
-  MG_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(security.tls_key, "key"));
-  return grpc::SslCredentials(options);
+  // A worker outlives its certificate: each new connection uses the files as they are then.
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_certificate_provider(std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+      security.tls_key, security.tls_cert, security.tls_ca, kClientFilesSeconds));
+  options.watch_root_certs();
+  if (!security.tls_cert.empty()) options.watch_identity_key_cert_pairs();
+  return grpc::experimental::TlsCredentials(options);
 }
 
 }  // namespace merganser

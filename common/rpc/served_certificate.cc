@@ -17,15 +17,7 @@
 namespace merganser {
 namespace {
 
-constexpr int64_t kPemBytesMax = 1 << 20;  // a chain of certificates is a few kilobytes
 constexpr absl::Duration kInterval = absl::Seconds(5);
-
-absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
-  if (path.empty()) return std::string();
-  absl::StatusOr<std::string> bytes = ReadFile(path, kPemBytesMax);
-  if (!bytes.ok()) return Annotate(bytes.status(), flag);
-  return bytes;
-}
 
 // Puts `text` into memory at `*fd`, at once: who opens it has the old text or all of the new one.
 absl::Status Show(const std::string& text, int* fd) {

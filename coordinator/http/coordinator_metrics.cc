@@ -25,8 +25,7 @@ prometheus::Family<prometheus::Counter>& Counter(prometheus::Registry& registry,
 prometheus::Family<prometheus::Gauge>& Gauge(prometheus::Registry& registry, const char* name, const char* help) {
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
 }
-prometheus::Family<prometheus::Histogram>& Histogram(prometheus::Registry& registry, const char* name,
-                                                     const char* help) {
+prometheus::Family<prometheus::Histogram>& Histogram(prometheus::Registry& registry, const char* name, const char* help) {
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
 }
 
@@ -67,8 +66,8 @@ CoordinatorMetrics::CoordinatorMetrics()
       job_generation_(Gauge(registry_, "merganser_job_generation", "Current generation.")),
       job_generation_best_(Gauge(registry_, "merganser_job_generation_best_fitness",
                                  "Of the newest generation of which a candidate has finished.")),
-      job_generation_mean_(Gauge(registry_, "merganser_job_generation_mean_fitness",
-                                 "Mean of that generation's finished candidates.")),
+      job_generation_mean_(
+          Gauge(registry_, "merganser_job_generation_mean_fitness", "Mean of that generation's finished candidates.")),
       job_generation_deviation_(Gauge(registry_, "merganser_job_generation_fitness_deviation",
                                       "Standard deviation of that generation's finished candidates.")),
       job_candidates_remaining_(Gauge(registry_, "merganser_job_candidates_remaining",
@@ -76,13 +75,18 @@ CoordinatorMetrics::CoordinatorMetrics()
       job_last_progress_(Gauge(registry_, "merganser_job_last_progress_timestamp_seconds",
                                "When a candidate last finished, as Unix time.")),
       leader_(Gauge(registry_, "merganser_leader", "1 while this coordinator leads.").Add({})),
-      leader_epoch_(Gauge(registry_, "merganser_leader_epoch", "Epoch under which this coordinator last led; grows with "
-                                                               "every change of the leader.").Add({})),
-      store_up_(Gauge(registry_, "merganser_store_up", "1 unless the last operation of the store could not reach it.").Add({})),
+      leader_epoch_(Gauge(registry_, "merganser_leader_epoch",
+                          "Epoch under which this coordinator last led; grows with "
+                          "every change of the leader.")
+                        .Add({})),
+      store_up_(
+          Gauge(registry_, "merganser_store_up", "1 unless the last operation of the store could not reach it.").Add({})),
       store_regressions_(Counter(registry_, "merganser_store_regressions_total",
-                                 "Events that the store had lost and that were stored again.").Add({})),
-      replay_seconds_(Gauge(registry_, "merganser_replay_seconds",
-                            "Time to read every job's log when this coordinator began to lead.").Add({})),
+                                 "Events that the store had lost and that were stored again.")
+                             .Add({})),
+      replay_seconds_(
+          Gauge(registry_, "merganser_replay_seconds", "Time to read every job's log when this coordinator began to lead.")
+              .Add({})),
       queue_oldest_(Gauge(registry_, "merganser_queue_oldest_timestamp_seconds",
                           "Since when the candidate waits that waits longest, as Unix time; 0 if none waits.")
                         .Add({})),
@@ -112,8 +116,8 @@ CoordinatorMetrics::CoordinatorMetrics()
   for (const auto phase : {JobPhase::kSucceeded, JobPhase::kFailed, JobPhase::kCancelled}) {
     jobs_finished_.Add({{"state", Text(ToString(phase))}});
   }
-  for (const auto disposition : {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded,
-                                 Disposition::kRejected}) {
+  for (const auto disposition :
+       {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded, Disposition::kRejected}) {
     result_records_.Add({{"disposition", Text(ToString(disposition))}});
     late_results_.Add({{"disposition", Text(ToString(disposition))}});
   }
@@ -202,7 +206,7 @@ void CoordinatorMetrics::OnReport(Disposition disposition) {
 }
 
 void CoordinatorMetrics::OnStoreCommit(absl::string_view operation, absl::Duration took, const absl::Status& status) {
-  store_up_.Set(absl::IsUnavailable(status) ? 0 : 1);
+  SetStoreUp(!absl::IsUnavailable(status));
   if (status.ok()) {
     store_commit_.Add({{"op", Text(operation)}}, StoreBuckets()).Observe(absl::ToDoubleSeconds(took));
   } else {
@@ -333,8 +337,7 @@ void CoordinatorMetrics::RemoveJob(const std::string& job_id) {
   absl::MutexLock lock(&mu_);
   for (const std::string& objective : active_[job_id]) {
     const prometheus::Labels of_objective = {{"job_id", job_id}, {"objective", objective}};
-    for (Gauges* family :
-         {&job_best_fitness_, &job_generation_best_, &job_generation_mean_, &job_generation_deviation_}) {
+    for (Gauges* family : {&job_best_fitness_, &job_generation_best_, &job_generation_mean_, &job_generation_deviation_}) {
       family->Remove(&family->Add(of_objective));
     }
   }

@@ -52,6 +52,10 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   // How long this coordinator took to read every job's log when it began to lead.
   void OnReplayed(absl::Duration took) { replay_seconds_.Set(absl::ToDoubleSeconds(took)); }
 
+  // Whether the last operation of the store could reach it; one that stands by is asked for no operation, and says it here.
+  bool store_up() const { return store_up_.Value() > 0; }
+  void SetStoreUp(bool up) { store_up_.Set(up ? 1 : 0); }
+
   // Set by who measures them.
   SampledMetrics& sampled() { return sampled_; }
 

@@ -1,9 +1,11 @@
 // Redis, a coordinator and two workers as separate processes, killed in the middle.
+#include <httplib.h>
 #include <signal.h>
 
 #include <fstream>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
@@ -49,9 +51,8 @@ class FleetTest : public testing::Test {
     std::remove(ports.c_str());
     coordinator_ = std::make_unique<Process>(
         "coordinator",
-        std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen,
-                                 "--worker-listen", worker_listen, "--http", "127.0.0.1:0",
-                                 "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
+        std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen, "--worker-listen", worker_listen,
+                                 "--http", "127.0.0.1:0", "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
                                  "2s", "--lease", "5s", "--heartbeat", "500ms", "--reattach", "2s"},
         dir_);
     ASSERT_TRUE(Eventually([&] { return std::ifstream(ports).good(); })) << coordinator_->Stderr();
@@ -68,9 +69,8 @@ class FleetTest : public testing::Test {
   std::unique_ptr<Process> StartWorker(const std::string& name) {
     return std::make_unique<Process>(
         name,
-        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_,
-                                 "--store", redis_->uri(), "--device", "cpu", "--threads", "1",
-                                 "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
+        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_, "--store", redis_->uri(),
+                                 "--device", "cpu", "--threads", "1", "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
                                  absl::StrCat(dir_, "/spool-", name)},
         dir_);
   }
@@ -87,9 +87,8 @@ class FleetTest : public testing::Test {
   }
 
   void ExpectSameAsOneProcess() {
-    const Finished run = RunToEnd({Binary("merganser"), "run", job_, "--out", dir_ + "/run",
-                                   "--threads", "1", "--device", "cpu"},
-                                  dir_);
+    const Finished run =
+        RunToEnd({Binary("merganser"), "run", job_, "--out", dir_ + "/run", "--threads", "1", "--device", "cpu"}, dir_);
     ASSERT_EQ(run.exit_code, 0) << run.err;
     OpenStoreOptions options;
     options.read_only = true;
@@ -145,6 +144,30 @@ TEST_F(FleetTest, KilledWorkerAndKilledCoordinatorLoseNothing) {
   ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << second->Stderr();
   ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
   ExpectSameAsOneProcess();
+}
+
+// As a probe sees it.
+TEST_F(FleetTest, ACoordinatorIsReadyWhileItLeadsAndItsStoreIsThere) {
+  const auto get = [&](const std::string& address, const char* path) {
+    const httplib::Result result = httplib::Client("http://" + address).Get(path);
+    return result ? absl::StrCat(result->status, " ", result->body) : httplib::to_string(result.error());
+  };
+  const auto eventually = [&](const std::string& address, const char* path, const char* said) {
+    return Eventually([&] { return absl::StrContains(get(address, path), said); });
+  };
+  EXPECT_TRUE(eventually(http_, "/readyz", "200 ready")) << get(http_, "/readyz");
+  const auto leader = std::move(coordinator_);
+  const std::string leading = http_;
+  StartCoordinator("127.0.0.1:0", "127.0.0.1:0");
+  EXPECT_TRUE(eventually(http_, "/readyz", "503 not ready: this coordinator does not lead")) << get(http_, "/readyz");
+  EXPECT_TRUE(eventually(http_, "/metrics", "merganser_store_up 1"));
+  redis_->Kill();
+  EXPECT_TRUE(eventually(leading, "/readyz", "503 not ready: the results store is away")) << get(leading, "/readyz");
+  EXPECT_TRUE(eventually(http_, "/metrics", "merganser_store_up 0")) << "one that stands by looks, too";
+  EXPECT_THAT(get(leading, "/healthz"), HasSubstr("200 ok")) << "a restart would not help";
+  ASSERT_TRUE(redis_->Restart().ok());
+  EXPECT_TRUE(
+      Eventually([&] { return get(leading, "/readyz") == "200 ready\n" || get(http_, "/readyz") == "200 ready\n"; }));
 }
 
 TEST_F(FleetTest, KilledStoreLosesNothing) {

@@ -81,6 +81,9 @@ TEST(CoordinatorMetricsTest, StoreErrorsAndCallsHaveClosedLabels) {
   const std::string text = Text(metrics);
   EXPECT_THAT(text, HasSubstr("merganser_store_errors_total{"));
   EXPECT_THAT(text, HasSubstr("merganser_store_up 0"));
+  EXPECT_FALSE(metrics.store_up());
+  metrics.SetStoreUp(true);  // as one that stands by says it
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_store_up 1"));
   EXPECT_THAT(text, HasSubstr("method=\"CreateJob\""));
   EXPECT_THAT(text, Not(HasSubstr("away")));
 }

@@ -1,0 +1,84 @@
+// A job that is followed at a coordinator which goes away.
+#include "client/server_jobs.h"
+
+#include <memory>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "common/codec/job_spec_codec.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/job/world.h"
+#include "tests/coordinator/rpc/served_coordinator.h"
+
+namespace merganser {
+namespace {
+
+class ServerJobsTest : public ServedCoordinator {
+ protected:
+  void SetUp() override { ASSERT_NO_FATAL_FAILURE(Serve({}, {})); }
+
+  // One that gives up at once where that is allowed.
+  ServerJobs Client() { return {*CreateChannel(Users()), Users(), nullptr, absl::ZeroDuration()}; }
+  std::string Submit() {
+    v1::CreateJobRequest request;
+    *request.mutable_spec() = ToProto(SphereSpec());
+    return Client().CreateJob(request)->id();
+  }
+  void Leave() {
+    port_ = server_->port();
+    server_->Shutdown(absl::ZeroDuration());
+    server_.reset();
+  }
+  void ComeBack() {
+    ServerOptions options;
+    options.listen = absl::StrCat("127.0.0.1:", port_);
+    options.worker_listen = "127.0.0.1:0";
+    server_ = *Server::Start(manager_.get(), &store_, nullptr, options);
+  }
+
+  int port_ = 0;
+};
+
+TEST_F(ServerJobsTest, WhoHasHeardOfAJobFollowsItUntilTheCoordinatorIsBack) {
+  const std::string job = Submit();
+  ServerJobs jobs = Client();
+  absl::Notification heard, left;
+  absl::Status followed;
+  std::thread follower([&] {
+    followed = jobs.Follow(job, 0, absl::Now() + kPatience, {}, [&](const v1::WatchJobResponse&) {
+      if (!heard.HasBeenNotified()) heard.Notify();
+      return !left.HasBeenNotified();  // until it is heard of again
+    });
+  });
+  heard.WaitForNotification();
+  Leave();
+  left.Notify();
+  ComeBack();
+  follower.join();
+  EXPECT_EQ(followed, absl::OkStatus());
+}
+
+TEST_F(ServerJobsTest, OrUntilItsTimeIsUp) {
+  const std::string job = Submit();
+  ServerJobs jobs = Client();
+  bool left = false;
+  const absl::Status followed = jobs.Follow(job, 0, absl::Now() + absl::Seconds(3), {}, [&](const v1::WatchJobResponse&) {
+    if (!std::exchange(left, true)) Leave();
+    return true;
+  });
+  EXPECT_TRUE(absl::IsDeadlineExceeded(followed)) << followed;
+  ComeBack();
+}
+
+TEST_F(ServerJobsTest, OneThatDoesNotLeadIsNotWaitedForLonger) {
+  const std::string job = Submit();
+  manager_->Stop();
+  const absl::Status followed =
+      Client().Follow(job, 0, absl::InfiniteFuture(), {}, [](const v1::WatchJobResponse&) { return true; });
+  EXPECT_TRUE(absl::IsUnavailable(followed)) << followed;
+}
+
+}  // namespace
+}  // namespace merganser
