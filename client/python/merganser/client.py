@@ -1,6 +1,7 @@
 """Client of a coordinator: jobs as objects, watching as an iterator, tables as pandas DataFrames."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -261,14 +262,15 @@ class Job:
     def watch(self, after: int = 0) -> Iterator[Update]:
         """The job's events after the one numbered `after`, those already logged first, until the job ends.
 
-        A lost connection is made again and goes on where it was, for as long as the coordinator answers within a minute.
+        A lost connection is made again and goes on where it was, however long the coordinator is away; only one that has
+        not answered for the first minute is an error.
         """
-        lost_since: Optional[float] = None
+        give_up: Optional[float] = time.monotonic() + 60
         while True:
             request = job_service_pb2.WatchJobRequest(job=self.id, after_seq=after)
             try:
                 for response in self._client._jobs.WatchJob(request, metadata=self._client._metadata):
-                    lost_since = None
+                    give_up = None
                     self.message = response.job
                     after = max(after, response.seq)
                     yield Update(response.seq, response.event if response.seq else None, response.job)
@@ -282,21 +284,26 @@ class Job:
                 problem = error
             else:
                 continue
-            lost_since = lost_since or time.monotonic()
-            if time.monotonic() - lost_since > 60:
+            if give_up is not None and time.monotonic() > give_up:
                 raise problem
             time.sleep(1)
 
     def wait(self, timeout: Optional[float] = None) -> "Job":
-        """Returns once the job has succeeded. JobFailed if it fails or is cancelled, TimeoutError after `timeout` seconds."""
+        """Returns once the job has succeeded. JobFailed if it fails or is cancelled, TimeoutError after `timeout` seconds.
+
+        A coordinator that goes away meanwhile is waited for.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.2
-        while not self.refresh().ended:
+        self.refresh()
+        while not self.ended:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self.id} is {self.state} after {timeout:g} s")
             left = pause if deadline is None else min(pause, max(0.0, deadline - time.monotonic()))
             time.sleep(left)
             pause = min(pause * 1.5, 5.0)
+            with contextlib.suppress(errors.Unavailable):
+                self.refresh()
         if self.state != "succeeded":
             raise errors.JobFailed(f"{self.id} {self.name} is {self.state}: {self.message.message}", self)
         return self

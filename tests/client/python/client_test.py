@@ -1,4 +1,5 @@
 """The Python client against a real coordinator, worker and Redis: client_test.py BIN_DIR (run by run.sh in its environment)."""
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -145,6 +146,17 @@ class ClientTest(unittest.TestCase):
                 self.fleet.coordinator = self.fleet.start_coordinator()
         self.assertEqual(seqs, list(range(1, seqs[-1] + 1)), "no event is missing, none comes twice")
         self.assertEqual(job.refresh().state, "succeeded")
+
+    def test_wait_outlives_a_coordinator_that_goes_away(self):
+        job = self.client.submit(self.job_file(candidates=60))
+        first = job.message
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waited = pool.submit(job.wait, timeout=120)
+            eventually(lambda: job.message is not first)
+            self.fleet.coordinator.kill()
+            self.fleet.coordinator.wait()
+            self.fleet.coordinator = self.fleet.start_coordinator()  # leads once the lease of the first is over
+            self.assertEqual(waited.result().done, 60)
 
     def test_calls_beyond_the_clients_rate_wait_and_succeed(self):
         def restart(*flags):
