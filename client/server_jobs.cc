@@ -175,6 +175,12 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
       if (absl::Now() >= deadline) return absl::DeadlineExceededError("time is up");
       continue;
     }
+    if (heard_ever && absl::IsOutOfRange(status)) {
+      // The store failed over to a copy without the end of the log that we saw; what comes instead is new.
+      MG_ASSIGN_OR_RETURN(const v1::Job found, GetJob(job));
+      after_seq = std::min(after_seq, found.seq());
+      continue;
+    }
     if (!absl::IsUnavailable(status)) return status;
     // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that answers this way does not
     // lead yet. The job of one that was heard comes back with it, be it a night later.

@@ -5,7 +5,9 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -22,6 +24,12 @@ namespace {
 
 constexpr unsigned kServedSeconds = 1;       // between gRPC's looks at what is served
 constexpr unsigned kClientFilesSeconds = 5;  // between its looks at a client's files
+
+// Or "". What is none cannot be read again, and gRPC would abort.
+bool IsFile(const std::string& path) {
+  std::error_code ignored;
+  return path.empty() || std::filesystem::is_regular_file(path, ignored);
+}
 
 }  // namespace
 
@@ -94,17 +102,22 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
     }
     return grpc::InsecureChannelCredentials();
   }
-  MG_ASSIGN_OR_RETURN(const std::string ca, ReadPem(security.tls_ca, "CA"));
-  MG_RETURN_IF_ERROR(CheckCertificates(security.tls_ca, ca));
+  // Once: it may be a pipe.
+  grpc::SslCredentialsOptions read;
+  MG_ASSIGN_OR_RETURN(read.pem_root_certs, ReadPem(security.tls_ca, "CA"));
+  MG_ASSIGN_OR_RETURN(read.pem_cert_chain, ReadPem(security.tls_cert, "certificate"));
+  MG_ASSIGN_OR_RETURN(read.pem_private_key, ReadPem(security.tls_key, "key"));
+  MG_RETURN_IF_ERROR(CheckCertificates(security.tls_ca, read.pem_root_certs));
   if (!security.tls_cert.empty()) {
     // The server would only close the connection.
-    MG_ASSIGN_OR_RETURN(const absl::Time expiry,
-                        CertificateExpiry({.tls_cert = security.tls_cert, .tls_key = security.tls_key}));
+    MG_ASSIGN_OR_RETURN(const absl::Time expiry, PairExpiry({.tls_cert = security.tls_cert, .tls_key = security.tls_key},
+                                                            read.pem_cert_chain, read.pem_private_key));
     if (expiry < absl::Now()) {
       return absl::UnauthenticatedError(absl::StrCat("the certificate ", security.tls_cert, " was valid until ",
                                                      absl::FormatTime(absl::RFC3339_sec, expiry, absl::UTCTimeZone())));
     }
   }
+  if (!IsFile(security.tls_ca) || !IsFile(security.tls_cert) || !IsFile(security.tls_key)) return grpc::SslCredentials(read);
   // A worker outlives its certificate: each new connection uses the files as they are then.
   grpc::experimental::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(

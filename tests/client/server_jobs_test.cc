@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
@@ -31,11 +32,12 @@ class ServerJobsTest : public ServedCoordinator {
     server_->Shutdown(absl::ZeroDuration());
     server_.reset();
   }
-  void ComeBack() {
+  void ComeBack() { ComeBackWith(manager_.get(), &store_); }
+  void ComeBackWith(JobManager* manager, MemoryStore* store) {
     ServerOptions options;
     options.listen = absl::StrCat("127.0.0.1:", port_);
     options.worker_listen = "127.0.0.1:0";
-    server_ = *Server::Start(manager_.get(), &store_, nullptr, options);
+    server_ = *Server::Start(manager, store, nullptr, options);
   }
 
   int port_ = 0;
@@ -58,6 +60,29 @@ TEST_F(ServerJobsTest, WhoHasHeardOfAJobFollowsItUntilTheCoordinatorIsBack) {
   ComeBack();
   follower.join();
   EXPECT_EQ(followed, absl::OkStatus());
+}
+
+// As after a failover to a copy of the store that lags.
+TEST_F(ServerJobsTest, ALogThatLostItsEndIsFollowedFromWhereItEnds) {
+  const std::string job = Submit();
+  ASSERT_TRUE(Client().PauseJob(job).ok());
+  ServerJobs jobs = Client();
+  const int64_t last = jobs.GetJob(job)->seq();
+  MemoryStore older;
+  const auto other = JobManager::Create(&older, &ProtoJobCodec(), &Clock::Real(), nullptr, {});
+  ASSERT_TRUE(other->Start().ok());
+  bool lost = false;
+  const auto on_update = [&](const v1::WatchJobResponse& update) {
+    if (update.seq() != last) return !lost;
+    Leave();
+    ComeBackWith(other.get(), &older);
+    EXPECT_EQ(Submit(), job);
+    lost = true;
+    return true;
+  };
+  EXPECT_EQ(jobs.Follow(job, 0, absl::Now() + kPatience, {}, on_update), absl::OkStatus());
+  EXPECT_LT(jobs.GetJob(job)->seq(), last);
+  other->Stop();
 }
 
 TEST_F(ServerJobsTest, OrUntilItsTimeIsUp) {
