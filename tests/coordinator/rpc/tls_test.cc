@@ -2,10 +2,13 @@
 // expired.
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -199,6 +202,25 @@ TEST_F(TlsTest, AClientsFilesThatAreReplacedAreThoseOfItsNextConnection) {
   server_.reset();
   Start("", port);
   EXPECT_TRUE(Eventually([&] { return ListBy(channel).ok(); }, absl::Seconds(40))) << ListBy(channel);
+}
+
+// `--ca <(...)` of a shell.
+TEST_F(TlsTest, AClientsFilesMayBePipes) {
+  Start();
+  std::vector<int> ends;
+  const auto piped = [&](const std::string& name) {
+    const std::string text = *ReadFile(File(name), 1 << 20);
+    int pipe[2];
+    EXPECT_EQ(::pipe(pipe), 0);
+    EXPECT_EQ(write(pipe[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    close(pipe[1]);
+    ends.push_back(pipe[0]);
+    return absl::StrCat("/dev/fd/", pipe[0]);
+  };
+  const absl::Status listed =
+      List({.tls_ca = piped("ca.pem"), .tls_cert = piped("viewer.pem"), .tls_key = piped("viewer.key")});
+  EXPECT_EQ(listed, absl::OkStatus());
+  for (const int end : ends) close(end);
 }
 
 TEST_F(TlsTest, FilesThatDoNotFitAreNotServedInPlaceOfThoseThatDo) {
