@@ -10,8 +10,6 @@
 namespace merganser {
 namespace {
 
-static_assert(kRunElements * 4 <= PieceQueue::kBufferBytes, "a run of fp32 has its buffer");
-
 // A batch's runs as pieces of the whole.
 class QueuedRuns final : public RunSink {
  public:
