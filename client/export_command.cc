@@ -14,6 +14,7 @@
 #include "client/write_checkpoint.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_codec.h"
+#include "common/transfer/checkpoint_files.h"
 
 namespace merganser {
 namespace {
@@ -42,6 +43,8 @@ absl::StatusOr<int> Export(const ExportOptions& options) {
   }
   ExportRequest request;
   request.recipe = candidate.recipe;
+  // Of the models that the search was of, not of what lies at their paths by now.
+  if (job.facts.has_value()) HoldToContents(job.facts->contents, &request.recipe.models);
   request.out_dir = options.out;
   request.overwrite = options.overwrite;
   if (options.form != "checkpoint") request.form = options.form;

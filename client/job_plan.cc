@@ -60,8 +60,10 @@ void AppendBenchmarks(const JobPlan& plan, const std::vector<BenchmarkSpec>& ben
     }
     const auto new_tokens = NewTokens(plan.spec, b);
     const int64_t samples = At(plan.facts.samples, b.name);
+    const auto told = plan.facts.new_tokens.find(b.name);
     table->Add({std::string(role), b.name, FormatCount(samples), FormatCount(At(plan.facts.prompt_tokens, b.name)),
-                new_tokens                                             ? FormatCount(samples * *new_tokens)
+                told != plan.facts.new_tokens.end()                    ? FormatCount(told->second)
+                : new_tokens                                           ? FormatCount(samples * *new_tokens)
                 : absl::StrContains(LengthFrom(plan.spec, b).use, '/') ? "as its file says"
                                                                        : "built-in"});
   }
@@ -311,6 +313,9 @@ Json JobPlanJson(const JobPlan& plan) {
                     {"samples", At(plan.facts.samples, b.name)},
                     {"prompt_tokens", At(plan.facts.prompt_tokens, b.name)}};
       if (const auto new_tokens = NewTokens(plan.spec, b)) entry["max_new_tokens"] = *new_tokens;
+      if (const auto told = plan.facts.new_tokens.find(b.name); told != plan.facts.new_tokens.end()) {
+        entry["new_tokens"] = told->second;
+      }
       benchmarks[b.name] = std::move(entry);
     }
   }

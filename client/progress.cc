@@ -177,7 +177,7 @@ void Progress::On(const ActionTaken& e, absl::Time, const JobSummary&) {
       Line(absl::StrCat("paused", who, "; `merganser resume` lets it go on"));
       break;
     case ActionKind::kResumed:
-      Line(absl::StrCat("resumed", who));
+      Line(absl::StrCat("resumed", who, e.message.empty() ? "" : " ", e.message));
       break;
     case ActionKind::kUpdated:
       Line(absl::StrCat("updated", who, ": ", e.message, e.reopens ? "; the search goes on" : ""));

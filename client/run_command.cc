@@ -234,6 +234,11 @@ class Run {
                         stored ? fleet->jobs().GetJob(*stored) : fleet->jobs().CreateJob("", file.spec, ""));
     if (stored) {
       MG_ASSIGN_OR_RETURN(start, TakeSettings(fleet->jobs(), std::move(start), file.spec));
+      if (start.phase == JobPhase::kFailed) {
+        absl::StatusOr<JobSummary> resumed = fleet->jobs().ResumeJob(start.id, "");
+        if (!resumed.ok() && !absl::IsFailedPrecondition(resumed.status())) return resumed.status();
+        if (resumed.ok()) start = *std::move(resumed);  // else it ends as it ended
+      }
       progress_.Note(absl::StrCat("going on with ", start.spec.name, " at ", start.search_finished,
                                   start.search_total > 0 ? absl::StrCat(" of ", start.search_total) : "", " candidates"));
     }

@@ -105,7 +105,10 @@ absl::StatusOr<int> Resume(const CancelOptions& options) {
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
   ServerJobs server(std::move(channel), options.connection.server);
   MG_ASSIGN_OR_RETURN(const v1::Job job, server.ResumeJob(options.job));
-  if (!PrintMessage(options.format, job)) Print(absl::StrCat(job.id(), " ", job.spec().name(), " goes on\n"));
+  if (!PrintMessage(options.format, job)) {
+    Print(absl::StrCat(job.id(), " ", job.spec().name(), " goes on in ", job.state(), ", ", job.queued() + job.running(),
+                       job.queued() + job.running() == 1 ? " candidate" : " candidates", " to be evaluated\n"));
+  }
   return exit_code::kOk;
 }
 
@@ -157,7 +160,9 @@ absl::StatusOr<int> Update(const UpdateOptions& options) {
   MG_ASSIGN_OR_RETURN(const v1::Job job, server.UpdateJob(request));
   if (PrintMessage(options.format, job)) return exit_code::kOk;
   Print(absl::StrCat(job.id(), " ", job.spec().name(), " is in ", job.state(), ", ", job.search_finished(),
-                     job.search_total() > 0 ? absl::StrCat(" of ", job.search_total()) : "", " candidates done\n"));
+                     job.search_total() > 0 ? absl::StrCat(" of ", job.search_total()) : "", " candidates done",
+                     job.state() == "failed" ? absl::StrCat("; `merganser resume ", job.id(), "` takes it up again") : "",
+                     "\n"));
   return exit_code::kOk;
 }
 
@@ -191,7 +196,8 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
   AddConnectionOptions(verb, &pause->connection, false);
 
   auto resume = std::make_shared<CancelOptions>();
-  verb = AddVerb(app, "resume", "Lets a paused job go on", "  merganser resume job-7", resume, &Resume, chosen);
+  verb = AddVerb(app, "resume", "Lets a paused job go on, or tries again what a failed one failed of",
+                 "  merganser resume job-7", resume, &Resume, chosen);
   verb->add_option("JOB", resume->job, "Id or name")->required();
   AddFormatOption(verb, &resume->format);
   AddConnectionOptions(verb, &resume->connection, false);

@@ -93,6 +93,8 @@ v1::JobFacts ToProto(const JobFacts& facts) {
   for (const auto& [name, n] : facts.prompt_tokens) (*proto.mutable_prompt_tokens())[name] = n;
   proto.set_architecture(facts.architecture);
   for (const auto& [name, n] : facts.problems) (*proto.mutable_problems())[name] = n;
+  for (const auto& [name, content] : facts.contents) (*proto.mutable_contents())[name] = content;
+  for (const auto& [name, n] : facts.new_tokens) (*proto.mutable_new_tokens())[name] = n;
   return proto;
 }
 
@@ -106,6 +108,8 @@ JobFacts FromProto(const v1::JobFacts& p) {
   facts.prompt_tokens = {p.prompt_tokens().begin(), p.prompt_tokens().end()};
   facts.architecture = p.architecture();
   facts.problems = {p.problems().begin(), p.problems().end()};
+  facts.contents = {p.contents().begin(), p.contents().end()};
+  facts.new_tokens = {p.new_tokens().begin(), p.new_tokens().end()};
   return facts;
 }
 
@@ -148,6 +152,7 @@ v1::Candidate ToProto(const Candidate& c) {
     attempt->set_speculative(a.speculative);
     attempt->set_blocks(a.blocks);
     attempt->set_scored(a.scored);
+    attempt->set_forgiven(a.forgiven);
   }
   proto.set_blocks(c.blocks);
   if (c.stop) *proto.mutable_stop() = ToProto(*c.stop);
@@ -178,7 +183,7 @@ absl::StatusOr<Candidate> FromProto(const v1::Candidate& p) {
   MG_ASSIGN_OR_RETURN(c.state, ParseCandidateState(p.state()));
   for (const v1::Attempt& a : p.attempts()) {
     Attempt attempt{a.number(),      a.token(),  a.worker(), FromProto(a.start_time()), a.ended(), std::nullopt, a.message(),
-                    a.speculative(), a.blocks(), a.scored()};
+                    a.speculative(), a.blocks(), a.scored(), a.forgiven()};
     if (!a.failure().empty()) {
       MG_ASSIGN_OR_RETURN(attempt.failure, ParseFailureClass(a.failure()));
     }

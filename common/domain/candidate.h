@@ -57,6 +57,7 @@ struct Attempt {
   bool speculative = false;             // beside one that takes long; does not count
   int64_t blocks = 0;                   // of a race: Candidate::blocks when it began
   bool scored = false;                  // ended with the result of a block
+  bool forgiven = false;                // its job failed and was resumed since: does not count
   bool operator==(const Attempt&) const = default;
 };
 

@@ -55,6 +55,9 @@ struct JobFacts {
   std::map<std::string, int64_t> prompt_tokens;  // per benchmark, one pass over it
   std::string architecture;
   std::map<std::string, int64_t> problems = {};  // of benchmarks whose prompts have several completions (pass@k): their prompts
+  // Of each model, by name, what its checkpoint was when it was loaded (common/transfer/checkpoint_files.h, CheckpointContent).
+  std::map<std::string, std::string> contents = {};
+  std::map<std::string, int64_t> new_tokens = {};  // per benchmark, at most, in one pass over it; 0: it generates nothing
   bool operator==(const JobFacts&) const = default;
 
   // What a metric of the benchmark is a mean over: its problems, else its samples; 0 where it is not known.

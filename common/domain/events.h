@@ -84,7 +84,8 @@ struct CandidateFinished {
   bool operator==(const CandidateFinished&) const = default;
 };
 
-// The job enters a phase; the last event of a job is one with a terminal phase (unless a larger budget reopens it).
+// The job enters a phase; the last event of a job is one with a terminal phase (unless it is reopened by a larger budget, or
+// resumed after a failure; the settings of one that failed may change before that).
 struct PhaseStarted {
   JobPhase phase = JobPhase::kPreparing;
   std::string message;
@@ -95,7 +96,7 @@ struct PhaseStarted {
 enum class ActionKind {
   kSubmitted,
   kPaused,  // nothing new is dispatched
-  kResumed,
+  kResumed,  // from a pause, or (reopens) from the job's failure
   kUpdated,  // with the job's settings from now on
   kCancelled,
   kWorkerDrained,
@@ -119,7 +120,9 @@ struct ActionTaken {
   std::string by;       // "admin/alice"; "coordinator" for what it did itself; "" where nobody is known by name
   std::string message;  // what changed, or which worker and why
   std::optional<JobSettings> settings;  // kUpdated
-  bool reopens = false;  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success
+  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success. kResumed: the job had failed;
+  // it is in the phase again in which it failed, and what failed for reasons outside of it is tried again (job_state.h).
+  bool reopens = false;
   std::string worker;    // kWorker...: its id
   absl::Time until = absl::InfiniteFuture();  // kWorkerQuarantined: when it ends; infinite: once it is released
   bool operator==(const ActionTaken&) const = default;

@@ -83,6 +83,15 @@ bool IsContent(absl::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
 }
 
+// A Hub id at a whole commit, "org/name@" and 40 hexadecimal digits.
+bool IsCommit(absl::string_view path) {
+  const size_t at = path.rfind('@');
+  if (at == absl::string_view::npos || absl::StartsWith(path, "/")) return false;
+  const absl::string_view commit = path.substr(at + 1);
+  return commit.size() == 40 &&
+         std::all_of(commit.begin(), commit.end(), [](unsigned char c) { return absl::ascii_isxdigit(c); });
+}
+
 }  // namespace
 
 const std::vector<std::string>& CheckpointSideFiles() {
@@ -178,6 +187,14 @@ std::pair<std::string, std::string> SplitContent(absl::string_view path) {
 
 std::string WithContent(absl::string_view path, absl::string_view content) {
   return absl::StrCat(path, kContentMark, content);
+}
+
+void HoldToContents(const std::map<std::string, std::string>& contents, std::vector<ModelRef>* models) {
+  for (ModelRef& model : *models) {
+    const auto content = contents.find(model.name);
+    if (content == contents.end() || !IsContent(content->second) || !SplitContent(model.path).second.empty()) continue;
+    if (!IsCommit(model.path)) model.path = WithContent(model.path, content->second);
+  }
 }
 
 absl::StatusOr<std::string> ContentIndex::Of(const std::string& dir) {

@@ -108,6 +108,8 @@ void JobIndex::Take(const CandidatesProposed& e, const JobEvent& event) {
 
 void JobIndex::Take(const AttemptStarted& e, const JobEvent& event) {
   if (Cells* cells = columns_.Find(e.candidate)) {
+    ForgetFailure(*cells);
+    if (IsTerminal(cells->state_of())) cells->live = 0;
     cells->Set(CandidateState::kRunning);
     ++cells->live;
     cells->attempts = static_cast<uint16_t>(e.attempt);
@@ -134,6 +136,7 @@ void JobIndex::Take(const CandidateFinished& e, const JobEvent& event) {
   if (cells == nullptr) return;
   const std::string reason = e.message.substr(0, kReasonMax);
   const CandidateKind kind = cells->kind_of();
+  ForgetFailure(*cells);
   cells->Set(e.state);
   cells->message = columns_.Intern(reason);
   cells->end_us = absl::ToUnixMicros(event.time);
@@ -186,6 +189,12 @@ void JobIndex::Take(const ActionTaken& e, const JobEvent& event) {
     return absl::StrCat(ToString(e.kind), e.by.empty() ? "" : " by ", e.by, e.message.empty() ? "" : ": ",
                         e.message.substr(0, kReasonMax));
   });
+}
+
+void JobIndex::ForgetFailure(const Cells& cells) {
+  if (cells.state_of() != CandidateState::kFailed) return;
+  const auto failure = failures_.find(columns_.Text(cells.message));
+  if (failure != failures_.end() && --failure->second <= 0) failures_.erase(failure);
 }
 
 void JobIndex::NoteLowest(absl::Span<const double> fitness) {

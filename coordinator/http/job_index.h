@@ -132,6 +132,8 @@ class JobIndex {
   void AddToFront(int64_t number, const MetricTable& metrics);
   void AddToGeneration(int64_t generation, absl::Span<const double> fitness);
   void NoteLowest(absl::Span<const double> fitness);
+  // Of a candidate that failed and is tried again, as its job was resumed.
+  void ForgetFailure(const CandidateColumns::Cells& cells);
 
   JobSpec spec_;
   std::vector<Candidate> sources_;  // succeeded; what constraints may ask for

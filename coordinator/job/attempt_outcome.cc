@@ -20,18 +20,19 @@ Objective FinalistObjective(const JobSpec& spec) {
   return {finalists.benchmark, finalists.metric.empty() ? spec.objectives[0].metric : finalists.metric};
 }
 
-// Different workers whose attempts ended as `failure`, with `message` unless it is null.
+// Of attempts that are not forgiven: different workers whose attempts ended as `failure`, with `message` unless it is null.
 size_t WorkersWith(const Candidate& candidate, FailureClass failure, const std::string* message) {
   std::set<std::string> workers;
   for (const Attempt& attempt : candidate.attempts) {
-    if (attempt.failure == failure && (message == nullptr || attempt.message == *message)) workers.insert(attempt.worker);
+    if (attempt.failure == failure && !attempt.forgiven && (message == nullptr || attempt.message == *message))
+      workers.insert(attempt.worker);
   }
   return workers.size();
 }
 
 int64_t FailuresOf(const Candidate& candidate, FailureClass failure) {
   return std::count_if(candidate.attempts.begin(), candidate.attempts.end(),
-                       [failure](const Attempt& attempt) { return attempt.failure == failure; });
+                       [failure](const Attempt& attempt) { return attempt.failure == failure && !attempt.forgiven; });
 }
 
 // Of the benchmarks of which every metric that the job looks at is there sample by sample: a part of the others is worth

@@ -60,6 +60,10 @@ class Checker {
       return false;
     }
     ++report_.events;
+    // What a failed job that is resumed tries again ends once more.
+    if (const auto* action = std::get_if<ActionTaken>(&event->body); action != nullptr && action->reopens) {
+      for (const int64_t number : state_.unfinished()) terminal_.erase(number);
+    }
     if (const auto* ended = std::get_if<AttemptEnded>(&event->body)) Ended(stored.seq, *ended);
     if (finished != nullptr && !finished->record_key.empty()) {
       MG_RETURN_IF_ERROR(

@@ -286,10 +286,12 @@ std::vector<EventBody> JobDriver::Search(absl::Time now, int slots) {
   if (!status.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", status.message()));
   }
-  if (state_.search_finished() >= kGiveUpAfter && state_.search_failed() * 2 > state_.search_finished()) {
+  if (const int64_t finished = state_.recently_finished(), failed = state_.recently_failed();
+      finished >= kGiveUpAfter && failed * 2 > finished) {
     return EndJob(state_, JobPhase::kFailed,
-                  absl::StrCat(state_.search_failed(), " of the first ", state_.search_finished(),
-                               " candidates failed; most often: ", MostFrequentFailure()));
+                  absl::StrCat(failed, " of the first ", finished, " candidates",
+                               state_.resumed_seq() > 0 ? " since the job was resumed" : "",
+                               " failed; most often: ", MostFrequentFailure()));
   }
   if (std::vector<EventBody> twins = FinishTwins(); !twins.empty()) return twins;
   if (!state_.waiting().empty() && state_.queued().empty() && state_.running().empty()) return DecideRace(state_);

@@ -295,8 +295,14 @@ void JobLoop::RestoreSnapshot(Job& job) {
   if (state.over() || state.stages().empty()) return;
   const absl::StatusOr<std::optional<StoredSnapshot>> snapshot = store_.GetSnapshot(state.id());
   if (!snapshot.ok() || !snapshot->has_value()) return;
-  const absl::Status fits = (*snapshot)->seq > state.seq() ? absl::DataLossError("it is newer than the log")
-                                                           : job.driver->RestoreState((*snapshot)->body);
+  absl::Status fits;
+  if ((*snapshot)->seq > state.seq()) {
+    fits = absl::DataLossError("it is newer than the log");
+  } else if ((*snapshot)->seq < state.resumed_seq()) {
+    fits = absl::DataLossError("it is older than the job's resumption");
+  } else {
+    fits = job.driver->RestoreState((*snapshot)->body);
+  }
   if (fits.ok()) {
     job.saved = state.search_proposed();
     return;

@@ -146,6 +146,7 @@ class JobLoop {
   // Why the queued candidate is not dispatched; `named`: with its number. Into `unschedulable` what no worker has.
   std::string WhyWaits(const Job& job, int64_t candidate, bool named, std::string* unschedulable) const;
   absl::StatusOr<JobSummary> SetPaused(const std::string& job, bool paused, const std::string& by);
+  absl::StatusOr<JobSummary> ResumeFailed(Job& job, const std::string& by);
   // Logs what was done to a worker in every job that is not over; a log that is stalled goes without.
   void LogWorkerAction(ActionKind kind, const std::string& worker_id, const std::string& why, const std::string& by,
                        absl::Time until = absl::InfiniteFuture());

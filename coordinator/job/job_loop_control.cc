@@ -135,7 +135,32 @@ absl::StatusOr<JobSummary> JobLoop::PauseJob(const std::string& job, const std::
 }
 
 absl::StatusOr<JobSummary> JobLoop::ResumeJob(const std::string& job, const std::string& by) {
-  return SetPaused(job, false, by);
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  if (found->log.state().phase() != JobPhase::kFailed) return SetPaused(job, false, by);
+  return ResumeFailed(*found, by);
+}
+
+absl::StatusOr<JobSummary> JobLoop::ResumeFailed(Job& job, const std::string& by) {
+  const JobState& state = job.log.state();
+  if (job.log.stalled()) return absl::UnavailableError(absl::StrCat(state.id(), ": the results store is away; retry"));
+  const std::vector<int64_t> retry = state.ToRetry();
+  const int last = static_cast<int>(state.stages().size()) - 1;
+  // What may end otherwise without a candidate that is tried again: the search, if it may propose more.
+  const bool proposes = state.ended_in() == JobPhase::kSearch &&
+                        (last < 0 || last + 1 < NumStages(state.spec()) ||
+                         JobDriver::BudgetAllowsMore(state, last, StageOf(state.spec(), last).budget, clock_.Now()));
+  if (retry.empty() && !proposes) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(state.id(), " failed, and nothing of it would go otherwise if it were tried again: ", state.message()));
+  }
+  std::vector<EventBody> events;
+  events.emplace_back(ActionTaken{.kind = ActionKind::kResumed,
+                                  .by = by,
+                                  .message = absl::StrCat("after its failure; ", retry.size(),
+                                                          retry.size() == 1 ? " candidate is" : " candidates are", " tried again"),
+                                  .reopens = true});
+  MG_RETURN_IF_ERROR(Commit(job, std::move(events)));
+  return SummaryOf(job);
 }
 
 absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) {
@@ -143,9 +168,8 @@ absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobU
   const JobState& state = found->log.state();
   if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
   if (found->log.stalled()) return absl::UnavailableError(absl::StrCat(state.id(), ": the results store is away; retry"));
-  if (state.over() && state.phase() != JobPhase::kSucceeded) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(state.id(), " is ", ToString(state.phase()), "; only a job that runs or has succeeded can go on"));
+  if (state.phase() == JobPhase::kCancelled) {
+    return absl::FailedPreconditionError(absl::StrCat(state.id(), " is cancelled, which is for good; submit it again"));
   }
   MG_ASSIGN_OR_RETURN(const JobSpec updated, UpdatedSpec(state.spec(), update));
   const JobSettings before = SettingsOf(state.spec());
@@ -160,10 +184,11 @@ absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobU
     }
     MG_RETURN_IF_ERROR(CheckBudget(state, stage, action.settings->budgets[stage]));
   }
-  const bool after_search = state.phase() > JobPhase::kSearch && !state.stages().empty();
+  const bool failed = state.phase() == JobPhase::kFailed;  // it goes on once it is resumed
+  const bool after_search = !failed && state.phase() > JobPhase::kSearch && !state.stages().empty();
   action.reopens = after_search && before.budgets[last] != action.settings->budgets[last] &&
                    JobDriver::BudgetAllowsMore(state, last, action.settings->budgets[last], clock_.Now());
-  if (state.over() && !action.reopens) {
+  if (state.over() && !failed && !action.reopens) {
     return absl::FailedPreconditionError(absl::StrCat(state.id(), " has succeeded; only a budget beyond the ",
                                                       state.stages().back().proposed, " candidates of its last stage",
                                                       " lets it go on"));

@@ -23,7 +23,7 @@ namespace {
 int FailedFetches(const Candidate& candidate) {
   int n = 0;
   for (auto attempt = candidate.attempts.rbegin(); attempt != candidate.attempts.rend(); ++attempt, ++n) {
-    if (attempt->failure != FailureClass::kUnavailable) break;
+    if (attempt->failure != FailureClass::kUnavailable || attempt->forgiven) break;
   }
   return n;
 }
@@ -75,7 +75,7 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
     if (const Candidate& c = *state.Find(number); shares(c) && !recipes.insert(HashOfRecipe(c.recipe)).second) continue;
     DispatchCandidate candidate{.number = number};
     const std::vector<Attempt>& attempts = state.Find(number)->attempts;
-    if (!attempts.empty()) {
+    if (!attempts.empty() && !attempts.back().forgiven) {
       candidate.avoid = attempts.back().worker;
       Fleet::Worker* worker = fleet_.Find(candidate.avoid);
       if (attempts.back().failure == FailureClass::kOutOfMemory && worker != nullptr) {
@@ -202,7 +202,7 @@ void JobLoop::Assign(Job& job, const AttemptStarted& started) {
                         .kind = candidate.kind,
                         .recipe = candidate.recipe,
                         .benchmarks = BenchmarksToRun(state, candidate),
-                        .spec = state.submitted_spec(),
+                        .spec = state.assigned_spec(),
                         .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
 }
 

@@ -89,10 +89,14 @@ class JobManager {
   // Nothing new is proposed or dispatched until it is resumed; what workers hold goes on to its end. OK if it is so already.
   // FailedPrecondition: the job is over.
   virtual absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by) = 0;
+  // Ends a pause; OK if there is none. A job that failed is taken up again in the phase in which it failed: what failed for
+  // reasons outside of the candidates is tried again (JobState::ToRetry), what has finished stays. FailedPrecondition: the job
+  // succeeded or was cancelled, or failed and has nothing to be tried again.
   virtual absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) = 0;
   // A larger budget brings a job back to its search from the later phases, and from success. OK without an event if nothing
-  // changes. InvalidArgument as UpdatedSpec, and for a budget below what is proposed; FailedPrecondition: the stage is over,
-  // the job failed or was cancelled, or has succeeded and the update does not let it go on.
+  // changes. One that failed goes on, with the settings that it has then, once it is resumed. InvalidArgument as UpdatedSpec,
+  // and for a budget below what is proposed; FailedPrecondition: the stage is over, the job was cancelled, or has succeeded
+  // and the update does not let it go on.
   virtual absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) = 0;
   virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
   // Why it is not dispatched, for people; "" unless it is queued.

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/checkpoint_files.h"
 #include "coordinator/job/candidate_samples.h"
-#include "coordinator/job/job_update.h"
 #include "coordinator/job/ranking.h"
 
 namespace merganser {
@@ -35,7 +35,10 @@ void Add(const PhaseTimings& t, PhaseTimings& sum) {
 int CountedAttempts(const Candidate& candidate) {
   int counted = 0, unavailable = 0;
   for (const Attempt& attempt : candidate.attempts) {
-    if (!attempt.failure.has_value() || *attempt.failure == FailureClass::kReleased || attempt.speculative) continue;
+    if (!attempt.failure.has_value() || *attempt.failure == FailureClass::kReleased || attempt.speculative ||
+        attempt.forgiven) {
+      continue;
+    }
     if (*attempt.failure == FailureClass::kUnavailable && ++unavailable <= kFreeUnavailable) continue;
     ++counted;
   }
@@ -55,7 +58,10 @@ int LiveAttempts(const Candidate& candidate) {
 }
 
 JobState::JobState(std::string id, JobSpec spec)
-    : id_(std::move(id)), submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))), spec_(submitted_spec_) {
+    : id_(std::move(id)),
+      submitted_spec_(std::make_shared<const JobSpec>(std::move(spec))),
+      assigned_spec_(submitted_spec_),
+      spec_(submitted_spec_) {
   if (!KeepsScores(*spec_)) return;
   for (const BenchmarkSpec& b : spec_->benchmarks) shared_names_[b.name] = SharedName(*spec_, b.name);
 }
@@ -89,15 +95,17 @@ absl::Status JobState::Apply(int64_t seq, JobEvent event) {
   absl::Status fits;
   if (seq != seq_ + 1) {
     fits = Unfit(absl::StrCat("expected event ", seq_ + 1));
-  } else if (const auto* action = std::get_if<ActionTaken>(&event.body); over() && (action == nullptr || !action->reopens)) {
+  } else if (const auto* action = std::get_if<ActionTaken>(&event.body);
+             over() && (action == nullptr ||
+                        (!action->reopens && (action->kind != ActionKind::kUpdated || phase_ != JobPhase::kFailed)))) {
     fits = Unfit(absl::StrCat("the job is over (", ToString(phase_), ")"));
   } else {
     fits = std::visit([this](const auto& body) { return Check(body); }, event.body);
   }
   if (!fits.ok()) return Annotate(fits, absl::StrCat(id_, " event ", seq, " (", KindOf(event.body), ")"));
   if (seq == 1) create_time_ = event.time;
-  std::visit([&](auto& body) { Take(std::move(body), event.time); }, event.body);
   seq_ = seq;
+  std::visit([&](auto& body) { Take(std::move(body), event.time); }, event.body);
   return absl::OkStatus();
 }
 
@@ -262,7 +270,12 @@ void JobState::Take(const CandidateFinished& e, absl::Time time) {
   running_.erase(e.candidate);
   waiting_.erase(e.candidate);
   Add(e.timings, timings_);
-  if (e.facts.has_value()) facts_ = e.facts;
+  if (e.facts.has_value()) {
+    facts_ = e.facts;
+    JobSpec held = *submitted_spec_;
+    HoldToContents(facts_->contents, &held.models);
+    if (held != *submitted_spec_) assigned_spec_ = std::make_shared<const JobSpec>(std::move(held));
+  }
   Learn(candidate, e.scores);
   const bool succeeded = e.state == CandidateState::kSucceeded;
   ++(succeeded ? succeeded_ : e.state == CandidateState::kFailed ? failed_ : cancelled_);
@@ -375,53 +388,10 @@ absl::Status JobState::Check(const PhaseStarted& e) const {
 }
 
 void JobState::Take(const PhaseStarted& e, absl::Time time) {
+  if (IsTerminal(e.phase)) ended_in_ = phase_;
   phase_ = e.phase;
   message_ = e.message;
   if (IsTerminal(e.phase)) end_time_ = time;
-}
-
-absl::Status JobState::Check(const ActionTaken& e) const {
-  if (seq_ == 0) return Unfit("phase preparing comes first");
-  if (e.kind == ActionKind::kPaused && paused_) return Unfit("the job is paused");
-  if (e.kind == ActionKind::kResumed && !paused_) return Unfit("the job is not paused");
-  if (e.settings.has_value() != (e.kind == ActionKind::kUpdated) || (e.reopens && e.kind != ActionKind::kUpdated)) {
-    return Unfit(absl::StrCat("settings of an action that is ", ToString(e.kind)));
-  }
-  if (e.settings.has_value() && static_cast<int>(e.settings->budgets.size()) != NumStages(*spec_)) {
-    return Unfit(absl::StrCat(e.settings->budgets.size(), " budgets for ", NumStages(*spec_), " stages"));
-  }
-  if (e.reopens && (stages_.empty() || phase_ < JobPhase::kSearch || phase_ > JobPhase::kSucceeded)) {
-    return Unfit(absl::StrCat("a job that is ", ToString(phase_), " cannot go on"));
-  }
-  return absl::OkStatus();
-}
-
-void JobState::Take(const ActionTaken& e, absl::Time time) {
-  if (e.kind == ActionKind::kPaused) {
-    paused_ = true;
-    paused_since_ = time;
-  } else if (e.kind == ActionKind::kResumed) {
-    paused_time_ += time - paused_since_;
-    paused_ = false;
-  }
-  if (!e.settings.has_value()) return;
-  auto spec = std::make_shared<JobSpec>(*spec_);
-  ApplySettings(*e.settings, spec.get());
-  spec_ = std::move(spec);
-  if (!e.reopens) return;
-  if (over()) paused_time_ += time - end_time_;  // wall_time does not count what lies between
-  phase_ = JobPhase::kSearch;
-  message_.clear();
-  end_time_ = absl::InfiniteFuture();
-  // Finalists are chosen anew; until then the best of the search leads.
-  best_.reset();
-  for (const Candidate& candidate : candidates_) {
-    if (candidate.kind != CandidateKind::kSearch || candidate.state != CandidateState::kSucceeded ||
-        candidate.fitness.empty() || candidate.stop.has_value()) {
-      continue;
-    }
-    if (!best_.has_value() || RanksBefore(*spec_, candidates_, candidate, candidates_[*best_])) best_ = candidate.number;
-  }
 }
 
 JobSummary JobState::Summary() const {
@@ -454,10 +424,10 @@ JobSummary JobState::Summary() const {
 
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
-    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
+    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.ended_in_, s.resumed_seq_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
                     s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_,
                     s.recipes_, s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
-                    s.search_finished_, s.search_failed_, s.facts_, s.best_, s.timings_);
+                    s.search_finished_, s.search_failed_, s.finished_before_, s.failed_before_, s.facts_, s.best_, s.timings_);
   };
   return tie(a) == tie(b);
 }

@@ -28,8 +28,8 @@ inline constexpr char kByCoordinator[] = "coordinator";
 // Fetches that fail before they count: what they wait for may be away for a while.
 inline constexpr int kFreeUnavailable = 5;
 
-// Attempts that count against JobSpec::max_attempts: those that ended without a result, but for released and speculative
-// ones and the first kFreeUnavailable that were kUnavailable.
+// Attempts that count against JobSpec::max_attempts: those that ended without a result, but for released, speculative and
+// forgiven ones and the first kFreeUnavailable that were kUnavailable.
 int CountedAttempts(const Candidate& candidate);
 // The newest attempt that a worker holds, nullptr if none.
 const Attempt* LiveAttempt(const Candidate& candidate);
@@ -66,18 +66,32 @@ class JobState {
 
   // Takes in event number `seq`. DataLoss, naming job and seq, for an event that does not fit: a gap in the numbers, an
   // unknown candidate, an attempt out of order, a second terminal event, a phase that goes back, anything after the job's
-  // end but what reopens it. The state is unchanged then.
+  // end but what reopens it and, if it failed, other settings. The state is unchanged then.
   absl::Status Apply(int64_t seq, JobEvent event);
 
   const std::string& id() const { return id_; }
   // As it is now: as submitted, with the settings of later updates.
   const JobSpec& spec() const { return *spec_; }
-  // As submitted, for the assignments of this job, so that an update does not make workers load it again; immutable.
   std::shared_ptr<const JobSpec> submitted_spec() const { return submitted_spec_; }
+  // For the assignments of this job: as submitted, so that an update does not make workers load it again, and once the job is
+  // prepared with what its models were then (JobFacts::contents), so that no attempt merges others. Immutable; another object
+  // only where it differs.
+  std::shared_ptr<const JobSpec> assigned_spec() const { return assigned_spec_; }
   int64_t seq() const { return seq_; }  // of the last event, 0 before the first
   JobPhase phase() const { return phase_; }
   const std::string& message() const { return message_; }
   bool over() const { return seq_ > 0 && IsTerminal(phase_); }
+  // Of a job that is over: the phase that it was in before.
+  JobPhase ended_in() const { return ended_in_; }
+  // What a failed job that is resumed tries again (ActionTaken::reopens), by number: its preparation, unless that succeeded;
+  // those that the job's end cancelled; sources, average and search candidates that failed for reasons outside of them, which
+  // is any class of their last attempt but kInfeasible. Of the search that is only since the newest generation of the current
+  // stage in which any candidate succeeded (in a race: of the newest generation): earlier failures are what the optimizer
+  // has learnt from. Finished ones stay.
+  std::vector<int64_t> ToRetry() const;
+  // Event of the last resumption from a failure, 0 if there was none: a snapshot of the optimizer from before does not know
+  // what is tried again.
+  int64_t resumed_seq() const { return resumed_seq_; }
   absl::Time create_time() const { return create_time_; }  // of the first event
   bool paused() const { return paused_; }
   // How long the job has been paused, until `now`.
@@ -120,6 +134,9 @@ class JobState {
   int64_t search_proposed() const { return search_proposed_; }
   int64_t search_finished() const { return search_finished_; }
   int64_t search_failed() const { return search_failed_; }
+  // The same since the job was last resumed from a failure.
+  int64_t recently_finished() const { return search_finished_ - finished_before_; }
+  int64_t recently_failed() const { return search_failed_ - failed_before_; }
   const std::optional<JobFacts>& facts() const { return facts_; }
   // Of the candidates whose results say it, in jobs that keep it (candidate_samples.h).
   const KnownSamples& known_samples() const { return known_samples_; }
@@ -153,14 +170,22 @@ class JobState {
   void Learn(const Candidate& candidate, const ScoresByBenchmark& scores);
   // Sample evaluations that a result of the candidate stands for.
   int64_t Evaluated(const Candidate& candidate, const ScoresByBenchmark& scores) const;
+  // --- job_state_actions.cc
   absl::Status Check(const ActionTaken& e) const;
   void Take(const ActionTaken& e, absl::Time time);
+  // A job that is over, or in a later phase, is in `phase` again.
+  void Reopen(JobPhase phase, absl::Time time);
+  // A candidate that is over is queued again; its attempts are forgiven.
+  void Retry(int64_t number, absl::Time time);
 
   std::string id_;
   std::shared_ptr<const JobSpec> submitted_spec_;
+  std::shared_ptr<const JobSpec> assigned_spec_;
   std::shared_ptr<const JobSpec> spec_;
   int64_t seq_ = 0;
   JobPhase phase_ = JobPhase::kPreparing;
+  JobPhase ended_in_ = JobPhase::kPreparing;
+  int64_t resumed_seq_ = 0;
   std::string message_;
   absl::Time create_time_;
   absl::Time end_time_ = absl::InfiniteFuture();
@@ -177,6 +202,7 @@ class JobState {
   std::vector<StageState> stages_;
   int64_t succeeded_ = 0, failed_ = 0, cancelled_ = 0;
   int64_t search_proposed_ = 0, search_finished_ = 0, search_failed_ = 0;
+  int64_t finished_before_ = 0, failed_before_ = 0;  // of those, when the job was resumed
   std::optional<JobFacts> facts_;
   std::map<std::string, std::string> shared_names_;
   KnownSamples known_samples_;

@@ -54,6 +54,12 @@ Recipe PackedRecipes::Get(int64_t number) const {
   return recipe;
 }
 
+Recipe PackedRecipes::Take(int64_t number) {
+  Recipe recipe = Get(number);
+  packed_.erase(number);
+  return recipe;
+}
+
 bool PackedRecipes::Packed::operator==(const Packed& other) const {
   const auto same_bits = [](double a, double b) { return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b); };
   return std::equal(numbers.begin(), numbers.end(), other.numbers.begin(), other.numbers.end(), same_bits) &&

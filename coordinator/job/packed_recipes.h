@@ -21,6 +21,8 @@ class PackedRecipes {
   bool Has(int64_t number) const { return packed_.contains(number); }
   // Of a number that Has.
   Recipe Get(int64_t number) const;
+  // The same, and it is kept no longer.
+  Recipe Take(int64_t number);
 
   friend bool operator==(const PackedRecipes& a, const PackedRecipes& b);
 

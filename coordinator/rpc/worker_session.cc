@@ -184,8 +184,9 @@ void WorkerSession::Assign(const Assignment& assignment) {
   bool with_spec;
   {
     absl::MutexLock lock(&mu_);
-    with_spec = last_job_ != assignment.id.job_id;
+    with_spec = last_job_ != assignment.id.job_id || last_spec_ != assignment.spec;
     last_job_ = assignment.id.job_id;
+    last_spec_ = assignment.spec;
   }
   v1::SessionResponse message;
   *message.mutable_assign() = ToProto(assignment, with_spec);

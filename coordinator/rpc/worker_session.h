@@ -81,7 +81,8 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::SessionRequest, v
   absl::Mutex mu_;
   std::deque<v1::SessionResponse> writes_ ABSL_GUARDED_BY(mu_);  // the front one is being written
   bool last_queued_ ABSL_GUARDED_BY(mu_) = false;                // nothing may follow; then the call ends
-  std::string last_job_ ABSL_GUARDED_BY(mu_);                    // whose spec the worker has
+  std::string last_job_ ABSL_GUARDED_BY(mu_);                    // that the worker knows, and what it knows of it
+  std::shared_ptr<const JobSpec> last_spec_ ABSL_GUARDED_BY(mu_);
   absl::Status status_ ABSL_GUARDED_BY(mu_);
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
 };

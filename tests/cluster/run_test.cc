@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "common/store/open_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -234,6 +235,25 @@ TEST_F(RunTest, ResumeRefusesAnotherJob) {
   const Finished finished = RunToEnd(command, dir);
   EXPECT_EQ(finished.exit_code, 2) << finished.err;
   EXPECT_THAT(finished.err, HasSubstr("seed"));
+}
+
+TEST_F(RunTest, ResumeSaysThatAModelWasReplacedAndDoesNotGoOn) {
+  const std::string dir = FreshDir("run_replaced");
+  const std::string example = fs::absolute(MG_SOURCE_DIR "/examples/ja-math").string();
+  fs::copy(example + "/ja", dir + "/ja");
+  const std::string job = WriteJob(dir, 12, /*samples=*/8);
+  std::stringstream text;
+  text << std::ifstream(job).rdbuf();
+  std::ofstream(job) << absl::StrReplaceAll(text.str(), {{example + "/ja}", dir + "/ja}"}});
+  std::vector<std::string> command = RunCommand(job, dir + "/out");
+  const Finished first = RunToEnd(command, dir);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  fs::remove(dir + "/ja/model.safetensors");
+  fs::copy(example + "/base/model.safetensors", dir + "/ja");
+  command.push_back("--resume");
+  const Finished refused = RunToEnd(command, dir);
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("models.ja.path: '" + dir + "/ja' has the content "));
 }
 
 TEST_F(RunTest, AFinishedRunGoesOnWithALargerBudget) {

@@ -271,13 +271,15 @@ void Simulation::StartNext(int w) {
   worker.held[assignment.token].phase = "evaluate";
   const int life = worker.life;
   const int draw = faulty_ ? Draw(25) : 25;
+  // A file that is broken until somebody mends it: the job fails with its preparation, and is resumed.
+  const bool broken = faulty_ && assignment.kind == CandidateKind::kPrepare && Draw(2) == 0;
   absl::Duration takes = Between(absl::Seconds(1), absl::Seconds(20));
   if (draw == 2) {  // until it is killed, 30 s after it was told to stop
     ++faults_["evaluation hangs"];
     takes = absl::Seconds(60);
   }
-  At(takes, [this, w, life, assignment, draw] {
-    OnWorker(w, life, [this, w, life, assignment, draw](Worker& self) {
+  At(takes, [this, w, life, assignment, draw, broken] {
+    OnWorker(w, life, [this, w, life, assignment, draw, broken](Worker& self) {
       --self.evaluating;
       StartNext(w);
       const auto held = self.held.find(assignment.token);
@@ -289,6 +291,13 @@ void Simulation::StartNext(int w) {
         ++faults_["attempt fails"];
         result.report.failure = draw == 0 ? FailureClass::kTransient : FailureClass::kReleased;
         Report(w, life, std::move(result));
+        return;
+      }
+      if (broken) {
+        ++faults_["job fails"];
+        result.report.failure = FailureClass::kInfeasible;
+        Report(w, life, std::move(result));
+        At(Between(absl::Seconds(1), absl::Seconds(30)), [this, job = assignment.id.job_id] { Pause(job, false); });
         return;
       }
       result.record = HonestRecord(assignment);

@@ -181,7 +181,7 @@ void Simulation::Inject() {
       {trouble_until_, now, store_away_until_, coordinator.cut_until, coordinator.frozen_until});
 }
 
-// A person who asks whoever leads until it is done, and who lets a paused job go on after a while.
+// A person who asks whoever leads until it is done, and who lets a paused job go on after a while; a failed one, too.
 void Simulation::Pause(const std::string& job, bool pause) {
   Coordinator* const leader = Leader();
   auto done = std::make_shared<bool>(false);  // the step may run later
@@ -285,13 +285,22 @@ void Simulation::Run(const std::vector<JobSpec>& specs) {
     return leader != nullptr &&
            std::all_of(job_ids_.begin(), job_ids_.end(), [&](const std::string& id) {
              const JobState* state = leader->loop->StateOf(id);
-             return state != nullptr && state->over();
+             return state != nullptr && state->over() && state->phase() != JobPhase::kFailed;
            });
+  };
+  // What made a job fail is mended, so whoever finds one that has resumes it.
+  const auto resume_failed = [&] {
+    Coordinator* const leader = Leader();
+    for (const std::string& id : job_ids_) {
+      const JobState* state = leader == nullptr ? nullptr : leader->loop->StateOf(id);
+      if (state != nullptr && state->phase() == JobPhase::kFailed) Pause(id, false);
+    }
   };
   const absl::Duration end = clock_.Monotonic() + kQuiet;
   while (!over() && clock_.Monotonic() < end) {
     RunUntil(clock_.Monotonic() + absl::Seconds(5));
     CheckRunning();
+    resume_failed();
   }
   RunUntil(clock_.Monotonic() + absl::Minutes(1));  // late reports and sleepers arrive
   CheckEnd();

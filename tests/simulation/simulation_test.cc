@@ -64,6 +64,7 @@ class SimulationTest : public testing::Test {
         faults_["candidate stopped by a race"] += candidates[i].stop.has_value();
         for (const Attempt& attempt : candidates[i].attempts) {
           faults_["straggler got a second attempt"] += attempt.speculative;
+          faults_["failed job resumed"] += attempt.forgiven;
           faults_["attempt timed out"] += attempt.failure == FailureClass::kTimedOut;
         }
       }
@@ -104,6 +105,8 @@ TEST_F(SimulationTest, EveryPromiseHoldsInRandomHistories) {
                            "coordinator dies in a store call",
                            "message to a worker lost",
                            "attempt fails",
+                           "job fails",
+                           "failed job resumed",
                            "evaluation hangs",
                            "job paused",
                            "job updated",

@@ -60,6 +60,7 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
   // In a directory of this content.
   absl::Status here = absl::NotFoundError("");
   std::string refused;
+  std::string instead;  // what is at the path, if it is another checkpoint
   const auto usable = [&](const std::string& dir) {
     here = CheckWeights(dir, path, content, phase, stop);
     if (absl::IsDataLoss(here)) {
@@ -73,7 +74,10 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
       if (usable(*dir)) return *dir;
       refused = *dir;
     } else {
-      MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content;
+      instead = there.ok() ? absl::StrCat("'", *dir, "' has the content ", *there, ", not ", content)
+                           : absl::StrCat("'", *dir, "' has not the content ", content, ": ", there.status().message());
+      MG_LOG(WARNING) << "another checkpoint than the job's is at path=" << *dir << " wanted=" << content
+                      << " found=" << (there.ok() ? *there : std::string(there.status().message()));
     }
   }
   if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok() && *dir != refused && usable(*dir)) {
@@ -82,8 +86,11 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
   if (absl::IsCancelled(here)) return here;
   if (options_.cache.dir.empty()) {
     if (!absl::IsNotFound(here)) return here;
-    return absl::FailedPreconditionError(absl::StrCat("'", path, "' is not on this worker, nor is its content ", content,
-                                                      " below its model roots; with --checkpoint-cache it fetches it"));
+    return absl::FailedPreconditionError(
+        instead.empty() ? absl::StrCat("'", path, "' is not on this worker, nor is its content ", content,
+                                       " below its model roots; with --checkpoint-cache it fetches it")
+                        : absl::StrCat(instead, ", which the job's other candidates are of, and that is nowhere below this ",
+                                       "worker's model roots; with --checkpoint-cache it fetches it"));
   }
   CheckpointCache cache(options_.cache);
   absl::StatusOr<std::shared_ptr<CachedCheckpoint>> cached = cache.Find(content);
@@ -102,7 +109,7 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
     };
     MG_LOG(INFO) << "fetching a checkpoint model=" << path << " content=" << content;
     cached = cache.Fetch(content, in_order, progress, stop);
-    MG_RETURN_IF_ERROR(cached.status());
+    if (!cached.ok()) return instead.empty() ? cached.status() : Annotate(cached.status(), instead);
     MG_LOG(INFO) << "checkpoint fetched model=" << path << " dir=" << (*cached)->dir();
   }
   const std::string dir = (*cached)->dir();
@@ -120,7 +127,7 @@ absl::StatusOr<JobSpec> CheckpointProvider::Provide(const JobSpec& spec, const C
     if (content.empty()) continue;
     absl::StatusOr<std::string> dir = DirectoryOf(path, content, phase, stop, &held);
     if (dir.ok()) {
-      model.path = *std::move(dir);
+      model.path = WithContent(*dir, content);
     } else if (absl::IsCancelled(dir.status())) {
       return dir.status();
     } else if (!absl::StartsWith(path, "/") && absl::StrContains(path, '@')) {
@@ -135,22 +142,47 @@ absl::StatusOr<JobSpec> CheckpointProvider::Provide(const JobSpec& spec, const C
   return *given_;
 }
 
+namespace {
+
+Recipe WithModelsOf(const JobSpec& given, Recipe recipe) {
+  for (ModelRef& model : recipe.models) {
+    for (const ModelRef& there : given.models) {
+      if (there.name == model.name) model.path = there.path;
+    }
+  }
+  return recipe;
+}
+
+}  // namespace
+
+std::optional<absl::StatusOr<JobSpec>> ProvidedEvaluator::ProvideAgain(const JobSpec& spec, const JobSpec& given,
+                                                                       const absl::Status& error, const PhaseCallback& phase,
+                                                                       std::stop_token stop) {
+  if (!absl::IsFailedPrecondition(error) && !absl::IsNotFound(error)) return std::nullopt;
+  provider_.Forget();
+  absl::StatusOr<JobSpec> now = provider_.Provide(spec, phase, stop);
+  if (now.ok() && *now == given) return std::nullopt;
+  return now;
+}
+
 absl::StatusOr<JobFacts> ProvidedEvaluator::Prepare(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(const JobSpec given, provider_.Provide(spec, phase, stop));
-  return evaluator_.Prepare(given, phase, stop);
+  absl::StatusOr<JobFacts> facts = evaluator_.Prepare(given, phase, stop);
+  const auto now = ProvideAgain(spec, given, facts.status(), phase, stop);
+  if (!now.has_value()) return facts;
+  MG_RETURN_IF_ERROR(now->status());
+  return evaluator_.Prepare(**now, phase, stop);
 }
 
 absl::StatusOr<Evaluation> ProvidedEvaluator::Evaluate(const JobSpec& spec, const Recipe& recipe,
                                                        const std::vector<std::string>& benchmarks,
                                                        const PhaseCallback& phase, std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(const JobSpec given, provider_.Provide(spec, phase, stop));
-  Recipe provided = recipe;
-  for (ModelRef& model : provided.models) {
-    for (const ModelRef& there : given.models) {
-      if (there.name == model.name) model.path = there.path;
-    }
-  }
-  return evaluator_.Evaluate(given, provided, benchmarks, phase, stop);
+  absl::StatusOr<Evaluation> evaluation = evaluator_.Evaluate(given, WithModelsOf(given, recipe), benchmarks, phase, stop);
+  const auto now = ProvideAgain(spec, given, evaluation.status(), phase, stop);
+  if (!now.has_value()) return evaluation;
+  MG_RETURN_IF_ERROR(now->status());
+  return evaluator_.Evaluate(**now, WithModelsOf(**now, recipe), benchmarks, phase, stop);
 }
 
 }  // namespace merganser

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -43,12 +44,15 @@ class CheckpointProvider {
  public:
   explicit CheckpointProvider(CheckpointProviderOptions options) : options_(std::move(options)) {}
 
-  // The job with a directory in place of each model whose content its path names ("PATH@sha256:CONTENT"): the path itself if
-  // it has that content here, else a directory of that content below the model roots, else one in the cache, fetched if need
-  // be. Models without a content stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks
+  // The job with a directory in place of the path of each model whose content it names ("PATH@sha256:CONTENT"; the content stays
+  // after it, so that whoever opens the directory holds it to that): the path itself if it has that content here, else a
+  // directory of that content below the model roots, else one in the cache, fetched if need be. Models without a content stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks
   // the Hub. `phase` is told "fetch" while something is fetched, "check" while weights are summed. Unavailable (names
-  // "models.NAME.path"): it could not be had; another worker may have it. Cancelled.
+  // "models.NAME.path", and what is at the path instead): it could not be had; another worker may have it. Cancelled.
   absl::StatusOr<JobSpec> Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
+
+  // Looks for all of them again when it is asked next.
+  void Forget() { asked_ = nullptr; }
 
   // Of checkpoints that were neither at their path nor below the model roots, once per job and model.
   CacheRequests cache_requests() const { return {hits_, misses_}; }
@@ -72,7 +76,9 @@ class CheckpointProvider {
   std::shared_ptr<const JobSpec> asked_, given_;  // the last ones
 };
 
-// An evaluator whose jobs' models are provided first. `provider` and `evaluator` outlive it.
+// An evaluator whose jobs' models are provided first, and once more where it says that one is not what it was (NotFound,
+// FailedPrecondition): a file was replaced, and an evaluator that was started again opened it. `provider` and `evaluator`
+// outlive it.
 class ProvidedEvaluator final : public CandidateEvaluator {
  public:
   ProvidedEvaluator(CheckpointProvider* provider, CandidateEvaluator* evaluator)
@@ -85,6 +91,10 @@ class ProvidedEvaluator final : public CandidateEvaluator {
                                       const PhaseCallback& phase, std::stop_token stop) override;
 
  private:
+  // The models as they are now, after `error`, which was about `given`; nullopt: they are the same, or it is about others.
+  std::optional<absl::StatusOr<JobSpec>> ProvideAgain(const JobSpec& spec, const JobSpec& given, const absl::Status& error,
+                                                      const PhaseCallback& phase, std::stop_token stop);
+
   CheckpointProvider& provider_;
   CandidateEvaluator& evaluator_;
 };

@@ -145,9 +145,12 @@ absl::StatusOr<std::string> ResolveModel(absl::string_view spec_with_content, co
   const auto [spec, content] = SplitContent(spec_with_content);
   if (!content.empty()) {
     MG_ASSIGN_OR_RETURN(std::string dir, ResolveModel(spec, options));
-    MG_ASSIGN_OR_RETURN(const std::string here, CheckpointContent(dir));
-    if (here == content) return dir;
-    return absl::FailedPreconditionError(absl::StrCat("'", dir, "' has the content ", here, ", not ", content));
+    const absl::StatusOr<std::string> here = CheckpointContent(dir);
+    if (here.ok() && *here == content) return dir;
+    // What cannot be read any more is not what it was, either; another worker may have it.
+    return absl::FailedPreconditionError(
+        here.ok() ? absl::StrCat("'", dir, "' has the content ", *here, ", not ", content)
+                  : absl::StrCat("'", dir, "' has not the content ", content, " any more: ", here.status().message()));
   }
   if (spec.empty() || spec.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("a model's path is empty or holds a zero byte");

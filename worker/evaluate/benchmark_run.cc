@@ -227,6 +227,7 @@ absl::StatusOr<std::unique_ptr<BenchmarkRun>> BenchmarkRun::Create(std::unique_p
     };
     for (size_t i = 0; i < part.generations.size(); ++i) {
       const auto prompt = static_cast<int64_t>(part.generations[i].prompt.size());
+      run->new_tokens_ += part.generations[i].max_new_tokens;
       MG_RETURN_IF_ERROR(add(i, prompt, prompt + part.generations[i].max_new_tokens, "new tokens"));
     }
     for (size_t i = 0; i < part.scorings.size(); ++i) {

@@ -32,6 +32,7 @@ class BenchmarkRun {
   const BenchmarkGroup& group() const { return *group_; }
   int64_t samples() const { return samples_; }
   int64_t prompt_tokens() const { return prompt_tokens_; }  // of one pass over it
+  int64_t new_tokens() const { return new_tokens_; }        // at most, in one pass over it
   int64_t max_length() const { return max_length_; }        // positions that its longest sequence needs
 
   // On `samples`, numbers below samples() in ascending order: an average's members count on. Adds what it takes to
@@ -77,6 +78,7 @@ class BenchmarkRun {
   std::vector<Part> parts_;
   int64_t samples_ = 0;
   int64_t prompt_tokens_ = 0;
+  int64_t new_tokens_ = 0;
   int64_t max_length_ = 0;
   int64_t max_context_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/checkpoint_files.h"
 #include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/setting_place.h"
 #include "worker/device_merge/device_merger.h"
@@ -76,8 +77,30 @@ absl::StatusOr<std::unique_ptr<LoadedJob>> LoadedJob::Load(const JobSpec& spec, 
   return job;
 }
 
+bool LoadedJob::Take(const JobSpec& spec) {
+  if (spec == spec_) return true;
+  JobSpec as_here = spec;
+  if (spec.models.size() != spec_.models.size()) return false;
+  for (size_t i = 0; i < spec.models.size(); ++i) {
+    ModelRef& model = as_here.models[i];
+    const auto loaded = facts_.contents.find(model.name);
+    const std::string named = SplitContent(model.path).second;
+    if (loaded != facts_.contents.end() && named == loaded->second) model.path = spec_.models[i].path;
+  }
+  if (as_here != spec_) return false;
+  spec_ = spec;
+  return true;
+}
+
+void LoadedJob::NoteContent(const ModelRef& model, const std::string& dir) {
+  std::string content = SplitContent(model.path).second;  // which it was held against when it was found
+  if (content.empty()) content = CheckpointContent(dir).value_or("");
+  if (!content.empty()) facts_.contents[model.name] = std::move(content);
+}
+
 absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(checkpoints_, OpenModels(spec_.models, options_.model_roots));
+  for (const ModelRef& model : spec_.models) NoteContent(model, checkpoints_.at(model.name)->dir());
   donor_ = TokenizerModel(spec_);
   const Checkpoint& donor = *checkpoints_.at(donor_);
   MG_ASSIGN_OR_RETURN(config_, MergedConfig(spec_, checkpoints_));
@@ -151,6 +174,7 @@ absl::Status LoadedJob::LoadBenchmarks() {
     if (!run.ok()) return Annotate(run.status(), field);
     facts_.samples[all[i].name] = (*run)->samples();
     facts_.prompt_tokens[all[i].name] = (*run)->prompt_tokens();
+    facts_.new_tokens[all[i].name] = (*run)->new_tokens();
     if (const int64_t problems = ProblemsOf((*run)->group()); problems < (*run)->samples()) {
       facts_.problems[all[i].name] = problems;
     }

@@ -37,6 +37,9 @@ class LoadedJob {
                                                          std::stop_token stop);
 
   const JobSpec& spec() const { return spec_; }
+  // Whether `spec` is that of this job, or differs from it only in paths of models that name the content which was loaded; then
+  // it is this job's from now on.
+  bool Take(const JobSpec& spec);
   const JobFacts& facts() const { return facts_; }
 
   absl::StatusOr<Evaluation> Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
@@ -52,6 +55,8 @@ class LoadedJob {
   // True if no benchmark needs the engine: then the models may be of any family that merges.
   bool FilesOnly() const;
   absl::Status LoadFiles();
+  // Into the facts, of the model that was opened at `dir`; nothing of files that are no checkpoint by their names.
+  void NoteContent(const ModelRef& model, const std::string& dir);
   absl::Status CheckCommandMetric(const Objective& objective, const std::string& field) const;
   absl::Status LoadModels(std::stop_token stop);
   absl::Status LoadBenchmarks();
@@ -72,7 +77,7 @@ class LoadedJob {
                                              std::unique_ptr<TemporaryCheckpoint>* checkpoint, PhaseTimings* timings,
                                              std::stop_token stop);
 
-  const JobSpec spec_;
+  JobSpec spec_;
   const LocalOptions options_;
   JobFacts facts_;
   CheckpointMap checkpoints_;

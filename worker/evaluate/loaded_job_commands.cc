@@ -58,6 +58,7 @@ absl::Status LoadedJob::LoadFiles() {
       facts_.architecture = config->architecture;
       facts_.num_layers = static_cast<int>(config->num_layers);
     }
+    NoteContent(model, *dir);
     facts_.resident_bytes += (*opened)->TotalBytes();
     files[model.name] = *std::move(opened);
   }

@@ -7,7 +7,10 @@
 namespace merganser {
 
 absl::Status LocalEvaluator::Load(const JobSpec& spec, const PhaseCallback& phase, std::stop_token stop) {
-  if (job_ != nullptr && job_->spec() == spec) return absl::OkStatus();
+  {
+    absl::MutexLock lock(&mu_);
+    if (job_ != nullptr && job_->Take(spec)) return absl::OkStatus();
+  }
   phase("load");
   const auto exchange = [this](std::unique_ptr<LoadedJob> job) {
     absl::MutexLock lock(&mu_);

@@ -224,6 +224,7 @@ class Job:
         return self
 
     def resume(self) -> "Job":
+        """Lets a paused job go on, and takes up one that failed: what failed for reasons outside of it is tried again."""
         response = self._client._call(self._client._jobs.ResumeJob, job_service_pb2.ResumeJobRequest(job=self.id))
         self.message = response.job
         return self
@@ -233,7 +234,7 @@ class Job:
                gpu_time: "Union[str, float, None]" = None, stage: Optional[int] = None, **budget: float) -> "Job":
         """Changes the job; `candidates`, `generations`, `samples`, `target`, `wall_time` and `gpu_time` are its budget's.
 
-        A larger budget lets a job that has succeeded go on. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
+        A larger budget lets a job that has succeeded go on; one that failed goes on when it is resumed. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
         first; by default the last one's.
         """
         request = job_service_pb2.UpdateJobRequest(job=self.id)

@@ -115,7 +115,7 @@ export const candidateLink = (job, n, text) => el('a', {href: `#/jobs/${encodeUR
 function head(part, job, id, bestBy, mayChange) {
   if (part.querySelector('dialog')?.open || marked(part)) return;  // somebody is answering it, or copies from it
   const cancel = el('button', {type: 'button', class: 'danger', 'data-key': 'cancel', onclick: () => confirmCancel(part, job)}, 'Cancel job …');
-  const pause = el('button', {type: 'button', 'data-key': 'pause', onclick: () => togglePause(part, job)}, job.paused ? 'Resume' : 'Pause');
+  const pause = el('button', {type: 'button', 'data-key': 'pause', onclick: () => togglePause(part, job)}, canResume(job) ? 'Resume' : 'Pause');
   const took = (job.end_time ?? Date.now() / 1000) - job.create_time;
   redraw(part,
     el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', job.id),
@@ -133,7 +133,8 @@ function head(part, job, id, bestBy, mayChange) {
       job.over ? tile('Took', duration(took))
         : tile('Left', duration(job.left_seconds), ' ', el('small', {}, 'after ' + duration(took))),
       tile('Time per candidate', timePerCandidate(job))),
-    job.over ? null : mayChange ? el('p', {class: 'actions'}, pause, ' ', cancel, ' ', el('span', {class: 'error', role: 'alert'}))
+    job.over && job.state !== 'failed' ? null
+      : mayChange ? el('p', {class: 'actions'}, pause, ' ', job.over ? null : cancel, ' ', el('span', {class: 'error', role: 'alert'}))
       : el('p', {class: 'dim'}, 'Your token may look; to pause or cancel takes one of role submitter.'));
 }
 
@@ -157,9 +158,12 @@ function timePerCandidate(job) {
   return [duration(total / job.succeeded), ' ', el('small', {}, parts.join(', '))];
 }
 
+// A failed job is tried again.
+const canResume = (job) => job.paused || job.state === 'failed';
+
 async function togglePause(part, job) {
   try {
-    await post(`jobs/${encodeURIComponent(job.id)}/${job.paused ? 'resume' : 'pause'}`);
+    await post(`jobs/${encodeURIComponent(job.id)}/${canResume(job) ? 'resume' : 'pause'}`);
   } catch (e) { part.querySelector('.actions .error').textContent = e.message; }
 }
 

@@ -92,6 +92,7 @@ Candidate FullCandidate() {
                 {2, "t2", "w2", absl::FromUnixSeconds(1'700'000'100), true, std::nullopt, "", true}};
   c.attempts[1].blocks = 2;
   c.attempts[1].scored = true;
+  c.attempts[0].forgiven = true;
   c.blocks = 3;
   c.stop = RaceStop{5, 32, 96, 9, 2, -0.25};
   c.fitness = {0.58};
@@ -158,7 +159,8 @@ TEST(CodecTest, CandidatesSurviveTheTrip) {
 TEST(CodecTest, EverySortOfEventSurvivesTheTrip) {
   const absl::Time time = absl::FromUnixNanos(1'700'000'000'000'000'001);
   CandidateFinished finished{7, CandidateState::kSucceeded, 2, {0.5}, {{"b", {{"acc", 0.5}}}}, "key", "sha", "", {}, {}};
-  JobFacts facts{6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM", {{"b", 20}}};
+  JobFacts facts{
+      6, 1000, 2000, 3000, {{"b", 200}}, {{"b", 9000}}, "MistralForCausalLM", {{"b", 20}}, {{"ja", "ab12"}}, {{"b", 7200}}};
   ScoresByBenchmark scores;
   scores["b"].Add("acc", {0, 7, 64}, {1, 0, 1});
   scores["b"].Add("rouge", {0, 7, 64}, {0.25, 0, 1.0 / 3});

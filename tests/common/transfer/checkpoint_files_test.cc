@@ -70,6 +70,17 @@ TEST(ContentTest, StandsBehindThePath) {
   EXPECT_EQ(SplitContent(WithContent("x", std::string(64, 'Z'))).second, "");
 }
 
+TEST(CheckpointContentTest, PathsAreHeldToWhatIsKnownOfTheModels) {
+  const std::string a(64, 'a'), b(64, 'b'), commit = "org/name@0123456789abcdef0123456789abcdef01234567";
+  std::vector<ModelRef> models = {
+      {"here", "/m/here"}, {"said", WithContent("/m/said", b)}, {"hub", commit}, {"other", "/m/other"}};
+  HoldToContents({{"here", a}, {"said", a}, {"hub", a}}, &models);
+  EXPECT_EQ(models[0].path, WithContent("/m/here", a));
+  EXPECT_EQ(models[1].path, WithContent("/m/said", b)) << "what it says itself holds";
+  EXPECT_EQ(models[2].path, commit) << "which says as much";
+  EXPECT_EQ(models[3].path, "/m/other") << "nothing is known of it";
+}
+
 TEST(ContentIndexTest, FindsACopyByItsContentAndNoticesWhenItChanges) {
   const std::string dir = FreshDir("index");
   WriteCheckpoint(dir + "/source", 5000, 1);

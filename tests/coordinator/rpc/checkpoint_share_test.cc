@@ -240,10 +240,12 @@ TEST_F(CheckpointShareTest, AWorkerIsProvidedWithWhatItLacks) {
   const auto phase = [&](absl::string_view name) { phases.emplace_back(name); };
   const auto given = provider.Provide(spec, phase, {});
   ASSERT_TRUE(given.ok()) << given.status();
-  EXPECT_EQ(given->models[0].path, dir_ + "/worker/models/renamed");
+  EXPECT_EQ(given->models[0].path, WithContent(dir_ + "/worker/models/renamed", SplitContent(spec.models[0].path).second));
   for (size_t i = 1; i < spec.models.size(); ++i) {
-    EXPECT_EQ(given->models[i].path, absl::StrCat(dir_, "/worker/cache/", SplitContent(spec.models[i].path).second));
-    EXPECT_EQ(*CheckpointContent(given->models[i].path), SplitContent(spec.models[i].path).second);
+    const auto [dir, content] = SplitContent(given->models[i].path);
+    EXPECT_EQ(content, SplitContent(spec.models[i].path).second) << "whoever opens it holds it to that";
+    EXPECT_EQ(dir, absl::StrCat(dir_, "/worker/cache/", content));
+    EXPECT_EQ(*CheckpointContent(dir), content);
   }
   EXPECT_EQ(phases.size(), spec.models.size() - 1);
   EXPECT_TRUE(provider.Provide(spec, phase, {}).ok());
@@ -273,7 +275,10 @@ TEST_F(CheckpointShareTest, AWorkerMayCheckEveryByteOfWhatItFindsHere) {
   options.coordinators = {Workers()};
   std::vector<std::string> phases;
   const auto phase = [&](absl::string_view name) { phases.emplace_back(name); };
-  EXPECT_EQ(CheckpointProvider(options).Provide(spec, phase, {})->models[0].path, copy) << "its samples are right";
+  const auto provided = [&] {
+    return SplitContent(CheckpointProvider(options).Provide(spec, phase, {})->models[0].path).first;
+  };
+  EXPECT_EQ(provided(), copy) << "its samples are right";
   EXPECT_THAT(phases, testing::IsEmpty());
 
   options.verify_weights = true;
@@ -283,13 +288,13 @@ TEST_F(CheckpointShareTest, AWorkerMayCheckEveryByteOfWhatItFindsHere) {
                                                         Sha256Hex(weights))));
   EXPECT_THAT(phases, testing::ElementsAre("check"));
   options.cache.dir = dir_ + "/cache";
-  const std::string fetched = CheckpointProvider(options).Provide(spec, phase, {})->models[0].path;
+  const std::string fetched = provided();
   EXPECT_NE(fetched, copy) << "it takes whole ones from elsewhere";
   EXPECT_TRUE(ReadAll(fetched + "/model.safetensors") == weights);
 
   options.cache.dir = "";
   WriteAll(copy + "/model.safetensors", weights);
-  EXPECT_EQ(CheckpointProvider(options).Provide(spec, phase, {})->models[0].path, copy);
+  EXPECT_EQ(provided(), copy);
   options.coordinators.clear();
   EXPECT_THAT(CheckpointProvider(options).Provide(spec, phase, {}).status().message(), HasSubstr("nobody says what the SHA-256"));
 }

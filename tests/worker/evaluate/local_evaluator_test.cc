@@ -1,11 +1,14 @@
 #include "worker/evaluate/local_evaluator.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
+#include "common/transfer/checkpoint_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/worker/evaluate/example_job.h"
@@ -59,6 +62,38 @@ TEST(LocalEvaluatorTest, FactsTellTheJobsSize) {
   EXPECT_EQ(facts->samples.at("ja_math_test"), 250);
   EXPECT_GT(facts->prompt_tokens.at("ja_math"), 200 * 10);
   EXPECT_EQ(facts->parameters, 1'148'544);
+  EXPECT_EQ(facts->new_tokens.at("ja_math"), 200 * 36);
+}
+
+TEST(LocalEvaluatorTest, AJobIsHeldToTheModelsThatItWasPreparedWith) {
+  JobSpec spec = ExampleJob();
+  const auto ja =
+      std::find_if(spec.models.begin(), spec.models.end(), [](const ModelRef& model) { return model.name == "ja"; });
+  ASSERT_NE(ja, spec.models.end());
+  ja->path = CopyCheckpoint("ja", "held");
+  int loads = 0;
+  const auto count = [&loads](absl::string_view phase) { loads += phase == "load"; };
+  LocalEvaluator evaluator(CpuOptions(2));
+  const auto facts = evaluator.Prepare(spec, count, {});
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  const std::string content = *CheckpointContent(ja->path);
+  EXPECT_EQ(facts->contents.at("ja"), content);
+  EXPECT_EQ(facts->contents.size(), spec.models.size());
+  JobSpec held = spec;  // as attempts get it from then on
+  HoldToContents(facts->contents, &held.models);
+  ASSERT_NE(held, spec);
+  EXPECT_TRUE(evaluator.Prepare(held, count, {}).ok());
+  EXPECT_EQ(loads, 1) << "it is what is loaded";
+
+  fs::remove(ja->path + "/model.safetensors");
+  fs::copy(ExampleDir() + "/base/model.safetensors", ja->path);
+  EXPECT_TRUE(evaluator.Prepare(held, count, {}).ok()) << "it has the model that it opened";
+  EXPECT_EQ(loads, 1);
+  LocalEvaluator restarted(CpuOptions(2));
+  const absl::Status refused = restarted.Prepare(held, count, {}).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(refused.message(), absl::StrCat("models.ja.path: '", ja->path, "' has the content ",
+                                            *CheckpointContent(ja->path), ", not ", content));
 }
 
 // The zoo measured 56.0 % with transformers and a count of letters for the language check; ours asks fastText.
