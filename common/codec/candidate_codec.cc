@@ -182,8 +182,9 @@ absl::StatusOr<Candidate> FromProto(const v1::Candidate& p) {
   c.benchmarks = {p.benchmarks().begin(), p.benchmarks().end()};
   MG_ASSIGN_OR_RETURN(c.state, ParseCandidateState(p.state()));
   for (const v1::Attempt& a : p.attempts()) {
-    Attempt attempt{a.number(),      a.token(),  a.worker(), FromProto(a.start_time()), a.ended(), std::nullopt, a.message(),
-                    a.speculative(), a.blocks(), a.scored(), a.forgiven()};
+    Attempt attempt{a.number(), a.token(),    a.worker(),  FromProto(a.start_time()),
+                    a.ended(),  std::nullopt, a.message(), a.speculative(),
+                    a.blocks(), a.scored(),   a.forgiven()};
     if (!a.failure().empty()) {
       MG_ASSIGN_OR_RETURN(attempt.failure, ParseFailureClass(a.failure()));
     }

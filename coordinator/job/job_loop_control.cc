@@ -147,18 +147,19 @@ absl::StatusOr<JobSummary> JobLoop::ResumeFailed(Job& job, const std::string& by
   const int last = static_cast<int>(state.stages().size()) - 1;
   // What may end otherwise without a candidate that is tried again: the search, if it may propose more.
   const bool proposes = state.ended_in() == JobPhase::kSearch &&
-                        (last < 0 || last + 1 < NumStages(state.spec()) ||
+                        (last < 0 || (last + 1 < NumStages(state.spec()) && state.best().has_value()) ||
                          JobDriver::BudgetAllowsMore(state, last, StageOf(state.spec(), last).budget, clock_.Now()));
   if (retry.empty() && !proposes) {
     return absl::FailedPreconditionError(
         absl::StrCat(state.id(), " failed, and nothing of it would go otherwise if it were tried again: ", state.message()));
   }
   std::vector<EventBody> events;
-  events.emplace_back(ActionTaken{.kind = ActionKind::kResumed,
-                                  .by = by,
-                                  .message = absl::StrCat("after its failure; ", retry.size(),
-                                                          retry.size() == 1 ? " candidate is" : " candidates are", " tried again"),
-                                  .reopens = true});
+  events.emplace_back(
+      ActionTaken{.kind = ActionKind::kResumed,
+                  .by = by,
+                  .message = absl::StrCat("after its failure; ", retry.size(),
+                                          retry.size() == 1 ? " candidate is" : " candidates are", " tried again"),
+                  .reopens = true});
   MG_RETURN_IF_ERROR(Commit(job, std::move(events)));
   return SummaryOf(job);
 }

@@ -424,10 +424,11 @@ JobSummary JobState::Summary() const {
 
 bool operator==(const JobState& a, const JobState& b) {
   const auto tie = [](const JobState& s) {
-    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.ended_in_, s.resumed_seq_, s.message_, s.create_time_, s.end_time_, s.paused_, s.paused_since_,
-                    s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_, s.waiting_, s.known_samples_,
-                    s.recipes_, s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_, s.cancelled_, s.search_proposed_,
-                    s.search_finished_, s.search_failed_, s.finished_before_, s.failed_before_, s.facts_, s.best_, s.timings_);
+    return std::tie(s.id_, *s.spec_, s.seq_, s.phase_, s.ended_in_, s.resumed_seq_, s.message_, s.create_time_, s.end_time_,
+                    s.paused_, s.paused_since_, s.paused_time_, s.candidates_, s.queued_since_, s.queued_, s.running_,
+                    s.waiting_, s.known_samples_, s.recipes_, s.generations_, s.steps_, s.stages_, s.succeeded_, s.failed_,
+                    s.cancelled_, s.search_proposed_, s.search_finished_, s.search_failed_, s.finished_before_,
+                    s.failed_before_, s.facts_, s.best_, s.timings_);
   };
   return tie(a) == tie(b);
 }

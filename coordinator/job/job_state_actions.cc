@@ -19,8 +19,7 @@ absl::Status Unfit(absl::string_view what) { return absl::DataLossError(what); }
 bool FailedFromOutside(const Candidate& candidate) {
   if (candidate.state != CandidateState::kFailed || candidate.attempts.empty()) return false;
   const auto& last = candidate.attempts.back().failure;
-  return last.has_value() &&
-         std::none_of(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
+  return last.has_value() && std::none_of(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
            return !attempt.forgiven && attempt.failure == FailureClass::kInfeasible;
          });
 }
