@@ -46,6 +46,8 @@ std::string Fitness(const google::protobuf::RepeatedField<double>& fitness) {
   return FitnessText(fitness);
 }
 
+constexpr absl::string_view kDamaged = "damaged";
+
 std::string StateText(const v1::Job& job) { return job.paused() ? absl::StrCat(job.state(), " (paused)") : job.state(); }
 
 std::string Done(const v1::Job& job) {
@@ -77,7 +79,8 @@ absl::Duration Took(const v1::Job& job) {
 // At the mean speed since the start; infinite where that cannot be told.
 absl::Duration Left(const v1::Job& job) {
   const int64_t left = job.search_total() - job.search_finished();
-  if (job.has_end_time() || job.paused() || job.search_finished() == 0 || left <= 0) return absl::InfiniteDuration();
+  if (job.has_end_time() || job.paused() || job.state() == kDamaged || job.search_finished() == 0 || left <= 0)
+    return absl::InfiniteDuration();
   return Took(job) / job.search_finished() * left;
 }
 
@@ -99,6 +102,9 @@ absl::StatusOr<int> Jobs(const ReadOptions& options) {
                TimeText(create)});
   }
   Print(table.Render(OutputWidth()));
+  for (const v1::Job& job : jobs) {
+    if (job.state() == kDamaged) std::fprintf(stderr, "%s: %s\n", job.id().c_str(), job.message().c_str());
+  }
   if (table.empty()) std::fputs("no job yet; `merganser submit job.yaml` makes one\n", stderr);
   return exit_code::kOk;
 }
@@ -334,7 +340,9 @@ absl::StatusOr<int> Events(const ReadOptions& options) {
   const Interrupt interrupt("detached");  // before gRPC starts threads
   MG_ASSIGN_OR_RETURN(const auto reader, OpenJobReader(options.connection));
   int64_t end = -1;  // of the log when we came
+  std::string damage;
   const auto on_update = [&](const v1::WatchJobResponse& update) {
+    if (update.job().state() == kDamaged) damage = absl::StrCat(update.job().id(), ": ", update.job().message());
     if (end < 0) end = update.job().seq();
     if (update.seq() > 0) {
       if (options.format == "json") {
@@ -352,6 +360,7 @@ absl::StatusOr<int> Events(const ReadOptions& options) {
       reader->Follow(options.job, options.after, absl::InfiniteFuture(), interrupt.token(), on_update);
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
   MG_RETURN_IF_ERROR(status);
+  if (!damage.empty()) return absl::DataLossError(damage);
   return exit_code::kOk;
 }
 

@@ -175,7 +175,7 @@ class StoreWait {
   std::optional<absl::Duration> told_at_;  // of an outage that was told of
 };
 
-// Follows the job until it is over. Cancelled after a stop request; errors of `store`.
+// Follows the job until it is over. Cancelled after a stop request; DataLoss: its log is damaged; errors of `store`.
 absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start, Progress& progress, StoreWait store,
                                        std::stop_token stop) {
   JobSummary job = start;
@@ -188,6 +188,7 @@ absl::StatusOr<JobSummary> FollowToEnd(JobManager& jobs, const JobSummary& start
       progress.OnEvent(event_seq, event, job);
       seq = event_seq;
     }
+    if (job.phase == JobPhase::kDamaged) return absl::DataLossError(absl::StrCat(job.id, ": ", job.message));
     if (IsTerminal(job.phase) && seq >= job.seq) break;
     if (stop.stop_requested()) return absl::CancelledError("stopped");
     MG_RETURN_IF_ERROR(store.Check());

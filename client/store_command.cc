@@ -127,9 +127,17 @@ void Say(const CopyStoreReport& report, const std::string& to) {
   for (const std::string& damage : report.damage) std::fprintf(stderr, "left out: %s\n", damage.c_str());
 }
 
+// A copy in the memory of this process ends with it.
+absl::Status CheckTarget(const std::string& uri) {
+  if (!absl::StartsWith(uri, "memory:")) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", uri, "' ends with this command; copy into sqlite:FILE or redis://HOST:PORT"));
+}
+
 std::string FileOf(const std::string& path) { return absl::StartsWith(path, "sqlite:") ? path.substr(7) : path; }
 
 absl::StatusOr<int> Backup(const StoreOptions& options) {
+  MG_RETURN_IF_ERROR(CheckTarget(options.to));
   const std::string file = FileOf(options.to), unfinished = file + ".unfinished";
   std::error_code error;
   if (std::filesystem::exists(file, error)) {
@@ -152,6 +160,7 @@ absl::StatusOr<int> Backup(const StoreOptions& options) {
 }
 
 absl::StatusOr<int> Restore(const StoreOptions& options) {
+  MG_RETURN_IF_ERROR(CheckTarget(options.to));
   OpenStoreOptions open;
   open.read_only = true;
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> from, OpenStore("sqlite:" + FileOf(options.from), open));
@@ -162,6 +171,7 @@ absl::StatusOr<int> Restore(const StoreOptions& options) {
 }
 
 absl::StatusOr<int> Migrate(const StoreOptions& options) {
+  MG_RETURN_IF_ERROR(CheckTarget(options.to));
   // Leads the source as well, so that no coordinator goes on there; a damaged one cannot always be led.
   OpenStoreOptions open;
   open.read_only = options.salvage;

@@ -34,7 +34,12 @@ class StoreJobs final : public JobReader {
 
  private:
   absl::StatusOr<StoredJob> Find(const std::string& job);
-  absl::StatusOr<JobState> Load(const StoredJob& stored);
+  struct Loaded {
+    JobState state;      // what comes before the damage
+    std::string damage;  // of a log that cannot be replayed; else ""
+  };
+  absl::StatusOr<Loaded> Load(const StoredJob& stored);
+  v1::Job JobProto(const Loaded& job, const StoredJob& stored) const;
 
   const std::unique_ptr<ResultsStore> store_;
 };

@@ -24,12 +24,15 @@ namespace merganser {
 namespace {
 
 const std::vector<std::string>& States() {
-  static const auto* const states = new std::vector<std::string>{"preparing", "baselines", "search", "finalists",
-                                                                 "held_out",  "succeeded", "failed", "cancelled"};
+  static const auto* const states = new std::vector<std::string>{
+      "preparing", "baselines", "search", "finalists", "held_out", "succeeded", "failed", "cancelled", "damaged"};
   return *states;
 }
 
-bool IsOver(const std::string& state) { return state == "succeeded" || state == "failed" || state == "cancelled"; }
+// One that is damaged does not go on by itself.
+bool IsOver(const std::string& state) {
+  return state == "succeeded" || state == "failed" || state == "cancelled" || state == "damaged";
+}
 
 size_t Rank(const std::string& state) { return std::find(States().begin(), States().end(), state) - States().begin(); }
 

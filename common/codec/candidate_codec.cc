@@ -64,8 +64,9 @@ absl::StatusOr<ActionKind> ParseActionKind(absl::string_view word) {
 }
 absl::StatusOr<JobPhase> ParseJobPhase(absl::string_view word) {
   using P = JobPhase;
-  return ParseWord<P>(word, "state", {P::kPreparing, P::kBaselines, P::kSearch, P::kFinalists, P::kHeldOut, P::kSucceeded, P::kFailed,
-                                      P::kCancelled});
+  return ParseWord<P>(word, "state",
+                      {P::kPreparing, P::kBaselines, P::kSearch, P::kFinalists, P::kHeldOut, P::kSucceeded, P::kFailed,
+                       P::kCancelled, P::kDamaged});
 }
 
 v1::PhaseTimings ToProto(const PhaseTimings& t) {

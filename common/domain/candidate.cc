@@ -59,6 +59,7 @@ absl::string_view ToString(JobPhase phase) {
     case JobPhase::kSucceeded: return "succeeded";
     case JobPhase::kFailed: return "failed";
     case JobPhase::kCancelled: return "cancelled";
+    case JobPhase::kDamaged: return "damaged";
   }
   return "unknown";
 }

@@ -98,7 +98,8 @@ struct Candidate {
   bool operator==(const Candidate&) const = default;
 };
 
-enum class JobPhase { kPreparing, kBaselines, kSearch, kFinalists, kHeldOut, kSucceeded, kFailed, kCancelled };
+// kDamaged is in no log: the job is set aside because its log cannot be replayed.
+enum class JobPhase { kPreparing, kBaselines, kSearch, kFinalists, kHeldOut, kSucceeded, kFailed, kCancelled, kDamaged };
 inline bool IsTerminal(JobPhase p) { return p >= JobPhase::kSucceeded; }
 
 // A job at a glance.
@@ -106,7 +107,7 @@ struct JobSummary {
   std::string id;  // "job-7"
   JobSpec spec;
   JobPhase phase = JobPhase::kPreparing;
-  std::string message;  // why it failed or was cancelled
+  std::string message;  // why it failed, was cancelled or is set aside
   bool paused = false;  // nothing new is dispatched
   std::string waiting;  // why its queued candidates wait, for people; "" if none does or nobody knows (a job of a store)
   std::string unschedulable;  // "memory", "device" or "labels": what no known worker has for them; not stored or sent

@@ -70,7 +70,7 @@ struct AttemptReport {
 enum class Disposition {
   kCommitted,   // this report finished the attempt
   kDuplicate,   // it had been reported already
-  kSuperseded,  // the candidate is finished by another attempt, or its job is over
+  kSuperseded,  // the candidate is finished by another attempt, or its job is over or set aside
   kRejected,    // unknown attempt, wrong token, or the record is missing or another
 };
 absl::string_view ToString(Disposition disposition);

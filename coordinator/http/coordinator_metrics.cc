@@ -74,6 +74,8 @@ CoordinatorMetrics::CoordinatorMetrics()
                                       "Proposals that the budget still allows; absent where it names no count.")),
       job_last_progress_(Gauge(registry_, "merganser_job_last_progress_timestamp_seconds",
                                "When a candidate last finished, as Unix time.")),
+      jobs_damaged_(Gauge(registry_, "merganser_jobs_damaged", "Jobs that are set aside because their log cannot be replayed.")
+                        .Add({})),
       leader_(Gauge(registry_, "merganser_leader", "1 while this coordinator leads.").Add({})),
       leader_epoch_(Gauge(registry_, "merganser_leader_epoch",
                           "Epoch under which this coordinator last led; grows with "
@@ -184,10 +186,15 @@ void CoordinatorMetrics::OnEvent(const std::string& job_id, const JobEvent& even
   } else if (const auto* phase = std::get_if<PhaseStarted>(&event.body); phase != nullptr && IsTerminal(phase->phase)) {
     jobs_finished_.Add({{"state", Text(ToString(phase->phase))}}).Increment();
     absl::MutexLock lock(&mu_);
-    std::erase_if(live_, [&](const auto& entry) { return entry.first.first == job_id; });
-    std::erase_if(failed_, [&](const auto& entry) { return entry.first.first == job_id; });
-    std::erase_if(queued_, [&](const auto& entry) { return entry.first.first == job_id; });
+    ForgetCandidates(job_id);
   }
+}
+
+void CoordinatorMetrics::ForgetCandidates(const std::string& job_id) {
+  const auto of_job = [&](const auto& entry) { return entry.first.first == job_id; };
+  std::erase_if(live_, of_job);
+  std::erase_if(failed_, of_job);
+  std::erase_if(queued_, of_job);
 }
 
 void CoordinatorMetrics::ObservePhases(const PhaseTimings& timings) {
@@ -256,12 +263,17 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
 
   SampleWorkers(*workers);
 
-  int64_t queued = 0, running = 0;
+  int64_t queued = 0, running = 0, damaged = 0;
   std::map<std::string, int64_t> unschedulable;
   std::set<std::string> over;
   absl::Time oldest = absl::InfiniteFuture();
   {
     absl::MutexLock lock(&mu_);
+    for (const JobSummary& job : *jobs) {
+      if (job.phase != JobPhase::kDamaged) continue;
+      ++damaged;
+      ForgetCandidates(job.id);  // no event tells that they wait no longer
+    }
     for (const auto& [id, labels] : active_) over.insert(id);
     for (const auto& [candidate, since] : queued_) oldest = std::min(oldest, since);
   }
@@ -275,6 +287,7 @@ void CoordinatorMetrics::Sample(JobManager& manager) {
     SampleJob(job);
   }
   for (const std::string& id : over) RemoveJob(id);
+  jobs_damaged_.Set(static_cast<double>(damaged));
   queue_depth_.Add({}).Set(static_cast<double>(queued));
   attempts_running_.Add({}).Set(static_cast<double>(running));
   for (const char* reason : kUnfit) unschedulable_.Add({{"reason", reason}}).Set(static_cast<double>(unschedulable[reason]));

@@ -69,6 +69,8 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   void ObservePhases(const PhaseTimings& timings);
   void SampleWorkers(const std::vector<WorkerStatus>& workers);
   void SampleJob(const JobSummary& job);
+  // What is kept of its candidates until they end.
+  void ForgetCandidates(const std::string& job_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Drops all series of `job_id`.
   void RemoveJob(const std::string& job_id);
 
@@ -99,6 +101,7 @@ class CoordinatorMetrics final : public JobObserver, public RpcObserver {
   Gauges& job_generation_deviation_;
   Gauges& job_candidates_remaining_;
   Gauges& job_last_progress_;
+  prometheus::Gauge& jobs_damaged_;
   prometheus::Gauge& leader_;
   prometheus::Gauge& leader_epoch_;
   prometheus::Gauge& store_up_;

@@ -67,7 +67,8 @@ class Copy {
       const int64_t begin = state.seq();
       const absl::StatusOr<std::vector<StoredEvent>> page = from_.ReadEvents(job.id, begin, kPage);
       if (absl::IsDataLoss(page.status())) {
-        return Damaged(absl::StrCat(job.id, " after event ", begin, ": ", page.status().message()));
+        MG_RETURN_IF_ERROR(Damaged(absl::StrCat(job.id, " after event ", begin, ": ", page.status().message())));
+        break;
       }
       MG_RETURN_IF_ERROR(page.status());
       std::vector<std::string> bodies;
@@ -86,10 +87,14 @@ class Copy {
       MG_RETURN_IF_ERROR(to_.RenewLead(epoch_, kLease));
       report_.events += static_cast<int64_t>(bodies.size());
       if (options_.on_progress) options_.on_progress(job.id, state.seq());
-      if (!damage.ok()) return Damaged(absl::StrCat(job.id, " event ", state.seq() + 1, ": ", damage.message()));
+      if (!damage.ok()) {
+        MG_RETURN_IF_ERROR(Damaged(absl::StrCat(job.id, " event ", state.seq() + 1, ": ", damage.message())));
+        break;
+      }
       if (static_cast<int64_t>(page->size()) < kPage) break;
     }
-    // Records of attempts that nobody reported yet: whoever leads the copy adopts them.
+    // Records of attempts that nobody reported yet, or whose report is behind the damage: whoever leads the copy adopts
+    // them.
     for (const auto* numbers : {&state.queued(), &state.running()}) {
       for (const int64_t number : *numbers) MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(number)));
     }

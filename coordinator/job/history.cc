@@ -22,10 +22,14 @@ class Checker {
 
   absl::StatusOr<HistoryReport> Run() {
     while (true) {
-      MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> page,
-                          store_.ReadEvents(state_.id(), state_.seq(), kPage));
-      if (page.empty()) break;
-      for (const StoredEvent& stored : page) {
+      const absl::StatusOr<std::vector<StoredEvent>> page = store_.ReadEvents(state_.id(), state_.seq(), kPage);
+      if (absl::IsDataLoss(page.status())) {
+        Find("I8", state_.seq() + 1, absl::StrCat("cannot be read: ", page.status().message()));
+        return std::move(report_);
+      }
+      MG_RETURN_IF_ERROR(page.status());
+      if (page->empty()) break;
+      for (const StoredEvent& stored : *page) {
         MG_ASSIGN_OR_RETURN(const bool goes_on, Event(stored));
         if (!goes_on) return std::move(report_);
       }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -18,12 +19,27 @@ constexpr size_t kBatchBytes = size_t{512} << 10;  // of EventsAfter: each watch
 JobLog::JobLog(const JobLogDeps& deps, std::string id, JobSpec spec, std::function<void(const JobEvent&)> on_applied)
     : deps_(deps), state_(std::move(id), std::move(spec)), on_applied_(std::move(on_applied)) {}
 
+void JobLog::SetDamaged(absl::string_view why) {
+  if (damaged()) return;
+  damage_ = absl::StartsWith(why, state_.id()) ? std::string(why) : absl::StrCat(state_.id(), ": ", why);
+  pending_.reset();  // nobody was told that it is stored
+}
+
 absl::Status JobLog::Replay(const std::function<absl::Status()>& between) {
+  const absl::Status status = ReplayRest(between);
+  if (absl::IsDataLoss(status)) SetDamaged(status.message());
+  return status;
+}
+
+absl::Status JobLog::ReplayRest(const std::function<absl::Status()>& between) {
   while (true) {
-    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> page,
-                        deps_.store->ReadEvents(state_.id(), state_.seq(), kReplayPage));
-    if (page.empty()) return absl::OkStatus();
-    for (const StoredEvent& stored : page) {
+    const absl::StatusOr<std::vector<StoredEvent>> page = deps_.store->ReadEvents(state_.id(), state_.seq(), kReplayPage);
+    if (absl::IsDataLoss(page.status())) {
+      return absl::DataLossError(absl::StrCat(state_.id(), " after event ", state_.seq(), ": ", page.status().message()));
+    }
+    MG_RETURN_IF_ERROR(page.status());
+    if (page->empty()) return absl::OkStatus();
+    for (const StoredEvent& stored : *page) {
       MG_ASSIGN_OR_RETURN(JobEvent event, Decode(stored.seq, stored.body));
       MG_RETURN_IF_ERROR(state_.Apply(stored.seq, std::move(event)));
       KeepTail(stored.body);
@@ -55,6 +71,12 @@ const std::string* JobLog::InTail(int64_t seq) const {
 }
 
 absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> JobLog::EventsAfter(int64_t after_seq, int64_t limit) {
+  absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> events = ReadAfter(after_seq, limit);
+  if (absl::IsDataLoss(events.status())) SetDamaged(events.status().message());
+  return events;
+}
+
+absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> JobLog::ReadAfter(int64_t after_seq, int64_t limit) const {
   std::vector<std::pair<int64_t, JobEvent>> events;
   int64_t seq = std::max<int64_t>(0, after_seq);
   std::vector<StoredEvent> page;
@@ -81,7 +103,7 @@ absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> JobLog::EventsAfter(in
 }
 
 absl::Status JobLog::Commit(int64_t epoch, std::vector<EventBody> bodies, std::vector<std::string> required_records) {
-  if (broken_) return absl::InternalError(absl::StrCat(state_.id(), ": the log is broken"));
+  if (damaged()) return absl::InternalError(absl::StrCat(state_.id(), ": the log is damaged: ", damage_));
   if (pending_.has_value()) {
     return absl::UnavailableError(absl::StrCat(state_.id(), ": the results store is away; retry"));
   }
@@ -109,6 +131,8 @@ absl::Status JobLog::Store(int64_t epoch, Pending pending) {
   if (deps_.observer != nullptr) deps_.observer->OnStoreCommit("append", end - start, status);
   if (status.ok()) return ApplyNew(std::move(pending));
   if (absl::IsAborted(status)) return status;
+  if (absl::IsDataLoss(status)) SetDamaged(status.message());
+  if (damaged()) return absl::InternalError(status.message());
   if (absl::IsFailedPrecondition(status) && !pending.required_records.empty()) return status;
   // Everything else is repeated, a full disk too: only the store knows whether it has these events.
   if (pending.delay == kRetryMin) {
@@ -139,12 +163,17 @@ absl::StatusOr<int64_t> JobLog::StoredEnd() {
 }
 
 absl::Status JobLog::Mend(int64_t epoch) {
+  const absl::Status status = MendEnd(epoch);
+  if (absl::IsDataLoss(status)) SetDamaged(status.message());
+  return status;
+}
+
+absl::Status JobLog::MendEnd(int64_t epoch) {
   MG_ASSIGN_OR_RETURN(int64_t end, StoredEnd());
   const int64_t lost = state_.seq() - end;
   if (lost > 0 && InTail(end + 1) == nullptr) {
     return absl::DataLossError(absl::StrCat(state_.id(), ": the store ends at event ", end, ", but ", state_.seq(),
-                                            " were stored, of which this process keeps the last ", tail_.size(),
-                                            "; restore the store from its backup"));
+                                            " were stored, of which this process keeps the last ", tail_.size()));
   }
   if (const std::string* const mine = InTail(end); mine != nullptr) {
     MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> last, deps_.store->ReadEvents(state_.id(), end - 1, 1));
@@ -171,8 +200,7 @@ absl::Status JobLog::ApplyNew(Pending pending) {
     const JobEvent& event = pending.events[i];
     const absl::Status fits = state_.Apply(state_.seq() + 1, event);
     if (!fits.ok()) {
-      broken_ = true;
-      MG_LOG(ERROR) << "stored an event that does not fit, the job stops: " << fits.message();
+      SetDamaged(absl::StrCat("an event was stored that does not fit: ", fits.message()));
       return absl::InternalError(fits.message());
     }
     KeepTail(std::move(pending.bytes[i]));

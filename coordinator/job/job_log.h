@@ -46,8 +46,8 @@ class JobLog {
   JobLog(const JobLog&) = delete;
   JobLog& operator=(const JobLog&) = delete;
 
-  // Reads the whole log, and calls `between` after each page, whose error ends it. DataLoss naming job and event; errors of
-  // the store.
+  // Reads the whole log, and calls `between` after each page, whose error ends it. DataLoss naming job and event: the log is
+  // damaged, and state() is what comes before. Errors of the store.
   absl::Status Replay(const std::function<absl::Status()>& between);
 
   // Stores the events in one append, then applies them. After
@@ -56,11 +56,18 @@ class JobLog {
   //                       with nothing kept, while the log is stalled already.
   //   Aborted             another coordinator leads; nothing is kept.
   //   FailedPrecondition  one of `required_records` is not in the store; nothing is kept.
-  //   Internal            an event did not fit the state (a bug): the log is broken and stalled for good.
+  //   Internal            the log is damaged: an event did not fit the state (a bug), or the store lacks what it
+  //   acknowledged.
   absl::Status Commit(int64_t epoch, std::vector<EventBody> events,
                       std::vector<std::string> required_records = {});
 
-  bool stalled() const { return pending_.has_value() || broken_; }
+  // Nothing can be stored now; of a damaged log, for good.
+  bool stalled() const { return pending_.has_value() || damaged(); }
+  // Why the log cannot be replayed, with the event's number; "" while nothing like that is known. A damaged log is only
+  // read.
+  const std::string& damage() const { return damage_; }
+  bool damaged() const { return !damage_.empty(); }
+  void SetDamaged(absl::string_view why);
   // Repeats the stalled append if its time has come (delays double from kRetryMin to kRetryMax). OK: nothing is pending
   // any more. Errors as Commit.
   absl::Status Retry(int64_t epoch);
@@ -68,14 +75,14 @@ class JobLog {
   // Makes sure that the store still has the whole log. After a failover it may have gone back to a copy that lacks the last
   // events, acknowledged though they were; this process has them, so they are appended again. OK: the store has them all.
   // Aborted: it has other events in their place, so another coordinator leads. DataLoss: it lacks more than the tail that is
-  // kept in memory. Errors of the store.
+  // kept in memory, so the log is damaged. Errors of the store.
   absl::Status Mend(int64_t epoch);
   // Monotonic; of the last append.
   absl::Duration last_append() const { return last_append_; }
 
   const JobState& state() const { return state_; }
-  // Up to `limit` events with seq > after_seq, in order and with their seq; fewer where they are large. Those before the tail
-  // are read from the store, whose errors it gives; DataLoss for a damaged one.
+  // Up to `limit` events with seq > after_seq, in order and with their seq; fewer where they are large. Those before the
+  // tail are read from the store, whose errors it gives; DataLoss for a damaged one, which makes the log a damaged one.
   absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> EventsAfter(int64_t after_seq, int64_t limit);
 
  private:
@@ -87,6 +94,9 @@ class JobLog {
     absl::Duration retry_at;  // monotonic
   };
   absl::Status Store(int64_t epoch, Pending pending);
+  absl::Status ReplayRest(const std::function<absl::Status()>& between);
+  absl::Status MendEnd(int64_t epoch);
+  absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> ReadAfter(int64_t after_seq, int64_t limit) const;
   // How many events the store holds of those that this log knows.
   absl::StatusOr<int64_t> StoredEnd();
   absl::Status ApplyNew(Pending pending);
@@ -106,7 +116,7 @@ class JobLog {
   size_t tail_bytes_ = 0;
   std::optional<Pending> pending_;
   absl::Duration last_append_;
-  bool broken_ = false;
+  std::string damage_;
 };
 
 }  // namespace merganser

@@ -46,16 +46,16 @@ absl::Status JobLoop::Start() {
 absl::Status JobLoop::ReplayAll() {
   MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> stored, store_.ListJobs());
   for (const StoredJob& entry : stored) {
-    absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
+    const absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
     if (!spec.ok()) {
-      return absl::DataLossError(absl::StrCat(entry.id, " spec: ", spec.status().message()));
+      AddUnreadable(entry, spec.status());
+      continue;
     }
     Job* job = AddJob(entry.id, *spec);
-    // A long replay must not outlive the lease: what it adopts at its end is written under it.
-    MG_RETURN_IF_ERROR(job->log.Replay([this] { return leadership_.Renew(); }));
-    RestoreSnapshot(*job);
-    MG_RETURN_IF_ERROR(RecoverAttempts(*job));
+    job->create_time = entry.create_time;
+    MG_RETURN_IF_ERROR(Load(*job));
   }
+  SetDamagedAside();
   MG_ASSIGN_OR_RETURN(quarantines_, store_.GetFleet());
   quarantines_changed_ = false;
   if (const absl::Status restored = fleet_.RestoreQuarantines(quarantines_, clock_.Now(), clock_.Monotonic());
@@ -63,6 +63,16 @@ absl::Status JobLoop::ReplayAll() {
     MG_LOG(ERROR) << "starting without quarantines reason=\"" << restored.message() << "\"";
   }
   return absl::OkStatus();
+}
+
+absl::Status JobLoop::Load(Job& job) {
+  // A long replay must not outlive the lease: what it adopts at its end is written under it.
+  absl::Status status = job.log.Replay([this] { return leadership_.Renew(); });
+  if (status.ok()) {
+    RestoreSnapshot(job);
+    status = RecoverAttempts(job);
+  }
+  return job.log.damaged() ? absl::OkStatus() : status;
 }
 
 void JobLoop::Stop() {
@@ -155,6 +165,7 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
   MG_RETURN_IF_ERROR(Ready());
   MG_RETURN_IF_ERROR(Validate(spec));
   MG_RETURN_IF_ERROR(JobDriver::Check(spec));
+  MG_RETURN_IF_ERROR(CheckName(spec.name));
   const absl::Duration start = clock_.Monotonic();
   absl::StatusOr<std::string> id = store_.CreateJob(epoch(), request_id, spec.name, codec_.EncodeSpec(spec));
   if (observer_ != nullptr) {
@@ -166,7 +177,10 @@ absl::StatusOr<JobSummary> JobLoop::CreateJob(const std::string& request_id, con
     return id.status();
   }
   const auto it = job_by_id_.find(*id);
-  if (it != job_by_id_.end()) return SummaryOf(*it->second);
+  if (it != job_by_id_.end()) {
+    if (it->second->log.damaged()) return SetAsideError(*it->second);
+    return SummaryOf(*it->second);
+  }
   Job* job = AddJob(*id, spec);
   MG_LOG(INFO) << "job created job=" << *id << " name=" << spec.name;
   // Its first events; if the store goes away just now, Tick repeats them.
@@ -218,9 +232,13 @@ absl::StatusOr<JobManager::EventBatch> JobLoop::EventsAfter(const std::string& j
   // Whoever asks for a long log from its start asks again; one copy of all of it would hold up the loop for seconds.
   constexpr int64_t kBatchMax = 250;
   JobManager::EventBatch batch;
-  MG_ASSIGN_OR_RETURN(batch.events, found->log.EventsAfter(after_seq, kBatchMax));
+  absl::StatusOr<std::vector<std::pair<int64_t, JobEvent>>> events = found->log.EventsAfter(after_seq, kBatchMax);
+  // Of a damaged log what comes before the damage is all there is.
+  if (!events.ok() && !found->log.damaged()) return events.status();
+  if (events.ok()) batch.events = *std::move(events);
   // Why it waits is worked out only where nothing runs: this is asked with every batch of every watch.
-  batch.job = found->log.state().running().empty() ? SummaryOf(*found) : found->driver->Summary();
+  const bool at_rest = found->log.damaged() || found->log.state().running().empty();
+  batch.job = at_rest ? SummaryOf(*found) : found->driver->Summary();
   return batch;
 }
 
@@ -228,7 +246,7 @@ bool JobLoop::HasEventsAfter(const std::string& job, int64_t after_seq) {
   absl::StatusOr<Job*> found = FindJob(job);
   if (!found.ok()) return true;
   const JobState& state = (*found)->log.state();
-  return state.over() || state.seq() > std::max<int64_t>(0, after_seq);
+  return state.over() || (*found)->log.damaged() || state.seq() > std::max<int64_t>(0, after_seq);
 }
 
 void JobLoop::ResyncJobs() {
@@ -239,9 +257,13 @@ void JobLoop::ResyncJobs() {
   if (!stored.ok()) return;
   for (const StoredJob& entry : *stored) {
     if (job_by_id_.count(entry.id) != 0) continue;
-    absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
+    const absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(entry.spec);
     // Nobody but this leader writes to it, so its log is empty.
-    if (spec.ok()) AddJob(entry.id, *spec);
+    if (spec.ok()) {
+      AddJob(entry.id, *spec);
+    } else {
+      AddUnreadable(entry, spec.status());
+    }
   }
   resync_ = false;
   resync_at_ = absl::ZeroDuration();
@@ -357,6 +379,7 @@ void JobLoop::Tick() {
   ResyncJobs();
   RetryStalled();
   MendLogs();
+  SetDamagedAside();
   ExpireLeases();
   EndQuarantines();
   StopOverdue();

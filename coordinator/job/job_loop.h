@@ -113,11 +113,15 @@ class JobLoop {
     AttemptTimes times;               // of search candidates
     absl::Duration served;            // monotonic; when it last got a worker
     int64_t saved = 0;                // candidates of its search when its last snapshot was made
+    absl::Time create_time;           // as stored; of one whose log does not tell
+    bool set_aside = false;           // its log is damaged, and its leases are ended
   };
 
   // --- job_loop.cc: life, jobs, ticks
   absl::Status Ready() const;
   absl::Status ReplayAll();
+  // Of a job that was just added: reads its log, and takes up what it left open. OK also if the log is damaged.
+  absl::Status Load(Job& job);
   Job* AddJob(const std::string& id, const JobSpec& spec);
   absl::StatusOr<Job*> FindJob(const std::string& id_or_name);
   // Commits; Aborted turns into the end of this leadership and Unavailable.
@@ -136,6 +140,19 @@ class JobLoop {
   void RestoreSnapshot(Job& job);
   // Everything is dropped; workers are told to go.
   void Leave();
+
+  // --- job_loop_damage.cc: jobs whose log cannot be replayed
+  Job* AddUnreadable(const StoredJob& stored, const absl::Status& why);
+  // FindJob of one that can be changed. FailedPrecondition with the way out: it is set aside.
+  absl::StatusOr<Job*> FindWhole(const std::string& id_or_name);
+  // OK if no job is set aside under that name; of several jobs with it the newest counts.
+  absl::Status CheckName(const std::string& name) const;
+  absl::Status SetAsideError(const Job& job) const;
+  JobSummary DamagedSummary(const Job& job) const;
+  // Ends the leases of jobs whose log was found to be damaged: workers stop what they run of them.
+  void SetDamagedAside();
+  // Reads the job's log anew, in place of what is in memory. FailedPrecondition: it is damaged still.
+  absl::StatusOr<Job*> ReadAgain(const Job& job);
 
   // --- job_loop_control.cc: what people do to jobs and workers
   JobSummary SummaryOf(const Job& job) const;

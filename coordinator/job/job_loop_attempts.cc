@@ -175,6 +175,8 @@ absl::StatusOr<Disposition> JobLoop::Report(const AttemptReport& report, bool* l
   const auto it = job_by_id_.find(report.id.job_id);
   if (it == job_by_id_.end()) return reject("unknown job");
   Job& job = *it->second;
+  // Its record stays in the store: whoever replays a log that was mended adopts it.
+  if (job.log.damaged()) return Disposition::kSuperseded;
   if (job.log.stalled()) {
     // Before the checks: the stalled events may be about this very attempt.
     return absl::UnavailableError(absl::StrCat(report.id.job_id, ": the results store is away; retry"));

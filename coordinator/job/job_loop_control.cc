@@ -34,6 +34,7 @@ absl::Status CheckBudget(const JobState& state, int stage, const Budget& budget)
 }  // namespace
 
 JobSummary JobLoop::SummaryOf(const Job& job) const {
+  if (job.log.damaged()) return DamagedSummary(job);
   JobSummary summary = job.driver->Summary();
   Explain(job, &summary);
   return summary;
@@ -97,13 +98,14 @@ absl::StatusOr<std::string> JobLoop::WhyCandidateWaits(const std::string& job, i
   std::string unschedulable;
   const JobState& state = found->log.state();
   if (state.over()) return "";
+  if (found->log.damaged()) return "the job is set aside, its log is damaged";
   if (state.waiting().contains(number)) return "it waits for the others of its race";
   if (!state.queued().contains(number)) return "";
   return WhyWaits(*found, number, /*named=*/false, &unschedulable);
 }
 
 absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job, const std::string& by) {
-  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  MG_ASSIGN_OR_RETURN(Job * found, FindWhole(job));
   const JobState& state = found->log.state();
   if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
   if (state.over()) return SummaryOf(*found);
@@ -115,7 +117,7 @@ absl::StatusOr<JobSummary> JobLoop::CancelJob(const std::string& job, const std:
 }
 
 absl::StatusOr<JobSummary> JobLoop::SetPaused(const std::string& job, bool paused, const std::string& by) {
-  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  MG_ASSIGN_OR_RETURN(Job * found, FindWhole(job));
   const JobState& state = found->log.state();
   if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
   if (state.over()) {
@@ -136,6 +138,10 @@ absl::StatusOr<JobSummary> JobLoop::PauseJob(const std::string& job, const std::
 
 absl::StatusOr<JobSummary> JobLoop::ResumeJob(const std::string& job, const std::string& by) {
   MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  if (found->log.damaged()) {
+    MG_ASSIGN_OR_RETURN(found, ReadAgain(*found));
+    if (found->log.state().over()) return SummaryOf(*found);
+  }
   if (found->log.state().phase() != JobPhase::kFailed) return SetPaused(job, false, by);
   return ResumeFailed(*found, by);
 }
@@ -165,7 +171,7 @@ absl::StatusOr<JobSummary> JobLoop::ResumeFailed(Job& job, const std::string& by
 }
 
 absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) {
-  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  MG_ASSIGN_OR_RETURN(Job * found, FindWhole(job));
   const JobState& state = found->log.state();
   if (state.seq() == 0) return absl::UnavailableError("the job is being created; retry");
   if (found->log.stalled()) return absl::UnavailableError(absl::StrCat(state.id(), ": the results store is away; retry"));

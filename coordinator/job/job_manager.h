@@ -68,8 +68,9 @@ class JobManager {
                                             const JobManagerOptions& options);
   virtual ~JobManager() = default;
 
-  // Becomes leader, replays every job, adopts records that were written but not reported. Unavailable while another leads
-  // (retry), DataLoss naming job and event if the log cannot be replayed.
+  // Becomes leader, replays every job, adopts records that were written but not reported. A job whose log cannot be replayed
+  // is set aside: kDamaged from then on, as is one whose log is found to be damaged later. Unavailable while another leads
+  // (retry), DataLoss if the store cannot say which jobs there are.
   virtual absl::Status Start() = 0;
   // Ends the loop: GoAway to all workers, the leader lease released. Idempotent.
   virtual void Stop() = 0;
@@ -78,7 +79,8 @@ class JobManager {
   virtual int64_t epoch() const = 0;
 
   // `by`, here and below: who asks, for the log: "submitter/alice"; "" where nobody is known by name, which logs no action.
-  // The same non-empty request_id returns the job it made before. InvalidArgument as Validate(JobSpec).
+  // The same non-empty request_id returns the job it made before. InvalidArgument as Validate(JobSpec). FailedPrecondition,
+  // here and of all that changes a job, with the way out: it, or the newest of its name, is kDamaged.
   virtual absl::StatusOr<JobSummary> CreateJob(const std::string& request_id, const JobSpec& spec,
                                                const std::string& by) = 0;
   // `job` is an id or a name (the newest job of that name). NotFound.
@@ -92,6 +94,7 @@ class JobManager {
   // Ends a pause; OK if there is none. A job that failed is taken up again in the phase in which it failed: what failed for
   // reasons outside of the candidates is tried again (JobState::ToRetry), what has finished stays. FailedPrecondition: the job
   // succeeded or was cancelled, or failed and has nothing to be tried again.
+  // A job that is kDamaged has its log read anew first, and goes on if it was mended.
   virtual absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) = 0;
   // A larger budget brings a job back to its search from the later phases, and from success. OK without an event if nothing
   // changes. One that failed goes on, with the settings that it has then, once it is resumed. InvalidArgument as UpdatedSpec,
@@ -116,7 +119,7 @@ class JobManager {
     JobSummary job;                                    // after them
   };
   // Events after `after_seq`; waits up to `timeout` for the first one. Empty on timeout, and at once when the job is over
-  // and has no more.
+  // and has no more; of one that is kDamaged, none from the damage on.
   virtual absl::StatusOr<EventBatch> WaitForEvents(const std::string& job, int64_t after_seq, absl::Duration timeout) = 0;
 
   // --- workers -------------------------------------------------------------------------------------------------------

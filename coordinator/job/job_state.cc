@@ -376,6 +376,7 @@ void JobState::Take(const RaceAdvanced& e, absl::Time time) {
 }
 
 absl::Status JobState::Check(const PhaseStarted& e) const {
+  if (e.phase == JobPhase::kDamaged) return Unfit("no log has a phase damaged");
   const bool first = seq_ == 0;
   if (first != (e.phase == JobPhase::kPreparing) || (!first && e.phase <= phase_)) {
     return Unfit(

@@ -28,6 +28,7 @@ absl::Status WatchStream::Body() {
   v1::WatchJobResponse message;
   *message.mutable_job() = ToProto(first);
   if (!Write(std::move(message))) return absl::CancelledError();
+  JobPhase told = first.phase;
   int64_t seq = after_seq_;
   const std::string id = first.id;  // a newer job may take over the name
   while (true) {
@@ -39,7 +40,9 @@ absl::Status WatchStream::Body() {
       if (!Write(std::move(response))) return absl::CancelledError();
       seq = event_seq;
     }
-    if (batch.events.empty()) {
+    // A job that is set aside changes without an event.
+    const bool changed = std::exchange(told, batch.job.phase) != batch.job.phase;
+    if (batch.events.empty() && !changed) {
       if (IsTerminal(batch.job.phase)) return absl::OkStatus();
       if (ended()) return absl::CancelledError();
       continue;

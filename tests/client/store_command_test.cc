@@ -1,4 +1,6 @@
 // `merganser store`: what operators type, on stores in files.
+#include "client/store_command.h"
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -9,7 +11,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/exit_code.h"
-#include "client/store_command.h"
+#include "client/store_jobs.h"
 #include "common/store/open_store.h"
 #include "coordinator/job/copy_store.h"
 #include "gmock/gmock.h"
@@ -81,6 +83,41 @@ TEST_F(StoreCommandTest, MigratingMovesEverythingAndRefusesAStoreInUse) {
   const auto in_use = *OpenStore(Uri("run.db"));
   const absl::Status refused = Run({"migrate", Uri("run.db"), Uri("again.db")}).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+}
+
+TEST_F(StoreCommandTest, NothingIsCopiedIntoMemoryThatEndsWithTheCommand) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"migrate", Uri("run.db"), "memory:"},
+                                                                                     {"restore", Path("run.db"), "memory:"},
+                                                                                     {"backup", Uri("run.db"), "memory:"}}) {
+    const absl::Status refused = Run(words).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(refused)) << words[0] << ": " << refused;
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("'memory:' ends with this command"));
+  }
+}
+
+TEST_F(StoreCommandTest, AJobWhoseLogIsDamagedIsReadAsFarAsItGoes) {
+  const auto events = static_cast<int64_t>(Events("run.db"));
+  AppendGarbage("run.db", {"\xff garbage"});
+  const std::unique_ptr<JobReader> reader = *StoreJobs::Open(Uri("run.db"));
+  const std::vector<v1::Job> jobs = *reader->ListJobs();
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].state(), "damaged");
+  EXPECT_EQ(jobs[0].seq(), events);
+  EXPECT_THAT(jobs[0].message(), HasSubstr(absl::StrCat("job-1 event ", events + 1)));
+  EXPECT_THAT(jobs[0].message(),
+              HasSubstr(absl::StrCat("`merganser store migrate --salvage ", Uri("run.db"), " NEW_STORE`")));
+  EXPECT_GT(reader->ListCandidates("job-1", {})->size(), 14u);
+  int64_t last = 0;
+  std::string state;
+  const absl::Status followed =
+      reader->Follow("job-1", 0, absl::InfiniteFuture(), {}, [&](const v1::WatchJobResponse& update) {
+        last = std::max(last, update.seq());
+        if (update.has_job()) state = update.job().state();
+        return true;
+      });
+  EXPECT_EQ(followed, absl::OkStatus());
+  EXPECT_EQ(last, events);
+  EXPECT_EQ(state, "damaged");
 }
 
 TEST_F(StoreCommandTest, DamageIsFoundAndSalvaged) {

@@ -31,6 +31,13 @@ TEST(WaitConditionTest, WithoutOneTheJobMustSucceed) {
   EXPECT_THAT(end.Outcome(JobIn("cancelled")), Optional(exit_code::kJobFailed));
 }
 
+TEST(WaitConditionTest, AJobThatIsSetAsideIsNotWaitedFor) {
+  EXPECT_THAT(WaitCondition().Outcome(JobIn("damaged")), Optional(exit_code::kJobFailed));
+  EXPECT_THAT(WaitCondition::Parse("state=search")->Outcome(JobIn("damaged")), Optional(exit_code::kJobFailed));
+  EXPECT_THAT(WaitCondition::Parse("best>=0.5")->Outcome(JobIn("damaged", 0.4)), Optional(exit_code::kJobFailed));
+  EXPECT_THAT(WaitCondition::Parse("state=damaged")->Outcome(JobIn("damaged")), Optional(exit_code::kOk));
+}
+
 TEST(WaitConditionTest, APhaseThatWasPassedCounts) {
   const WaitCondition search = *WaitCondition::Parse("state=search");
   EXPECT_EQ(search.Outcome(JobIn("baselines")), std::nullopt);

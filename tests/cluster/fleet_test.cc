@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
 #include "common/store/open_store.h"
@@ -46,14 +47,14 @@ class FleetTest : public testing::Test {
   }
 
   // Ports of 0 are chosen by the system; a restart keeps those of the first start.
-  void StartCoordinator(const std::string& listen, const std::string& worker_listen) {
+  void StartCoordinator(const std::string& listen, const std::string& worker_listen, const std::string& store = "") {
     const std::string ports = dir_ + "/ports";
     std::remove(ports.c_str());
     coordinator_ = std::make_unique<Process>(
         "coordinator",
         std::vector<std::string>{Binary("merganser-coordinator"), "--listen", listen, "--worker-listen", worker_listen,
-                                 "--http", "127.0.0.1:0", "--store", redis_->uri(), "--port-file", ports, "--leader-lease",
-                                 "2s", "--lease", "5s", "--heartbeat", "500ms", "--reattach", "2s"},
+                                 "--http", "127.0.0.1:0", "--store", store.empty() ? redis_->uri() : store, "--port-file",
+                                 ports, "--leader-lease", "2s", "--lease", "5s", "--heartbeat", "500ms", "--reattach", "2s"},
         dir_);
     ASSERT_TRUE(Eventually([&] { return std::ifstream(ports).good(); })) << coordinator_->Stderr();
     std::ifstream in(ports);
@@ -66,12 +67,12 @@ class FleetTest : public testing::Test {
     ASSERT_FALSE(server_.empty() || worker_server_.empty());
   }
 
-  std::unique_ptr<Process> StartWorker(const std::string& name) {
+  std::unique_ptr<Process> StartWorker(const std::string& name, const std::string& store = "") {
     return std::make_unique<Process>(
         name,
-        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_, "--store", redis_->uri(),
-                                 "--device", "cpu", "--threads", "1", "--name", name, "--http", "127.0.0.1:0", "--spool-dir",
-                                 absl::StrCat(dir_, "/spool-", name)},
+        std::vector<std::string>{Binary("merganser-worker"), "--coordinator", worker_server_, "--store",
+                                 store.empty() ? redis_->uri() : store, "--device", "cpu", "--threads", "1", "--name", name,
+                                 "--http", "127.0.0.1:0", "--spool-dir", absl::StrCat(dir_, "/spool-", name)},
         dir_);
   }
 
@@ -199,6 +200,62 @@ TEST_F(FleetTest, TerminatedWorkerFinishesItsCandidateAndLeaves) {
   const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
   ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr();
   ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
+}
+
+TEST_F(FleetTest, ADamagedLogSetsItsJobAsideAndWhatIsSalvagedGoesOn) {
+  const std::string brief = WriteJob(dir_, 4, 10);
+  const std::string other = dir_ + "/other.yaml";
+  ASSERT_TRUE(
+      WriteFileAtomically(other, absl::StrReplaceAll(*ReadFile(brief, 1 << 20), {{"name: ja-math", "name: other"}})).ok());
+  ASSERT_EQ(Client({"submit", brief}).exit_code, 0);
+  ASSERT_EQ(Client({"submit", other}).exit_code, 0);
+  const auto stop = [&] {
+    coordinator_->Signal(SIGTERM);
+    EXPECT_EQ(coordinator_->Wait(absl::Seconds(20)), 143) << coordinator_->Stderr();
+  };
+  stop();
+  const int64_t end = ReadLog(*store_, "job-1").seq;
+  const int64_t epoch = *store_->Lead("test", absl::Seconds(5));
+  ASSERT_TRUE(store_->Append(epoch, "job-1", end, {"\xff\xff damaged"}).ok());
+  ASSERT_TRUE(store_->ReleaseLead(epoch).ok());
+
+  StartCoordinator(server_, worker_server_);
+  auto worker = StartWorker("first");
+  const std::string reason = absl::StrCat("job-1 event ", end + 1, ": ");
+  Finished waited = Client({"wait", "job-2", "--timeout", "90s"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << worker->Stderr();
+  waited = Client({"wait", "job-1", "--timeout", "30s"});
+  EXPECT_EQ(waited.exit_code, 1);
+  EXPECT_THAT(waited.err, HasSubstr(reason));
+  const Finished watched = Client({"watch", "job-1"});
+  EXPECT_EQ(watched.exit_code, 1);
+  EXPECT_THAT(watched.err, HasSubstr(reason));
+  const Finished jobs = Client({"jobs"});
+  EXPECT_THAT(jobs.out, HasSubstr("damaged"));
+  EXPECT_THAT(jobs.err, HasSubstr(reason));
+  const Finished described = Client({"describe", "job-1"});
+  EXPECT_THAT(described.out, HasSubstr(absl::StrCat("`merganser store migrate --salvage ", store_->uri(), " NEW_STORE`")));
+  EXPECT_EQ(Client({"events", "job-1"}).exit_code, 1);
+  const Finished submitted = Client({"submit", brief});
+  EXPECT_NE(submitted.exit_code, 0);
+  EXPECT_THAT(submitted.err, HasSubstr("submit under another name"));
+  EXPECT_NE(Client({"resume", "job-1"}).exit_code, 0) << "nothing has mended it";
+  EXPECT_EQ(RunToEnd({Binary("merganser"), "store", "verify", redis_->uri()}, dir_).exit_code, 1);
+
+  // The way out, as it is told.
+  worker->Signal(SIGTERM);
+  worker->Wait(absl::Seconds(30));
+  stop();
+  const std::string mended = absl::StrReplaceAll(absl::StrCat(redis_->uri(), "\n"), {{"/0\n", "/1"}});
+  ASSERT_NE(mended, redis_->uri());
+  const Finished salvaged = RunToEnd({Binary("merganser"), "store", "migrate", "--salvage", redis_->uri(), mended}, dir_);
+  ASSERT_EQ(salvaged.exit_code, 0) << salvaged.err;
+  EXPECT_THAT(salvaged.err, HasSubstr(reason));
+  StartCoordinator(server_, worker_server_, mended);
+  worker = StartWorker("second", mended);
+  waited = Client({"wait", "job-1", "--timeout", "90s"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << worker->Stderr();
+  EXPECT_EQ(Client({"wait", "job-2", "--timeout", "10s"}).exit_code, 0);
 }
 
 }  // namespace

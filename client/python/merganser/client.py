@@ -20,7 +20,7 @@ from merganser.v1 import (fleet_service_pb2, fleet_service_pb2_grpc, job_pb2, jo
 if TYPE_CHECKING:
     import pandas
 
-_ENDED = ("succeeded", "failed", "cancelled")
+_ENDED = ("succeeded", "failed", "cancelled", "damaged")
 _PAGE = 1000
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 30000)]
 
@@ -190,7 +190,8 @@ class Job:
 
     @property
     def state(self) -> str:
-        """"preparing", "baselines", "search", "finalists", "held_out", "succeeded", "failed" or "cancelled"."""
+        """"preparing", "baselines", "search", "finalists", "held_out", "succeeded", "failed", "cancelled" or, set
+        aside because its log is damaged, "damaged"."""
         return self.message.state
 
     @property
@@ -290,7 +291,8 @@ class Job:
             time.sleep(1)
 
     def wait(self, timeout: Optional[float] = None) -> "Job":
-        """Returns once the job has succeeded. JobFailed if it fails or is cancelled, TimeoutError after `timeout` seconds.
+        """Returns once the job has succeeded. JobFailed if it fails, is cancelled or damaged, TimeoutError after `timeout`
+        seconds.
 
         A coordinator that goes away meanwhile is waited for.
         """

@@ -121,7 +121,7 @@ function head(part, job, id, bestBy, mayChange) {
     el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Jobs'), ' / ', job.id),
     el('h1', {}, job.name, ' ', state(job.state), job.paused ? [' ', state('paused')] : null),
     job.over ? null : el('p', {class: 'waiting dim'}, waiting(job)),
-    job.message ? el('p', {class: job.state === 'failed' ? 'error' : 'dim'}, job.message) : null,
+    job.message ? el('p', {class: ['failed', 'damaged'].includes(job.state) ? 'error' : 'dim'}, job.message) : null,
     job.search_total ? el('progress', {class: 'wide', max: job.search_total, value: job.search_finished, 'aria-label': 'search progress'}) : null,
     el('dl', {class: 'tiles'},
       tile('Best ' + (bestBy ? `of the finalists, ${bestBy}` : job.objectives.join(', ')), job.best_fitness.map(fitness).join(', ') || '–', ' ',
@@ -134,7 +134,7 @@ function head(part, job, id, bestBy, mayChange) {
         : tile('Left', duration(job.left_seconds), ' ', el('small', {}, 'after ' + duration(took))),
       tile('Time per candidate', timePerCandidate(job))),
     job.over && job.state !== 'failed' ? null
-      : mayChange ? el('p', {class: 'actions'}, pause, ' ', job.over ? null : cancel, ' ', el('span', {class: 'error', role: 'alert'}))
+      : mayChange ? el('p', {class: 'actions'}, pause, ' ', job.over || job.state === 'damaged' ? null : cancel, ' ', el('span', {class: 'error', role: 'alert'}))
       : el('p', {class: 'dim'}, 'Your token may look; to pause or cancel takes one of role submitter.'));
 }
 
@@ -159,7 +159,7 @@ function timePerCandidate(job) {
 }
 
 // A failed job is tried again.
-const canResume = (job) => job.paused || job.state === 'failed';
+const canResume = (job) => job.paused || ['failed', 'damaged'].includes(job.state);
 
 async function togglePause(part, job) {
   try {

@@ -36,17 +36,20 @@ function noJobs() {
 }
 
 function jobsTable(update) {
-  const row = (job) => el('tr', {},
-    el('th', {scope: 'row'}, el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name), el('div', {class: 'dim'}, job.id)),
-    el('td', {}, state(job.state), job.paused ? [' ', state('paused')] : null,
-      job.waiting && !job.paused && job.running === 0 ? el('div', {class: 'dim'}, job.waiting) : null),
-    el('td', {class: 'n'}, job.best_fitness.length ? fitness(job.best_fitness[0]) : '–',
-      job.best_candidate === null ? null : el('div', {class: 'dim spare'}, 'candidate ' + job.best_candidate)),
-    el('td', {class: 'spare'}, job.objectives[0]),
-    el('td', {}, progress(job), job.failed ? el('div', {class: 'dim'}, number(job.failed) + ' failed') : null),
-    el('td', {class: 'n'}, job.over ? '–' : duration(job.left_seconds)),
-    el('td', {class: 'n spare'}, duration((job.end_time ?? Date.now() / 1000) - job.create_time)),
-    el('td', {class: 'spare'}, time(job.create_time)));
+  const row = (job) =>
+      el('tr', {},
+         el('th', {scope: 'row'}, el('a', {href: '#/jobs/' + encodeURIComponent(job.id)}, job.name),
+            el('div', {class: 'dim'}, job.id)),
+         el('td', {}, state(job.state), job.paused ? [' ', state('paused')] : null,
+            job.waiting && !job.paused && job.running === 0 ? el('div', {class: 'dim'}, job.waiting) : null,
+            job.state === 'damaged' ? el('div', {class: 'dim'}, job.message) : null),
+         el('td', {class: 'n'}, job.best_fitness.length ? fitness(job.best_fitness[0]) : '–',
+            job.best_candidate === null ? null : el('div', {class: 'dim spare'}, 'candidate ' + job.best_candidate)),
+         el('td', {class: 'spare'}, job.objectives[0]),
+         el('td', {}, progress(job), job.failed ? el('div', {class: 'dim'}, number(job.failed) + ' failed') : null),
+         el('td', {class: 'n'}, job.over ? '–' : duration(job.left_seconds)),
+         el('td', {class: 'n spare'}, duration((job.end_time ?? Date.now() / 1000) - job.create_time)),
+         el('td', {class: 'spare'}, time(job.create_time)));
   const more = update.total > update.jobs.length
     ? el('p', {class: 'dim'}, `The newest ${update.jobs.length} of ${number(update.total)}; `, el('code', {}, 'merganser jobs'), ' lists all.') : null;
   return [el('div', {class: 'scroll'}, el('table', {class: 'wide'},

@@ -66,6 +66,28 @@ TEST(CoordinatorMetricsTest, TellsSinceWhenTheOldestCandidateWaits) {
   EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_oldest_timestamp_seconds 0\n"));
 }
 
+TEST(CoordinatorMetricsTest, AJobThatIsSetAsideIsCountedAndHasNoCandidatesThatWait) {
+  CoordinatorMetrics metrics;
+  ListedJobs manager;
+  CandidatesProposed proposed;
+  proposed.candidates.resize(2);
+  metrics.OnEvent("job-1", {absl::FromUnixSeconds(1000), proposed});
+  JobSummary job;
+  job.id = "job-1";
+  job.phase = JobPhase::kSearch;
+  job.queued = 2;
+  manager.jobs = {job};
+  metrics.Sample(manager);
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_jobs_damaged 0\n"));
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_job_active{job_id=\"job-1\"} 1"));
+  manager.jobs[0].phase = JobPhase::kDamaged;
+  metrics.Sample(manager);
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_jobs_damaged 1\n"));
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_depth 0\n"));
+  EXPECT_THAT(Text(metrics), HasSubstr("merganser_queue_oldest_timestamp_seconds 0\n"));
+  EXPECT_THAT(Text(metrics), Not(HasSubstr("merganser_job_active{")));
+}
+
 TEST(CoordinatorMetricsTest, CountsEventsThatTheStoreHadLost) {
   CoordinatorMetrics metrics;
   metrics.OnStoreRegression("job-1", 3);

@@ -95,5 +95,33 @@ TEST_F(CopyStoreTest, DamageIsRefusedByNameOrLeftOutOnRequest) {
   EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(end));
 }
 
+TEST_F(CopyStoreTest, ASalvagedLogKeepsRecordsWhoseReportsAreBehindTheDamage) {
+  // Of the open job the last result: from its event on the log is damaged.
+  int64_t damaged_from = 0, candidate = 0;
+  std::string key;
+  const std::vector<StoredEvent> log = *world_.memory.ReadEvents("job-2", 0, 10'000);
+  for (const StoredEvent& stored : log) {
+    const JobEvent event = *ProtoJobCodec().DecodeEvent(stored.body);
+    const auto* finished = std::get_if<CandidateFinished>(&event.body);
+    if (finished == nullptr || finished->record_key.empty()) continue;
+    damaged_from = stored.seq;
+    candidate = finished->candidate;
+    key = finished->record_key;
+  }
+  ASSERT_GT(damaged_from, 0);
+  world_.store.damage = [&](const std::string& job, std::vector<StoredEvent>* events) {
+    for (StoredEvent& event : *events) {
+      if (job == "job-2" && event.seq >= damaged_from) event.body = "\xff garbage";
+    }
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(Copy(world_.store, copy_, /*salvage=*/true).ok());
+  EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(damaged_from - 1));
+  EXPECT_EQ(copy_.GetRecord(key).status(), absl::OkStatus());
+  JobLoop next(&copy_, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
+  ASSERT_TRUE(next.Start().ok());
+  EXPECT_EQ(next.GetCandidate("job-2", candidate)->record_key, key) << "whoever leads the copy adopts it";
+}
+
 }  // namespace
 }  // namespace merganser

@@ -211,18 +211,6 @@ TEST_F(JobLoopTest, EventsGiveTheWholeStoryAndReplayToTheSameState) {
   EXPECT_EQ(world_.Summary(job_).dimension, 8);
 }
 
-TEST_F(JobLoopTest, ALogThatCannotBeReplayedNamesJobAndEvent) {
-  job_ = world_.Submit(SphereSpec()).id;
-  const int64_t epoch = world_.loop->epoch();
-  ASSERT_TRUE(world_.memory.Append(epoch, job_, 2, {std::string("\xff\xff damaged")}).ok());
-  world_.loop->Stop();
-  JobLoop next(&world_.store, &ProtoJobCodec(), &world_.clock, nullptr, world_.options);
-  const absl::Status status = next.Start();
-  EXPECT_TRUE(absl::IsDataLoss(status));
-  EXPECT_THAT(status.message(), HasSubstr("job-1 event 3"));
-  EXPECT_FALSE(next.leading());
-}
-
 TEST_F(JobLoopTest, GenomesThatWereLoggedAreKeptWhenTheOptimizerWouldProposeOthers) {
   // The log of a machine that rounds differently: its second genome is another in the last places.
   world_.AddWorker("w", 2);

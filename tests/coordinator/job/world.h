@@ -26,6 +26,8 @@ class FaultyStore final : public ResultsStore {
   enum class Fault { kNone, kBefore, kAfter };
   explicit FaultyStore(ResultsStore* store) : store_(*store) {}
   std::function<Fault(absl::string_view operation)> fault = [](absl::string_view) { return Fault::kNone; };
+  // If set: what the disk makes of events that are read.
+  std::function<absl::Status(const std::string& job_id, std::vector<StoredEvent>* events)> damage;
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override {
     return Do<absl::Status>("put_record", [&] { return store_.PutRecord(key, bytes); });
@@ -52,8 +54,12 @@ class FaultyStore final : public ResultsStore {
     return Do<absl::Status>("append", [&] { return store_.Append(epoch, job_id, expected_seq, events, required_records); });
   }
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override {
-    return Do<absl::StatusOr<std::vector<StoredEvent>>>("read_events",
-                                                        [&] { return store_.ReadEvents(job_id, after_seq, limit); });
+    return Do<absl::StatusOr<std::vector<StoredEvent>>>("read_events", [&]() -> absl::StatusOr<std::vector<StoredEvent>> {
+      absl::StatusOr<std::vector<StoredEvent>> events = store_.ReadEvents(job_id, after_seq, limit);
+      if (!events.ok() || !damage) return events;
+      if (const absl::Status status = damage(job_id, &*events); !status.ok()) return status;
+      return events;
+    });
   }
   absl::Status PutSnapshot(int64_t epoch, const std::string& id, const StoredSnapshot& s) override {
     return Do<absl::Status>("put_snapshot", [&] { return store_.PutSnapshot(epoch, id, s); });
