@@ -151,8 +151,12 @@ std::string FitnessText(absl::Span<const double> fitness) {
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
 
 std::string FormatMetric(absl::string_view metric, double value) {
+  // Of "MEMBER.bleu@FILTER" the metric, which is a number up to 100.
+  absl::string_view name = metric.substr(metric.rfind('.') + 1);
+  name = name.substr(0, name.find('@'));
+  const bool translation = name == "bleu" || name == "chrf" || name == "chrf++";
   const bool share = std::abs(value) <= 1 && !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" &&
-                     metric != "log_likelihood";
+                     metric != "log_likelihood" && !translation;
   return share ? FormatPercent(value) : FormatFitness(value);
 }
 

@@ -8,9 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "worker/benchmark/settings.h"
+#include "absl/types/span.h"
 #include "worker/benchmark/number_rule.h"
 #include "worker/benchmark/regex.h"
+#include "worker/benchmark/settings.h"
 
 namespace merganser {
 
@@ -21,15 +22,21 @@ class AnswerFilter {
   static absl::StatusOr<AnswerFilter> Create(const FilterSpec& spec);
 
   const std::string& name() const { return name_; }
+  // True if Apply reads the sample's choices.
+  bool needs_choices() const;
 
   // A regex step takes the match that it selects: of a pattern with groups the first group that is not empty, stripped, and
   // its fallback if there is no such match (lm-evaluation-harness's RegexFilter).
-  std::string Apply(absl::string_view completion) const;
+  // A choice regex (its MultiChoiceRegexFilter) does the same; where that finds nothing it looks for the text of one of
+  // `choices`, a longer one first, without what is to be ignored, and then for ": A"; what it gives for a choice is "(A)",
+  // "(B)" ... `choices`: the sample's, at most 26.
+  std::string Apply(absl::string_view completion, absl::Span<const std::string> choices = {}) const;
 
  private:
   struct Step {
     FilterStep spec;
-    std::vector<Regex> regex;              // kRegex: one
+    std::vector<Regex> regex;            // kRegex, kChoiceRegex: one
+    std::vector<Regex> ignored;          // kChoiceRegex
     const NumberRule* number = nullptr;  // kNumber
   };
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/lm_eval_group.h"
 #include "worker/benchmark/lm_eval_task.h"
 #include "worker/benchmark/yaml_map.h"
 
@@ -123,6 +124,7 @@ void ReadCode(YamlMap& map, CodeSettings* code) {
 }
 
 absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
+  MG_RETURN_IF_ERROR(map.repeated());
   BenchmarkSettings settings;
   settings.use = map.Text("use").value_or("");
   if (IsBenchmarkFile(settings.use)) settings.use = PathIn(map.file(), settings.use);
@@ -144,6 +146,7 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   settings.choices = map.Texts("choices");
   settings.continuation = map.Text("continuation");
   settings.target_delimiter = map.Text("target_delimiter");
+  settings.gen_prefix = map.Text("gen_prefix");
   settings.columns = map.Texts("columns");
   settings.average_of = map.Texts("average_of");
   if (settings.average_of) {
@@ -171,7 +174,10 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   return settings;
 }
 
-absl::StatusOr<BenchmarkSettings> Read(YamlMap map) { return IsLmEvalTask(map) ? ReadLmEvalTask(map) : ReadOurs(map); }
+absl::StatusOr<BenchmarkSettings> Read(YamlMap map) {
+  if (IsLmEvalGroup(map)) return ReadLmEvalGroup(map);
+  return IsLmEvalTask(map) ? ReadLmEvalTask(map) : ReadOurs(map);
+}
 
 }  // namespace
 

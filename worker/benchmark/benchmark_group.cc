@@ -1,12 +1,11 @@
 #include "worker/benchmark/benchmark_group.h"
 
-#include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/aggregate.h"
-#include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/wilson.h"
 
 namespace merganser {
@@ -16,6 +15,7 @@ absl::StatusOr<std::unique_ptr<BenchmarkGroup>> BenchmarkGroup::Load(ResolvedBen
   std::unique_ptr<BenchmarkGroup> group(new BenchmarkGroup);
   group->metric_names_ = MetricNames(resolved);
   group->definition_ = resolved.definition;
+  if (!resolved.definition.average_of.empty()) group->keys_ = AverageKeys(resolved.definition, resolved.parts);
   for (BenchmarkDefinition& part : resolved.parts) {
     auto benchmark = Benchmark::Load(std::move(part), options);
     if (!benchmark.ok()) {
@@ -32,26 +32,38 @@ BenchmarkResult BenchmarkGroup::Combine(std::vector<BenchmarkResult> results) co
   if (definition_.average_of.empty()) return std::move(results.front());
   BenchmarkResult all;
   all.benchmark = definition_.name;
-  double sum = 0, squares = 0, members = 0;
+  const std::vector<std::vector<std::string>> shown = ShownMetrics(keys_);
   for (size_t i = 0; i < results.size(); ++i) {
-    BenchmarkResult& part = results[i];
+    const BenchmarkResult& part = results[i];
     if (part.samples.empty()) continue;  // none of its samples was drawn
-    ++members;
-    const std::string main = MainMetric(parts_[i]->definition());
-    const std::string name = absl::StrCat(part.benchmark, ".", main);
-    const MetricInterval interval = IntervalOf(part.metrics, main, static_cast<int64_t>(part.samples.size()));
-    sum += part.metrics.at(main);
-    squares += interval.standard_error * interval.standard_error;
-    all.metrics[name] = part.metrics.at(main);
-    // A member has fewer samples than the whole, so its error cannot be worked out from the value.
-    all.metrics[absl::StrCat(name, kStandardErrorSuffix)] = interval.standard_error;
-    for (SampleOutcome& sample : part.samples) {
+    for (const std::string& metric : shown[i]) {
+      const std::string name = absl::StrCat(part.benchmark, ".", metric);
+      all.metrics[name] = part.metrics.at(metric);
+      // A member has fewer samples than the whole, so its error cannot be worked out from the value.
+      const auto n = static_cast<int64_t>(part.samples.size());
+      all.metrics[absl::StrCat(name, kStandardErrorSuffix)] = IntervalOf(part.metrics, metric, n).standard_error;
+    }
+  }
+  for (const AverageKey& key : keys_) {
+    std::vector<double> values, errors, sizes;
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].samples.empty() || key.of[i].empty()) continue;
+      const auto n = static_cast<int64_t>(results[i].samples.size());
+      values.push_back(results[i].metrics.at(key.of[i]));
+      errors.push_back(IntervalOf(results[i].metrics, key.of[i], n).standard_error);
+      sizes.push_back(static_cast<double>(n));
+    }
+    if (values.empty()) continue;
+    const AverageEstimate estimate = AverageOf(values, errors, sizes, key.by_size);
+    all.metrics[key.name] = estimate.value;
+    all.metrics[absl::StrCat(key.name, kStandardErrorSuffix)] = estimate.standard_error;
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (SampleOutcome& sample : results[i].samples) {
       sample.values["member"] = static_cast<double>(i);
       all.samples.push_back(std::move(sample));
     }
   }
-  all.metrics["average"] = sum / members;
-  all.metrics[absl::StrCat("average", kStandardErrorSuffix)] = std::sqrt(squares) / members;
   return all;
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/domain/evaluation.h"
+#include "worker/benchmark/average_metrics.h"
 #include "worker/benchmark/benchmark.h"
 #include "worker/benchmark/builtin_benchmarks.h"
 
@@ -25,11 +26,10 @@ class BenchmarkGroup {
   const std::vector<std::unique_ptr<Benchmark>>& parts() const { return parts_; }
   const std::vector<std::string>& metric_names() const { return metric_names_; }
 
-  // `results[i]` is of parts()[i]. The result of a plain benchmark is its part's. Of an average, each member counts alike,
-  // however many samples it has: "average" is the mean of the members' main metrics, with "average_stderr" (the root of the
-  // sum of their squared standard errors, over their number), "MEMBER.METRIC" are those; the samples are all members', in
-  // order, each with values["member"]; members of which no sample was drawn do not count. REQUIRES: one result a part, at
-  // least one with samples.
+  // `results[i]` is of parts()[i]. The result of a plain benchmark is its part's. Of an average: each of AverageKeys with
+  // its standard error "NAME_stderr" (AverageOf), and "MEMBER.METRIC" of each metric that counts in one; the samples are all
+  // members', in order, each with values["member"]; members of which no sample was drawn do not count. REQUIRES: one result
+  // a part, at least one with samples.
   BenchmarkResult Combine(std::vector<BenchmarkResult> results) const;
 
  private:
@@ -39,6 +39,7 @@ class BenchmarkGroup {
   BenchmarkDefinition definition_;
   std::vector<std::unique_ptr<Benchmark>> parts_;
   std::vector<std::string> metric_names_;
+  std::vector<AverageKey> keys_;  // of an average
 };
 
 }  // namespace merganser

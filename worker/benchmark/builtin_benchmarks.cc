@@ -10,6 +10,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/answer_filter.h"
+#include "worker/benchmark/average_metrics.h"
 #include "worker/benchmark/benchmark_file.h"
 #include "worker/benchmark/builtin_table.h"
 #include "worker/benchmark/metric_keys.h"
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr int kNewTokensMax = 1 << 20;  // longer than any context we run
 constexpr size_t kStopMax = 64;         // each is searched for after every token
 constexpr int kFewShotsMax = 1000;
-constexpr size_t kMembersMax = 256;
+constexpr size_t kMembersMax = 4096;
 constexpr size_t kFilesMax = 8;  // that use each other
 
 // A spec with everything that it uses under it, and the built-in at the bottom.
@@ -100,6 +101,18 @@ std::string FileIn(const fs::path& folder, const std::string& file) {
   return (folder / file).string();
 }
 
+// The names of the built-in's files in the release that `data`, a file or a folder, is of; the first one's if it is of none.
+std::pair<std::string, std::string> ReleaseOf(const BuiltinBenchmark& builtin, const std::string& data) {
+  std::vector<std::pair<std::string, std::string>> releases = builtin.other_releases;
+  releases.insert(releases.begin(), {builtin.file, builtin.few_shot_file});
+  std::error_code error;
+  for (const auto& release : releases) {
+    if (fs::is_directory(data, error) && fs::exists(FileIn(data, release.first), error)) return release;
+    if (fs::path(data).filename() == fs::path(release.first).filename()) return release;
+  }
+  return releases.front();
+}
+
 // The files that a folder or a file of the user's stands for.
 void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   definition->data = layers.spec.data;
@@ -107,21 +120,32 @@ void Locate(const Layers& layers, BenchmarkDefinition* definition) {
   definition->data_source = layers.spec.data_source.value_or("");
   if (layers.builtin == nullptr) return;
   if (definition->data_source.empty()) definition->data_source = layers.builtin->source;
+  const auto [file, few_shot_file] = ReleaseOf(*layers.builtin, definition->data);
   std::error_code error;
   fs::path folder = fs::path(definition->data).parent_path();
   // The file itself, within the folders that it lies in: the folder is the one that holds these.
-  if (absl::EndsWith(definition->data, absl::StrCat("/", layers.builtin->file))) {
-    folder = definition->data.substr(0, definition->data.size() - layers.builtin->file.size() - 1);
+  if (absl::EndsWith(definition->data, absl::StrCat("/", file))) {
+    folder = definition->data.substr(0, definition->data.size() - file.size() - 1);
   }
   if (fs::is_directory(definition->data, error)) {
     folder = definition->data;
     // Without a file of its own the folder stays, and reading it says what is wrong.
-    if (!layers.builtin->file.empty()) definition->data = FileIn(folder, layers.builtin->file);
+    if (!file.empty()) definition->data = FileIn(folder, file);
   }
-  if (definition->few_shot.data.empty() && definition->few_shot.samples.empty() && !layers.builtin->few_shot_file.empty() &&
+  if (definition->few_shot.data.empty() && definition->few_shot.samples.empty() && !few_shot_file.empty() &&
       !definition->data.empty()) {
-    definition->few_shot.data = FileIn(folder, layers.builtin->few_shot_file);
+    definition->few_shot.data = FileIn(folder, few_shot_file);
   }
+}
+
+// A member that is no built-in and has no data of its own: FOLDER/NAME.jsonl, its examples FOLDER/NAME.train.jsonl.
+void LocateMember(const std::string& folder, BenchmarkSettings* member) {
+  std::error_code error;
+  if (!member->data.empty() || !fs::is_directory(folder, error)) return;
+  member->data = (fs::path(folder) / absl::StrCat(member->name, ".jsonl")).string();
+  const std::string shots = (fs::path(folder) / absl::StrCat(member->name, ".train.jsonl")).string();
+  const bool needed = !member->few_shot.data && member->few_shot.samples.empty();
+  if (needed && fs::exists(shots, error)) member->few_shot.data = shots;
 }
 
 absl::Status CheckSampling(const BenchmarkSampling& s) {
@@ -243,8 +267,12 @@ absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
   d.few_shot.python = spec.few_shot.python.value_or(false);
   d.few_shot.delimiter = spec.few_shot.delimiter.value_or("\n\n");
   d.few_shot.samples = spec.few_shot.samples;
+  d.gen_prefix = spec.gen_prefix.value_or("");
+  d.bare_target = spec.bare_target.value_or(false);
   d.columns = spec.columns.value_or(std::vector<std::string>());
   d.average_of = spec.average_of.value_or(std::vector<std::string>());
+  d.members = spec.members;
+  d.average_metrics = spec.average_metrics.value_or(std::vector<AverageMetric>());
   d.sampling = spec.sampling.value_or(BenchmarkSampling());
   d.answer_tokens = spec.answer_tokens;
   d.language_of_reference = spec.language_of_reference.value_or(false);
@@ -259,6 +287,11 @@ absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
     if (d.filters.empty()) d.filters.emplace_back();
   }
   Locate(layers, &d);
+  if (d.few_shot.data.empty() && d.few_shot.samples.empty() && spec.few_shot.from_data.value_or(false)) {
+    d.few_shot.data = d.data;
+  }
+  d.few_shot.excludes_sample =
+      spec.few_shot.excludes_sample.value_or(d.few_shot.samples.empty() && d.few_shot.data == d.data);
   return d;
 }
 
@@ -308,6 +341,10 @@ absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec
       if (other.name == member && other.name != spec.name) sibling = &other;
     }
     if (sibling != nullptr) part = *sibling;
+    for (const BenchmarkSettings& known : whole.members) {
+      if (known.name == member) part = known;
+    }
+    if (part.use.empty()) LocateMember(whole.data, &part);
     // What the member says for itself wins.
     BenchmarkSettings given;
     given.data = whole.data;
@@ -323,6 +360,10 @@ absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec
     }
     resolved.parts.push_back(*std::move(definition));
   }
+  if (AverageKeys(whole, resolved.parts).empty()) {
+    return Annotate(Bad("aggregate_metric_list: no member has any of these metrics with these filters"),
+                    absl::StrCat("benchmark '", spec.name, "'"));
+  }
   return resolved;
 }
 
@@ -334,9 +375,12 @@ std::vector<std::string> MetricNames(const BenchmarkDefinition& definition) {
 
 std::vector<std::string> MetricNames(const ResolvedBenchmark& resolved) {
   if (resolved.definition.average_of.empty()) return MetricNames(resolved.definition);
-  std::vector<std::string> names = {"average"};
-  for (const BenchmarkDefinition& part : resolved.parts) {
-    names.push_back(absl::StrCat(part.name, ".", MainMetric(part)));
+  const std::vector<AverageKey> keys = AverageKeys(resolved.definition, resolved.parts);
+  std::vector<std::string> names;
+  for (const AverageKey& key : keys) names.push_back(key.name);
+  const std::vector<std::vector<std::string>> shown = ShownMetrics(keys);
+  for (size_t i = 0; i < shown.size(); ++i) {
+    for (const std::string& metric : shown[i]) names.push_back(absl::StrCat(resolved.parts[i].name, ".", metric));
   }
   return names;
 }

@@ -64,6 +64,7 @@ void AddJglue(std::vector<BuiltinBenchmark>* table) {
       {"{{choice0}}", "{{choice1}}", "{{choice2}}", "{{choice3}}", "{{choice4}}"}, "{{label}}");
   jcqa.file = "jcommonsenseqa-v1.3/valid-v1.3.json";
   jcqa.few_shot_file = "jcommonsenseqa-v1.3/train-v1.3.json";
+  jcqa.other_releases = {{"jcommonsenseqa-v1.1/valid-v1.1.json", "jcommonsenseqa-v1.1/train-v1.1.json"}};
   jcqa.spec.few_shot.count = 3;
   jcqa.source = "jcommonsenseqa-v1.3/valid-v1.3.json of github.com/yahoojapan/JGLUE (datasets/, CC BY-SA 4.0)";
   table->push_back(jcqa);
@@ -79,6 +80,7 @@ void AddJglue(std::vector<BuiltinBenchmark>* table) {
   jnli.spec.metrics = std::vector<MetricSpec>{{"acc"}, {"balanced_acc"}, {"mcc"}, {"macro_f1"}};
   jnli.file = "jnli-v1.1/valid-v1.1.json";
   jnli.few_shot_file = "jnli-v1.1/train-v1.1.json";
+  jnli.other_releases = {{"jnli-v1.3/valid-v1.3.json", "jnli-v1.3/train-v1.3.json"}};
   jnli.spec.few_shot.count = 3;
   jnli.source = "jnli-v1.1/valid-v1.1.json of github.com/yahoojapan/JGLUE (tag v1.1.0, datasets/, CC BY-SA 4.0)";
   table->push_back(jnli);
@@ -115,6 +117,7 @@ void AddJglue(std::vector<BuiltinBenchmark>* table) {
   jsquad.spec.answer_tokens = 0;
   jsquad.file = "jsquad-v1.3/valid-v1.3.json";
   jsquad.few_shot_file = "jsquad-v1.3/train-v1.3.json";
+  jsquad.other_releases = {{"jsquad-v1.1/valid-v1.1.json", "jsquad-v1.1/train-v1.1.json"}};
   jsquad.spec.few_shot.count = 2;
   jsquad.source = "jsquad-v1.3/valid-v1.3.json of github.com/yahoojapan/JGLUE (datasets/, CC BY-SA 4.0)";
   table->push_back(jsquad);

@@ -3,6 +3,7 @@
 #define MERGANSER_WORKER_BENCHMARK_BUILTIN_TABLE_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "worker/benchmark/settings.h"
@@ -14,6 +15,7 @@ struct BuiltinBenchmark {
   std::string file;            // the data's name where the user gives a folder
   std::string few_shot_file;   // the examples' name there; "" if `spec` has them, or there are none
   std::string source;          // where the data is to be had, for errors
+  std::vector<std::pair<std::string, std::string>> other_releases = {};  // `file` and `few_shot_file`, in the same form
 };
 
 // In the order of the documentation. Constant.

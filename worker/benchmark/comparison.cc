@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/average_metrics.h"
 #include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/paired_statistics.h"
 #include "worker/benchmark/sampled_metric.h"
@@ -40,6 +41,7 @@ std::vector<Stratum> StrataOf(const ResolvedBenchmark& benchmark, const std::vec
     all.SetUnits(samples);
     return {all};
   }
+  const AverageKey average = AverageKeys(benchmark.definition, benchmark.parts).front();
   std::vector<Stratum> strata;
   for (size_t i = 0, at = 0; i < benchmark.parts.size(); ++i) {
     Stratum member{at, 0, {}, {}};
@@ -48,12 +50,12 @@ std::vector<Stratum> StrataOf(const ResolvedBenchmark& benchmark, const std::vec
       if (it == samples[at].values.end() || it->second != static_cast<double>(i)) break;
     }
     if (member.count == 0) continue;
-    const std::string main = MainMetric(benchmark.parts[i]);
+    const std::string& main = average.of[i];
     for (const MetricKey& key : MetricKeys(benchmark.parts[i])) {
       if (key.name == main) member.keys = {key};
     }
     member.SetUnits(samples);
-    member.names = {absl::StrCat(benchmark.parts[i].name, ".", main)};
+    if (!main.empty()) member.names = {absl::StrCat(benchmark.parts[i].name, ".", main)};
     strata.push_back(std::move(member));
   }
   return strata;
@@ -63,13 +65,15 @@ bool AllZeroOrOne(const std::vector<double>& values) {
   return !values.empty() && std::all_of(values.begin(), values.end(), [](double v) { return v == 0 || v == 1; });
 }
 
-// One model's metrics, all strata's, then for an average their mean.
+// One model's metrics, all strata's, then for an average their mean, by their numbers of samples where `by_size`.
 class ResampledModel {
  public:
-  ResampledModel(const BenchmarkResult& result, const std::vector<Stratum>& strata, bool average) : average_(average) {
+  ResampledModel(const BenchmarkResult& result, const std::vector<Stratum>& strata, bool average, bool by_size)
+      : average_(average) {
     for (const Stratum& stratum : strata) {
       const auto samples = absl::MakeConstSpan(result.samples).subspan(stratum.first, stratum.count);
       metrics_.emplace_back();
+      if (!stratum.keys.empty()) weights_.push_back(by_size ? static_cast<double>(stratum.count) : 1);
       for (const MetricKey& key : stratum.keys) metrics_.back().emplace_back(key, samples);
     }
   }
@@ -80,7 +84,10 @@ class ResampledModel {
     for (size_t s = 0; s < metrics_.size(); ++s) {
       for (const SampledMetric& metric : metrics_[s]) values.push_back(metric.Of(indices[s]));
     }
-    if (average_) values.push_back(std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()));
+    if (average_) {
+      const double weights = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+      values.push_back(std::inner_product(values.begin(), values.end(), weights_.begin(), 0.0) / weights);
+    }
     return values;
   }
 
@@ -95,6 +102,7 @@ class ResampledModel {
 
  private:
   const bool average_;
+  std::vector<double> weights_;                      // of an average's values
   std::vector<std::vector<SampledMetric>> metrics_;  // [stratum][metric]
 };
 
@@ -136,10 +144,11 @@ absl::StatusOr<std::vector<PairedDifference>> Compare(const ResolvedBenchmark& b
   if (average) names.emplace_back("average");
   // McNemar's test counts samples; several completions of one problem are not independent of each other.
   const bool single = std::all_of(strata.begin(), strata.end(), [](const auto& s) { return s.units.size() == s.count; });
+  const bool by_size = average && AverageKeys(benchmark.definition, benchmark.parts).front().by_size;
   std::vector<ResampledModel> models;
   std::vector<std::vector<double>> values;  // [model][metric]
   for (const BenchmarkResult* result : results) {
-    models.emplace_back(*result, strata, average);
+    models.emplace_back(*result, strata, average, by_size);
     values.push_back(models.back().Of(indices));
   }
   // [model][metric][resampling]

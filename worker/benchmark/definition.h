@@ -27,6 +27,7 @@ struct FewShots {
   bool python = false;                // see FewShotSettings
   std::string delimiter = "\n\n";
   std::vector<std::string> samples;   // JSON objects
+  bool excludes_sample = false;       // no sample is its own example
 
   bool operator==(const FewShots&) const = default;
 };
@@ -48,11 +49,16 @@ struct BenchmarkDefinition {
   std::vector<std::string> choices;  // Jinja, one a choice; a single one may give a list
   std::optional<std::string> continuation;
   std::string target_delimiter = " ";
+  std::string gen_prefix;  // Jinja; see settings.h, as the next
+  bool bare_target = false;
   FewShots few_shot;
   std::vector<FilterSpec> filters;  // at least one, but for number rules
   std::vector<MetricSpec> metrics;  // likewise
   std::vector<std::string> columns;
-  std::vector<std::string> average_of;  // names; not empty: everything else but name, data and limit is unused
+  // Names; not empty: everything else but name, data, limit and the next two is unused.
+  std::vector<std::string> average_of;
+  std::vector<BenchmarkSettings> members;  // see settings.h, as the next
+  std::vector<AverageMetric> average_metrics;
   BenchmarkSampling sampling;
   std::optional<CodeSettings> code;  // completions are programs
   int completions = 1;               // of each prompt

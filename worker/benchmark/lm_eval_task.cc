@@ -1,5 +1,6 @@
 #include "worker/benchmark/lm_eval_task.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/benchmark_file.h"
+#include "worker/benchmark/translation_metrics.h"
 
 namespace merganser {
 namespace {
@@ -65,6 +67,9 @@ void ReadData(YamlMap& map, BenchmarkSettings* settings) {
   if (shots.empty()) shots = splits["training_split"];
   if (shots.empty()) shots = splits["validation_split"];
   if (shots.empty()) shots = split;
+  settings->few_shot.from_data = shots == split;
+  // So the harness decides, whatever split is scored: of no name and no name too.
+  settings->few_shot.excludes_sample = splits["fewshot_split"] == splits["test_split"];
   if (dataset == "json" || dataset == "csv" || dataset.empty()) {
     settings->data = files.Of(split);
     if (!files.Of(shots).empty()) settings->few_shot.data = files.Of(shots);
@@ -130,6 +135,14 @@ bool ReadFilterStep(YamlMap& map, FilterStep* step) {
     step->pattern = map.Text("regex_pattern").value_or(R"(#### (\-?[0-9\.\,]+))");
     step->match = static_cast<int>(map.Integer("group_select").value_or(0));
     step->fallback = map.Text("fallback").value_or(step->fallback);
+  } else if (function == "multi_choice_regex") {
+    step->kind = FilterStep::Kind::kChoiceRegex;
+    step->pattern = map.Text("regex_pattern").value_or(R"(#### (\-?[0-9\.\,]+))");
+    step->match = static_cast<int>(map.Integer("group_select").value_or(0));
+    step->fallback = map.Text("fallback").value_or(step->fallback);
+    step->ignore_case = map.Bool("ignore_case").value_or(false);
+    step->ignore_punctuation = map.Bool("ignore_punctuation").value_or(false);
+    step->regexes_to_ignore = map.Texts("regexes_to_ignore").value_or(std::vector<std::string>());
   } else if (function == "remove_whitespace") {
     step->kind = FilterStep::Kind::kStrip;
   } else if (function == "lowercase") {
@@ -138,8 +151,8 @@ bool ReadFilterStep(YamlMap& map, FilterStep* step) {
     step->kind = FilterStep::Kind::kUppercase;
   } else {
     map.Fail("function", absl::StrCat("'", function,
-                                      "' is not supported: regex, take_first, remove_whitespace, lowercase and "
-                                      "uppercase are"));
+                                      "' is not supported: regex, multi_choice_regex, take_first, remove_whitespace, "
+                                      "lowercase and uppercase are"));
   }
   return true;
 }
@@ -167,9 +180,11 @@ void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
   for (YamlMap& entry : map.Maps("metric_list", "metric")) {
     MetricSpec metric;
     metric.name = entry.Text("metric").value_or("");
-    // The harness's f1 of choices is scikit-learn's for two classes, and its other completion metrics are other programs'.
-    const bool known = output != "generate_until" || metric.name == "exact_match";
-    if (!known || metric.name == "f1") {
+    // Its other metrics of completions are other programs'.
+    const std::vector<std::string>& translations = TranslationMetric::Names();
+    const bool known = output != "generate_until" || metric.name == "exact_match" ||
+                       std::find(translations.begin(), translations.end(), metric.name) != translations.end();
+    if (!known) {
       entry.Fail("metric", absl::StrCat("'", metric.name, "' is not supported for ", output));
     }
     metric.ignore_case = entry.Bool("ignore_case").value_or(false);
@@ -180,6 +195,10 @@ void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
     const std::string aggregation = entry.Text("aggregation").value_or("");
     static const auto* const aggregations =
         new std::map<std::string, std::string>{{"mcc", "matthews_corrcoef"},
+                                               {"f1", "f1"},
+                                               {"bleu", "bleu"},
+                                               {"chrf", "chrf"},
+                                               {"chrf++", "chrf++"},
                                                {"perplexity", "perplexity"},
                                                {"bits_per_byte", "bits_per_byte"},
                                                {"byte_perplexity", "weighted_perplexity"},
@@ -210,7 +229,7 @@ void ReadChoices(YamlMap& map, BenchmarkSettings* settings) {
 }  // namespace
 
 bool IsLmEvalTask(const YamlMap& map) {
-  if (map.Has("group") && (map.Has("task") || map.Has("task_list"))) return true;
+  if (map.Has("group") && map.Has("task_list")) return true;
   for (const char* key : {"doc_to_text", "doc_to_target", "doc_to_choice", "dataset_path"}) {
     if (map.Has(key)) return true;
   }
@@ -218,17 +237,19 @@ bool IsLmEvalTask(const YamlMap& map) {
 }
 
 absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
-  if (map.IsList("task") || map.Has("task_list")) {
-    map.Fail(map.IsList("task") ? "task" : "task_list",
-             "is a group of tasks; use the file of each of its tasks (and average_of in a file of yours for their mean)");
+  if (map.Has("task_list")) {
+    map.Fail("task_list", "is not supported; use the file of each task, or a group whose `task` lists them");
     return map.status();
   }
+  if (map.IsList("task")) map.Fail("task", "is a list, which only a group has");
   BenchmarkSettings settings;
   settings.output = map.Text("output_type");
   settings.description = map.Text("description");
   settings.prompt = map.Text("doc_to_text").value_or("");
   settings.target = map.Text("doc_to_target");
   settings.target_delimiter = map.Text("target_delimiter");
+  settings.gen_prefix = map.Text("gen_prefix");
+  settings.bare_target = settings.output.value_or("") == "loglikelihood";
   ReadChoices(map, &settings);
   ReadData(map, &settings);
   ReadFewShots(map, &settings);
@@ -247,8 +268,8 @@ absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
     map.Ignore(key);
   }
   // Of a file that includes another and does without what it says.
-  for (const char* key : {"process_docs", "process_results", "gen_prefix", "custom_dataset", "use_prompt", "unsafe_code",
-                          "doc_to_image", "doc_to_audio"}) {
+  for (const char* key :
+       {"process_docs", "process_results", "custom_dataset", "use_prompt", "unsafe_code", "doc_to_image", "doc_to_audio"}) {
     if (map.IsNull(key)) map.Ignore(key);
   }
   MG_RETURN_IF_ERROR(map.Done());

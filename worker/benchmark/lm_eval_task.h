@@ -8,8 +8,7 @@
 
 namespace merganser {
 
-// True for a file with doc_to_text, doc_to_target, doc_to_choice or dataset_path, its own or included; and for a group of
-// tasks, which ReadLmEvalTask refuses.
+// True for a file with doc_to_text, doc_to_target, doc_to_choice or dataset_path, its own or included.
 bool IsLmEvalTask(const YamlMap& map);
 
 // The task of `map` as settings: the same prompts, few-shots (the harness's default sampler draws with Python's generator,

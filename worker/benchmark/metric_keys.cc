@@ -10,6 +10,7 @@
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_metrics.h"
+#include "worker/benchmark/translation_metrics.h"
 
 namespace merganser {
 namespace {
@@ -18,6 +19,7 @@ const std::map<std::string, Aggregation>& Corpus() {
   static const auto* const corpus = new std::map<std::string, Aggregation>{
       {"mcc", Aggregation::kMcc},
       {"macro_f1", Aggregation::kMacroF1},
+      {"f1", Aggregation::kBinaryF1},
       {"balanced_acc", Aggregation::kBalancedAcc},
       {"perplexity", Aggregation::kPerplexity},
       {"byte_perplexity", Aggregation::kBytePerplexity},
@@ -32,11 +34,20 @@ Aggregation AggregationOf(const std::string& metric) {
   return it == Corpus().end() ? Aggregation::kMean : it->second;
 }
 
+bool IsTranslationMetric(const std::string& metric) {
+  const std::vector<std::string>& names = TranslationMetric::Names();
+  return std::find(names.begin(), names.end(), metric) != names.end();
+}
+
 std::vector<std::string> KnownMetrics(BenchmarkOutput output) {
   switch (output) {
-    case BenchmarkOutput::kGenerateUntil: return TextMetric::Names();
+    case BenchmarkOutput::kGenerateUntil: {
+      std::vector<std::string> names = TextMetric::Names();
+      names.insert(names.end(), TranslationMetric::Names().begin(), TranslationMetric::Names().end());
+      return names;
+    }
     case BenchmarkOutput::kMultipleChoice:
-      return {"acc", "acc_norm", "acc_bytes", "exact_match", "balanced_acc", "mcc", "macro_f1"};
+      return {"acc", "acc_norm", "acc_bytes", "exact_match", "balanced_acc", "mcc", "macro_f1", "f1"};
     case BenchmarkOutput::kLogLikelihood:
       return {"acc", "log_likelihood", "perplexity", "bits_per_byte", "byte_perplexity"};
     case BenchmarkOutput::kRollingLogLikelihood:
@@ -50,6 +61,8 @@ std::vector<std::string> KnownMetrics(BenchmarkOutput output) {
 std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter) {
   return absl::StrCat(metric, language.empty() ? "" : "_", language, filter.empty() ? "" : "@", filter);
 }
+
+std::string TranslationCountKey(absl::string_view key, size_t index) { return absl::StrCat(key, "#", index); }
 
 // Without medians.
 std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
@@ -67,6 +80,10 @@ std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
       for (const FilterSpec& filter : definition.filters) {
         for (const MetricSpec& metric : definition.metrics) {
           keys.push_back({KeyName(metric.name, language, filter.name)});
+          if (IsTranslationMetric(metric.name)) {
+            keys.back().aggregation = Aggregation::kTranslation;
+            keys.back().metric = metric.name;
+          }
           // One completion of each problem: a mean of what passed, with all that goes with one.
           if (definition.completions == 1) continue;
           keys.back().aggregation = Aggregation::kPassAtK;
@@ -81,6 +98,7 @@ std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
 std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition) {
   std::vector<MetricKey> keys = PlainKeys(definition);
   for (size_t i = 0, n = keys.size(); i < n && definition.bootstrap_median; ++i) {
+    if (keys[i].aggregation != Aggregation::kMean) continue;  // the median is of means
     keys.push_back({absl::StrCat(keys[i].name, kMedianSuffix), Aggregation::kBootstrapMedian});
   }
   return keys;
@@ -128,11 +146,11 @@ absl::Status CheckMetrics(const BenchmarkDefinition& definition) {
     if (!seen.insert(metric.name).second) {
       return absl::InvalidArgumentError(absl::StrCat("metrics: '", metric.name, "' is given twice"));
     }
-    if (definition.output == BenchmarkOutput::kGenerateUntil) {
+    if (definition.output == BenchmarkOutput::kGenerateUntil && !IsTranslationMetric(metric.name)) {
       MG_RETURN_IF_ERROR(Annotate(TextMetric::Create(metric).status(), "metrics"));
     } else if (MetricSpec plain{metric.name}; metric != plain) {
       return absl::InvalidArgumentError(
-          absl::StrCat("metrics: ", metric.name, ": only metrics of completions have settings"));
+          absl::StrCat("metrics: ", metric.name, ": only metrics that compare completions have settings"));
     }
   }
   return absl::OkStatus();

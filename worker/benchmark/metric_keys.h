@@ -23,18 +23,24 @@ enum class Aggregation {
   kBootstrapMedian,  // median of 1000 means of as many values[key without "_median"], drawn with replacement
   kPassAtK,          // mean over values["problem"] of the chance that one of k of its completions has values["passed"]
   kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
+  kBinaryF1,         // F1 of class 1 of values["gold"] and values["pred"] (scikit-learn's f1_score of two classes)
+  kTranslation,      // TranslationMetric::Score of the sums of values[TranslationCountKey(key, i)]
 };
 
 struct MetricKey {
   std::string name;  // "acc", "acc_ja", "exact_match@strict", "exact_match_ja@strict"
   Aggregation aggregation = Aggregation::kMean;
   int k = 0;  // kPassAtK
+  std::string metric = {};  // kTranslation: "bleu" of "bleu@strict"
 };
 
 inline constexpr char kMedianSuffix[] = "_median";
 
 // METRIC, METRIC_LANGUAGE, METRIC@FILTER, METRIC_LANGUAGE@FILTER.
 std::string KeyName(absl::string_view metric, absl::string_view language, absl::string_view filter);
+
+// What sample outcomes call the `index`-th of a translation's counts: "bleu@strict#3".
+std::string TranslationCountKey(absl::string_view key, size_t index);
 
 // k of a metric "pass@k"; 0 if it is another.
 int PassK(absl::string_view metric);

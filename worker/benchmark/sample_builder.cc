@@ -31,6 +31,13 @@ bool IsWholeNumber(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); });
 }
 
+// As lm-evaluation-harness joins texts: `delimiter` between them unless one of them is empty or white space is there.
+std::string Joint(absl::string_view left, absl::string_view right, absl::string_view delimiter) {
+  const bool joined = left.empty() || right.empty() || StripTrailingWhitespace(left).size() != left.size() ||
+                      StripWhitespace(right).data() != right.data();
+  return absl::StrCat(left, joined ? "" : delimiter, right);
+}
+
 }  // namespace
 
 FieldTemplate::FieldTemplate(std::string source, Template compiled)
@@ -89,6 +96,7 @@ absl::Status SampleBuilder::CompileTemplates() {
   MG_RETURN_IF_ERROR(compile("prompt", definition_.prompt, &prompt_));
   if (!definition_.description.empty()) MG_RETURN_IF_ERROR(compile("description", definition_.description, &description_));
   if (!definition_.target.empty()) MG_RETURN_IF_ERROR(compile("target", definition_.target, &target_));
+  if (!definition_.gen_prefix.empty()) MG_RETURN_IF_ERROR(compile("gen_prefix", definition_.gen_prefix, &gen_prefix_));
   if (definition_.continuation) MG_RETURN_IF_ERROR(compile("continuation", *definition_.continuation, &continuation_));
   for (size_t i = 0; i < definition_.choices.size(); ++i) {
     std::optional<FieldTemplate> choice;
@@ -117,9 +125,7 @@ absl::Status SampleBuilder::LoadFewShots() {
     RowOptions options;
     options.columns = definition_.columns;
     options.tsv_columns = {definition_.question_field, definition_.answer_field};
-    shots_are_data_ = few.data == definition_.data;
-    // One more, because a sample is not its own example.
-    if (!few.seed && !few.python && !shots_are_data_) options.limit = few.count;
+    if (!few.seed && !few.python && !few.excludes_sample) options.limit = few.count;
     auto rows = LoadRows(few.data, options);
     if (!rows.ok()) {
       std::string message(rows.status().message());
@@ -132,7 +138,10 @@ absl::Status SampleBuilder::LoadFewShots() {
     }
     shots_ = *std::move(rows);
   }
-  const auto available = static_cast<int>(shots_.size()) - (shots_are_data_ ? 1 : 0);
+  excludes_sample_ = few.excludes_sample;
+  // One of them may be the sample itself; the harness draws one more in any case.
+  const bool one_more = excludes_sample_ && (few.python || (few.samples.empty() && few.data == definition_.data));
+  const auto available = static_cast<int>(shots_.size()) - (one_more ? 1 : 0);
   if (available < few.count) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": count ", few.count, ", but there are ", available, " examples"));
@@ -232,6 +241,20 @@ absl::Status SampleBuilder::SetIndexed(const Json& fields, const std::string& js
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> SampleBuilder::GenPrefix(const Json& fields, const std::string& json) const {
+  if (!gen_prefix_) return "";
+  MG_ASSIGN_OR_RETURN(const FieldTemplate::Value value, gen_prefix_->Render(fields, json));
+  return value.text;
+}
+
+absl::StatusOr<std::string> SampleBuilder::Answered(const Json& fields, const std::string& json, const std::string& prompt,
+                                                    const std::string& answer) const {
+  MG_ASSIGN_OR_RETURN(const std::string begun, GenPrefix(fields, json));
+  if (begun.empty()) return absl::StrCat(prompt, definition_.target_delimiter, answer, definition_.few_shot.delimiter);
+  return absl::StrCat(Joint(prompt, begun, definition_.target_delimiter), Joint(begun, answer, " ").substr(begun.size()),
+                      definition_.few_shot.delimiter);
+}
+
 absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
   if (!examples_[shot].empty()) return examples_[shot];
   const Json fields = Context(shots_[shot].fields);
@@ -244,16 +267,12 @@ absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
     }
     if (IsIndex(prompt.text)) {
       MG_RETURN_IF_ERROR(SetIndexed(fields, json, prompt.text, &sample));
-      return absl::StrCat(sample.answer, definition_.target_delimiter, sample.references.front(),
-                          definition_.few_shot.delimiter);
+      return Answered(fields, json, sample.answer, sample.references.front());
     }
     MG_RETURN_IF_ERROR(SetTarget(fields, json, &sample));
-    if (!continuation_) {
-      return absl::StrCat(prompt.text, definition_.target_delimiter, sample.answer, definition_.few_shot.delimiter);
-    }
+    if (!continuation_) return Answered(fields, json, prompt.text, sample.answer);
     MG_ASSIGN_OR_RETURN(const std::string continuation, continuation_->RenderText(json));
-    return absl::StrCat(prompt.text, sample.answer, definition_.target_delimiter, continuation,
-                        definition_.few_shot.delimiter);
+    return Answered(fields, json, prompt.text + sample.answer, continuation);
   };
   auto text = render();
   if (!text.ok()) {
@@ -264,18 +283,13 @@ absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
   return examples_[shot] = *std::move(text);
 }
 
-absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, const std::string& json) {
-  std::string prefix;
-  if (description_) {
-    MG_ASSIGN_OR_RETURN(prefix, description_->RenderText(json));
-  }
+std::vector<size_t> SampleBuilder::Drawn(size_t index) {
   const FewShots& few = definition_.few_shot;
-  if (few.count == 0) return prefix;
   std::vector<size_t> pool(shots_.size());
   for (size_t i = 0; i < pool.size(); ++i) pool[i] = i;
   if (few.python) {
     // As the harness: one more where the sample itself may come up, in case it does.
-    const auto wanted = static_cast<uint32_t>(few.count + (shots_are_data_ ? 1 : 0));
+    const auto wanted = static_cast<uint32_t>(few.count + (excludes_sample_ ? 1 : 0));
     const std::vector<uint32_t> drawn = python_->Sample(static_cast<uint32_t>(pool.size()), wanted);
     pool.assign(drawn.begin(), drawn.end());
   } else if (few.seed) {
@@ -284,9 +298,20 @@ absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, 
       std::swap(pool[i], pool[i + static_cast<size_t>(rng.Uniform() * static_cast<double>(pool.size() - i))]);
     }
   }
+  return pool;
+}
+
+absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, const std::string& json) {
+  std::string prefix;
+  if (description_) {
+    MG_ASSIGN_OR_RETURN(prefix, description_->RenderText(json));
+  }
+  const FewShots& few = definition_.few_shot;
+  if (few.count == 0) return prefix;
+  const std::vector<size_t> pool = Drawn(index);
   int taken = 0;
   for (size_t i = 0; i < pool.size() && taken < few.count; ++i) {
-    if (shots_are_data_ && shots_[pool[i]].fields == row.fields) continue;
+    if (excludes_sample_ && shots_[pool[i]].fields == row.fields) continue;
     MG_ASSIGN_OR_RETURN(const std::string example, Example(pool[i]));
     absl::StrAppend(&prefix, example);
     ++taken;
@@ -342,7 +367,12 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
       MG_RETURN_IF_ERROR(indexed ? SetIndexed(fields, json, prompt.text, &sample) : SetTarget(fields, json, &sample));
     }
     MG_ASSIGN_OR_RETURN(const std::string prefix, Prefix(row, index, json));
-    const std::string context = indexed ? prefix : prefix + prompt.text;
+    MG_ASSIGN_OR_RETURN(const std::string begun, GenPrefix(fields, json));
+    // Where the choices are the contexts, each of them ends with it.
+    const bool begun_by_choice = indexed || continuation_.has_value();
+    const std::string context =
+        indexed ? prefix
+                : prefix + (begun_by_choice ? prompt.text : Joint(prompt.text, begun, definition_.target_delimiter));
     MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
     switch (definition_.output) {
       case BenchmarkOutput::kGenerateUntil:
@@ -355,14 +385,15 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
         }
         for (const std::string& choice : sample.choices) {
           if (indexed) continuation = sample.references.front();
-          built.continuations.push_back(continuation_ || indexed
-                                            ? ScoringText{context + choice, definition_.target_delimiter + continuation}
-                                            : ScoringText{context, definition_.target_delimiter + choice});
+          built.continuations.push_back(
+              begun_by_choice ? ScoringText{context + choice + begun, definition_.target_delimiter + continuation}
+                              : ScoringText{context, definition_.target_delimiter + choice});
         }
         break;
       }
       case BenchmarkOutput::kLogLikelihood:
-        built.continuations.push_back({context, definition_.target_delimiter + sample.references.front()});
+        built.continuations.push_back(
+            {context, (definition_.bare_target ? "" : definition_.target_delimiter) + sample.references.front()});
         break;
       case BenchmarkOutput::kRollingLogLikelihood:
         built.continuations.push_back({"", sample.references.front()});

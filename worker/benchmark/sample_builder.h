@@ -95,16 +95,23 @@ class SampleBuilder {
   bool IsIndex(const std::string& prompt) const;
   absl::Status SetIndexed(const nlohmann::ordered_json& fields, const std::string& json, const std::string& prompt,
                           Sample* sample) const;
+  // The beginning of every answer; "" without gen_prefix.
+  absl::StatusOr<std::string> GenPrefix(const nlohmann::ordered_json& fields, const std::string& json) const;
+  // A prompt and its answer, gen_prefix between them.
+  absl::StatusOr<std::string> Answered(const nlohmann::ordered_json& fields, const std::string& json,
+                                       const std::string& prompt, const std::string& answer) const;
   // An example with its answer.
   absl::StatusOr<std::string> Example(size_t shot);
+  // Places in shots_, the row's own among them where it may come up.
+  std::vector<size_t> Drawn(size_t index);
   absl::StatusOr<std::string> Prefix(const Row& row, size_t index, const std::string& json);
 
   const BenchmarkDefinition definition_;
-  std::optional<FieldTemplate> description_, prompt_, target_, continuation_;
+  std::optional<FieldTemplate> description_, prompt_, target_, continuation_, gen_prefix_;
   std::vector<FieldTemplate> choices_;
   std::vector<Row> shots_;
-  std::vector<std::string> examples_;   // rendered once; "" until then
-  bool shots_are_data_ = false;         // a sample must not be its own example
+  std::vector<std::string> examples_;  // rendered once; "" until then
+  bool excludes_sample_ = false;       // a sample must not be its own example
   std::optional<PythonRandom> python_;  // few_shot.python
 };
 

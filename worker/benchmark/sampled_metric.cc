@@ -65,6 +65,12 @@ double MacroF1(const Confusion& m) {
   return present > 0 ? sum / present : 0;
 }
 
+// Of the class at place `c`; 0 where neither side has it.
+double F1Of(const Confusion& m, int c) {
+  const double size = c < m.classes ? m.gold(c) + m.pred(c) : 0;
+  return size > 0 ? 2 * m.at(c, c) / size : 0;
+}
+
 double BalancedAcc(const Confusion& m) {
   double sum = 0;
   int present = 0;
@@ -94,9 +100,16 @@ SampledMetric::SampledMetric(const MetricKey& key, absl::Span<const SampleOutcom
       return;
     case Aggregation::kMcc:
     case Aggregation::kMacroF1:
+    case Aggregation::kBinaryF1:
     case Aggregation::kBalancedAcc:
       for (const double v : ColumnOf(samples, "gold")) gold_.push_back(Class(v));
       for (const double v : ColumnOf(samples, "pred")) pred_.push_back(Class(v));
+      return;
+    case Aggregation::kTranslation:
+      translation_.emplace(key.metric);
+      for (size_t i = 0; i < translation_->size(); ++i) {
+        counts_.push_back(ColumnOf(samples, TranslationCountKey(key.name, i)));
+      }
       return;
     case Aggregation::kWordPerplexity:
       weight_ = ColumnOf(samples, "words");
@@ -118,12 +131,25 @@ double SampledMetric::Of(absl::Span<const int> indices) const {
     for (const int i : indices) sum += per_sample_[i];
     return indices.empty() ? 0 : sum / static_cast<double>(indices.size());
   }
+  if (translation_) {
+    TranslationCounts sums;
+    for (const std::vector<double>& column : counts_) {
+      double sum = 0;
+      for (const int i : indices) sum += column[i];
+      sums.push_back(sum);
+    }
+    return translation_->Score(sums);
+  }
   if (!gold_.empty()) {
     Confusion m;
     m.classes = static_cast<int>(classes_.size());
     m.counts.assign(m.classes * m.classes, 0);
     for (const int i : indices) ++m.counts[gold_[i] * m.classes + pred_[i]];
     if (aggregation_ == Aggregation::kMcc) return Mcc(m);
+    if (aggregation_ == Aggregation::kBinaryF1) {
+      const auto one = std::find(classes_.begin(), classes_.end(), 1.0);
+      return F1Of(m, static_cast<int>(one - classes_.begin()));
+    }
     return aggregation_ == Aggregation::kMacroF1 ? MacroF1(m) : BalancedAcc(m);
   }
   double sum = 0, weight = 0;

@@ -2,11 +2,13 @@
 #ifndef MERGANSER_WORKER_BENCHMARK_SAMPLED_METRIC_H_
 #define MERGANSER_WORKER_BENCHMARK_SAMPLED_METRIC_H_
 
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "common/domain/evaluation.h"
 #include "worker/benchmark/metric_keys.h"
+#include "worker/benchmark/translation_metrics.h"
 
 namespace merganser {
 
@@ -32,6 +34,8 @@ class SampledMetric {
   std::vector<double> classes_;   // labels in order of appearance
   std::vector<int> gold_, pred_;  // of each sample, places in classes_
   std::vector<double> log_likelihood_, weight_;
+  std::optional<TranslationMetric> translation_;
+  std::vector<std::vector<double>> counts_;  // [count][sample]
 };
 
 }  // namespace merganser

@@ -104,6 +104,11 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
   }
   for (const MetricSpec& spec : definition.metrics) {
     if (definition.code) break;  // pass@k are of the values that a run gives
+    const std::vector<std::string>& translations = TranslationMetric::Names();
+    if (std::find(translations.begin(), translations.end(), spec.name) != translations.end()) {
+      scorer->translations_.emplace_back(spec.name, TranslationMetric(spec.name));
+      continue;
+    }
     auto metric = TextMetric::Create(spec);
     if (!metric.ok()) return Annotate(metric.status(), where);
     if (metric->needs_morphemes()) {
@@ -146,7 +151,11 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     set("acc", "", equal ? 1 : 0);
   }
   for (size_t f = 0; f < filters_.size(); ++f) {
-    std::string prediction = filters_[f].Apply(completion);
+    std::vector<std::string> choices;
+    if (filters_[f].needs_choices()) {
+      MG_ASSIGN_OR_RETURN(choices, ChoicesOf(sample));
+    }
+    std::string prediction = filters_[f].Apply(completion, choices);
     if (code_) {
       MG_ASSIGN_OR_RETURN(const bool passes, Passes(sample, prediction));
       outcome.values["passed"] = passes;
@@ -160,12 +169,38 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
       set(metric.name(), filters_[f].name(), value);
       if (language_id_ == nullptr || !language_of_reference_ || in_language) continue;
       MG_ASSIGN_OR_RETURN(outcome.values[KeyName(metric.name(), language_, filters_[f].name())],
-                          metric.Best(filters_[f].Apply(""), sample.references));
+                          metric.Best(filters_[f].Apply("", choices), sample.references));
+    }
+    for (const auto& [name, metric] : translations_) {
+      const auto count = [&](absl::string_view language, absl::string_view text) {
+        const TranslationCounts counts = metric.Counts(text, sample.references);
+        const std::string key = KeyName(name, language, filters_[f].name());
+        for (size_t i = 0; i < counts.size(); ++i) outcome.values[TranslationCountKey(key, i)] = counts[i];
+      };
+      count("", prediction);
+      if (language_id_ != nullptr) count(language_, in_language ? prediction : "");
     }
     if (f == 0) outcome.prediction = std::move(prediction);
   }
-  outcome.correct = outcome.values[code_ ? "passed" : main_] == 1;
+  const auto main = outcome.values.find(code_ ? "passed" : main_);
+  outcome.correct = main != outcome.values.end() && main->second == 1;
   return outcome;
+}
+
+absl::StatusOr<std::vector<std::string>> Scorer::ChoicesOf(const Sample& sample) const {
+  constexpr size_t kLetters = 26;
+  const auto fields = nlohmann::json::parse(sample.fields_json, nullptr, /*allow_exceptions=*/false);
+  const auto field = fields.is_object() ? fields.find("choices") : fields.end();
+  std::vector<std::string> choices;
+  bool texts = field != fields.end() && field->is_array() && !field->empty() && field->size() <= kLetters;
+  for (size_t i = 0; texts && i < field->size(); ++i) {
+    texts = (*field)[i].is_string();
+    if (texts) choices.push_back((*field)[i].get<std::string>());
+  }
+  if (texts) return choices;
+  return absl::InvalidArgumentError(absl::StrCat("benchmark '", benchmark_, "': line ", sample.line,
+                                                 " has no list 'choices' of 1 to ", kLetters,
+                                                 " texts, which a filter looks for"));
 }
 
 absl::StatusOr<bool> Scorer::Passes(const Sample& sample, const std::string& completion) const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,7 @@
 #include "worker/benchmark/number_rule.h"
 #include "worker/benchmark/sample.h"
 #include "worker/benchmark/text_metrics.h"
+#include "worker/benchmark/translation_metrics.h"
 #include "worker/command/sandbox.h"
 #include "worker/text/template.h"
 
@@ -45,12 +47,14 @@ class Scorer {
   // - With a number rule: `prediction` is the number found ("18.0"; "" if none), `values` has "acc" (1 if it equals the
   //   answer, else 0).
   // - With filters and metrics: `prediction` is what the first filter gives; `values` has each metric of each filter.
+  //   Of a translation metric (bleu, chrf) `values` has its counts, see TranslationCountKey.
   //   With language_of_reference the stricter METRIC_L is that of "" instead, where the reference is in L (p >= 0.5) and the
   //   completion is not (p < 0.5), as EvoVLM-JP's published scorer has it.
   // - With code: `prediction` is what the first filter gives; `values` has "passed", each "pass@k" of a single completion
   //   and "problem", the sample's line. Runs the program.
   // With a language L also "p_L" (its probability in the completion) and for each metric the stricter METRIC_L: 0 unless
-  // p_L > 0.5. `correct`: MainMetric is 1. Internal: fastText failed.
+  // p_L > 0.5. `correct`: MainMetric is 1. Internal: fastText failed. InvalidArgument: a filter that looks for the sample's
+  // choices, and the row has no list `choices` of 1 to 26 texts.
   absl::StatusOr<SampleOutcome> ScoreCompletion(const Sample& sample, absl::string_view completion) const;
 
   // What the model makes of a sample's choices (multiple_choice: one score a choice, in order) or of its target (one score).
@@ -68,6 +72,8 @@ class Scorer {
                                         absl::Span<const std::string> completions) const;
 
  private:
+  // The list `choices` of the sample's row, for a filter that needs it. InvalidArgument: there is none.
+  absl::StatusOr<std::vector<std::string>> ChoicesOf(const Sample& sample) const;
   absl::StatusOr<bool> Passes(const Sample& sample, const std::string& completion) const;
 
   Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
@@ -82,6 +88,7 @@ class Scorer {
   const NumberRule* const rule_;  // null with filters and metrics
   std::vector<AnswerFilter> filters_;
   std::vector<TextMetric> metrics_;
+  std::vector<std::pair<std::string, TranslationMetric>> translations_;
   const std::optional<CodeSettings> code_;
   std::optional<Template> program_;  // of code
   std::optional<Sandbox> sandbox_;   // likewise

@@ -54,10 +54,14 @@ BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over
   Set(over.choices, base.choices);
   Set(over.continuation, base.continuation);
   Set(over.target_delimiter, base.target_delimiter);
+  Set(over.gen_prefix, base.gen_prefix);
+  Set(over.bare_target, base.bare_target);
   Set(over.few_shot.count, base.few_shot.count);
   Set(over.few_shot.seed, base.few_shot.seed);
   Set(over.few_shot.python, base.few_shot.python);
   Set(over.few_shot.delimiter, base.few_shot.delimiter);
+  Set(over.few_shot.from_data, base.few_shot.from_data);
+  Set(over.few_shot.excludes_sample, base.few_shot.excludes_sample);
   if (over.few_shot.data || !over.few_shot.samples.empty()) {  // one source of examples replaces the other
     base.few_shot.data = over.few_shot.data;
     base.few_shot.samples = over.few_shot.samples;
@@ -66,6 +70,8 @@ BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over
   Set(over.metrics, base.metrics);
   Set(over.columns, base.columns);
   Set(over.average_of, base.average_of);
+  if (!over.members.empty()) base.members = over.members;
+  Set(over.average_metrics, base.average_metrics);
   Set(over.sampling, base.sampling);
   Set(over.code, base.code);
   Set(over.completions, base.completions);

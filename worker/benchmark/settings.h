@@ -20,17 +20,23 @@ struct FewShotSettings {
   std::optional<bool> python;            // drawn as lm-evaluation-harness draws them, sample by sample from one generator
   std::optional<std::string> delimiter;  // between examples
   std::vector<std::string> samples;      // JSON objects of a sample's fields; instead of `data`
+  std::optional<bool> from_data;         // without `data`: the samples' own file
+  std::optional<bool> excludes_sample;   // no sample is its own example; unset: so where the examples are the samples' file
 
   bool operator==(const FewShotSettings&) const = default;
 };
 
 // One step of a filter.
 struct FilterStep {
-  enum class Kind { kRegex, kNumber, kStrip, kLowercase, kUppercase, kMap };
+  enum class Kind { kRegex, kNumber, kStrip, kLowercase, kUppercase, kMap, kChoiceRegex };
   Kind kind = Kind::kStrip;
-  std::string pattern = {};                  // kRegex: PCRE; kNumber: the number rule
-  int match = 0;                             // kRegex: which match; -1 the last
-  std::string fallback = "[invalid]";        // kRegex: if there is none
+  std::string pattern = {};            // kRegex, kChoiceRegex: PCRE; kNumber: the number rule
+  int match = 0;                       // kRegex, kChoiceRegex: which match; -1 the last
+  std::string fallback = "[invalid]";  // kRegex, kChoiceRegex: if there is none
+  // kChoiceRegex: what does not count where a choice's text is looked for, see answer_filter.h.
+  bool ignore_case = false;
+  bool ignore_punctuation = false;
+  std::vector<std::string> regexes_to_ignore = {};
   std::map<std::string, std::string> map = {};  // kMap: a text that is a key becomes its value; others stay
 
   bool operator==(const FilterStep&) const = default;
@@ -76,6 +82,15 @@ struct BenchmarkSampling {
   bool operator==(const BenchmarkSampling&) const = default;
 };
 
+// A metric of an average: the mean over the members that have it.
+struct AverageMetric {
+  std::string metric = {};                               // "acc"
+  std::optional<std::vector<std::string>> filters = {};  // "none": without a filter; unset: each that a member has
+  bool by_size = true;                                   // weighted by the members' numbers of samples
+
+  bool operator==(const AverageMetric&) const = default;
+};
+
 // Unset fields keep the value of what is used. docs/benchmarks.md says what each means.
 struct BenchmarkSettings {
   std::string name = {};  // names results, metrics and objectives
@@ -95,11 +110,17 @@ struct BenchmarkSettings {
   std::optional<std::vector<std::string>> choices = {};
   std::optional<std::string> continuation = {};
   std::optional<std::string> target_delimiter = {};
+  // Ends every prompt, as the beginning of the answer; behind target_delimiter where no white space is at the joint. An
+  // example's answer follows it, after a space by the same rule (lm-evaluation-harness).
+  std::optional<std::string> gen_prefix = {};
+  std::optional<bool> bare_target = {};  // loglikelihood: the target is scored without target_delimiter, as there
   FewShotSettings few_shot = {};
   std::optional<std::vector<FilterSpec>> filters = {};
   std::optional<std::vector<MetricSpec>> metrics = {};
   std::optional<std::vector<std::string>> columns = {};
   std::optional<std::vector<std::string>> average_of = {};
+  std::vector<BenchmarkSettings> members = {};                     // what names in average_of stand for, before all else
+  std::optional<std::vector<AverageMetric>> average_metrics = {};  // unset: the members' main metrics, each member alike
   std::optional<BenchmarkSampling> sampling = {};
   std::optional<CodeSettings> code = {};
   std::optional<int> completions = {};       // of each prompt; more than one for pass@k

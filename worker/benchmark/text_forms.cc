@@ -188,6 +188,19 @@ std::vector<std::string> RougeWords(absl::string_view text) {
   return words;
 }
 
+std::vector<std::string> WhitespaceWords(absl::string_view text) {
+  std::vector<std::string> words;
+  bool in_word = false;
+  ForEachCharacter(text, [&](uint32_t c, absl::string_view bytes) {
+    if (!IsSpace(c)) {
+      if (!in_word) words.emplace_back();
+      absl::StrAppend(&words.back(), bytes);
+    }
+    in_word = !IsSpace(c);
+  });
+  return words;
+}
+
 std::vector<std::string> Characters(absl::string_view text) {
   std::vector<std::string> characters;
   ForEachCharacter(text, [&](uint32_t c, absl::string_view bytes) {

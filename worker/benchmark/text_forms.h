@@ -28,6 +28,9 @@ std::vector<std::string> SquadWords(absl::string_view text);
 // rouge_score's default tokenizer without stemming: lower case, split at everything but a-z and 0-9.
 std::vector<std::string> RougeWords(absl::string_view text);
 
+// Split at white space, as str.split().
+std::vector<std::string> WhitespaceWords(absl::string_view text);
+
 // Characters that are no white space, one by one.
 std::vector<std::string> Characters(absl::string_view text);
 

@@ -47,8 +47,8 @@ void MendEscapes(YAML::Node node, int depth) {
   }
 }
 
-// Keys are texts, each given once.
-absl::Status CheckKeys(const std::string& file, const YAML::Node& map, const std::string& path) {
+// Keys are texts. `repeated` gets the first that is given twice.
+absl::Status CheckKeys(const std::string& file, const YAML::Node& map, const std::string& path, absl::Status* repeated) {
   std::set<std::string> seen;
   for (const auto& entry : map) {
     if (!entry.first.IsScalar() || FirstInvalidUtf8(entry.first.Scalar())) {
@@ -56,14 +56,16 @@ absl::Status CheckKeys(const std::string& file, const YAML::Node& map, const std
           absl::StrCat(file, ":", map.Mark().line + 1, ": ", path, path.empty() ? "" : ": ", "a key that is no text"));
     }
     if (seen.insert(entry.first.Scalar()).second) continue;
-    return absl::InvalidArgumentError(absl::StrCat(file, ":", entry.first.Mark().line + 1, ": ", path,
-                                                   path.empty() ? "" : ".", entry.first.Scalar(), ": given twice"));
+    repeated->Update(
+        absl::InvalidArgumentError(absl::StrCat(file, ":", entry.first.Mark().line + 1, ": ", path, path.empty() ? "" : ".",
+                                                entry.first.Scalar(), ": given twice")));
   }
   return absl::OkStatus();
 }
 
 // Depth is bounded, and no tag asks for code ("!function utils.doc_to_text").
-absl::Status CheckNode(const std::string& file, const YAML::Node& node, const std::string& path, int depth) {
+absl::Status CheckNode(const std::string& file, const YAML::Node& node, const std::string& path, int depth,
+                       absl::Status* repeated) {
   const auto bad = [&](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(file, ":", node.Mark().line + 1, ": ", path, ": ", what));
   };
@@ -74,13 +76,14 @@ absl::Status CheckNode(const std::string& file, const YAML::Node& node, const st
                             "' asks for Python code, which is not run; write it as a template"));
   }
   if (node.IsMap()) {
-    MG_RETURN_IF_ERROR(CheckKeys(file, node, path));
+    MG_RETURN_IF_ERROR(CheckKeys(file, node, path, repeated));
     for (const auto& entry : node) {
-      MG_RETURN_IF_ERROR(CheckNode(file, entry.second, absl::StrCat(path, ".", entry.first.Scalar()), depth + 1));
+      const std::string at = absl::StrCat(path, ".", entry.first.Scalar());
+      MG_RETURN_IF_ERROR(CheckNode(file, entry.second, at, depth + 1, repeated));
     }
   } else if (node.IsSequence()) {
     for (size_t i = 0; i < node.size(); ++i) {
-      MG_RETURN_IF_ERROR(CheckNode(file, node[i], absl::StrCat(path, "[", i, "]"), depth + 1));
+      MG_RETURN_IF_ERROR(CheckNode(file, node[i], absl::StrCat(path, "[", i, "]"), depth + 1, repeated));
     }
   }
   return absl::OkStatus();
@@ -113,14 +116,11 @@ nlohmann::ordered_json ToJson(const YAML::Node& node) {
 
 // A file's top level with what it includes. Every key is there once, whoever says it.
 struct TopLevel {
-  struct Entry {
-    YAML::Node key, value;
-    std::string file;
-  };
-  std::vector<Entry> entries;
+  std::vector<YamlEntry> entries;
+  absl::Status repeated;
 
-  void Put(const Entry& entry) {
-    for (Entry& known : entries) {
+  void Put(const YamlEntry& entry) {
+    for (YamlEntry& known : entries) {
       if (known.key.Scalar() == entry.key.Scalar()) {
         known = entry;
         return;
@@ -145,7 +145,7 @@ class IncludeReader {
     if (!root.IsMap()) {
       return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", KindOf(root)));
     }
-    MG_RETURN_IF_ERROR(CheckKeys(file, root, ""));
+    MG_RETURN_IF_ERROR(CheckKeys(file, root, "", &top->repeated));
     const std::string name = std::filesystem::path(file).lexically_normal().string();
     open_.insert(name);
     for (const auto& entry : root) {
@@ -195,29 +195,38 @@ YamlMap::YamlMap(std::string file, std::string path, YAML::Node node, std::map<s
     : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)), files_(std::move(files)) {}
 
 absl::StatusOr<YamlMap> YamlMap::Parse(absl::string_view text, const std::string& file) {
+  return ParseUnder(text, file, {});
+}
+
+absl::StatusOr<YamlMap> YamlMap::ParseUnder(absl::string_view text, const std::string& file,
+                                            const std::vector<YamlEntry>& over) {
   TopLevel top;
   MG_RETURN_IF_ERROR(IncludeReader().Read(text, file, &top));
+  for (const YamlEntry& entry : over) top.Put(entry);
   YAML::Node merged(YAML::NodeType::Map);
   std::map<std::string, std::string> files;
-  for (const TopLevel::Entry& entry : top.entries) {
+  for (const YamlEntry& entry : top.entries) {
     const std::string& key = entry.key.Scalar();
-    MG_RETURN_IF_ERROR(CheckNode(entry.file, entry.value, key, 1));
+    MG_RETURN_IF_ERROR(CheckNode(entry.file, entry.value, key, 1, &top.repeated));
     if (entry.file != file) files[key] = entry.file;
     merged.force_insert(entry.key, entry.value);
   }
-  return YamlMap(file, "", merged, std::move(files));
+  YamlMap map(file, "", merged, std::move(files));
+  map.repeated_ = top.repeated;
+  return map;
 }
 
-absl::StatusOr<YamlMap> YamlMap::ReadFile(const std::string& path) {
+absl::StatusOr<YamlMap> YamlMap::ReadFile(const std::string& path, const std::vector<YamlEntry>& over) {
   MG_ASSIGN_OR_RETURN(const std::string text, merganser::ReadFile(path, kYamlBytesMax));
-  return Parse(text, path);
+  return ParseUnder(text, path, over);
 }
 
 YAML::Node YamlMap::Find(const std::string& key) const {
+  YAML::Node last(YAML::NodeType::Undefined);
   for (const auto& entry : node_) {
-    if (entry.first.Scalar() == key) return entry.second;
+    if (entry.first.Scalar() == key) last.reset(entry.second);
   }
-  return YAML::Node(YAML::NodeType::Undefined);
+  return last;
 }
 
 YAML::Node YamlMap::Take(const std::string& key) {
@@ -364,10 +373,21 @@ std::vector<std::string> YamlMap::JsonTexts(const std::string& key) {
 std::vector<std::string> YamlMap::Keys() {
   std::vector<std::string> keys;
   for (const auto& entry : node_) {
-    keys.push_back(entry.first.Scalar());
-    asked_.insert(keys.back());
+    asked_.insert(entry.first.Scalar());
+    if (std::find(keys.begin(), keys.end(), entry.first.Scalar()) == keys.end()) keys.push_back(entry.first.Scalar());
   }
   return keys;
+}
+
+std::vector<YamlEntry> YamlMap::Entries(const std::set<std::string>& without) {
+  std::vector<YamlEntry> entries;
+  for (const auto& entry : node_) {
+    const std::string& key = entry.first.Scalar();
+    if (without.count(key) != 0) continue;
+    asked_.insert(key);
+    entries.push_back({entry.first, entry.second, FileOf(key)});
+  }
+  return entries;
 }
 
 absl::Status YamlMap::Done() {

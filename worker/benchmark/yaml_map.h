@@ -16,6 +16,12 @@
 
 namespace merganser {
 
+// A key with its value, in the file that says so.
+struct YamlEntry {
+  YAML::Node key, value;
+  std::string file;
+};
+
 // Getters return nullopt for a key that is not there (or is null), and for a value of the wrong type, which status() then
 // tells: the first error stays. Done() adds one for a key that nobody asked for. Thread-compatible.
 class YamlMap {
@@ -23,8 +29,9 @@ class YamlMap {
   // The file at `path`, which must hold a map. Keys of the files that its `include` names (a path or a list, relative to it;
   // they may include others) stand where it has none itself, a later one's before an earlier one's. NotFound,
   // PermissionDenied; InvalidArgument: no YAML, more than 1 MiB, a file that includes itself, more than 64 files,
-  // `!function` or another tag that asks for code in a key that is not overridden.
-  static absl::StatusOr<YamlMap> ReadFile(const std::string& path);
+  // `!function` or another tag that asks for code in a key that is not overridden. Keys of `over`, a later one's before an
+  // earlier one's, stand over all of them.
+  static absl::StatusOr<YamlMap> ReadFile(const std::string& path, const std::vector<YamlEntry>& over = {});
   static absl::StatusOr<YamlMap> Parse(absl::string_view text, const std::string& file);
 
   bool Has(const std::string& key) const;
@@ -51,6 +58,11 @@ class YamlMap {
   bool IsList(const std::string& key) const;
   bool IsMap(const std::string& key) const;
 
+  // All but those called in `without`; marks them as asked for.
+  std::vector<YamlEntry> Entries(const std::set<std::string>& without);
+
+  // OK, or the error that a key is given twice in one map, as PyYAML allows: then the last one's value is read.
+  const absl::Status& repeated() const { return repeated_; }
   // Marks `key` as read though nothing is done with it.
   void Ignore(const std::string& key);
   // The first error of this map, or of one that Merge was given.
@@ -64,6 +76,8 @@ class YamlMap {
   const std::string& file() const { return file_; }
 
  private:
+  static absl::StatusOr<YamlMap> ParseUnder(absl::string_view text, const std::string& file,
+                                            const std::vector<YamlEntry>& over);
   // `files`: of keys that are other files'.
   YamlMap(std::string file, std::string path, YAML::Node node, std::map<std::string, std::string> files = {});
   YAML::Node Find(const std::string& key) const;
@@ -78,7 +92,7 @@ class YamlMap {
   YAML::Node node_;
   std::map<std::string, std::string> files_;
   std::set<std::string> asked_, offered_;
-  absl::Status status_;
+  absl::Status status_, repeated_;
 };
 
 }  // namespace merganser

@@ -82,7 +82,8 @@ absl::StatusOr<ordered_json> TokenizerInfoPage(const ServedModel& model) {
   ordered_json info = {{"bos_token", nullptr},
                        {"eos_token", nullptr},
                        {"vocab_size", model.tokenizer->vocab_size()},
-                       {"model_max_length", model.max_length}};
+                       {"model_max_length", model.max_length},
+                       {"chat_template", nullptr}};
   const auto spell = [&](const char* name, std::optional<int32_t> id) -> absl::Status {
     if (!id) return absl::OkStatus();
     MG_ASSIGN_OR_RETURN(info[name], model.tokenizer->Decode({*id}, /*skip_special_tokens=*/false));
@@ -90,6 +91,7 @@ absl::StatusOr<ordered_json> TokenizerInfoPage(const ServedModel& model) {
   };
   MG_RETURN_IF_ERROR(spell("bos_token", model.tokenizer->bos_id()));
   MG_RETURN_IF_ERROR(spell("eos_token", model.tokenizer->eos_id()));
+  if (model.chat_template.ok()) info["chat_template"] = model.chat_template->source();
   return info;
 }
 

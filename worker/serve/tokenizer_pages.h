@@ -18,7 +18,8 @@ absl::StatusOr<nlohmann::ordered_json> TokenizePage(absl::string_view body, cons
 // {"prompt"}: the text of `tokens`, special ones as they are spelt. The same errors.
 absl::StatusOr<nlohmann::ordered_json> DetokenizePage(absl::string_view body, const ServedModel& model);
 
-// {"bos_token", "eos_token", "vocab_size", "model_max_length"}; a token that the checkpoint does not name is null.
+// {"bos_token", "eos_token", "vocab_size", "model_max_length", "chat_template"}; a token or a chat template that the
+// checkpoint does not have is null.
 absl::StatusOr<nlohmann::ordered_json> TokenizerInfoPage(const ServedModel& model);
 
 }  // namespace merganser

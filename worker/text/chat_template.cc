@@ -21,8 +21,8 @@ Json ParseOrDiscarded(absl::string_view text) {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(Template compiled, std::map<std::string, std::string> special_tokens)
-    : template_(std::move(compiled)), special_tokens_(std::move(special_tokens)) {}
+ChatTemplate::ChatTemplate(std::string source, Template compiled, std::map<std::string, std::string> special_tokens)
+    : source_(std::move(source)), template_(std::move(compiled)), special_tokens_(std::move(special_tokens)) {}
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::string& checkpoint_dir) {
   MG_ASSIGN_OR_RETURN(TokenizerConfig config, TokenizerConfig::Load(checkpoint_dir));
@@ -42,7 +42,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::string& checkpoint_di
   MG_ASSIGN_OR_RETURN(Template compiled,
                       Template::Compile(absl::StrCat(checkpoint_dir, ":chat_template"), it->second,
                                         TemplateKind::kChat));
-  return ChatTemplate(std::move(compiled), std::move(config.special_tokens));
+  return ChatTemplate(it->second, std::move(compiled), std::move(config.special_tokens));
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(absl::string_view messages_json,

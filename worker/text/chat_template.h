@@ -33,9 +33,13 @@ class ChatTemplate {
                                      absl::string_view extra_json = "{}",
                                      absl::Time now = absl::Now()) const;
 
- private:
-  ChatTemplate(Template compiled, std::map<std::string, std::string> special_tokens);
+  // As the checkpoint has it, Jinja.
+  const std::string& source() const { return source_; }
 
+ private:
+  ChatTemplate(std::string source, Template compiled, std::map<std::string, std::string> special_tokens);
+
+  std::string source_;
   Template template_;
   std::map<std::string, std::string> special_tokens_;  // "bos_token" -> "<s>"
 };

@@ -206,17 +206,17 @@ TEST(LmEvalTask, WhatNeedsPythonOrIsUnknownIsRefusedByName) {
   bad("doc_to_image: image\n", "t.yaml:2: doc_to_image: unknown field");
   ExpectError(ParseBenchmark("include: nowhere/base.yaml\n", "t.yaml"), StatusCode::kNotFound,
               HasSubstr("t.yaml:1: include: cannot open 'nowhere/base.yaml'"));
-  ExpectError(ParseBenchmark("group: g\ntask: [a, b]\nmetadata: {version: 1}\n", "t.yaml"), StatusCode::kInvalidArgument,
-              HasSubstr("t.yaml:2: task: is a group of tasks; use the file of each"));
+  ExpectError(ParseBenchmark("group: g\ntask_list: [a, b]\n", "t.yaml"), StatusCode::kInvalidArgument,
+              HasSubstr("t.yaml:2: task_list: is not supported"));
   bad("include: t.yaml\n", "t.yaml:2: include: 't.yaml' includes itself");
   bad("include: {a: b}\n", "t.yaml:2: include: must be a file or a list of files");
   bad("filter_list: [{filter: [{function: majority_vote}]}]\n", "function: 'majority_vote' is not supported");
-  bad("metric_list: [{metric: bleu}]\n", "metric: 'bleu' is not supported for generate_until");
+  bad("metric_list: [{metric: ter}]\n", "metric: 'ter' is not supported for generate_until");
   bad("output_type: multiple_choice\nmetric_list: [{metric: acc, aggregation: median}]\n",
       "aggregation: 'median' is not supported for acc, only mean");
   bad("repeats: 3\n", "repeats: only 1 is supported");
   bad("fewshot_config: {sampler: balanced}\n", "sampler: 'balanced' is not default or first_n");
-  bad("gen_prefix: x\n", "gen_prefix: unknown field");
+  bad("use_prompt: x\n", "use_prompt: unknown field");
 }
 
 // The right sides are Python's: random.Random(1234).sample(range(7473), 5), twice, and so on.

@@ -270,9 +270,10 @@ TEST(Definitions, WhatDoesNotFitTogetherIsRefused) {
   bad([](BenchmarkSettings& s) { s.output = "multiple_choise"; }, "did you mean 'multiple_choice'");
   bad([](BenchmarkSettings& s) { s.choices.reset(); }, "field 'choices' is missing");
   bad([](BenchmarkSettings& s) { s.target.reset(); }, "field 'target' is missing");
-  bad([](BenchmarkSettings& s) { s.metrics = {{{"f1"}}}; }, "metrics: 'f1' is no metric of this output");
+  bad([](BenchmarkSettings& s) { s.metrics = {{{"rouge1"}}}; }, "metrics: 'rouge1' is no metric of this output");
   bad([](BenchmarkSettings& s) { s.metrics = {{{"acc"}, {"acc"}}}; }, "'acc' is given twice");
-  bad([](BenchmarkSettings& s) { s.metrics = {{{.name = "acc", .ignore_case = true}}}; }, "only metrics of completions");
+  bad([](BenchmarkSettings& s) { s.metrics = {{{.name = "acc", .ignore_case = true}}}; },
+      "only metrics that compare completions");
   bad([](BenchmarkSettings& s) { s.extract = "sakana"; }, "extract: only completions");
   bad([](BenchmarkSettings& s) { s.few_shot.count = 2000; }, "few_shot.count 2000 is not in [0, 1000]");
   bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = -1}; }, "sampling.temperature is not in [0, 100]");

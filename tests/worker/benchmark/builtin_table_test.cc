@@ -87,6 +87,23 @@ TEST(BuiltinTable, DataMayBeTheVeryFolderOfItsFiles) {
             folder + "/train-v1.3.json.gz");  // reading it says how to unpack
 }
 
+TEST(BuiltinTable, FilesMayBeOfAnotherReleaseOfTheSameForm) {
+  const std::string folder = TestFolder() + "/jglue";
+  for (const char* release : {"1.3", "1.1"}) {  // with both there the one of the harness is taken
+    const std::string of_release = absl::StrCat(folder, "/jnli-v", release);
+    std::filesystem::create_directories(of_release);
+    std::ofstream(absl::StrCat(of_release, "/valid-v", release, ".json")) << "{}\n";
+    std::ofstream(absl::StrCat(of_release, "/train-v", release, ".json")) << "{}\n";
+    const std::string file = absl::StrCat(of_release, "/valid-v", release, ".json");
+    for (const std::string& data : {folder, of_release, file}) {
+      const auto found = ResolveBenchmark(Use("jnli", data));
+      ASSERT_TRUE(found.ok()) << found.status();
+      EXPECT_EQ(found->data, file);
+      EXPECT_EQ(found->few_shot.data, absl::StrCat(of_release, "/train-v", release, ".json"));
+    }
+  }
+}
+
 TEST(BuiltinTable, LabelsMayBeWordsOrNumbers) {
   for (const char* label : {"\"contradiction\"", "1"}) {
     BenchmarkSettings spec =

@@ -116,6 +116,7 @@ TEST_F(ApiServerTest, TokenizesAndDetokenizes) {
 
   httplib::Client client("127.0.0.1", endpoint_->port());
   const json info = json::parse(client.Get("/tokenizer_info")->body);
+  EXPECT_TRUE(info["chat_template"].is_null()) << info;
   const json eos = endpoint_->Post("/tokenize", {{"prompt", info["eos_token"]}, {"add_special_tokens", false}})["tokens"];
   EXPECT_EQ(eos, json({*endpoint_->tokenizer().eos_id()}));
 
@@ -291,6 +292,9 @@ TEST_F(ApiServerTest, ChatNeedsATemplate) {
 
 TEST(ApiServerChatTest, MessagesGoThroughTheTemplate) {
   Endpoint endpoint("", "{% for m in messages %}{{ m.content }}{% endfor %}");
+  httplib::Client client("127.0.0.1", endpoint.port());
+  EXPECT_EQ(json::parse(client.Get("/tokenizer_info")->body)["chat_template"],
+            "{% for m in messages %}{{ m.content }}{% endfor %}");
   const json messages = {
       {{"role", "system"}, {"content", "Q: "}},
       {{"role", "user"}, {"content", {{{"type", "text"}, {"text", "3+4?"}}, {{"type", "text"}, {"text", "\nA:\n"}}}}}};
