@@ -68,12 +68,17 @@ std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
     const char* key;
     const char* what;
   };
+  static constexpr char kMoeFile[] =
+      "this looks like a file of mergekit-moe's, which makes a mixture of experts of dense models; models of one shape are "
+      "merged here, mixtures included";
   constexpr Sign kSigns[] = {{"space", "this looks like a job"},
                              {"objectives", "this looks like a job"},
                              {"stacks", "this looks like a recipe"},
                              {"merge_method", "this looks like a recipe of mergekit's"},
                              {"slices", "this looks like a recipe of mergekit's"},
-                             {"genome", "this looks like a job of mergekit-evolve's, which is written otherwise here"}};
+                             {"genome", "this looks like a job of mergekit-evolve's, which is written otherwise here"},
+                             {"experts", kMoeFile},
+                             {"gate_mode", kMoeFile}};
   for (const Sign& sign : kSigns) {
     if (root[sign.key] && type->FindFieldByName(sign.key) == nullptr) return sign.what;
   }
@@ -337,6 +342,7 @@ bool IsMergekitText(absl::string_view text) {
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap() || root["stacks"].IsDefined()) return false;
+    if (root["experts"].IsDefined() || root["gate_mode"].IsDefined()) return false;  // mergekit-moe's
     // A file without (or with a misspelt) merge_method is told by what only mergekit has: its reader then names the mistake.
     for (const char* key :
          {"merge_method", "slices", "modules", "base_model", "out_dtype", "tokenizer_source", "parameters"}) {

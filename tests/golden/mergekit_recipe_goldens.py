@@ -1,7 +1,7 @@
 """Whole merges by mergekit 0.1.5, for tests/worker/merge/mergekit_recipe_golden_test.cc.
 
 Writes four small Llamas whose weights follow from a formula (the test makes the same ones), runs each
-configuration below through mergekit in fp32 and stores its tensors.
+configuration below through mergekit in fp32 (random seed 0) and stores its tensors.
 
     python tests/golden/mergekit_recipe_goldens.py tests/worker/merge/testdata/mergekit_recipes.json
 
@@ -134,6 +134,49 @@ parameters:
     - {filter: self_attn, value: [0, 0.5, 0.3, 0.7, 1]}
     - {filter: mlp, value: [1, 0.5, 0.7, 0.3, 0]}
     - {value: 0.5}
+""",
+    # With mergekit's random masks, whose one stream runs through the slices (the test asks for its arithmetic).
+    "draws_dare_ties_slices": """
+slices:
+  - sources:
+      - {model: base, layer_range: [0, 2]}
+      - {model: a, layer_range: [0, 2], parameters: {weight: [0.5, 1.5]}}
+      - {model: b, layer_range: [0, 2], parameters: {density: [0.25, 1]}}
+      - {model: c, layer_range: [0, 2], parameters: {weight: -0.5, density: 0.75}}
+  - sources:
+      - {model: base, layer_range: [2, 4]}
+      - {model: a, layer_range: [2, 4]}
+      - {model: b, layer_range: [2, 4]}
+merge_method: dare_ties
+base_model: base
+parameters: {weight: 0.75, density: 0.5}
+""",
+    "draws_della_of_other_layers": """
+slices:
+  - sources:
+      - {model: base, layer_range: [0, 2]}
+      - {model: a, layer_range: [2, 4]}
+      - {model: b, layer_range: [1, 3], parameters: {density: 0.75}}
+  - sources:
+      - {model: base, layer_range: [0, 2]}
+      - {model: c, layer_range: [0, 2]}
+merge_method: della
+base_model: base
+parameters: {weight: 0.5, density: 0.5, epsilon: 0.125, rescale: false}
+""",
+    "draws_dare_linear_of_a_part": """
+slices:
+  - sources:
+      - {model: base, layer_range: [2, 4]}
+      - {model: c, layer_range: [2, 4]}
+      - {model: b, layer_range: [0, 2]}
+  - sources:
+      - {model: base, layer_range: [0, 1]}
+      - {model: a, layer_range: [0, 1]}
+      - {model: b, layer_range: [1, 2]}
+merge_method: dare_linear
+base_model: base
+parameters: {weight: 0.5, density: 0.5, rescale: false}
 """,
     # What we write of recipes of our own, word for word (the test says which): scaled paths, merged layers in slices.
     "written_scaled_path": """merge_method: passthrough

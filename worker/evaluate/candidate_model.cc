@@ -9,6 +9,7 @@
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/device_merge/device_arena.h"
 #include "worker/device_merge/device_merger.h"
+#include "worker/merge/merge_method.h"
 #include "worker/merge/merge_plan.h"
 
 namespace merganser {
@@ -27,6 +28,13 @@ absl::Status CheckComputable(const Recipe& recipe) {
   }
   for (const Stack& stack : recipe.stacks) {
     const std::string field = absl::StrCat("stacks.", stack.name);
+    const MergeMethod* method = FindMergeMethod(stack.method);
+    const bool draws = stack.arithmetic == Arithmetic::kMergekit && method != nullptr && method->random();
+    if (draws && (!recipe.path.empty() || recipe.stacks.size() > 1)) {
+      return refuse(
+          field + ".arithmetic",
+          "mergekit's random stream runs through the tensors of the result, an evaluation's through those of a stack");
+    }
     if (!stack.layer_offsets.empty()) {
       return refuse(field + ".layer_offsets", "an evaluation merges layers of one number only");
     }

@@ -245,20 +245,23 @@ absl::StatusOr<const CandidateTerms*> Materializer::Resolve(const MergePlan& pla
 
 absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena, const std::stop_token& stop) {
   const std::vector<ArenaTensor>& tensors = sources_->layout().tensors();
-  std::vector<int> by_name(tensors.size());
-  std::iota(by_name.begin(), by_name.end(), 0);
-  std::sort(by_name.begin(), by_name.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
   // The one stream of random numbers, cut where each tensor's begin, so that tensors can be merged side by side.
-  std::vector<TorchRandom> streams;
-  TorchRandom random(plan.mask_seed());
-  for (const int t : by_name) {
-    streams.push_back(random);
-    random.Skip(DrawsOf(*plan.method(), plan.settings(t), tensors[t].NumElements()));
+  std::vector<TorchRandom> streams = plan.streams();
+  if (streams.empty()) {
+    std::vector<int> by_name(tensors.size());
+    std::iota(by_name.begin(), by_name.end(), 0);
+    std::sort(by_name.begin(), by_name.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
+    TorchRandom random(plan.mask_seed());
+    streams.assign(tensors.size(), random);
+    for (const int t : by_name) {
+      streams[t] = random;
+      random.Skip(DrawsOf(*plan.method(), plan.settings(t), tensors[t].NumElements()));
+    }
   }
   std::vector<absl::Status> failures(tensors.size());
-  pool_.For(static_cast<int64_t>(by_name.size()), [&](int, int64_t i) {
+  pool_.For(static_cast<int64_t>(tensors.size()), [&](int, int64_t i) {
     if (stop.stop_requested()) return;
-    const int t = by_name[i];
+    const int t = static_cast<int>(i);
     const int64_t count = tensors[t].NumElements();
     const Rounded type(tensors[t].dtype);
     const auto load = [&](int model) {
@@ -271,7 +274,7 @@ absl::Status Materializer::RunLikeMergekit(const MergePlan& plan, Arena& arena, 
     if (plan.base() >= 0) input.base = load(plan.base());
     for (const int model : plan.models()) input.sources.push_back(load(model));
     absl::StatusOr<RoundedValues> merged =
-        MergeLikeMergekit(*plan.method(), plan.settings(t), std::move(input), type, streams[i]);
+        MergeLikeMergekit(*plan.method(), plan.settings(t), std::move(input), type, streams[t]);
     if (!merged.ok()) {
       failures[t] = Annotate(merged.status(), absl::StrCat("tensor '", tensors[t].name, "'"));
     } else if (!StoreBlock(tensors[t].dtype, merged->data(), count, arena.data(t))) {

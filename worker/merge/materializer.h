@@ -63,8 +63,8 @@ class Materializer {
   // Writes the plan's weights into `arena`. Allocates next to nothing after the first run, reads no files but
   // through mapped sources. Equal plans give equal bits, whatever the threads. fp32 arithmetic; the
   // result is rounded to nearest even. A stack of Arithmetic::kMergekit is computed as mergekit does
-  // instead (mergekit/mergekit_arithmetic.h): whole tensors at a time, its random stream in the order
-  // of the tensors' names; that allocates, and takes its time. InvalidArgument: the plan was built for other sources, the
+  // instead (mergekit/mergekit_arithmetic.h): whole tensors at a time, its random stream from
+  // MergePlan::streams on; that allocates, and takes its time. InvalidArgument: the plan was built for other sources, the
   // arena has another layout, or a merged value is not finite in the arena's type (names the
   // tensor, the index, the value and the sources' values); with one_shot also what Create finds otherwise. Cancelled: `stop`
   // was requested; the arena then holds parts of two candidates.
@@ -75,8 +75,8 @@ class Materializer {
   // Cancelled also if the sink wants no more.
   absl::Status Stream(const MergePlan& plan, RunSink& sink, std::stop_token stop = {});
 
-  // What Run computes before the values are merged, for whoever merges them elsewhere (worker/device_merge); valid until the next
-  // call. REQUIRES: the plan was built for sources(), has a method and Arithmetic::kFp32. InvalidArgument, naming the
+  // What Run computes before the values are merged, for whoever merges them elsewhere (worker/device_merge); valid until the
+  // next call. REQUIRES: the plan was built for sources(), has a method and Arithmetic::kFp32. InvalidArgument, naming the
   // tensor: the sources have no such combination. Cancelled: `stop` was requested.
   absl::StatusOr<const CandidateTerms*> Resolve(const MergePlan& plan, std::stop_token stop = {});
 

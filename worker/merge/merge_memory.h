@@ -3,8 +3,10 @@
 #define MERGANSER_WORKER_MERGE_MERGE_MEMORY_H_
 
 #include <memory>
+#include <vector>
 
 #include "worker/merge/arena.h"
+#include "worker/merge/mergekit/torch_random.h"
 #include "worker/merge/thread_pool.h"
 
 namespace merganser {
@@ -15,6 +17,7 @@ struct MergeMemory {
 
   ThreadPool pool;
   const std::shared_ptr<ArenaPages> pages = std::make_shared<ArenaPages>();
+  std::vector<TorchRandom> streams;  // RecipePlan::FillStreams; empty as long as no tensor wants them
 };
 
 }  // namespace merganser

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include "worker/merge/merge_method.h"
 #include "worker/merge/merge_settings.h"
 #include "worker/merge/merge_sources.h"
+#include "worker/merge/mergekit/torch_random.h"
 
 namespace merganser {
 
@@ -21,10 +23,9 @@ int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor
 
 // Checks and completes stack.settings[group] by the method's MethodSpec. InvalidArgument naming
 // stack, group, parameter, source, value and bound.
-absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
-                                              const MergeMethod& method);
+absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, const MergeMethod& method);
 
-// Immutable; cheap to build per candidate.
+// Cheap to build per candidate; any thread may read it.
 class MergePlan {
  public:
   // Resolves `stack` of `recipe`. InvalidArgument (message names the stack, the group and the
@@ -48,6 +49,11 @@ class MergePlan {
   bool rescales() const;
   uint64_t mask_seed() const { return mask_seed_; }
   Arithmetic arithmetic() const { return arithmetic_; }
+  // Of Arithmetic::kMergekit: where mergekit's random stream is when it comes to each tensor of the layout. Empty: it begins
+  // with these tensors, in the order of their names.
+  const std::vector<TorchRandom>& streams() const { return streams_; }
+  // REQUIRES: one for each tensor of the layout.
+  void set_streams(std::vector<TorchRandom> streams) { streams_ = std::move(streams); }
 
  private:
   MergePlan() = default;
@@ -60,6 +66,7 @@ class MergePlan {
   std::vector<int> group_of_;
   uint64_t mask_seed_ = 0;
   Arithmetic arithmetic_ = Arithmetic::kFp32;
+  std::vector<TorchRandom> streams_;
 };
 
 }  // namespace merganser

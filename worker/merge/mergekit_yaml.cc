@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -66,8 +67,7 @@ struct GroupFilter {
   int group;
 };
 
-absl::StatusOr<std::vector<GroupFilter>> GroupFilters(
-    const Stack& stack, const std::vector<std::string>& tensor_names) {
+absl::StatusOr<std::vector<GroupFilter>> GroupFilters(const Stack& stack, const std::vector<std::string>& tensor_names) {
   std::vector<Unit> units;
   std::map<std::string, size_t> unit_of;
   const TensorRoles roles = TensorRoles::Infer(tensor_names);
@@ -75,8 +75,7 @@ absl::StatusOr<std::vector<GroupFilter>> GroupFilters(
     const TensorRole role = roles.Of(name);
     const int group = GroupOf(stack, role, name);
     if (group < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("stack '", stack.name, "': no group takes tensor '", name, "'"));
+      return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': no group takes tensor '", name, "'"));
     }
     const auto [it, added] = unit_of.emplace(UnitFilter(name, role), units.size());
     if (added) units.push_back({it->first, group, {}});
@@ -93,16 +92,14 @@ absl::StatusOr<std::vector<GroupFilter>> GroupFilters(
     for (const auto& [name, group] : unit.tensors) filters.push_back({name, group});
   }
   // A name that is part of another one must come after it.
-  std::stable_sort(filters.begin(), filters.end(), [](const GroupFilter& a, const GroupFilter& b) {
-    return a.filter.size() > b.filter.size();
-  });
+  std::stable_sort(filters.begin(), filters.end(),
+                   [](const GroupFilter& a, const GroupFilter& b) { return a.filter.size() > b.filter.size(); });
   return filters;
 }
 
 std::vector<FilteredValue> GroupNumbers(const std::vector<GroupFilter>& filters) {
   std::vector<FilteredValue> groups;
-  for (const GroupFilter& filter : filters)
-    groups.push_back({filter.filter, static_cast<double>(filter.group)});
+  for (const GroupFilter& filter : filters) groups.push_back({filter.filter, static_cast<double>(filter.group)});
   return groups;
 }
 
@@ -111,8 +108,7 @@ std::vector<FilteredValue> GroupNumbers(const std::vector<GroupFilter>& filters)
 template <typename ValueOf>
 std::vector<FilteredValue> Values(const std::vector<GroupFilter>& filters, ValueOf value_of) {
   std::vector<FilteredValue> values;
-  for (const GroupFilter& filter : filters)
-    values.push_back({filter.filter, value_of(filter.group)});
+  for (const GroupFilter& filter : filters) values.push_back({filter.filter, value_of(filter.group)});
   const auto differs = [&](const FilteredValue& v) { return v.value != values[0].value; };
   if (std::none_of(values.begin(), values.end(), differs)) return {{"*", values[0].value}};
   return values;
@@ -131,15 +127,13 @@ void AppendParameter(const std::string& indent, absl::string_view name, MethodPa
   }
   absl::StrAppend(&yaml, indent, name, ":\n");
   for (const FilteredValue& value : values) {
-    absl::StrAppend(&yaml, indent, "  - {filter: ", Quoted(value.filter),
-                    ", value: ", text(value.value), "}\n");
+    absl::StrAppend(&yaml, indent, "  - {filter: ", Quoted(value.filter), ", value: ", text(value.value), "}\n");
   }
 }
 
 }  // namespace
 
-const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values,
-                                absl::string_view tensor_name) {
+const FilteredValue* FirstMatch(const std::vector<FilteredValue>& values, absl::string_view tensor_name) {
   for (const FilteredValue& value : values) {
     if (value.filter == "*" || absl::StrContains(tensor_name, value.filter)) return &value;
   }
@@ -269,6 +263,31 @@ class Writer {
     });
   }
 
+  // mergekit comes to a layer when it has loaded the last of its sources' by name. False: layers wait for the same one, and
+  // which of them is first depends on Python's hash tables.
+  bool HasOneOrder() const {
+    std::set<std::string> turns;
+    const auto has_own_turn = [&](const Hop& hop) {
+      const Stack& stack = recipe_.stacks[hop.stack];
+      std::string last = absl::StrCat(hop.layer, ".");
+      for (const auto& [source, offset] : stack.layer_offsets) last = std::max(last, absl::StrCat(hop.layer + offset, "."));
+      return turns.insert(last).second;
+    };
+    return !recipe_.path.empty() && std::all_of(recipe_.path.begin(), recipe_.path.end(), has_own_turn);
+  }
+
+  // `same`: the masks are mergekit's.
+  void WriteSeed(const MethodSpec& spec, bool same) {
+    const MergeMethod* method = FindMergeMethod(spec.name);
+    if (method == nullptr || !method->random()) return;
+    if (same) {
+      absl::StrAppend(&yaml_, "# The weights of this recipe are those of mergekit run with --random-seed ",
+                      recipe_.mask_seed, ".\n");
+    } else {
+      yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
+    }
+  }
+
   absl::StatusOr<std::string> WriteModels() {
     const Stack& stack = first();
     if (stack.method.empty()) {
@@ -280,9 +299,8 @@ class Writer {
     if (method == nullptr) {
       std::vector<std::string> known;
       for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
-      return absl::InvalidArgumentError(absl::StrCat("stack '", stack.name, "': unknown method '",
-                                                     stack.method, "'",
-                                                     DidYouMean(stack.method, known)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("stack '", stack.name, "': unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
     }
     for (size_t g = 0; g < stack.settings.size(); ++g)
       MG_RETURN_IF_ERROR(ResolveSettings(stack, static_cast<int>(g), *method).status());
@@ -301,11 +319,7 @@ class Writer {
       if (match == nullptr || match->value != GroupOf(stack, roles.Of(name), name))
         return absl::StrCat("no list of filters selects tensor '", name, "' alone");
     }
-    if (method->random() && stack.arithmetic == Arithmetic::kMergekit) {
-      absl::StrAppend(&yaml_, "# The weights of this recipe are those of mergekit run with --random-seed ", recipe_.mask_seed, ".\n");
-    } else if (method->random()) {
-      yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
-    }
+    WriteSeed(spec, stack.arithmetic == Arithmetic::kMergekit);
     absl::StrAppend(&yaml_, "merge_method: ", stack.method, "\n");
     WriteBase(stack, spec);
     absl::StrAppend(&yaml_, Types(stack), "models:\n");
@@ -314,18 +328,25 @@ class Writer {
       std::string parameters;
       for (const MethodParameter& parameter : spec.parameters) {
         if (parameter.scope != MethodParameter::Scope::kSource || !parameter.in_mergekit) continue;
-        AppendParameter("      ", parameter.name, parameter.kind, Values(filters, [&](int g) {
-                          return Given(stack.settings[g].source_parameters[s], parameter.name, parameter.otherwise.value_or(0));
-                        }), parameters);
+        AppendParameter("      ", parameter.name, parameter.kind,
+                        Values(filters,
+                               [&](int g) {
+                                 return Given(stack.settings[g].source_parameters[s], parameter.name,
+                                              parameter.otherwise.value_or(0));
+                               }),
+                        parameters);
       }
       if (!parameters.empty()) absl::StrAppend(&yaml_, "    parameters:\n", parameters);
     }
     std::string shared;
     for (const MethodParameter& parameter : spec.parameters) {
       if (parameter.scope != MethodParameter::Scope::kMethod || !parameter.in_mergekit) continue;
-      AppendParameter("  ", parameter.name, parameter.kind, Values(filters, [&](int g) {
-                        return Given(stack.settings[g].parameters, parameter.name, parameter.otherwise.value_or(0));
-                      }), shared);
+      AppendParameter("  ", parameter.name, parameter.kind,
+                      Values(filters,
+                             [&](int g) {
+                               return Given(stack.settings[g].parameters, parameter.name, parameter.otherwise.value_or(0));
+                             }),
+                      shared);
     }
     if (!shared.empty()) absl::StrAppend(&yaml_, "parameters:\n", shared);
     return "";
@@ -347,8 +368,7 @@ class Writer {
     for (const RecipeSlice& slice : said.slices) {
       if (merge->method.empty()) merge = &recipe_.stacks[slice.stack];
     }
-    if (const MergeMethod* method = FindMergeMethod(said.method->name); method != nullptr && method->random())
-      yaml_ = "# mergekit draws random masks of its own: alike in distribution, not equal weights.\n";
+    WriteSeed(*said.method, HasOneOrder() && merge->arithmetic == Arithmetic::kMergekit);
     absl::StrAppend(&yaml_, "merge_method: ", said.method->name, "\n");
     WriteBase(*merge, *said.method);
     yaml_ += merge->method.empty() ? absl::StrCat("dtype: float32\nout_dtype: ", recipe_.dtype, "\n") : Types(*merge);
@@ -410,7 +430,8 @@ class Writer {
         } else if (rule.token_id >= 0) {
           absl::StrAppend(&yaml_, "{kind: model_token, model: ", Reference(rule.model), ", token_id: ", rule.token_id, "}");
         } else if (!rule.model_token.empty()) {
-          absl::StrAppend(&yaml_, "{kind: model_token, model: ", Reference(rule.model), ", token: ", Quoted(rule.model_token), "}");
+          absl::StrAppend(&yaml_, "{kind: model_token, model: ", Reference(rule.model),
+                          ", token: ", Quoted(rule.model_token), "}");
         } else {
           yaml_ += Reference(rule.model);
         }

@@ -27,8 +27,7 @@ class UnreadableBytes {
   static absl::StatusOr<UnreadableBytes> Create(int64_t size) {
     const size_t bytes = static_cast<size_t>(std::max<int64_t>(size, 1));
     void* mapping = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapping == MAP_FAILED)
-      return absl::ResourceExhaustedError(absl::StrCat("no ", bytes, " bytes of address space"));
+    if (mapping == MAP_FAILED) return absl::ResourceExhaustedError(absl::StrCat("no ", bytes, " bytes of address space"));
     return UnreadableBytes(mapping, bytes);
   }
   UnreadableBytes(UnreadableBytes&& other) noexcept
@@ -66,9 +65,10 @@ absl::Status CheckFilters(const Recipe& recipe, const SourceMap& models) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(
-    const Recipe& recipe, const SourceMap& models, const RecipePlanOptions& options,
-    const std::vector<std::string>& mlp_output, bool norm_plus_one) {
+absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(const Recipe& recipe, const SourceMap& models,
+                                                                    const RecipePlanOptions& options,
+                                                                    const std::vector<std::string>& mlp_output,
+                                                                    bool norm_plus_one) {
   std::unique_ptr<RecipePlan> plan(new RecipePlan);
   plan->recipe_ = recipe;
   plan->options_ = options;
@@ -78,6 +78,7 @@ absl::StatusOr<std::unique_ptr<const RecipePlan>> RecipePlan::Build(
   MG_RETURN_IF_ERROR(plan->PlacePath());
   MG_RETURN_IF_ERROR(plan->PlanTensors(mlp_output, norm_plus_one));
   MG_RETURN_IF_ERROR(plan->CheckStacks());
+  MG_RETURN_IF_ERROR(plan->PlaceDraws());
   plan->MakeBatches();
   return std::unique_ptr<const RecipePlan>(std::move(plan));
 }
@@ -145,6 +146,12 @@ absl::Status RecipePlan::ResolveStacks(const SourceMap& models) {
         return absl::InvalidArgumentError(
             absl::StrCat(where, ": no model or earlier stack '", name, "'", DidYouMean(name, known)));
       }
+      if (DrawsLikeMergekit(nested)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(where, ": '", name,
+                         "' draws masks by mergekit's arithmetic, whose random stream runs through the tensors of the ",
+                         "result; as part of another merge it cannot: leave its `arithmetic` out"));
+      }
       resolved.by_name[name] = NestedSource(nested);
     }
     for (const auto& [name, offset] : stack.layer_offsets) {
@@ -202,12 +209,15 @@ std::shared_ptr<const TensorSource> RecipePlan::NestedSource(int stack) const {
     const TensorHeader* header = stacks_[stack].by_name.at(first)->Find(SourceTensor(stack, first, tensor));
     if (header == nullptr) continue;  // refused when it is planned
     TensorHeader out{tensor, IsMergeable(header->dtype) ? DType::kF32 : header->dtype, header->shape};
-    source->Replace(out, [this, stack, out]() -> absl::StatusOr<LoadedTensor> {
-      if (!IsMergeable(out.dtype)) return LoadInteger(stack, out.name);
-      MergeMemory memory(options_.threads);
-      MG_ASSIGN_OR_RETURN(Result result, MergeTensors(stack, {out.name}, DType::kF32, memory, {}));
-      return LoadedTensor{{out.name, DType::kF32, out.shape, result.bytes[0]}, result.owners[0]};
-    }, out.NumBytes());
+    source->Replace(
+        out,
+        [this, stack, out]() -> absl::StatusOr<LoadedTensor> {
+          if (!IsMergeable(out.dtype)) return LoadInteger(stack, out.name);
+          MergeMemory memory(options_.threads);
+          MG_ASSIGN_OR_RETURN(Result result, MergeTensors(stack, {out.name}, {}, DType::kF32, memory, {}));
+          return LoadedTensor{{out.name, DType::kF32, out.shape, result.bytes[0]}, result.owners[0]};
+        },
+        out.NumBytes());
   }
   return source;
 }
@@ -249,8 +259,7 @@ absl::Status RecipePlan::PlacePath() {
   return absl::OkStatus();
 }
 
-absl::Status RecipePlan::AddTensor(int stack, const std::string& stack_tensor, const std::string& name,
-                                   Rescale rescale) {
+absl::Status RecipePlan::AddTensor(int stack, const std::string& stack_tensor, const std::string& name, Rescale rescale) {
   MG_ASSIGN_OR_RETURN(const DType merged_type, ParseConfigDType(recipe_.dtype));
   const StackSources& sources = stacks_[stack];
   const TensorHeader* first = nullptr;
@@ -276,9 +285,9 @@ absl::Status RecipePlan::AddTensor(int stack, const std::string& stack_tensor, c
       first_name = source;
     }
     if (header->shape != first->shape) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", own, "' has shape ", ShapeText(header->shape), " in '",
-                                                     source, "' (", model.label(), ") but ", ShapeText(first->shape),
-                                                     " in '", first_name, "' (", sources.by_name.at(first_name)->label(), ")"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor '", own, "' has shape ", ShapeText(header->shape), " in '", source, "' (", model.label(), ") but ",
+          ShapeText(first->shape), " in '", first_name, "' (", sources.by_name.at(first_name)->label(), ")"));
     }
     if (IsMergeable(header->dtype) != IsMergeable(first->dtype) ||
         (!IsMergeable(header->dtype) && header->dtype != first->dtype)) {
@@ -403,9 +412,8 @@ absl::Status RecipePlan::PlanTensors(const std::vector<std::string>& mlp_output,
       MG_RETURN_IF_ERROR(AddTensor(hop.stack, name, WithLayer(name, role, hop.out), rescale));
     }
     if (!folded) {
-      return absl::InvalidArgumentError(absl::StrCat("path[", i + 1, "].scale: ", scale,
-                                                     " cannot be folded into layer ", hop.layer, " of stack '",
-                                                     recipe_.stacks[hop.stack].name,
+      return absl::InvalidArgumentError(absl::StrCat("path[", i + 1, "].scale: ", scale, " cannot be folded into layer ",
+                                                     hop.layer, " of stack '", recipe_.stacks[hop.stack].name,
                                                      "': the last operation of its MLP is not known for this architecture"));
     }
   }

@@ -39,8 +39,8 @@ struct PlannedTensor {
   int stack = 0;             // index in Recipe::stacks
   std::string stack_tensor;  // its name there: the layer's number may differ
   Rescale rescale;
-  std::string copied_from;   // the one source that has it, where the others are parts of a model (ModelRef::rename)
-  int64_t read_bytes = 0;    // of all models
+  std::string copied_from;  // the one source that has it, where the others are parts of a model (ModelRef::rename)
+  int64_t read_bytes = 0;   // of all models
 };
 
 struct RecipePlanOptions {
@@ -105,8 +105,9 @@ class RecipePlan {
     int end;
   };
   const std::vector<Batch>& batches() const { return batches_; }
-  // Bytes of memory (page cache apart) that Compute needs at most for any batch, results included.
-  int64_t BatchMemoryBytes() const;
+  // Bytes of memory (page cache apart) that a merge by a MergeStream holds at most: what is under way to the consumer, what
+  // each thread works in, and what the greediest batch needs beside that.
+  int64_t MemoryBytes() const;
   // How long Compute takes for all batches together, from a sample of made-up numbers for each stack's
   // method (milliseconds). Files in the page cache are assumed.
   absl::StatusOr<double> EstimateSeconds() const;
@@ -150,6 +151,13 @@ class RecipePlan {
   // once.
   absl::StatusOr<int> StackOfWholes(int stack, const std::string& tensor, const std::vector<std::string>& holders);
   absl::Status CheckStacks() const;
+  // True if the stack draws masks from mergekit's stream.
+  bool DrawsLikeMergekit(int stack) const;
+  absl::Status PlaceDraws();
+  // Of MemoryBytes, the part of one batch.
+  int64_t MemoryOf(const Batch& batch) const;
+  // Streams that stand where PlaceDraws says, one for each tensor that draws. Cancelled: `stop` was requested.
+  absl::Status FillStreams(MergeMemory& memory, const std::stop_token& stop) const;
   void MakeBatches();
   std::vector<std::string> TensorNames(int stack) const;
   absl::StatusOr<int> StackNamed(const std::string& name, const std::string& field) const;
@@ -167,9 +175,9 @@ class RecipePlan {
   };
   absl::StatusOr<TensorMerge> PrepareTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
                                              MergeMemory& memory) const;
-  // The same, merged into memory.
-  absl::StatusOr<Result> MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype, MergeMemory& memory,
-                                      std::stop_token stop) const;
+  // The same, merged into memory. `places`: in tensors(), where the stack draws like mergekit.
+  absl::StatusOr<Result> MergeTensors(int stack, const std::vector<std::string>& tensors, const std::vector<int>& places,
+                                      DType dtype, MergeMemory& memory, std::stop_token stop) const;
   absl::StatusOr<LoadedTensor> LoadInteger(int stack, const std::string& tensor) const;
   // What `stack` gives as a source of a later stack: its tensors in fp32, merged when they are loaded.
   std::shared_ptr<const TensorSource> NestedSource(int stack) const;
@@ -181,6 +189,10 @@ class RecipePlan {
   std::vector<PlacedHop> hops_;
   int layers_ = 0;
   std::vector<PlannedTensor> tensors_;
+  // mergekit's one random stream through all tensors of the result: how many numbers each draws, in its order, and which of
+  // these is tensors_[t]; -1: none. A tensor that stands in several places draws once.
+  std::vector<int64_t> draws_;
+  std::vector<int> draw_of_;
   std::vector<Batch> batches_;
 };
 

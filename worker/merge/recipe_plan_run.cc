@@ -14,6 +14,7 @@
 #include "worker/merge/materializer.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/merge_sources.h"
+#include "worker/merge/piece_queue.h"
 #include "worker/merge/recipe_plan.h"
 #include "worker/merge/source_facts.h"
 #include "worker/merge/thread_pool.h"
@@ -59,12 +60,11 @@ void RecipePlan::MakeBatches() {
   int64_t bytes = 0;
   for (int t = 0; t < static_cast<int>(tensors_.size()); ++t) {
     const PlannedTensor& tensor = tensors_[t];
-    // mergekit's one random stream runs through all tensors of a model: they are computed together.
-    const Stack& stack = recipe_.stacks[tensor.stack];
-    const MergeMethod* method = FindMergeMethod(stack.method);
-    const bool whole = stack.arithmetic == Arithmetic::kMergekit && method != nullptr && method->random();
+    // mergekit's arithmetic takes whole tensors: one for each thread.
+    const bool whole = recipe_.stacks[tensor.stack].arithmetic == Arithmetic::kMergekit;
     const bool joins = t > 0 && tensor.stack == tensors_[t - 1].stack && tensor.copied_from == tensors_[t - 1].copied_from &&
-                       (whole || bytes + tensor.header.NumBytes() <= options_.batch_bytes);
+                       (bytes + tensor.header.NumBytes() <= options_.batch_bytes ||
+                        (whole && t - batches_.back().first < options_.threads));
     if (!joins) {
       batches_.push_back({t, t});
       bytes = 0;
@@ -74,22 +74,74 @@ void RecipePlan::MakeBatches() {
   }
 }
 
-int64_t RecipePlan::BatchMemoryBytes() const {
-  int64_t most = 0;
-  for (const Batch& batch : batches_) {
-    int64_t bytes = 0;
-    for (int t = batch.first; t < batch.end; ++t) {
-      const PlannedTensor& tensor = tensors_[t];
-      bytes += tensor.header.NumBytes();
-      if (tensor.rescale != Rescale{}) bytes += tensor.header.NumBytes() / SizeOf(tensor.header.dtype) * 4;
-      for (const std::string& source : stacks_[tensor.stack].names) {
-        if (!tensor.copied_from.empty() && source != tensor.copied_from) continue;
-        bytes += stacks_[tensor.stack].by_name.at(source)->BufferBytes(SourceTensor(tensor.stack, source, tensor.stack_tensor));
-      }
+int64_t RecipePlan::MemoryOf(const Batch& batch) const {
+  const PlannedTensor& first = tensors_[batch.first];
+  const Stack& stack = recipe_.stacks[first.stack];
+  const MergeMethod* method = first.copied_from.empty() ? FindMergeMethod(stack.method) : nullptr;
+  const auto sources = static_cast<int64_t>(stack.sources.size());
+  int64_t loaded = 0, results = 0, in_fp32 = 0, merged = 0;
+  std::vector<int64_t> sizes;
+  for (int t = batch.first; t < batch.end; ++t) {
+    const PlannedTensor& tensor = tensors_[t];
+    const int64_t elements = tensor.header.NumBytes() / SizeOf(tensor.header.dtype);
+    bool converts = method != nullptr;
+    for (const std::string& source : stacks_[tensor.stack].names) {
+      if (!tensor.copied_from.empty() && source != tensor.copied_from) continue;
+      const std::string own = SourceTensor(tensor.stack, source, tensor.stack_tensor);
+      const TensorSource& model = *stacks_[tensor.stack].by_name.at(source);
+      loaded += model.BufferBytes(own);
+      converts |= model.Find(own)->dtype != tensor.header.dtype;
     }
-    most = std::max(most, bytes);
+    if (tensor.rescale != Rescale{}) in_fp32 += elements * 4;
+    if (converts || tensor.rescale != Rescale{}) results += tensor.header.NumBytes();
+    merged += elements;
+    sizes.push_back(elements);
   }
-  return most;
+  if (method != nullptr && stack.arithmetic == Arithmetic::kMergekit) {
+    // Of each tensor that a thread has: base and sources in fp32, and as much again as two of them.
+    std::sort(sizes.rbegin(), sizes.rend());
+    sizes.resize(std::min<size_t>(sizes.size(), options_.threads));
+    for (const int64_t elements : sizes) in_fp32 += (sources + 3) * elements * 4;
+    return loaded + in_fp32 + 2 * results;
+  }
+  int64_t statistics = 0;
+  if (method != nullptr) {
+    using Statistic = MergeMethod::Statistic;
+    constexpr int64_t kVarianceBytes = int64_t{6} << 20, kFusionBytes = int64_t{2} << 20;  // of a thread
+    switch (method->statistic()) {
+      case Statistic::kRandomMask:
+      case Statistic::kRankedMask:
+        statistics = sources * merged / 8;  // bits
+        break;
+      case Statistic::kMagnitudeCut:
+        statistics = sources * merged / 2;  // within a cut's bracket
+        break;
+      case Statistic::kMagnitudeBand:
+        statistics = sources * merged * 2 / 3;  // ... of two cuts
+        break;
+      case Statistic::kVarianceCut:
+        statistics = kVarianceBytes * options_.threads;
+        break;
+      case Statistic::kFusion:
+        statistics = kFusionBytes * options_.threads;
+        break;
+      default:
+        break;
+    }
+  }
+  // Results that do not go through the queue's buffers are there twice: the consumer's, and the next ones.
+  return loaded + in_fp32 + statistics + (RunsOf(batch) ? 0 : 2 * results);
+}
+
+int64_t RecipePlan::MemoryBytes() const {
+  constexpr int64_t kProcessBytes = int64_t{4} << 20, kThreadBytes = int64_t{1} << 20;
+  int64_t most = 0, queue = 0;
+  for (const Batch& batch : batches_) {
+    most = std::max(most, MemoryOf(batch));
+    const int64_t run = kRunElements * SizeOf(tensors_[batch.first].header.dtype);
+    if (RunsOf(batch)) queue = std::max(queue, PieceQueue::kPiecesMax * run);
+  }
+  return kProcessBytes + kThreadBytes * options_.threads + queue + most;
 }
 
 absl::StatusOr<double> RecipePlan::EstimateSeconds() const {
@@ -126,10 +178,15 @@ absl::StatusOr<double> RecipePlan::EstimateSeconds() const {
     recipe.path.clear();
     MG_ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Build(recipe, recipe_.stacks[s], sources));
     MG_ASSIGN_OR_RETURN(const auto arena, Arena::Create(layout));
-    const absl::Duration start = Clock::Real().Monotonic();
-    MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(sources, OneShot(nullptr)));
-    MG_RETURN_IF_ERROR(materializer->Run(plan, *arena));
-    seconds += absl::ToDoubleSeconds(Clock::Real().Monotonic() - start) * static_cast<double>(elements[s]) / kSampleElements;
+    absl::Duration least = absl::InfiniteDuration();  // the first touches fresh memory, and others may use the machine
+    ThreadPool pool(options_.threads);
+    for (int i = 0; i < 3; ++i) {
+      MG_ASSIGN_OR_RETURN(const auto materializer, Materializer::Create(sources, OneShot(&pool)));
+      const absl::Duration start = Clock::Real().Monotonic();
+      MG_RETURN_IF_ERROR(materializer->Run(plan, *arena));
+      least = std::min(least, Clock::Real().Monotonic() - start);
+    }
+    seconds += absl::ToDoubleSeconds(least) * static_cast<double>(elements[s]) / kSampleElements;
   }
   return seconds;
 }
@@ -196,9 +253,16 @@ absl::StatusOr<RecipePlan::TensorMerge> RecipePlan::PrepareTensors(int stack, co
   return merge;
 }
 
-absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors, DType dtype,
-                                                            MergeMemory& memory, std::stop_token stop) const {
-  MG_ASSIGN_OR_RETURN(const TensorMerge merge, PrepareTensors(stack, tensors, dtype, memory));
+absl::StatusOr<RecipePlan::Result> RecipePlan::MergeTensors(int stack, const std::vector<std::string>& tensors,
+                                                            const std::vector<int>& places, DType dtype, MergeMemory& memory,
+                                                            std::stop_token stop) const {
+  MG_ASSIGN_OR_RETURN(TensorMerge merge, PrepareTensors(stack, tensors, dtype, memory));
+  if (DrawsLikeMergekit(stack)) {
+    MG_RETURN_IF_ERROR(FillStreams(memory, stop));
+    std::vector<TorchRandom> streams;
+    for (const int place : places) streams.push_back(memory.streams[draw_of_[place]]);
+    merge.plan->set_streams(std::move(streams));
+  }
   const ArenaLayout& layout = merge.materializer->sources()->layout();
   MG_ASSIGN_OR_RETURN(std::shared_ptr<Arena> arena, Arena::Create(layout, memory.pages));
   MG_RETURN_IF_ERROR(merge.materializer->Run(*merge.plan, *arena, stop));
@@ -243,21 +307,24 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, Merge
   ThreadPool& pool = memory.pool;
   // Merged tensors by name in the stack, as they are stored, and in fp32 where they are rescaled.
   std::vector<std::string> plain, rescaled;
+  std::vector<int> plain_places, rescaled_places;
   absl::flat_hash_map<std::string, size_t> plain_at, rescaled_at;
   for (int t = batch.first; t < batch.end && !copies; ++t) {
     const PlannedTensor& tensor = tensors_[t];
     if (!IsMergeable(tensor.header.dtype)) continue;
     auto& list = tensor.rescale == Rescale{} ? plain : rescaled;
     auto& at = tensor.rescale == Rescale{} ? plain_at : rescaled_at;
-    if (at.emplace(tensor.stack_tensor, list.size()).second) list.push_back(tensor.stack_tensor);
+    if (!at.emplace(tensor.stack_tensor, list.size()).second) continue;
+    list.push_back(tensor.stack_tensor);
+    (tensor.rescale == Rescale{} ? plain_places : rescaled_places).push_back(t);
   }
   Result plain_result, rescaled_result;
   if (!plain.empty()) {
     MG_ASSIGN_OR_RETURN(const DType dtype, ParseConfigDType(recipe_.dtype));
-    MG_ASSIGN_OR_RETURN(plain_result, MergeTensors(stack, plain, dtype, memory, stop));
+    MG_ASSIGN_OR_RETURN(plain_result, MergeTensors(stack, plain, plain_places, dtype, memory, stop));
   }
   if (!rescaled.empty()) {
-    MG_ASSIGN_OR_RETURN(rescaled_result, MergeTensors(stack, rescaled, DType::kF32, memory, stop));
+    MG_ASSIGN_OR_RETURN(rescaled_result, MergeTensors(stack, rescaled, rescaled_places, DType::kF32, memory, stop));
   }
   Result result;
   for (int t = batch.first; t < batch.end; ++t) {
@@ -298,8 +365,8 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, Merge
     }
     const auto buffer = NewBuffer(header.NumBytes());
     if (!Convert(from.view, header.dtype, tensor.rescale, pool, buffer.get())) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", header.name, "': a value is beyond the range of ",
-                                                     Name(header.dtype)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", header.name, "': a value is beyond the range of ", Name(header.dtype)));
     }
     result.bytes.emplace_back(buffer.get(), static_cast<size_t>(header.NumBytes()));
     result.owners.push_back(buffer);

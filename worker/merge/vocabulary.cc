@@ -42,6 +42,17 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& s
       }
     }
   }
+  for (const TokenRule& rule : spec.tokens) {
+    // A rule that has a row for a token which no tokenizer of the merge gives makes it.
+    const auto model = vocabularies.find(rule.model);
+    const bool theirs = model != vocabularies.end() && model->second.ids.count(rule.token) > 0;
+    const bool has_row = rule.zero || rule.token_id >= 0 || !rule.model_token.empty() || theirs;
+    if (!has_row || !ids.emplace(rule.token, static_cast<int>(tokens.size())).second) continue;
+    tokens.push_back(rule.token);
+    added.push_back(rule.token);
+    const bool known = theirs && model->second.added.count(rule.token) > 0;
+    entries.push_back(known ? model->second.added.at(rule.token) : "");
+  }
   MG_ASSIGN_OR_RETURN(merged.tokenizer_json_, TokenizerJsonWith(own, added, entries));
   merged.rows_ = static_cast<int64_t>(tokens.size());
   if (spec.pad_to_multiple_of > 0) {

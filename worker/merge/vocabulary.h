@@ -27,9 +27,9 @@ struct RowOrigin {
 class MergedVocabulary {
  public:
   // `vocabularies` and `rows` (rows of the embedding) of each model; `base`: the model whose tokens come
-  // first and whose row stands in where several models know a token. InvalidArgument: a source that is
-  // neither "union" nor a model, a rule for a token that the vocabulary lacks, or with a model or token
-  // that does not exist (with the nearest name).
+  // first and whose row stands in where several models know a token. A rule that has a row makes its token.
+  // InvalidArgument: a source that is neither "union" nor a model, a rule for a token that neither the
+  // vocabulary nor its model has, or with a model or token that does not exist (with the nearest name).
   static absl::StatusOr<MergedVocabulary> Create(const TokenizerSpec& spec, const std::string& base,
                                                  const std::map<std::string, TokenizerVocabulary>& vocabularies,
                                                  const std::map<std::string, int64_t>& rows);

@@ -63,6 +63,7 @@ TEST(IsMergekitTextTest, AFileOfMergekitsIsKnownAlsoWhenItsMethodIsMisspelt) {
   EXPECT_FALSE(IsMergekitText("models: {a: {path: a}}\nstacks: []\n"));
   EXPECT_FALSE(IsMergekitText("models: {a: {path: a}}\nstakcs: []\n"));
   EXPECT_FALSE(IsMergekitText("models: [}"));
+  EXPECT_FALSE(IsMergekitText("base_model: a\nexperts: [{source_model: b}]\n"));  // mergekit-moe's
 }
 
 TEST(YamlMessageTest, ReadsAJob) {
@@ -133,6 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
              "job.yaml:2: stacks: unknown field; this looks like a recipe"},
         Case{"MergekitForJob", "merge_method: ties\n",
              "job.yaml:1: merge_method: unknown field; this looks like a recipe of mergekit's"},
+        Case{"MixtureForJob", "gate_mode: hidden\nexperts: []\n",
+             "job.yaml:1: gate_mode: unknown field; this looks like a file of mergekit-moe's"},
         Case{"Duration", "budget: {wall_time: soon}\n", "job.yaml:1: budget.wall_time: is not a duration"},
         Case{"NotYaml", "name: [x\nmodels: }\n", "job.yaml:"},
         Case{"NotAMap", "- a\n- b\n", "job.yaml:1: the file must hold a map, not a list"},

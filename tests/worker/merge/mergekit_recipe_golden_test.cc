@@ -75,12 +75,22 @@ TEST_P(MergekitRecipeGoldenTest, TheSameYamlGivesTheSameModel) {
   if (!absl::StrContains(yaml, "\ndtype: ")) yaml += "dtype: float32\n";
   const ModelResolver resolver = ModelsOfTheScript();
   const auto facts = [&](const ModelRef& model) { return ReadModelFacts(model, resolver); };
-  const auto recipe = ReadMergekitYaml(yaml, GetParam().name, facts);
+  // Masks are mergekit's by its own arithmetic only.
+  const bool draws = absl::StartsWith(GetParam().name, "draws_");
+  const auto read = [&](const std::string& text) {
+    absl::StatusOr<Recipe> recipe = ReadMergekitYaml(text, GetParam().name, facts);
+    if (recipe.ok() && draws) {
+      for (Stack& stack : recipe->stacks) stack.arithmetic = Arithmetic::kMergekit;
+    }
+    return recipe;
+  };
+  const auto recipe = read(yaml);
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   std::string written;
   ExpectExport(*recipe, resolver, GetParam().data, 2e-6, &written);
   // What is written of it is the same model again.
-  const auto again = ReadMergekitYaml(written, "mergekit.yaml", facts);
+  EXPECT_EQ(absl::StrContains(written, "mergekit run with --random-seed 0"), draws) << written;
+  const auto again = read(written);
   ASSERT_TRUE(again.ok()) << again.status() << "\n" << written;
   ExpectExport(*again, resolver, GetParam().data, 2e-6, nullptr);
 }

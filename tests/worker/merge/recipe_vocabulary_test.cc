@@ -40,7 +40,8 @@ TEST(RecipeExportTest, TiedAndUntiedHeadsNeedAWord) {
   recipe.head = "untied";
   const RecipeExportOptions with_head = Options();
   const auto merged = Export(recipe, with_head);
-  const float want = 0.5f * SmallLlama(1).Find("model.embed_tokens.weight")->values[3] + 0.5f * SmallLlama(2).Find("lm_head.weight")->values[3];
+  const float want = 0.5f * SmallLlama(1).Find("model.embed_tokens.weight")->values[3] +
+                     0.5f * SmallLlama(2).Find("lm_head.weight")->values[3];
   EXPECT_FLOAT_EQ(merged.at("lm_head.weight")[3], want);
   EXPECT_EQ(nlohmann::json::parse(ReadWhole(with_head.out_dir + "/config.json"))["tie_word_embeddings"], false);
 
@@ -82,8 +83,8 @@ TEST(RecipeExportTest, OtherVocabularySizesNeedAWord) {
   const auto merged = Export(recipe, grown);
   ASSERT_EQ(merged.at("lm_head.weight").size(), 40u);
   EXPECT_EQ(merged.at("lm_head.weight")[39], 7.0f);  // 'a' lacks the row: it is b's in both
-  EXPECT_FLOAT_EQ(merged.at("lm_head.weight")[31],
-                  0.5f * SmallLlama(1).Find("lm_head.weight")->values[31] + 0.5f * SmallLlama(2).Find("lm_head.weight")->values[31]);
+  EXPECT_FLOAT_EQ(merged.at("lm_head.weight")[31], 0.5f * SmallLlama(1).Find("lm_head.weight")->values[31] +
+                                                       0.5f * SmallLlama(2).Find("lm_head.weight")->values[31]);
   EXPECT_EQ(nlohmann::json::parse(ReadWhole(grown.out_dir + "/config.json"))["vocab_size"], 10);
 
   recipe.vocabulary_from = "a";
@@ -94,8 +95,11 @@ TEST(RecipeExportTest, OtherVocabularySizesNeedAWord) {
 
 // a: t0..t7. b: the same in reverse, with "x" for t7 and two more added tokens.
 Recipe TwoTokenizers() {
-  const std::string a = Write(SmallLlama(1), {{"tokenizer.json", TokenizerJson({"t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"})}});
-  const std::string b = Write(WithRows(2, 10), {{"tokenizer.json", TokenizerJson({"x", "t6", "t5", "t4", "t3", "t2", "t1", "t0"}, {"<s1>", "<s2>"})}});
+  const std::string a =
+      Write(SmallLlama(1), {{"tokenizer.json", TokenizerJson({"t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"})}});
+  const std::string b =
+      Write(WithRows(2, 10),
+            {{"tokenizer.json", TokenizerJson({"x", "t6", "t5", "t4", "t3", "t2", "t1", "t0"}, {"<s1>", "<s2>"})}});
   Recipe recipe = Average({{"a", a}, {"b", b}});
   recipe.tokenizer_from = "a";
   return recipe;
@@ -115,7 +119,8 @@ TEST(RecipeExportTest, AUnionOfTokenizersAlignsRowsByToken) {
   recipe.tokenizer.pad_to_multiple_of = 4;
   const RecipeExportOptions options = Options();
   const auto merged = Export(recipe, options);
-  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values, b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
+  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values,
+               b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
   const Values& have = merged.at("model.embed_tokens.weight");
   ASSERT_EQ(have.size(), 12u * 4);  // t0..t7, x, <s1>, <s2>, padding
   EXPECT_EQ(Row(have, 2), Mean(Row(a, 2), Row(b, 5)));
@@ -133,15 +138,52 @@ TEST(RecipeExportTest, AUnionOfTokenizersAlignsRowsByToken) {
 
 TEST(RecipeExportTest, RulesOfTokensSayWhoseRowItIs) {
   Recipe recipe = TwoTokenizers();
-  recipe.tokenizer = {"b", {{"x", "a", "t3"}, {"t0", "b", "", -1, false, true}, {"<s1>", "", "", -1, true, true}, {"<s2>", "a", "", 5}}};
+  recipe.tokenizer = {
+      "b", {{"x", "a", "t3"}, {"t0", "b", "", -1, false, true}, {"<s1>", "", "", -1, true, true}, {"<s2>", "a", "", 5}}};
   const auto merged = Export(recipe);
-  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values, b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
+  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values,
+               b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
   const Values& have = merged.at("model.embed_tokens.weight");
   ASSERT_EQ(have.size(), 40u);
   EXPECT_EQ(Row(have, 0), Mean(Row(a, 3), Row(b, 0)));  // a lacks x
-  EXPECT_EQ(Row(have, 7), Row(b, 7));                    // forced for both
+  EXPECT_EQ(Row(have, 7), Row(b, 7));                   // forced for both
   EXPECT_EQ(Row(have, 8), Values(4, 0.0f));
   EXPECT_EQ(Row(have, 9), Mean(Row(a, 5), Row(b, 9)));
+}
+
+TEST(RecipeExportTest, ARuleWithARowMakesItsToken) {
+  Recipe recipe = TwoTokenizers();
+  recipe.tokenizer = {"a", {{"<s1>", "b"}, {"<new>", "a", "t3"}, {"<zero>", "", "", -1, true}}};
+  const RecipeExportOptions options = Options();
+  const auto merged = Export(recipe, options);
+  const Values a = SmallLlama(1).Find("model.embed_tokens.weight")->values,
+               b = WithRows(2, 10).Find("model.embed_tokens.weight")->values;
+  const Values& have = merged.at("model.embed_tokens.weight");
+  ASSERT_EQ(have.size(), 11u * 4);  // t0..t7, <s1>, <new>, <zero>
+  EXPECT_EQ(Row(have, 8), Row(b, 8));
+  EXPECT_EQ(Row(have, 9), Row(a, 3));
+  EXPECT_EQ(Row(have, 10), Values(4, 0.0f));
+  const auto added = nlohmann::json::parse(ReadWhole(options.out_dir + "/tokenizer.json"))["added_tokens"];
+  ASSERT_EQ(added.size(), 3u);
+  EXPECT_EQ(added[0]["content"], "<s1>");
+  EXPECT_EQ(added[0]["special"], true);  // as in b
+  EXPECT_EQ(added[1]["content"], "<new>");
+  EXPECT_EQ(added[1]["id"], 9);
+  EXPECT_EQ(nlohmann::json::parse(ReadWhole(options.out_dir + "/config.json"))["vocab_size"], 11);
+}
+
+// b's tokenizer, a as the base of the merge: where the base lacks a token that several others have, their mean stands in.
+TEST(RecipeExportTest, ForOneModelsTokenizerTheBaseOfTheMergeStandsIn) {
+  Recipe recipe = TwoTokenizers();
+  SmallCheckpoint third = WithRows(3, 10);
+  third.Find("model.embed_tokens.weight")->values.assign(40, 3.0f);
+  recipe.models.push_back({"c", Write(third, {{"tokenizer.json", ReadWhole(recipe.models[1].path + "/tokenizer.json")}})});
+  recipe.stacks = {{"merge", "task_arithmetic", "a", {"b", "c"}, {{{"all"}, {{{"weight", 0.5}}, {{"weight", 0.25}}}, {}}}}};
+  recipe.tokenizer_from = "b";
+  recipe.tokenizer.source = "b";
+  const auto merged = Export(recipe);
+  // <s1>: 7 in b, 3 in c, so 5 in a: 5 + 0.5 (7 - 5) + 0.25 (3 - 5).
+  EXPECT_EQ(Row(merged.at("model.embed_tokens.weight"), 8), Values(4, 5.5f));
 }
 
 TEST(RecipeExportTest, BadRulesOfTokensAreRefused) {
@@ -151,14 +193,16 @@ TEST(RecipeExportTest, BadRulesOfTokensAreRefused) {
     return Refusal(recipe);
   };
   EXPECT_THAT(refusal({"onion"}), HasSubstr("tokenizer.source: no model 'onion'"));
-  EXPECT_THAT(refusal({"union", {{"nope", "a"}}}), HasSubstr("tokenizer.tokens[0]: the merged tokenizer has no token 'nope'"));
+  EXPECT_THAT(refusal({"union", {{"nope", "a"}}}),
+              HasSubstr("tokenizer.tokens[0]: the merged tokenizer has no token 'nope'"));
   EXPECT_THAT(refusal({"union", {{"x", "c"}}}), HasSubstr("tokenizer.tokens[0].model: no model 'c'"));
   EXPECT_THAT(refusal({"union", {{"x", "a"}}}), HasSubstr("model 'a' has no token 'x'"));
   EXPECT_THAT(refusal({"union", {{"x", "a", "", 8}}}), HasSubstr("row 8 of model 'a', which has 8 rows"));
 }
 
 TEST(RecipeExportTest, AChatTemplateIsWritten) {
-  Recipe recipe = Copies({{"a", Write(SmallLlama(1), {{"tokenizer_config.json", R"({"chat_template": "old", "eos_token": "</s>"})"}})}});
+  Recipe recipe =
+      Copies({{"a", Write(SmallLlama(1), {{"tokenizer_config.json", R"({"chat_template": "old", "eos_token": "</s>"})"}})}});
   recipe.chat_template = "{{ messages }} and more";
   const RecipeExportOptions options = Options();
   Export(recipe, options);
@@ -169,8 +213,8 @@ TEST(RecipeExportTest, AChatTemplateIsWritten) {
 }
 
 TEST(RecipeExportTest, NamedChatTemplatesWriteThePromptsOfTheirFormats) {
-  const std::string model = Write(
-      SmallLlama(1), {{"tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>"})"}});
+  const std::string model =
+      Write(SmallLlama(1), {{"tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>"})"}});
   const char kMessages[] = R"([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"},
                                {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "1+1?"}])";
   const std::map<std::string, std::string> want = {
@@ -207,15 +251,18 @@ std::string Adapter(const std::string& config, const std::vector<StoredTensor>& 
   return dir;
 }
 
-const char kLoraConfig[] = R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "alpha_pattern": {"k_proj": 1}})";
+const char kLoraConfig[] =
+    R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "alpha_pattern": {"k_proj": 1}})";
 
 TEST(RecipeExportTest, AnAdapterIsMergedOnLoad) {
-  const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.", k = "base_model.model.model.layers.1.self_attn.k_proj.";
-  const std::string lora = Adapter(kLoraConfig, {{{q + "lora_A.weight", DType::kF32, {2, 4}}, {1, 2, 3, 4, 0.5, 0, 0, -1}},
-                                                 {{q + "lora_B.weight", DType::kF32, {4, 2}}, {1, 0, 0, 1, 0.5, 0.25, -1, 2}},
-                                                 {{k + "lora_A.weight", DType::kF32, {2, 4}}, {1, 0, 0, 0, 0, 1, 0, 0}},
-                                                 {{k + "lora_B.weight", DType::kF32, {2, 2}}, {1, 0, 0, 1}},
-                                                 {{"base_model.model.model.norm.weight", DType::kF32, {4}}, {9, 9, 9, 9}}});
+  const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.",
+                    k = "base_model.model.model.layers.1.self_attn.k_proj.";
+  const std::string lora =
+      Adapter(kLoraConfig, {{{q + "lora_A.weight", DType::kF32, {2, 4}}, {1, 2, 3, 4, 0.5, 0, 0, -1}},
+                            {{q + "lora_B.weight", DType::kF32, {4, 2}}, {1, 0, 0, 1, 0.5, 0.25, -1, 2}},
+                            {{k + "lora_A.weight", DType::kF32, {2, 4}}, {1, 0, 0, 0, 0, 1, 0, 0}},
+                            {{k + "lora_B.weight", DType::kF32, {2, 2}}, {1, 0, 0, 1}},
+                            {{"base_model.model.model.norm.weight", DType::kF32, {4}}, {9, 9, 9, 9}}});
   Recipe recipe = Copies({{"a", Write(SmallLlama(1))}});
   recipe.models[0].lora = lora;
   const auto merged = Export(recipe);
@@ -225,7 +272,8 @@ TEST(RecipeExportTest, AnAdapterIsMergedOnLoad) {
   // Scale 4 / 2; row 2 of B A is 0.5 * (1 2 3 4) + 0.25 * (0.5 0 0 -1).
   EXPECT_FLOAT_EQ(after[8], before[8] + 2 * (0.5f + 0.125f));
   EXPECT_FLOAT_EQ(after[11], before[11] + 2 * (2.0f - 0.25f));
-  EXPECT_FLOAT_EQ(merged.at("model.layers.1.self_attn.k_proj.weight")[5], a.Find("model.layers.1.self_attn.k_proj.weight")->values[5] + 0.5f);
+  EXPECT_FLOAT_EQ(merged.at("model.layers.1.self_attn.k_proj.weight")[5],
+                  a.Find("model.layers.1.self_attn.k_proj.weight")->values[5] + 0.5f);
   EXPECT_EQ(merged.at("model.norm.weight"), Values(4, 9.0f));
   EXPECT_EQ(merged.at("model.layers.2.self_attn.q_proj.weight"), a.Find("model.layers.2.self_attn.q_proj.weight")->values);
 }
@@ -236,7 +284,8 @@ TEST(RecipeExportTest, PatternsGiveModulesRanksAndScalesOfTheirOwn) {
   const std::string model = Write(SmallLlama(1));
   SmallCheckpoint before = SmallLlama(1);
   const auto added = [&](const std::string& patterns) {
-    const std::string config = R"({"peft_type": "LORA", "r": 8, "lora_alpha": 4, "init_lora_weights": true, )" + patterns + "}";
+    const std::string config =
+        R"({"peft_type": "LORA", "r": 8, "lora_alpha": 4, "init_lora_weights": true, )" + patterns + "}";
     Recipe recipe = Copies({{"a", model}});
     recipe.models[0].lora = Adapter(config, {{{q + "lora_A.weight", DType::kF32, {2, 4}}, {1, 0, 0, 0, 0, 0, 0, 0}},
                                              {{q + "lora_B.weight", DType::kF32, {4, 2}}, {1, 0, 0, 0, 0, 0, 0, 0}}});
@@ -244,8 +293,14 @@ TEST(RecipeExportTest, PatternsGiveModulesRanksAndScalesOfTheirOwn) {
     return Export(recipe).at(name)[0] - before.Find(name)->values[0];
   };
   EXPECT_NEAR(added(R"("rank_pattern": {"q_proj": 2})"), 2, 1e-5);
-  EXPECT_NEAR(added(R"("rank_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 8}, "alpha_pattern": {"q_proj": 6, "self_attn.q_proj": 8})"), 3, 1e-5);
-  EXPECT_NEAR(added(R"("rank_pattern": {"^model.layers.1.self_attn.q_proj": 2, "proj": 8}, "alpha_pattern": {"^layers.1.self_attn.q_proj": 6})"), 2, 1e-5);
+  EXPECT_NEAR(
+      added(
+          R"("rank_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 8}, "alpha_pattern": {"q_proj": 6, "self_attn.q_proj": 8})"),
+      3, 1e-5);
+  EXPECT_NEAR(
+      added(
+          R"("rank_pattern": {"^model.layers.1.self_attn.q_proj": 2, "proj": 8}, "alpha_pattern": {"^layers.1.self_attn.q_proj": 6})"),
+      2, 1e-5);
   EXPECT_NEAR(added(R"("rank_pattern": {"q_proj": 2}, "use_rslora": true)"), 4 / std::sqrt(2.0f), 1e-5);
 }
 
@@ -257,10 +312,13 @@ TEST(RecipeExportTest, AdaptersThatDoNotFitAreRefused) {
     return Refusal(recipe);
   };
   const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.";
-  const StoredTensor a{{q + "lora_A.weight", DType::kF32, {2, 4}}, Values(8)}, b{{q + "lora_B.weight", DType::kF32, {4, 2}}, Values(8)};
+  const StoredTensor a{{q + "lora_A.weight", DType::kF32, {2, 4}}, Values(8)},
+      b{{q + "lora_B.weight", DType::kF32, {4, 2}}, Values(8)};
   EXPECT_THAT(refusal(kLoraConfig, {a}), HasSubstr("has one of its two matrices only"));
-  EXPECT_THAT(refusal(kLoraConfig, {a, {{q + "lora_B.weight", DType::kF32, {3, 2}}, Values(6)}}), HasSubstr("has matrices of shape [2, 4] and [3, 2]"));
-  EXPECT_THAT(refusal(kLoraConfig, {a, b, {{"base_model.model.nope.weight", DType::kF32, {1}}, {1}}}), HasSubstr("has no place in"));
+  EXPECT_THAT(refusal(kLoraConfig, {a, {{q + "lora_B.weight", DType::kF32, {3, 2}}, Values(6)}}),
+              HasSubstr("has matrices of shape [2, 4] and [3, 2]"));
+  EXPECT_THAT(refusal(kLoraConfig, {a, b, {{"base_model.model.nope.weight", DType::kF32, {1}}, {1}}}),
+              HasSubstr("has no place in"));
   EXPECT_THAT(refusal(R"({"peft_type": "IA3"})", {a, b}), HasSubstr("peft_type 'IA3' is not LORA"));
   EXPECT_THAT(refusal(R"({"peft_type": "LORA", "lora_alpha": 1, "use_dora": true})", {a, b}), HasSubstr("use_dora"));
   EXPECT_THAT(refusal(R"({"peft_type": "LORA"})", {a, b}), HasSubstr("lora_alpha"));

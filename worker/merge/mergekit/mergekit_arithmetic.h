@@ -1,5 +1,5 @@
-// Merges as mergekit 0.1.5 computes them, operation by operation: for recipes with Arithmetic::kMergekit. Tensor by tensor and
-// not in a hurry; the methods' own kernels (methods/) are the better arithmetic.
+// Merges as mergekit 0.1.5 computes them, operation by operation: for recipes with Arithmetic::kMergekit. Tensor by tensor
+// and not in a hurry; the methods' own kernels (methods/) are the better arithmetic.
 #ifndef MERGANSER_WORKER_MERGE_MERGEKIT_MERGEKIT_ARITHMETIC_H_
 #define MERGANSER_WORKER_MERGE_MERGEKIT_MERGEKIT_ARITHMETIC_H_
 
@@ -27,9 +27,10 @@ struct MergekitInput {
 // Random numbers that the merge of a tensor of `count` elements draws.
 int64_t DrawsOf(const MergeMethod& method, const MergeSettings& settings, int64_t count);
 
-// The merged values, of the type of `in`. Where mergekit leaves the order of equal magnitudes open (ties, breadcrumbs, sce, and
-// della in fp16 and fp32), ours is taken: of equal ones the lowest index is the larger. DELLA in bf16 ranks them by index, as
-// torch does. arcee_fusion takes its quartiles from all scores. InvalidArgument: mergekit refuses this too.
+// The merged values, of the type of `in`. Where mergekit leaves the order of equal magnitudes open (ties, breadcrumbs, sce,
+// della), ours is taken: of equal ones the lowest index is the larger. DELLA in bf16 ranks them by index, as torch does in
+// short rows, and some versions of it in all. arcee_fusion takes its quartiles from all scores. InvalidArgument: mergekit
+// refuses this too.
 absl::StatusOr<RoundedValues> MergeLikeMergekit(const MergeMethod& method, const MergeSettings& settings, MergekitInput in,
                                                 const Rounded& in_type, TorchRandom random);
 
