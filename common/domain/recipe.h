@@ -98,8 +98,8 @@ struct TokenRule {
 };
 
 // The merged vocabulary, where the models' tokenizers differ. Rows of embedding and head are rearranged to it before they
-// are merged; a token that a model lacks gets the row of its rule, else of the one model that has it, else of the tokenizer's
-// model, else the mean over the models that have it.
+// are merged; a token that a model lacks gets the row of its rule, else of the one model that has it, else of the base (of a
+// union, or without a base: of the tokenizer's model), else the mean over the models that have it.
 struct TokenizerSpec {
   // "": the tokenizer of Recipe::tokenizer_from as it is, and all models must have its vocabulary size; "union": its tokens
   // and then the others'; else the name of a ModelRef: that model's tokens.

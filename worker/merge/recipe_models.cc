@@ -141,8 +141,7 @@ class Adapter {
     if (config.architecture == kEvoMistralArchitecture) architecture_ = FindArchitecture("MistralForCausalLM");
     if (architecture_ == nullptr) return;
     for (const absl::string_view pattern : architecture_->mlp_output) models_.mlp_output.emplace_back(pattern);
-    models_.norm_plus_one =
-        absl::StartsWith(config.architecture, "Gemma2") || absl::StartsWith(config.architecture, "Gemma3");
+    models_.norm_plus_one = absl::StartsWith(config.architecture, "Gemma2") || absl::StartsWith(config.architecture, "Gemma3");
   }
 
   absl::Status CheckArchitectures() {
@@ -232,14 +231,13 @@ class Adapter {
         if (!is_tied) continue;
         TensorHeader header = *source->Find(end.embedding);
         header.name = HeadName(end.embedding);
-        derived->Replace(
-            header,
-            [source, embedding = end.embedding, name = header.name]() -> absl::StatusOr<LoadedTensor> {
-              MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(embedding));
-              loaded.view.name = name;
-              return loaded;
-            },
-            source->BufferBytes(end.embedding));
+        derived->Replace(header,
+                         [source, embedding = end.embedding, name = header.name]() -> absl::StatusOr<LoadedTensor> {
+                           MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(embedding));
+                           loaded.view.name = name;
+                           return loaded;
+                         },
+                         source->BufferBytes(end.embedding));
       }
       models_.sources[name] = std::move(derived);
     }
@@ -248,9 +246,8 @@ class Adapter {
       AddPatch(TieConfigPatch(ConfigDonor().config, head == "tied"));
     }
     if (!recipe_.head.empty() || (ScalesTheEmbedding() && head == "untied")) {
-      models_.notes.push_back(absl::StrCat("head: ", head,
-                                           head == "untied" ? "; tied models' heads are copies of their embeddings"
-                                                            : "; heads of untied models are dropped"));
+      models_.notes.push_back(absl::StrCat("head: ", head, head == "untied" ? "; tied models' heads are copies of their embeddings"
+                                                                          : "; heads of untied models are dropped"));
     }
     return absl::OkStatus();
   }
@@ -279,12 +276,11 @@ class Adapter {
     if (!donor.empty()) MG_RETURN_IF_ERROR(CheckModel("vocabulary_from", donor));
     for (const auto& [name, model] : models_.opened) {
       if (RowsOf(name) == RowsOf(first) || RowsOf(name) == 0 || RowsOf(first) == 0 || !donor.empty()) continue;
-      return absl::InvalidArgumentError(absl::StrCat("vocabulary_from: '", name, "' (", model.dir, ") has ", RowsOf(name),
-                                                     " embedding rows and '", first, "' (", models_.opened.at(first).dir,
-                                                     ") ", RowsOf(first),
-                                                     "; write `vocabulary_from: NAME` for the model whose rows the merge "
-                                                     "shall have (common rows are merged, the rest is "
-                                                     "that model's), or a tokenizer block that maps tokens"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "vocabulary_from: '", name, "' (", model.dir, ") has ", RowsOf(name), " embedding rows and '", first, "' (",
+          models_.opened.at(first).dir, ") ", RowsOf(first),
+          "; write `vocabulary_from: NAME` for the model whose rows the merge shall have (common rows are merged, the rest is "
+          "that model's), or a tokenizer block that maps tokens"));
     }
     if (donor.empty()) return absl::OkStatus();
     const int64_t rows = RowsOf(donor);
@@ -299,15 +295,14 @@ class Adapter {
         const TensorHeader* other = theirs->Find(tensor);
         if (other == nullptr || other->shape.size() != header.shape.size() ||
             (header.shape.size() == 2 && other->shape[1] != header.shape[1]) || !IsMergeable(other->dtype)) {
-          return absl::InvalidArgumentError(absl::StrCat("vocabulary_from: tensor '", tensor, "' of '", name, "' has shape ",
-                                                         ShapeText(header.shape), ", which does not fit that of '", donor,
-                                                         "'"));
+          return absl::InvalidArgumentError(absl::StrCat("vocabulary_from: tensor '", tensor, "' of '", name,
+                                                         "' has shape ", ShapeText(header.shape), ", which does not fit that of '",
+                                                         donor, "'"));
         }
         header.shape[0] = rows;
         const bool grows = rows > own->Find(tensor)->shape[0];
-        derived->Replace(
-            header, [own, theirs, header, grows] { return WithRows(*own, *theirs, header, grows); },
-            grows ? header.NumBytes() : 0);
+        derived->Replace(header, [own, theirs, header, grows] { return WithRows(*own, *theirs, header, grows); },
+                         grows ? header.NumBytes() : 0);
       }
       pending_[name] = std::move(derived);
     }
@@ -318,8 +313,8 @@ class Adapter {
   }
 
   // `own`'s first rows, and `theirs` behind them where it has too few.
-  static absl::StatusOr<LoadedTensor> WithRows(const TensorSource& own, const TensorSource& theirs,
-                                               const TensorHeader& header, bool grows) {
+  static absl::StatusOr<LoadedTensor> WithRows(const TensorSource& own, const TensorSource& theirs, const TensorHeader& header,
+                                               bool grows) {
     MG_ASSIGN_OR_RETURN(LoadedTensor loaded, own.Load(header.name));
     loaded.view.shape = header.shape;
     if (!grows) {
@@ -357,8 +352,7 @@ class Adapter {
       rows[name] = RowsOf(name);
       if (rows[name] == 0) return absl::InvalidArgumentError(absl::StrCat("tokenizer: '", name, "' has no embedding"));
     }
-    // The tokens of a union begin with the donor's; where the tokenizer is one model's, the merge's base has rows to stand
-    // in.
+    // The tokens of a union begin with the donor's; where the tokenizer is one model's, the merge's base has rows to stand in.
     const bool merges_into_base = recipe_.tokenizer.source != "union" && vocabularies.count(recipe_.stacks[0].base) > 0;
     const std::string& base = merges_into_base ? recipe_.stacks[0].base : models_.donor;
     MG_ASSIGN_OR_RETURN(MergedVocabulary merged, MergedVocabulary::Create(recipe_.tokenizer, base, vocabularies, rows));
@@ -396,8 +390,8 @@ class Adapter {
         if (!text.ok()) return Annotate(text.status(), absl::StrCat("chat_template: models.", name));
         if (!text->empty()) ++counts[*text];
       }
-      const auto best =
-          std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+      const auto best = std::max_element(counts.begin(), counts.end(),
+                                         [](const auto& a, const auto& b) { return a.second < b.second; });
       if (best == counts.end()) return absl::OkStatus();
       chosen = best->first;
     }
