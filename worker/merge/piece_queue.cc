@@ -11,10 +11,14 @@ constexpr int64_t kWakeFor = 8;
 
 }  // namespace
 
+int64_t PieceQueue::BytesOf(int64_t bytes, int64_t buffer_bytes) {
+  return std::max(bytes / buffer_bytes, 2 * kWakeFor) * buffer_bytes;  // some to write, some to be computed meanwhile
+}
+
 // Pages that are never used are never given.
 PieceQueue::PieceQueue(int64_t bytes, int64_t buffer_bytes)
     : buffer_bytes_(buffer_bytes),
-      pieces_max_(std::max(bytes / buffer_bytes, 2 * kWakeFor)),  // some to write, and some to be computed meanwhile
+      pieces_max_(BytesOf(bytes, buffer_bytes) / buffer_bytes),
       buffers_(std::make_unique_for_overwrite<std::byte[]>(pieces_max_ * buffer_bytes_)),
       slots_(pieces_max_) {}
 

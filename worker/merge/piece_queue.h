@@ -25,6 +25,8 @@ class PieceQueue {
   PieceQueue(const PieceQueue&) = delete;
   PieceQueue& operator=(const PieceQueue&) = delete;
 
+  // Bytes of its buffers; they take memory as they are used.
+  static int64_t BytesOf(int64_t bytes, int64_t buffer_bytes);
   // How many pieces may be under way.
   int64_t pieces_max() const { return pieces_max_; }
 

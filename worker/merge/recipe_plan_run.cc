@@ -135,13 +135,16 @@ int64_t RecipePlan::MemoryOf(const Batch& batch) const {
 
 int64_t RecipePlan::MemoryBytes() const {
   constexpr int64_t kProcessBytes = int64_t{4} << 20, kThreadBytes = int64_t{1} << 20;
-  int64_t most = 0, queue = 0;
+  int64_t most = 0, queue = 0, streamed = 0;
   for (const Batch& batch : batches_) {
     most = std::max(most, MemoryOf(batch));
+    const std::optional<int64_t> runs = RunsOf(batch);
+    if (!runs) continue;
     const int64_t run = kRunElements * SizeOf(tensors_[batch.first].header.dtype);
-    if (RunsOf(batch)) queue = std::max(queue, PieceQueue::kPiecesMax * run);
+    queue = std::max(queue, PieceQueue::BytesOf(options_.batch_bytes, run));
+    streamed += *runs * run;
   }
-  return kProcessBytes + kThreadBytes * options_.threads + queue + most;
+  return kProcessBytes + kThreadBytes * options_.threads + std::min(queue, streamed) + most;
 }
 
 absl::StatusOr<double> RecipePlan::EstimateSeconds() const {
