@@ -12,6 +12,7 @@
 #include "yaml-cpp/exceptions.h"
 #include "yaml-cpp/mark.h"
 #include "yaml-cpp/parser.h"
+#include "yaml-cpp/yaml.h"
 
 namespace merganser {
 namespace {
@@ -101,6 +102,19 @@ int LineOf(absl::string_view text, size_t at) {
 }
 
 }  // namespace
+
+const char* KindOf(const YAML::Node& node) {
+  switch (node.Type()) {
+    case YAML::NodeType::Map:
+      return "a map";
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Scalar:
+      return "a value";
+    default:
+      return "nothing";
+  }
+}
 
 absl::Status CheckYamlText(absl::string_view text, absl::string_view file) {
   absl::ConsumePrefix(&text, "\xEF\xBB\xBF");  // marks do not count it

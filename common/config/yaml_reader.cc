@@ -37,19 +37,6 @@ std::string Join(const std::string& path, absl::string_view key) {
   return path.empty() ? std::string(key) : absl::StrCat(path, ".", key);
 }
 
-const char* Kind(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map:
-      return "a map";
-    case YAML::NodeType::Sequence:
-      return "a list";
-    case YAML::NodeType::Scalar:
-      return "a value";
-    default:
-      return "nothing";
-  }
-}
-
 // Whether every field is one of a single oneof of messages, as the optimizers are.
 bool IsChoice(const Descriptor* type) {
   return type->real_oneof_decl_count() == 1 && type->oneof_decl(0)->field_count() == type->field_count() &&
@@ -120,7 +107,7 @@ class Reader {
       return absl::OkStatus();
     }
     if (!node.IsMap()) {
-      return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", Kind(node)));
+      return Error(node, path, absl::StrCat("must be a ", IsPlainList(type) ? "list" : "map", ", not ", KindOf(node)));
     }
     std::set<std::string> seen;
     for (const auto& entry : node) {
@@ -160,7 +147,7 @@ class Reader {
                          int depth) {
     const Reflection* reflection = message->GetReflection();
     if (field->is_map()) {
-      if (!node.IsMap()) return Error(node, path, absl::StrCat("must be a map, not ", Kind(node)));
+      if (!node.IsMap()) return Error(node, path, absl::StrCat("must be a map, not ", KindOf(node)));
       const FieldDescriptor* value_field = field->message_type()->map_value();
       std::set<std::string> seen;
       for (const auto& entry : node) {
@@ -175,7 +162,7 @@ class Reader {
       return absl::OkStatus();
     }
     if (field->is_repeated()) {
-      if (!node.IsSequence()) return Error(node, path, absl::StrCat("must be a list, not ", Kind(node)));
+      if (!node.IsSequence()) return Error(node, path, absl::StrCat("must be a list, not ", KindOf(node)));
       for (size_t i = 0; i < node.size(); ++i) {
         const std::string item_path = absl::StrCat(path, "[", i, "]");
         map_->Add(item_path, Line(node[i]));
@@ -206,7 +193,7 @@ class Reader {
 
   absl::Status ReadScalar(const YAML::Node& node, const std::string& path, const FieldDescriptor* field, Message* message) {
     const Reflection* r = message->GetReflection();
-    if (!node.IsScalar()) return Error(node, path, absl::StrCat("must be a single value, not ", Kind(node)));
+    if (!node.IsScalar()) return Error(node, path, absl::StrCat("must be a single value, not ", KindOf(node)));
     const std::string text = WithLoneBytesAsCharacters(node.Scalar());
     const auto store = [&](auto set, auto add, auto value) {
       if (field->is_repeated()) {
@@ -300,7 +287,7 @@ class Reader {
   }
 
   absl::Status ReadList(const YAML::Node& node, const std::string& path, google::protobuf::ListValue* list, int depth) {
-    if (!node.IsSequence()) return Error(node, path, absl::StrCat("must be a list, not ", Kind(node)));
+    if (!node.IsSequence()) return Error(node, path, absl::StrCat("must be a list, not ", KindOf(node)));
     for (size_t i = 0; i < node.size(); ++i) {
       MG_RETURN_IF_ERROR(ReadValue(node[i], absl::StrCat(path, "[", i, "]"), list->add_values(), depth + 1));
     }
@@ -362,7 +349,7 @@ absl::StatusOr<SourceMap> ReadYaml(absl::string_view text, const std::string& fi
   try {
     const YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) {
-      return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", Kind(root)));
+      return absl::InvalidArgumentError(absl::StrCat(file, ":1: the file must hold a map, not ", KindOf(root)));
     }
     MG_RETURN_IF_ERROR(Reader(file, &map, root).Read(root, "", message, 0));
   } catch (const YAML::Exception& e) {

@@ -23,19 +23,6 @@ constexpr int64_t kYamlBytesMax = int64_t{1} << 20;
 constexpr int kYamlDepthMax = 32;
 constexpr int kFilesMax = 64;  // that include each other
 
-const char* KindOf(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map:
-      return "a map";
-    case YAML::NodeType::Sequence:
-      return "a list";
-    case YAML::NodeType::Scalar:
-      return "a value";
-    default:
-      return "nothing";
-  }
-}
-
 // yaml-cpp's bytes for \_ and \N become characters.
 void MendEscapes(YAML::Node node, int depth) {
   if (depth > kYamlDepthMax) return;

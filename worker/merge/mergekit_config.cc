@@ -53,10 +53,10 @@ class Parser {
   static bool IsSet(const YAML::Node& node) { return node.IsDefined() && !node.IsNull(); }
 
   absl::Status CheckKeys(const YAML::Node& node, absl::string_view where, const std::vector<std::string>& known) const {
-    if (!node.IsMap()) return Error(node, absl::StrCat(where, " must be a map, not ", Kind(node)));
+    if (!node.IsMap()) return Error(node, absl::StrCat(where, " must be a map, not ", KindOf(node)));
     std::set<std::string> seen;
     for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) return Error(entry.first, absl::StrCat(where, " has a key that is ", Kind(entry.first)));
+      if (!entry.first.IsScalar()) return Error(entry.first, absl::StrCat(where, " has a key that is ", KindOf(entry.first)));
       const std::string key = entry.first.Scalar();
       if (!seen.insert(key).second) return Error(entry.first, absl::StrCat("key '", key, "' of ", where, " is given twice"));
       if (!Contains(known, key)) {
@@ -67,7 +67,7 @@ class Parser {
   }
 
   absl::StatusOr<std::string> Text(const YAML::Node& node, absl::string_view what) const {
-    if (!node.IsScalar()) return Error(node, absl::StrCat(what, " must be a single value, not ", Kind(node)));
+    if (!node.IsScalar()) return Error(node, absl::StrCat(what, " must be a single value, not ", KindOf(node)));
     if (node.Scalar().empty()) return Error(node, absl::StrCat(what, " is empty"));
     return node.Scalar();
   }
@@ -75,7 +75,7 @@ class Parser {
   absl::StatusOr<int> Int(const YAML::Node& node, absl::string_view what, int low, int high) const {
     int value = 0;
     if (!node.IsScalar() || !absl::SimpleAtoi(node.Scalar(), &value) || value < low || value > high) {
-      return Error(node, absl::StrCat(what, " ", node.IsScalar() ? absl::StrCat("'", node.Scalar(), "'") : Kind(node),
+      return Error(node, absl::StrCat(what, " ", node.IsScalar() ? absl::StrCat("'", node.Scalar(), "'") : KindOf(node),
                                       " is not a whole number in [", low, ", ", high, "]"));
     }
     return value;
@@ -168,7 +168,7 @@ class Parser {
   // One number within the parameter's bounds; booleans are 0 and 1.
   absl::StatusOr<double> Number(const YAML::Node& node, absl::string_view parameter, bool& is_boolean) const {
     is_boolean = false;
-    if (!node.IsScalar()) return Error(node, absl::StrCat(parameter, ": expected a number, not ", Kind(node)));
+    if (!node.IsScalar()) return Error(node, absl::StrCat(parameter, ": expected a number, not ", KindOf(node)));
     double value = 0;
     bool boolean = false;
     if (absl::SimpleAtod(node.Scalar(), &value)) {
@@ -244,7 +244,7 @@ class Parser {
 
   // `of_one_model`: in the parameters of a model, where only what the method takes per model has a meaning.
   absl::Status ParseSettings(const YAML::Node& node, bool of_one_model, MergekitSettings& settings) const {
-    if (!node.IsMap()) return Error(node, absl::StrCat("parameters must be a map, not ", Kind(node)));
+    if (!node.IsMap()) return Error(node, absl::StrCat("parameters must be a map, not ", KindOf(node)));
     const MethodSignature* method = FindMethod(config_.method);
     std::vector<std::string> known;
     if (method != nullptr) {
@@ -301,7 +301,7 @@ class Parser {
   // The items of a list of models or sources.
   absl::Status ParseSources(const YAML::Node& node, absl::string_view key, bool with_range,
                             std::vector<MergekitSource>& sources) const {
-    if (!node.IsSequence()) return Error(node, absl::StrCat(key, " must be a list, not ", Kind(node)));
+    if (!node.IsSequence()) return Error(node, absl::StrCat(key, " must be a list, not ", KindOf(node)));
     if (node.size() == 0) return Error(node, absl::StrCat(key, " is empty"));
     for (const YAML::Node& item : node) {
       MG_ASSIGN_OR_RETURN(MergekitSource source, ParseSource(item, with_range));
@@ -408,7 +408,7 @@ class Parser {
     }
     const YAML::Node tokens = block["tokens"];
     if (!IsSet(tokens)) return absl::OkStatus();
-    if (!tokens.IsMap()) return Error(tokens, absl::StrCat("tokens must be a map, not ", Kind(tokens)));
+    if (!tokens.IsMap()) return Error(tokens, absl::StrCat("tokens must be a map, not ", KindOf(tokens)));
     std::set<std::string> seen;
     for (const auto& entry : tokens) {
       if (!seen.insert(entry.first.Scalar()).second) {
@@ -489,7 +489,7 @@ absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const
   MG_RETURN_IF_ERROR(CheckYamlText(text, file));
   try {
     const YAML::Node root = YAML::Load(std::string(text));
-    if (!root.IsMap()) return config.Error(1, absl::StrCat("the file must hold a map, not ", Kind(root)));
+    if (!root.IsMap()) return config.Error(1, absl::StrCat("the file must hold a map, not ", KindOf(root)));
     MG_RETURN_IF_ERROR(Parser(config).Parse(root));
   } catch (const YAML::Exception& e) {
     return config.Error(e.mark.line + 1, absl::StrCat("not valid YAML: ", e.msg));

@@ -100,15 +100,7 @@ class Slicer {
     for (const int s : used) {
       const Stack& stack = recipe_.stacks[s];
       if (stack.method.empty()) continue;
-      const MergeMethod* method = FindMergeMethod(stack.method);
-      if (method == nullptr) {
-        std::vector<std::string> known;
-        for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
-        return absl::InvalidArgumentError(
-            absl::StrCat("stack '", stack.name, "': unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
-      }
-      for (size_t g = 0; g < stack.settings.size(); ++g)
-        MG_RETURN_IF_ERROR(ResolveSettings(stack, static_cast<int>(g), *method).status());
+      MG_RETURN_IF_ERROR(CheckedMethod(stack).status());
       if (!name.empty() && name != stack.method)
         Say(absl::StrCat("slices of mergekit have one method; here are ", name, " and ", stack.method));
       name = stack.method;
@@ -341,6 +333,19 @@ class Slicer {
 };
 
 }  // namespace
+
+absl::StatusOr<const MergeMethod*> CheckedMethod(const Stack& stack) {
+  const MergeMethod* method = FindMergeMethod(stack.method);
+  if (method == nullptr) {
+    std::vector<std::string> known;
+    for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
+    return absl::InvalidArgumentError(
+        absl::StrCat("stack '", stack.name, "': unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
+  }
+  for (size_t g = 0; g < stack.settings.size(); ++g)
+    MG_RETURN_IF_ERROR(ResolveSettings(stack, static_cast<int>(g), *method).status());
+  return method;
+}
 
 absl::StatusOr<RecipeSlices> SliceRecipe(const Recipe& recipe, const std::vector<std::string>& tensor_names,
                                          const MergekitFacts& facts) {

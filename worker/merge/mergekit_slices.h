@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/domain/merge_method_spec.h"
 #include "common/domain/recipe.h"
+#include "worker/merge/merge_method.h"
 #include "worker/merge/mergekit_yaml.h"
 
 namespace merganser {
@@ -31,6 +32,9 @@ struct RecipeSlices {
   const MethodSpec* method;  // of all slices
   std::vector<RecipeSlice> slices;
 };
+
+// The stack's method. InvalidArgument: there is none of that name, or it refuses a group's parameters.
+absl::StatusOr<const MergeMethod*> CheckedMethod(const Stack& stack);
 
 // The slices of `recipe`: of its path, or of all layers of stacks[0]. mergekit takes the embedding from the first slice,
 // norm and head from the last one; a slice of no layers stands there where the recipe takes them from another stack. Copies

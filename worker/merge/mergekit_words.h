@@ -22,19 +22,6 @@ inline bool Contains(const std::vector<std::string>& names, absl::string_view na
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-inline const char* Kind(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map:
-      return "a map";
-    case YAML::NodeType::Sequence:
-      return "a list";
-    case YAML::NodeType::Scalar:
-      return "a value";
-    default:
-      return "nothing";
-  }
-}
-
 }  // namespace merganser
 
 #endif  // MERGANSER_WORKER_MERGE_MERGEKIT_WORDS_H_

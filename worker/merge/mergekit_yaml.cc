@@ -9,7 +9,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
 #include "common/domain/merge_method_spec.h"
 #include "common/transfer/checkpoint_files.h"
@@ -295,15 +294,7 @@ class Writer {
                       "models:\n  - model: ", Reference(stack.sources[0]), "\n");
       return "";
     }
-    const MergeMethod* method = FindMergeMethod(stack.method);
-    if (method == nullptr) {
-      std::vector<std::string> known;
-      for (const MergeMethod* m : AllMergeMethods()) known.emplace_back(m->name());
-      return absl::InvalidArgumentError(
-          absl::StrCat("stack '", stack.name, "': unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
-    }
-    for (size_t g = 0; g < stack.settings.size(); ++g)
-      MG_RETURN_IF_ERROR(ResolveSettings(stack, static_cast<int>(g), *method).status());
+    MG_ASSIGN_OR_RETURN(const MergeMethod* const method, CheckedMethod(stack));
     const MethodSpec& spec = method->spec();
     for (const MethodParameter& parameter : spec.parameters) {
       if (!parameter.in_mergekit && IsGiven(stack, parameter.name))
