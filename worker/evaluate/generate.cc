@@ -138,12 +138,7 @@ absl::StatusOr<GenerateResult> GenerateOnce(const GenerateRequest& request, cons
   MG_RETURN_IF_ERROR(Check(request));
   MG_ASSIGN_OR_RETURN(const CheckpointMap models, OpenModels({{"model", request.model}}, options.model_roots));
   const std::shared_ptr<const Checkpoint>& checkpoint = models.begin()->second;
-  MG_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->dir()));
-  if (tokenizer->vocab_size() > checkpoint->config().vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("models.model.path: the tokenizer of ", checkpoint->dir(), " has ",
-                                                   tokenizer->vocab_size(), " tokens, but config.json's vocab_size is ",
-                                                   checkpoint->config().vocab_size));
-  }
+  MG_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer("model", *checkpoint, checkpoint->config().vocab_size));
   GenerationRequest generation{{}, request.max_new_tokens, request.stop};
   MG_ASSIGN_OR_RETURN(generation.prompt, EncodePrompt(request, checkpoint->dir(), *tokenizer));
   generation.sampling = {request.temperature, request.top_k, request.top_p, request.repetition_penalty, request.seed};

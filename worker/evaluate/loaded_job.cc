@@ -121,12 +121,7 @@ absl::Status LoadedJob::LoadModels(std::stop_token stop) {
   options.threads = ThreadsOf(options_);
   MG_ASSIGN_OR_RETURN(materializer_, Materializer::Create(std::move(sources), options));
   layout_ = std::make_unique<ArenaLayout>(std::move(layout));
-  MG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(donor.dir()));
-  if (tokenizer_->vocab_size() > config_.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("models.", donor_, ".path: the tokenizer of ", donor.dir(), " has ",
-                                                   tokenizer_->vocab_size(), " tokens, but config.json's vocab_size is ",
-                                                   config_.vocab_size));
-  }
+  MG_ASSIGN_OR_RETURN(tokenizer_, LoadTokenizer(donor_, donor, config_.vocab_size));
   facts_.architecture = donor.config().architecture;
   facts_.num_layers = static_cast<int>(config_.num_layers);
   for (const ArenaTensor& tensor : layout_->tensors()) facts_.parameters += tensor.NumElements();

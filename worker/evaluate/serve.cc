@@ -33,12 +33,7 @@ std::string LastPart(absl::string_view path) {
 absl::Status ServeModel(const ServeRequest& request, const LocalOptions& options, std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(const CheckpointMap models, OpenModels({{"model", request.model}}, options.model_roots));
   const std::shared_ptr<const Checkpoint>& checkpoint = models.begin()->second;
-  MG_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->dir()));
-  if (tokenizer->vocab_size() > checkpoint->config().vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("models.model.path: the tokenizer of ", checkpoint->dir(), " has ",
-                                                   tokenizer->vocab_size(), " tokens, but config.json's vocab_size is ",
-                                                   checkpoint->config().vocab_size));
-  }
+  MG_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer("model", *checkpoint, checkpoint->config().vocab_size));
   const int64_t context = checkpoint->config().MaxContext();
   if (request.max_length > context) {
     return absl::InvalidArgumentError(

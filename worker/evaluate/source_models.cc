@@ -73,6 +73,17 @@ absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
   return checkpoints;
 }
 
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& model, const Checkpoint& checkpoint,
+                                                         int64_t vocab_size) {
+  MG_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Load(checkpoint.dir()));
+  if (tokenizer->vocab_size() > vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("models.", model, ".path: the tokenizer of ", checkpoint.dir(), " has ",
+                                                   tokenizer->vocab_size(), " tokens, but config.json's vocab_size is ",
+                                                   vocab_size));
+  }
+  return tokenizer;
+}
+
 absl::StatusOr<ModelConfig> MergedConfig(const JobSpec& spec, const CheckpointMap& models) {
   const std::string donor = TokenizerModel(spec);
   const ModelConfig& config = models.at(donor)->config();

@@ -2,6 +2,7 @@
 #ifndef MERGANSER_WORKER_EVALUATE_SOURCE_MODELS_H_
 #define MERGANSER_WORKER_EVALUATE_SOURCE_MODELS_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "worker/merge/arena.h"
 #include "worker/merge/merge_sources.h"
 #include "worker/merge/recipe_models.h"
+#include "worker/text/tokenizer.h"
 
 namespace merganser {
 
@@ -27,6 +29,11 @@ ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 // Finds (Hub ids in the local Hugging Face cache) and opens every model. Errors start with "models.NAME.path: ": those of
 // ResolveModel and Checkpoint::Open; `model_roots` as there. Unimplemented: a model with an adapter.
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots);
+
+// The tokenizer of the checkpoint that the caller calls `model`, for an engine of `vocab_size` rows. Errors of Tokenizer::Load;
+// InvalidArgument "models.MODEL.path: ...": it has more tokens than that.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& model, const Checkpoint& checkpoint,
+                                                         int64_t vocab_size);
 
 // The config of a job's candidates: that of the tokenizer's model. Where models are parts of another one (ModelRef::rename,
 // language models within one that sees), it is the whole one's, with the settings of the forward pass of
