@@ -167,8 +167,10 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
       reader->Finish();
       return absl::OkStatus();
     }
-    const absl::Status status = FromGrpc(reader->Finish());
+    absl::Status status = FromGrpc(reader->Finish());
     if (stop.stop_requested()) return absl::CancelledError("stopped");
+    // Not by us: a coordinator that goes away cancels what it has not answered.
+    if (absl::IsCancelled(status)) status = absl::UnavailableError("it cancelled the call");
     if (const std::optional<absl::Duration> wait = RetryDelayOf(status); wait.has_value()) {  // too many calls or watches
       if (!heard_ever && absl::Now() - begin > first_max_) return status;
       if (stopped.WaitForNotificationWithTimeout(*wait)) return absl::CancelledError("stopped");
@@ -177,9 +179,12 @@ absl::Status ServerJobs::Follow(const std::string& job, int64_t after_seq, absl:
     }
     if (heard_ever && absl::IsOutOfRange(status)) {
       // The store failed over to a copy without the end of the log that we saw; what comes instead is new.
-      MG_ASSIGN_OR_RETURN(const v1::Job found, GetJob(job));
-      after_seq = std::min(after_seq, found.seq());
-      continue;
+      const absl::StatusOr<v1::Job> found = GetJob(job);
+      if (found.ok()) {
+        after_seq = std::min(after_seq, found->seq());
+        continue;
+      }
+      status = found.status();
     }
     if (!absl::IsUnavailable(status)) return status;
     // Nobody ever answered: a wrong address rather than a coordinator that restarts. One that answers this way does not
