@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
+#include "worker/benchmark/python_random.h"
 #include "worker/benchmark/sampled_metric.h"
 
 namespace merganser {
@@ -31,14 +32,15 @@ MetricEstimate Mean(const std::vector<double>& values) {
   return estimate;
 }
 
-// rouge_score's BootstrapAggregator: numpy's median of 1000 means.
+// rouge_score's BootstrapAggregator, numpy's generator seeded with lm-evaluation-harness's 1234: the median of 1000 means.
 MetricEstimate BootstrapMedian(const std::vector<double>& values) {
   constexpr size_t kMeans = 1000;
-  Rng rng(kResamplingKey, values.size());
+  constexpr uint32_t kSeed = 1234;
+  NumpyRandom random(kSeed);
   std::vector<double> means(kMeans);
   for (double& mean : means) {
     for (size_t i = 0; i < values.size(); ++i) {
-      mean += values[static_cast<size_t>(rng.Uniform() * static_cast<double>(values.size()))];
+      mean += values[random.Choice(static_cast<uint32_t>(values.size()))];
     }
     mean /= static_cast<double>(values.size());
   }

@@ -28,13 +28,12 @@ class Benchmark {
   // SampleBuilder and Scorer::Create; InvalidArgument naming the benchmark and the field if data
   // (with where it is to be had), prompt or max_new_tokens is missing, or a template is broken;
   // naming file, line and variable if a sample lacks what a template asks for.
-  static absl::StatusOr<std::unique_ptr<Benchmark>> Load(BenchmarkDefinition definition,
-                                                         const ScorerOptions& options = {});
+  static absl::StatusOr<std::unique_ptr<Benchmark>> Load(BenchmarkDefinition definition, const ScorerOptions& options = {});
 
   const BenchmarkDefinition& definition() const { return definition_; }
   const std::vector<Sample>& samples() const { return samples_; }
-  // generate_until: one a sample, in the data's order; else none. With `completions` above 1 a row's sample and prompt are
-  // there so many times, one after another.
+  // generate_until: one a sample, in the data's order (jp_lmeh: shuffled); else none. With `completions` above 1 a row's
+  // sample and prompt are there so many times, one after another.
   const std::vector<std::string>& prompts() const { return prompts_; }
   // The files of the pictures in each prompt, for its "<image>"s in order (sample_builder.h); as many entries as prompts().
   const std::vector<std::vector<std::string>>& images() const { return images_; }

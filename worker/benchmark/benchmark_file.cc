@@ -115,6 +115,24 @@ void ReadSampling(YamlMap& map, BenchmarkSampling* sampling) {
   sampling->beams = Int(map, "beams").value_or(sampling->beams);
 }
 
+void ReadJpLmeh(YamlMap& map, JpLmehSettings* settings) {
+  settings->stratified = map.Bool("stratified").value_or(false);
+  const std::string too_long = map.Text("too_long").value_or("cut");
+  settings->article_begin = map.Text("article_begin").value_or("");
+  settings->article_end = map.Text("article_end").value_or("");
+  using TooLong = JpLmehSettings::TooLong;
+  if (too_long == "fewer_examples") {
+    settings->too_long = TooLong::kFewerExamples;
+  } else if (too_long == "shorter_articles") {
+    settings->too_long = TooLong::kShorterArticles;
+    if (settings->article_begin.empty())
+      map.Fail("article_begin", "is missing: what stands before an article in the prompt");
+    if (settings->article_end.empty()) map.Fail("article_end", "is missing: what stands behind an article in the prompt");
+  } else if (too_long != "cut") {
+    map.Fail("too_long", absl::StrCat("'", too_long, "' is not cut, fewer_examples or shorter_articles"));
+  }
+}
+
 void ReadCode(YamlMap& map, CodeSettings* code) {
   code->program = map.Text("program").value_or("");
   code->timeout = map.Number("timeout").value_or(code->timeout);
@@ -163,6 +181,10 @@ absl::StatusOr<BenchmarkSettings> ReadOurs(YamlMap& map) {
   if (auto code = map.Map("code")) {
     ReadCode(*code, &settings.code.emplace());
     map.Merge(code->Done());
+  }
+  if (auto jp_lmeh = map.Map("jp_lmeh")) {
+    ReadJpLmeh(*jp_lmeh, &settings.jp_lmeh.emplace());
+    map.Merge(jp_lmeh->Done());
   }
   settings.completions = Int(map, "completions");
   settings.skip = map.Integer("skip");

@@ -277,6 +277,7 @@ absl::StatusOr<BenchmarkDefinition> Define(const Layers& layers) {
   d.answer_tokens = spec.answer_tokens;
   d.language_of_reference = spec.language_of_reference.value_or(false);
   d.bootstrap_median = spec.bootstrap_median.value_or(false);
+  d.jp_lmeh = spec.jp_lmeh;
   d.code = spec.code;
   d.completions = spec.completions.value_or(1);
   d.skip = spec.skip.value_or(0);

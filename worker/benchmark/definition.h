@@ -66,6 +66,7 @@ struct BenchmarkDefinition {
   std::optional<int> answer_tokens;  // completions: at most the longest reference's tokens and so many more
   bool language_of_reference = false;  // see settings.h, as below
   bool bootstrap_median = false;
+  std::optional<JpLmehSettings> jp_lmeh;
   std::string data_source;  // for errors: where the data is to be had; "" if unknown
 
   bool operator==(const BenchmarkDefinition&) const = default;

@@ -1,5 +1,5 @@
-// Japanese text as EvoVLM-JP's published scorer prepares it for ROUGE: emoji dropped, normalised as neologdn does, spaces
-// united.
+// Japanese text as EvoVLM-JP's published scorer and JP-LMEH prepare it before they compare: emoji dropped, normalised as
+// neologdn does, spaces united.
 #ifndef MERGANSER_WORKER_BENCHMARK_JAPANESE_TEXT_H_
 #define MERGANSER_WORKER_BENCHMARK_JAPANESE_TEXT_H_
 

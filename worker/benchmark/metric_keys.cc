@@ -108,7 +108,8 @@ std::string MainMetric(const BenchmarkDefinition& definition) {
   const std::vector<MetricKey> keys = PlainKeys(definition);
   if (keys.empty()) return "average";
   const bool with_language = !definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil;
-  return keys[with_language ? keys.size() / 2 : 0].name;
+  const std::string& name = keys[with_language ? keys.size() / 2 : 0].name;
+  return definition.jp_lmeh && definition.bootstrap_median ? absl::StrCat(name, kMedianSuffix) : name;
 }
 
 bool SmallerIsBetter(absl::string_view metric) {
@@ -158,10 +159,14 @@ absl::Status CheckMetrics(const BenchmarkDefinition& definition) {
 
 std::vector<MetricSpec> DefaultMetrics(BenchmarkOutput output) {
   switch (output) {
-    case BenchmarkOutput::kGenerateUntil: return {{"exact_match"}};
-    case BenchmarkOutput::kMultipleChoice: return {{"acc"}, {"acc_norm"}};
-    case BenchmarkOutput::kLogLikelihood: return {{"acc"}, {"perplexity"}};
-    case BenchmarkOutput::kRollingLogLikelihood: return {{"bits_per_byte"}, {"byte_perplexity"}, {"word_perplexity"}};
+    case BenchmarkOutput::kGenerateUntil:
+      return {{"exact_match"}};
+    case BenchmarkOutput::kMultipleChoice:
+      return {{"acc"}, {"acc_norm"}};
+    case BenchmarkOutput::kLogLikelihood:
+      return {{"acc"}, {"perplexity"}};
+    case BenchmarkOutput::kRollingLogLikelihood:
+      return {{"bits_per_byte"}, {"byte_perplexity"}, {"word_perplexity"}};
   }
   return {};
 }

@@ -20,7 +20,7 @@ enum class Aggregation {
   kPerplexity,       // exp(-mean of values["log_likelihood"])
   kBytePerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["bytes"])
   kBitsPerByte,      // the same, as -log2
-  kBootstrapMedian,  // median of 1000 means of as many values[key without "_median"], drawn with replacement
+  kBootstrapMedian,  // median of 1000 means of as many values[key without "_median"], drawn as numpy with seed 1234 does
   kPassAtK,          // mean over values["problem"] of the chance that one of k of its completions has values["passed"]
   kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
   kBinaryF1,         // F1 of class 1 of values["gold"] and values["pred"] (scikit-learn's f1_score of two classes)
@@ -30,7 +30,7 @@ enum class Aggregation {
 struct MetricKey {
   std::string name;  // "acc", "acc_ja", "exact_match@strict", "exact_match_ja@strict"
   Aggregation aggregation = Aggregation::kMean;
-  int k = 0;  // kPassAtK
+  int k = 0;                // kPassAtK
   std::string metric = {};  // kTranslation: "bleu" of "bleu@strict"
 };
 
@@ -49,7 +49,8 @@ int PassK(absl::string_view metric);
 // average.
 std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition);
 
-// The metric that stands for the benchmark: the first of the first filter, and where a language is asked for, with it.
+// The metric that stands for the benchmark: the first of the first filter, and where a language is asked for, with it; of
+// jp_lmeh the bootstrap median where there is one, which is what that harness reports.
 std::string MainMetric(const BenchmarkDefinition& definition);
 
 // True for perplexities and bits per byte: no objective may be one of them, because fitness is maximised.
@@ -58,8 +59,8 @@ bool SmallerIsBetter(absl::string_view metric);
 // OK if every metric of `definition` exists for its output. InvalidArgument names the metric and the nearest one.
 absl::Status CheckMetrics(const BenchmarkDefinition& definition);
 
-// What a benchmark without `metrics` has: exact_match; acc and acc_norm; acc and perplexity; bits_per_byte, byte_perplexity and
-// word_perplexity.
+// What a benchmark without `metrics` has: exact_match; acc and acc_norm; acc and perplexity; bits_per_byte, byte_perplexity
+// and word_perplexity.
 std::vector<MetricSpec> DefaultMetrics(BenchmarkOutput output);
 
 }  // namespace merganser

@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 namespace merganser {
 
-PythonRandom::PythonRandom(uint64_t seed) {
-  // init_genrand(19650218), then init_by_array of the seed's 32-bit words.
-  state_[0] = 19650218;
+MersenneTwister::MersenneTwister(uint32_t seed) {
+  state_[0] = seed;
   for (uint32_t i = 1; i < 624; ++i) state_[i] = 1812433253u * (state_[i - 1] ^ (state_[i - 1] >> 30)) + i;
+}
+
+PythonRandom::PythonRandom(uint64_t seed) : MersenneTwister(19650218) {
+  // init_by_array of the seed's 32-bit words.
   std::vector<uint32_t> key = {static_cast<uint32_t>(seed)};
   if (seed >> 32 != 0) key.push_back(static_cast<uint32_t>(seed >> 32));
   uint32_t i = 1, j = 0;
@@ -30,7 +34,7 @@ PythonRandom::PythonRandom(uint64_t seed) {
   state_[0] = 0x80000000u;
 }
 
-uint32_t PythonRandom::Next() {
+uint32_t MersenneTwister::Next() {
   if (position_ == 624) {
     for (int k = 0; k < 624; ++k) {
       const uint32_t y = (state_[k] & 0x80000000u) | (state_[(k + 1) % 624] & 0x7fffffffu);
@@ -76,6 +80,24 @@ std::vector<uint32_t> PythonRandom::Sample(uint32_t population, uint32_t count) 
     if (seen.insert(j).second) drawn.push_back(j);
   }
   return drawn;
+}
+
+std::vector<uint32_t> PythonRandom::Shuffled(uint32_t count) {
+  std::vector<uint32_t> places(count);
+  for (uint32_t i = 0; i < count; ++i) places[i] = i;
+  for (uint32_t i = count; i-- > 1;) std::swap(places[i], places[Below(i + 1)]);
+  return places;
+}
+
+uint32_t NumpyRandom::Choice(uint32_t bound) {
+  if (bound == 1) return 0;  // without a draw
+  uint32_t mask = bound - 1;
+  for (int shift = 1; shift < 32; shift *= 2) mask |= mask >> shift;
+  uint32_t r;
+  do {
+    r = Next() & mask;
+  } while (r >= bound);
+  return r;
 }
 
 }  // namespace merganser

@@ -70,12 +70,14 @@ absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, c
 }
 
 absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition,
-                                                                     absl::Span<const Row> rows) {
-  std::unique_ptr<SampleBuilder> builder(new SampleBuilder(definition));
+                                                                     absl::Span<const Row> rows,
+                                                                     SampleBuilderOptions options) {
+  std::unique_ptr<SampleBuilder> builder(new SampleBuilder(definition, std::move(options)));
   MG_RETURN_IF_ERROR(builder->CompileTemplates());
   MG_RETURN_IF_ERROR(builder->LoadFewShots());
   builder->KnowFields(rows);
   builder->KnowFields(builder->shots_);
+  MG_RETURN_IF_ERROR(builder->Stratify());
   return builder;
 }
 
@@ -125,7 +127,7 @@ absl::Status SampleBuilder::LoadFewShots() {
     RowOptions options;
     options.columns = definition_.columns;
     options.tsv_columns = {definition_.question_field, definition_.answer_field};
-    if (!few.seed && !few.python && !few.excludes_sample) options.limit = few.count;
+    if (!few.seed && !few.python && !definition_.jp_lmeh && !few.excludes_sample) options.limit = few.count;
     auto rows = LoadRows(few.data, options);
     if (!rows.ok()) {
       std::string message(rows.status().message());
@@ -140,14 +142,15 @@ absl::Status SampleBuilder::LoadFewShots() {
   }
   excludes_sample_ = few.excludes_sample;
   // One of them may be the sample itself; the harness draws one more in any case.
-  const bool one_more = excludes_sample_ && (few.python || (few.samples.empty() && few.data == definition_.data));
+  const bool draws = few.python || definition_.jp_lmeh;
+  const bool one_more = excludes_sample_ && (draws || (few.samples.empty() && few.data == definition_.data));
   const auto available = static_cast<int>(shots_.size()) - (one_more ? 1 : 0);
   if (available < few.count) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": count ", few.count, ", but there are ", available, " examples"));
   }
   examples_.resize(shots_.size());
-  if (few.python) python_.emplace(few.seed.value_or(kHarnessSeed));
+  if (few.python && !definition_.jp_lmeh) python_.emplace(few.seed.value_or(kHarnessSeed));
   return absl::OkStatus();
 }
 
@@ -283,40 +286,91 @@ absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
   return examples_[shot] = *std::move(text);
 }
 
-std::vector<size_t> SampleBuilder::Drawn(size_t index) {
+absl::Status SampleBuilder::Stratify() {
+  if (!definition_.jp_lmeh || !definition_.jp_lmeh->stratified || shots_.empty()) return absl::OkStatus();
+  std::vector<std::string> targets;
+  for (const Row& shot : shots_) {
+    const Json fields = Context(shot.fields);
+    const std::string json = fields.dump();
+    Sample sample;
+    const auto target = [&]() -> absl::Status {
+      if (!choices_.empty()) {
+        MG_ASSIGN_OR_RETURN(sample.choices, Choices(fields, json));
+      }
+      return SetTarget(fields, json, &sample);
+    };
+    MG_RETURN_IF_ERROR(Annotate(target(), LineName(definition_.few_shot.data, shot.line)));
+    targets.push_back(std::move(sample.answer));
+  }
+  strata_.emplace(targets);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<size_t>> SampleBuilder::Drawn(size_t index, int count) {
   const FewShots& few = definition_.few_shot;
   std::vector<size_t> pool(shots_.size());
   for (size_t i = 0; i < pool.size(); ++i) pool[i] = i;
-  if (few.python) {
-    // As the harness: one more where the sample itself may come up, in case it does.
-    const auto wanted = static_cast<uint32_t>(few.count + (excludes_sample_ ? 1 : 0));
-    const std::vector<uint32_t> drawn = python_->Sample(static_cast<uint32_t>(pool.size()), wanted);
+  if (python_) {
+    // As the harnesses: one more where the sample itself may come up, in case it does.
+    const auto wanted = count + (excludes_sample_ ? 1 : 0);
+    if (strata_) return strata_->Draw(wanted, *python_);
+    const std::vector<uint32_t> drawn = python_->Sample(static_cast<uint32_t>(pool.size()), static_cast<uint32_t>(wanted));
     pool.assign(drawn.begin(), drawn.end());
   } else if (few.seed) {
     Rng rng(*few.seed, index);
-    for (size_t i = 0; i + 1 < pool.size() && i <= static_cast<size_t>(few.count); ++i) {
+    for (size_t i = 0; i + 1 < pool.size() && i <= static_cast<size_t>(count); ++i) {
       std::swap(pool[i], pool[i + static_cast<size_t>(rng.Uniform() * static_cast<double>(pool.size() - i))]);
     }
   }
   return pool;
 }
 
-absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, const std::string& json) {
+absl::StatusOr<std::string> SampleBuilder::Prefix(const Row& row, size_t index, const std::string& json, int count) {
   std::string prefix;
   if (description_) {
     MG_ASSIGN_OR_RETURN(prefix, description_->RenderText(json));
   }
-  const FewShots& few = definition_.few_shot;
-  if (few.count == 0) return prefix;
-  const std::vector<size_t> pool = Drawn(index);
+  if (count == 0) return prefix;
+  MG_ASSIGN_OR_RETURN(const std::vector<size_t> pool, Drawn(index, count));
   int taken = 0;
-  for (size_t i = 0; i < pool.size() && taken < few.count; ++i) {
+  for (size_t i = 0; i < pool.size() && taken < count; ++i) {
     if (excludes_sample_ && shots_[pool[i]].fields == row.fields) continue;
     MG_ASSIGN_OR_RETURN(const std::string example, Example(pool[i]));
     absl::StrAppend(&prefix, example);
     ++taken;
   }
   return prefix;
+}
+
+absl::StatusOr<std::string> SampleBuilder::FittingPrompt(const Row& row, size_t index, const std::string& json,
+                                                         const Sample& sample, const std::string& question) {
+  using TooLong = JpLmehSettings::TooLong;
+  const TooLong too_long = definition_.jp_lmeh->too_long;
+  int64_t room = 0;
+  if (model_ != nullptr) {
+    int64_t new_tokens = definition_.max_new_tokens;
+    if (definition_.answer_tokens) {
+      int64_t longest = 0;
+      for (const std::string& reference : sample.references) {
+        MG_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_->encode(reference));
+        longest = std::max(longest, static_cast<int64_t>(tokens.size()));
+      }
+      new_tokens = std::min(new_tokens, longest + *definition_.answer_tokens);
+    }
+    room = model_->max_context - new_tokens;
+  }
+  for (int count = definition_.few_shot.count;; --count) {
+    MG_ASSIGN_OR_RETURN(std::string prompt, Prefix(row, index, json, count));
+    prompt += question;
+    if (model_ == nullptr || too_long == TooLong::kCut) return prompt;
+    if (too_long == TooLong::kShorterArticles) return WithShorterArticles(prompt, *definition_.jp_lmeh, room, *model_);
+    MG_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_->encode(prompt));
+    if (static_cast<int64_t>(tokens.size()) <= room) return prompt;
+    if (count == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the prompt is ", tokens.size(), " tokens even without examples; the model has room for ", room));
+    }
+  }
 }
 
 absl::StatusOr<std::vector<std::string>> SampleBuilder::Images(const Json& fields, const std::string& context) const {
@@ -366,13 +420,20 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
       indexed = IsIndex(prompt.text);
       MG_RETURN_IF_ERROR(indexed ? SetIndexed(fields, json, prompt.text, &sample) : SetTarget(fields, json, &sample));
     }
-    MG_ASSIGN_OR_RETURN(const std::string prefix, Prefix(row, index, json));
+    const bool fits = definition_.jp_lmeh && definition_.output == BenchmarkOutput::kGenerateUntil;
+    std::string prefix;
+    if (!fits) {
+      MG_ASSIGN_OR_RETURN(prefix, Prefix(row, index, json, definition_.few_shot.count));
+    }
     MG_ASSIGN_OR_RETURN(const std::string begun, GenPrefix(fields, json));
     // Where the choices are the contexts, each of them ends with it.
     const bool begun_by_choice = indexed || continuation_.has_value();
-    const std::string context =
+    std::string context =
         indexed ? prefix
                 : prefix + (begun_by_choice ? prompt.text : Joint(prompt.text, begun, definition_.target_delimiter));
+    if (fits) {
+      MG_ASSIGN_OR_RETURN(context, FittingPrompt(row, index, json, sample, context));
+    }
     MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
     switch (definition_.output) {
       case BenchmarkOutput::kGenerateUntil:

@@ -7,12 +7,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "worker/benchmark/definition.h"
+#include "worker/benchmark/jp_lmeh.h"
+#include "worker/benchmark/model_text.h"
 #include "worker/benchmark/python_random.h"
 #include "worker/benchmark/rows.h"
 #include "worker/benchmark/sample.h"
@@ -66,23 +69,32 @@ struct BuiltSample {
 // What stands for a picture in a prompt.
 inline constexpr char kImageMark[] = "<image>";
 
+// What building needs beside the definition.
+struct SampleBuilderOptions {
+  std::shared_ptr<const ModelText> model;  // null: prompts are taken to fit
+  std::optional<PythonRandom> random;      // jp_lmeh: the generator that has shuffled the rows
+};
+
 class SampleBuilder {
  public:
   // For the data's `rows`. Reads the few-shots. InvalidArgument, NotFound: naming benchmark, field, and the file and line of
   // an example.
   static absl::StatusOr<std::unique_ptr<SampleBuilder>> Create(const BenchmarkDefinition& definition,
-                                                               absl::Span<const Row> rows);
+                                                               absl::Span<const Row> rows,
+                                                               SampleBuilderOptions options = {});
 
-  // The sample of `row`, one of `rows`, the `index`-th of the data (all in order, once each, where few_shot.python draws);
-  // `where` names the row in errors. For a number rule `numeric` has the sample with its answer already. InvalidArgument: a
-  // template asks for what the row lacks, a target that is none of the choices, no choices, or what Images finds wrong.
+  // The sample of `row`, one of `rows`, the `index`-th of the data (all in order, once each, where few_shot.python or
+  // jp_lmeh draws); `where` names the row in errors. For a number rule `numeric` has the sample with its answer already.
+  // InvalidArgument: a template asks for what the row lacks, a target that is none of the choices, no choices, or what
+  // Images finds wrong.
   absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where, const Sample* numeric = nullptr);
 
  private:
   // The row's pictures for `context`, a prompt with its few-shots. InvalidArgument: a field `image` that is no path and no
   // list of paths, or another number of marks. Unimplemented: a mark in what is scored and not continued.
   absl::StatusOr<std::vector<std::string>> Images(const nlohmann::ordered_json& fields, const std::string& context) const;
-  explicit SampleBuilder(const BenchmarkDefinition& definition) : definition_(definition) {}
+  SampleBuilder(const BenchmarkDefinition& definition, SampleBuilderOptions options)
+      : definition_(definition), model_(std::move(options.model)), python_(std::move(options.random)) {}
   absl::Status CompileTemplates();
   absl::Status LoadFewShots();
   void KnowFields(absl::Span<const Row> rows);
@@ -102,17 +114,24 @@ class SampleBuilder {
                                        const std::string& prompt, const std::string& answer) const;
   // An example with its answer.
   absl::StatusOr<std::string> Example(size_t shot);
-  // Places in shots_, the row's own among them where it may come up.
-  std::vector<size_t> Drawn(size_t index);
-  absl::StatusOr<std::string> Prefix(const Row& row, size_t index, const std::string& json);
+  // The targets of all examples, for jp_lmeh.stratified.
+  absl::Status Stratify();
+  // Places in shots_, more than `count` where the row's own may come up.
+  absl::StatusOr<std::vector<size_t>> Drawn(size_t index, int count);
+  absl::StatusOr<std::string> Prefix(const Row& row, size_t index, const std::string& json, int count);
+  // The prompt that ends in `question`, with as many examples, or as much of its articles, as the model has room for.
+  absl::StatusOr<std::string> FittingPrompt(const Row& row, size_t index, const std::string& json, const Sample& sample,
+                                            const std::string& question);
 
   const BenchmarkDefinition definition_;
+  const std::shared_ptr<const ModelText> model_;
   std::optional<FieldTemplate> description_, prompt_, target_, continuation_, gen_prefix_;
   std::vector<FieldTemplate> choices_;
   std::vector<Row> shots_;
-  std::vector<std::string> examples_;  // rendered once; "" until then
-  bool excludes_sample_ = false;       // a sample must not be its own example
-  std::optional<PythonRandom> python_;  // few_shot.python
+  std::vector<std::string> examples_;    // rendered once; "" until then
+  bool excludes_sample_ = false;         // a sample must not be its own example
+  std::optional<PythonRandom> python_;   // few_shot.python, jp_lmeh
+  std::optional<ExampleStrata> strata_;  // jp_lmeh.stratified
 };
 
 }  // namespace merganser

@@ -62,8 +62,7 @@ Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule, st
       code_(definition.code),
       language_id_(std::move(language_id)) {}
 
-absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition& definition,
-                                                       const ScorerOptions& options,
+absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition& definition, const ScorerOptions& options,
                                                        const std::vector<std::string>& folders) {
   const std::string where = absl::StrCat("benchmark '", definition.name, "'");
   const NumberRule* rule = nullptr;
@@ -117,6 +116,14 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
       auto morphemes = Morphemes::Load(*dictionary);
       if (!morphemes.ok()) return Annotate(morphemes.status(), where);
       metric->SetMorphemes(*std::move(morphemes));
+    }
+    if (metric->needs_tokens()) {
+      if (options.model == nullptr) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            where, ": metrics: ", spec.name, ": unit 'tokens' counts the model's own tokens, and here is no model; give ",
+            "metrics: [{name: ", spec.name, ", unit: mecab}]"));
+      }
+      metric->SetTokens(options.model);
     }
     scorer->metrics_.push_back(*std::move(metric));
   }
@@ -272,9 +279,8 @@ BenchmarkResult Scorer::Aggregated(std::vector<SampleOutcome> outcomes) const {
 absl::StatusOr<BenchmarkResult> Scorer::Score(absl::Span<const Sample> samples,
                                               absl::Span<const std::string> completions) const {
   if (samples.empty() || samples.size() != completions.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("benchmark '", benchmark_,
-                                                   "': ", completions.size(), " completions for ",
-                                                   samples.size(), " samples"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("benchmark '", benchmark_, "': ", completions.size(), " completions for ", samples.size(), " samples"));
   }
   std::vector<SampleOutcome> outcomes(samples.size());
   // Programs are processes of their own and may run until their timeout: some at once.

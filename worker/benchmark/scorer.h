@@ -16,6 +16,7 @@
 #include "worker/benchmark/definition.h"
 #include "worker/benchmark/language_id.h"
 #include "worker/benchmark/metric_keys.h"
+#include "worker/benchmark/model_text.h"
 #include "worker/benchmark/number_rule.h"
 #include "worker/benchmark/sample.h"
 #include "worker/benchmark/text_metrics.h"
@@ -30,6 +31,8 @@ struct ScorerOptions {
   std::string language_model;
   // Benchmarks with `code` may run what a model wrote.
   bool allow_commands = false;
+  // Of the model under test: prompts of jp_lmeh are fitted to it, and unit `tokens` counts its tokens. May be null.
+  std::shared_ptr<const ModelText> model = nullptr;
 };
 
 // Scores samples by one benchmark's rules. Immutable, thread-safe.
@@ -37,10 +40,9 @@ class Scorer {
  public:
   // Where no path of the language model is given, it is also looked for in `folders`.
   // InvalidArgument: unknown number rule or language, broken filter, metric or model.
-  // FailedPrecondition: the language model or MeCab's dictionary is missing. Of code: PermissionDenied unless
-  // ScorerOptions::allow_commands; errors of Sandbox::Create.
-  static absl::StatusOr<std::unique_ptr<Scorer>> Create(const BenchmarkDefinition& definition,
-                                                        const ScorerOptions& options,
+  // FailedPrecondition: the language model or MeCab's dictionary is missing, or for unit `tokens` the model. Of code:
+  // PermissionDenied unless ScorerOptions::allow_commands; errors of Sandbox::Create.
+  static absl::StatusOr<std::unique_ptr<Scorer>> Create(const BenchmarkDefinition& definition, const ScorerOptions& options,
                                                         const std::vector<std::string>& folders);
 
   // One completion of generate_until.
@@ -68,16 +70,14 @@ class Scorer {
 
   // completions[i] is the answer to samples[i]. InvalidArgument: no samples, or not one completion a sample; errors of
   // ScoreCompletion.
-  absl::StatusOr<BenchmarkResult> Score(absl::Span<const Sample> samples,
-                                        absl::Span<const std::string> completions) const;
+  absl::StatusOr<BenchmarkResult> Score(absl::Span<const Sample> samples, absl::Span<const std::string> completions) const;
 
  private:
   // The list `choices` of the sample's row, for a filter that needs it. InvalidArgument: there is none.
   absl::StatusOr<std::vector<std::string>> ChoicesOf(const Sample& sample) const;
   absl::StatusOr<bool> Passes(const Sample& sample, const std::string& completion) const;
 
-  Scorer(const BenchmarkDefinition& definition, const NumberRule* rule,
-         std::shared_ptr<const LanguageId> language_id);
+  Scorer(const BenchmarkDefinition& definition, const NumberRule* rule, std::shared_ptr<const LanguageId> language_id);
 
   const std::string benchmark_;
   const std::string language_;
@@ -90,10 +90,9 @@ class Scorer {
   std::vector<TextMetric> metrics_;
   std::vector<std::pair<std::string, TranslationMetric>> translations_;
   const std::optional<CodeSettings> code_;
-  std::optional<Template> program_;  // of code
-  std::optional<Sandbox> sandbox_;   // likewise
-  const std::shared_ptr<const LanguageId>
-      language_id_;  // with the process's other scorers; null without a language
+  std::optional<Template> program_;                      // of code
+  std::optional<Sandbox> sandbox_;                       // likewise
+  const std::shared_ptr<const LanguageId> language_id_;  // with the process's other scorers; null without a language
 };
 
 }  // namespace merganser

@@ -79,6 +79,7 @@ BenchmarkSettings Overlaid(BenchmarkSettings base, const BenchmarkSettings& over
   Set(over.answer_tokens, base.answer_tokens);
   Set(over.language_of_reference, base.language_of_reference);
   Set(over.bootstrap_median, base.bootstrap_median);
+  Set(over.jp_lmeh, base.jp_lmeh);
   Set(over.data_source, base.data_source);
   return base;
 }

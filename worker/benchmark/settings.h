@@ -56,7 +56,8 @@ struct MetricSpec {
   bool ignore_punctuation = false;
   bool ignore_numbers = false;
   std::vector<std::string> regexes_to_ignore = {};  // PCRE; matches are dropped from both sides
-  std::string unit = {};                            // f1, rouge: "words" or "" (the same), "characters", "mecab"
+  std::string unit =
+      {};  // of f1, rouge: "words" or "" (the same), "characters", "mecab", "tokens"; of exact_match: "neologdn"
 
   bool operator==(const MetricSpec&) const = default;
 };
@@ -68,6 +69,18 @@ struct CodeSettings {
   int64_t memory_mib = 1024;
 
   bool operator==(const CodeSettings&) const = default;
+};
+
+// Everything around a task as the evaluator of JP-LMEH has it (jp_lmeh.h): the order of the samples, drawn examples, tokens,
+// and what becomes of a prompt that is too long.
+struct JpLmehSettings {
+  // A prompt that is longer than the model's context leaves room for.
+  enum class TooLong { kCut, kFewerExamples, kShorterArticles };
+  bool stratified = false;  // examples of each target in its share of the examples' file
+  TooLong too_long = TooLong::kCut;
+  std::string article_begin = {}, article_end = {};  // kShorterArticles: what stands around the article in the prompt
+
+  bool operator==(const JpLmehSettings&) const = default;
 };
 
 // How tokens are chosen; see worker/engine/generator.h.
@@ -123,13 +136,14 @@ struct BenchmarkSettings {
   std::optional<std::vector<AverageMetric>> average_metrics = {};  // unset: the members' main metrics, each member alike
   std::optional<BenchmarkSampling> sampling = {};
   std::optional<CodeSettings> code = {};
-  std::optional<int> completions = {};       // of each prompt; more than one for pass@k
-  std::optional<int64_t> skip = {};          // rows at the data's beginning that are no samples
-  std::optional<int> answer_tokens = {};     // completions: at most the longest reference's tokens and so many more
+  std::optional<int> completions = {};    // of each prompt; more than one for pass@k
+  std::optional<int64_t> skip = {};       // rows at the data's beginning that are no samples
+  std::optional<int> answer_tokens = {};  // completions: at most the longest reference's tokens and so many more
   // The language check spares completions whose reference is not in the language, and takes the others' completions as "".
   std::optional<bool> language_of_reference = {};
   // Beside each mean, as METRIC_median, the median of 1000 means of resampled samples.
   std::optional<bool> bootstrap_median = {};
+  std::optional<JpLmehSettings> jp_lmeh = {};
   std::optional<std::string> data_source = {};  // for errors: where the data is to be had
 
   bool operator==(const BenchmarkSettings&) const = default;

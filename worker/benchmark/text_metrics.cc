@@ -5,9 +5,12 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
+#include "worker/benchmark/japanese_text.h"
 #include "worker/benchmark/text_forms.h"
 
 namespace merganser {
@@ -17,6 +20,22 @@ double FMeasure(double common, double completion, double reference) {
   if (common == 0 || completion == 0 || reference == 0) return 0;
   const double precision = common / completion, recall = common / reference;
   return 2 * precision * recall / (precision + recall);
+}
+
+// The marks that JP-LMEH's F1 leaves out, ASCII's beside them.
+constexpr char kMarks[] =
+    "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿"
+    "–—‘’‛“”„‟…‧﹏.";
+
+bool IsMark(const std::string& word) {
+  if (Characters(word).size() != 1) return false;
+  return WithoutPunctuation(word).empty() || absl::StrContains(kMarks, word);
+}
+
+// By metric; "" is words.
+std::vector<std::string> UnitsOf(const std::string& metric) {
+  if (metric == "exact_match") return {"neologdn"};
+  return {"words", "characters", "mecab", "tokens"};
 }
 
 }  // namespace
@@ -70,8 +89,10 @@ absl::StatusOr<TextMetric> TextMetric::Create(const MetricSpec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", spec.name, "' is no metric of completions", DidYouMean(spec.name, Names())));
   }
-  if (!spec.unit.empty() && spec.unit != "words" && spec.unit != "characters" && spec.unit != "mecab") {
-    return absl::InvalidArgumentError(absl::StrCat(spec.name, ": unit '", spec.unit, "' is not words, characters or mecab"));
+  const std::vector<std::string> units = UnitsOf(spec.name);
+  if (!spec.unit.empty() && std::find(units.begin(), units.end(), spec.unit) == units.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(spec.name, ": unit '", spec.unit, "' is none of ", absl::StrJoin(units, ", ")));
   }
   TextMetric metric;
   metric.spec_ = spec;
@@ -93,17 +114,31 @@ std::string TextMetric::Ignoring(absl::string_view text) const {
 }
 
 absl::StatusOr<std::vector<std::string>> TextMetric::Units(absl::string_view text) const {
-  if (morphemes_ != nullptr) return morphemes_->Words(text);
+  if (morphemes_ != nullptr) {
+    MG_ASSIGN_OR_RETURN(std::vector<std::string> words, morphemes_->Words(text));
+    if (spec_.name == "f1") std::erase_if(words, IsMark);
+    return words;
+  }
+  if (model_ != nullptr) {
+    MG_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_->encode(text));
+    std::vector<std::string> units;
+    for (const int32_t token : tokens) units.push_back(absl::StrCat(token));
+    return units;
+  }
   if (spec_.unit == "characters") return Characters(text);
   return spec_.name == "f1" ? SquadWords(text) : RougeWords(text);
 }
 
 absl::StatusOr<double> TextMetric::Score(absl::string_view completion, absl::string_view reference) const {
-  const std::string a = Ignoring(completion), b = Ignoring(reference);
-  if (spec_.name == "exact_match") return a == b ? 1.0 : 0.0;
+  std::string a = Ignoring(completion), b = Ignoring(reference);
+  if (spec_.name == "exact_match") {
+    if (!spec_.unit.empty()) a = ForRouge(a), b = ForRouge(b);
+    return a == b ? 1.0 : 0.0;
+  }
   MG_ASSIGN_OR_RETURN(const std::vector<std::string> ours, Units(a));
   MG_ASSIGN_OR_RETURN(const std::vector<std::string> theirs, Units(b));
-  if (spec_.name == "f1") return ours.empty() && theirs.empty() ? 1.0 : BagF1(ours, theirs);
+  const bool both_empty = ours.empty() && theirs.empty();
+  if (spec_.name == "f1") return both_empty && morphemes_ == nullptr ? 1.0 : BagF1(ours, theirs);
   if (spec_.name == "rougeL") return RougeL(ours, theirs);
   return RougeN(ours, theirs, spec_.name == "rouge1" ? 1 : 2);
 }

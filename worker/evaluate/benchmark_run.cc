@@ -60,6 +60,21 @@ absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringTe
   return request;
 }
 
+// Context and continuation each as its own tokens, as JP-LMEH has them.
+absl::StatusOr<ScoringRequest> Apart(const Tokenizer& tokenizer, const ScoringText& text, int32_t eos_token) {
+  ScoringRequest request;
+  MG_ASSIGN_OR_RETURN(request.prompt, tokenizer.Encode(text.context, /*add_special_tokens=*/false));
+  if (text.context.empty()) request.prompt = {eos_token};
+  MG_ASSIGN_OR_RETURN(request.continuation, tokenizer.Encode(text.continuation, /*add_special_tokens=*/false));
+  return request;
+}
+
+// Drops the beginning of `tokens` so that at most `count` are left, at least `kept`.
+void KeepLast(int64_t count, int64_t kept, std::vector<int32_t>* tokens) {
+  const int64_t dropped = static_cast<int64_t>(tokens->size()) - std::max(count, kept);
+  if (dropped > 0) tokens->erase(tokens->begin(), tokens->begin() + dropped);
+}
+
 // A text of any length as requests that fit: each token is scored once, with as much context as there is room for.
 std::vector<ScoringRequest> Windows(const std::vector<int32_t>& tokens, int32_t prefix_token, int64_t max_context) {
   std::vector<ScoringRequest> requests;
@@ -82,10 +97,10 @@ std::vector<ScoringRequest> Windows(const std::vector<int32_t>& tokens, int32_t 
 
 }  // namespace
 
-absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, Part* part) const {
+absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
   const BenchmarkDefinition& d = part->benchmark->definition();
   MG_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
-                      tokenizer.EncodeBatch(part->benchmark->prompts(), /*add_special_tokens=*/true));
+                      tokenizer.EncodeBatch(part->benchmark->prompts(), /*add_special_tokens=*/!d.jp_lmeh));
   for (size_t i = 0; i < prompts.size(); ++i) {
     GenerationRequest request;
     request.prompt = std::move(prompts[i]);
@@ -99,6 +114,7 @@ absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, Part* part
       }
       request.max_new_tokens = std::min(d.max_new_tokens, longest + *d.answer_tokens);
     }
+    if (d.jp_lmeh) KeepLast(max_context - request.max_new_tokens, 1, &request.prompt);
     request.stop = d.stop;
     request.sampling.temperature = d.sampling.temperature;
     request.sampling.top_k = d.sampling.top_k;
@@ -170,7 +186,8 @@ absl::StatusOr<std::vector<Generation>> BenchmarkRun::GenerateSeeing(const Part&
 
 absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
   const Benchmark& benchmark = *part->benchmark;
-  const std::optional<int32_t> prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+  const bool apart = benchmark.definition().jp_lmeh.has_value();
+  const std::optional<int32_t> prefix = tokenizer.bos_id() && !apart ? tokenizer.bos_id() : tokenizer.eos_id();
   for (size_t s = 0; s < benchmark.continuations().size(); ++s) {
     for (size_t c = 0; c < benchmark.continuations()[s].size(); ++c) {
       const ScoringText& text = benchmark.continuations()[s][c];
@@ -178,7 +195,8 @@ absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_c
         return Annotate(status, absl::StrCat("benchmark '", benchmark.definition().name, "', sample ", s + 1));
       };
       if (text.context.empty() && !prefix) {
-        return where(absl::InvalidArgumentError("an empty prompt needs a tokenizer with a bos or eos token"));
+        return where(absl::InvalidArgumentError(
+            absl::StrCat("an empty prompt needs a tokenizer with ", apart ? "an eos token" : "a bos or eos token")));
       }
       std::vector<ScoringRequest> requests;
       if (benchmark.definition().output == BenchmarkOutput::kRollingLogLikelihood) {
@@ -186,8 +204,11 @@ absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_c
         if (!tokens.ok()) return where(tokens.status());
         requests = Windows(*tokens, *prefix, max_context);
       } else {
-        auto request = Split(tokenizer, text, prefix.value_or(0));
+        auto request = apart ? Apart(tokenizer, text, prefix.value_or(0)) : Split(tokenizer, text, prefix.value_or(0));
         if (!request.ok()) return where(request.status());
+        if (apart) {  // the last token is scored and never read
+          KeepLast(max_context + 1 - static_cast<int64_t>(request->continuation.size()), 1, &request->prompt);
+        }
         requests.push_back(*std::move(request));
       }
       for (ScoringRequest& request : requests) {
@@ -203,7 +224,7 @@ absl::StatusOr<BenchmarkRun::Part> BenchmarkRun::Tokenized(const Benchmark& benc
                                                            int64_t max_context) const {
   Part part;
   part.benchmark = &benchmark;
-  MG_RETURN_IF_ERROR(AddGenerations(tokenizer, &part));
+  MG_RETURN_IF_ERROR(AddGenerations(tokenizer, max_context, &part));
   MG_RETURN_IF_ERROR(AddScorings(tokenizer, max_context, &part));
   return part;
 }
@@ -231,7 +252,8 @@ absl::StatusOr<std::unique_ptr<BenchmarkRun>> BenchmarkRun::Create(std::unique_p
       MG_RETURN_IF_ERROR(add(i, prompt, prompt + part.generations[i].max_new_tokens, "new tokens"));
     }
     for (size_t i = 0; i < part.scorings.size(); ++i) {
-      const auto length = static_cast<int64_t>(part.scorings[i].prompt.size() + part.scorings[i].continuation.size());
+      const auto length = static_cast<int64_t>(part.scorings[i].prompt.size() + part.scorings[i].continuation.size()) -
+                          (benchmark->definition().jp_lmeh ? 1 : 0);
       MG_RETURN_IF_ERROR(add(part.owners[i].sample, length, length, "continuation"));
     }
     run->samples_ += static_cast<int64_t>(benchmark->samples().size());

@@ -21,10 +21,11 @@ namespace merganser {
 // Immutable after Create; Run is thread-compatible with its generator.
 class BenchmarkRun {
  public:
-  // Tokenizes every text. `max_context`: positions of one sequence; longer texts of loglikelihood_rolling are cut into
-  // windows, anything else that is longer is InvalidArgument naming the sample. `images`: of a model that sees, else null;
-  // then prompts with pictures are InvalidArgument. It computes every picture's features here. `tokenizer` and `images`
-  // outlive it.
+  // Tokenizes every text; with jp_lmeh without special tokens, contexts and continuations by themselves, and an empty
+  // context is the eos token. `max_context`: positions of one sequence; longer texts of loglikelihood_rolling are cut into
+  // windows, those of jp_lmeh lose their beginning, anything else that is longer is InvalidArgument naming the sample.
+  // `images`: of a model that sees, else null; then prompts with pictures are InvalidArgument. It computes every picture's
+  // features here. `tokenizer` and `images` outlive it.
   static absl::StatusOr<std::unique_ptr<BenchmarkRun>> Create(std::unique_ptr<BenchmarkGroup> group,
                                                               const Tokenizer& tokenizer, int64_t max_context,
                                                               ImageFeatureCache* images);
@@ -61,7 +62,7 @@ class BenchmarkRun {
 
   BenchmarkRun(std::unique_ptr<BenchmarkGroup> group, const Tokenizer& tokenizer, ImageFeatureCache* images)
       : group_(std::move(group)), tokenizer_(tokenizer), images_(images) {}
-  absl::Status AddGenerations(const Tokenizer& tokenizer, Part* part) const;
+  absl::Status AddGenerations(const Tokenizer& tokenizer, int64_t max_context, Part* part) const;
   // Makes room for the features of each picture.
   absl::Status AddImages(Part* part) const;
   absl::StatusOr<std::vector<Generation>> GenerateSeeing(const Part& part, const std::vector<int64_t>& samples,

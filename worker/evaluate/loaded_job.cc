@@ -156,6 +156,10 @@ absl::Status LoadedJob::LoadBenchmarks() {
   const std::vector<BenchmarkSettings> settings = SettingsOf(all);
   ScorerOptions scoring;
   scoring.allow_commands = options_.allow_commands;
+  scoring.model = std::make_shared<const ModelText>(ModelText{
+      [this](absl::string_view text) { return tokenizer_->Encode(text, /*add_special_tokens=*/false); },
+      [this](absl::Span<const int32_t> tokens) { return tokenizer_->Decode(tokens, /*skip_special_tokens=*/true); },
+      config_.MaxContext()});
   for (size_t i = 0; i < all.size(); ++i) {
     if (commands_.count(all[i].name) > 0) continue;
     const std::string field = absl::StrCat(i < spec_.benchmarks.size() ? "benchmarks." : "held_out.", all[i].name);

@@ -29,6 +29,7 @@ filters:
   - {name: loose, steps: [{number: jp_lmeh}, {map: {yes: "1"}}]}
 metrics: [f1, {name: exact_match, ignore_case: true, regexes_to_ignore: [","]}]
 sampling: {temperature: 0.7, seed: 42}
+jp_lmeh: {stratified: true, too_long: shorter_articles, article_begin: "A:", article_end: "B:"}
 )Y",
                                        "/folder/b.yaml");
   ASSERT_TRUE(settings.ok()) << settings.status();
@@ -43,6 +44,7 @@ sampling: {temperature: 0.7, seed: 42}
   EXPECT_EQ((*settings->metrics)[1].regexes_to_ignore, std::vector<std::string>{","});
   EXPECT_EQ(settings->sampling->temperature, 0.7);
   EXPECT_EQ(settings->sampling->top_p, 1);
+  EXPECT_EQ(*settings->jp_lmeh, (JpLmehSettings{true, JpLmehSettings::TooLong::kShorterArticles, "A:", "B:"}));
 }
 
 TEST(BenchmarkFile, AJobsSettingsGoOverAFilesAndAFilesOverABuiltins) {
@@ -74,6 +76,9 @@ TEST(BenchmarkFile, ErrorsNameFileLineAndField) {
   bad("filters:\n- steps:\n  - {regx: {pattern: x}}\n",
       "b.yaml:3: filters[0].steps[0].regx: unknown field; did you mean 'regex'");
   bad("code: {programm: x}\n", "b.yaml:1: code.programm: unknown field; did you mean 'program'");
+  bad("jp_lmeh: {too_long: fewer}\n", "b.yaml:1: jp_lmeh.too_long: 'fewer' is not cut, fewer_examples or shorter_articles");
+  bad("jp_lmeh: {too_long: shorter_articles}\n", "jp_lmeh.article_begin: is missing: what stands before an article");
+  bad("jp_lmeh: {stratifed: true}\n", "jp_lmeh.stratifed: unknown field; did you mean 'stratified'");
   bad("metrics: [{nam: f1}]\n", "metrics[0].nam: unknown field; did you mean 'name'");
   bad("prompt: a\nprompt: b\n", "b.yaml:2: prompt: given twice");
   bad("prompt: [a\n", "not valid YAML");

@@ -121,7 +121,7 @@ TEST_F(VlmScores, EverySampleAndTheAggregatesAreThePublishedOnes) {
     ruled_out += rows_[i]["rouge"] != rows_[i]["rouge_ja"];
   }
   EXPECT_GT(ruled_out, 5);
-  // Another random stream than numpy's: medians of 1000 means of 200 samples agree within their own spread.
+  // Of numpy with seed 0, ours of its seed 1234: medians of 1000 means of 200 samples agree within their own spread.
   for (const auto& [metric, value] : medians_["medians"].items()) {
     EXPECT_NEAR(result->metrics.at(metric + "_median"), value.get<double>(), 2e-3) << metric;
     EXPECT_NEAR(result->metrics.at(metric + "_median"), result->metrics.at(metric), 2e-3) << metric;

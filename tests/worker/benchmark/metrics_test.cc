@@ -56,8 +56,10 @@ TEST(TextMetric, TheBestReferenceCounts) {
 
 TEST(TextMetric, UnknownNamesAndUnitsAreRefused) {
   ExpectError(TextMetric::Create({"rougel"}), StatusCode::kInvalidArgument, HasSubstr("did you mean 'rouge1'"));
-  ExpectError(TextMetric::Create({.name = "f1", .unit = "tokens"}), StatusCode::kInvalidArgument,
-              HasSubstr("unit 'tokens' is not words, characters or mecab"));
+  ExpectError(TextMetric::Create({.name = "f1", .unit = "syllables"}), StatusCode::kInvalidArgument,
+              HasSubstr("unit 'syllables' is none of words, characters, mecab, tokens"));
+  ExpectError(TextMetric::Create({.name = "exact_match", .unit = "words"}), StatusCode::kInvalidArgument,
+              HasSubstr("unit 'words' is none of neologdn"));
   ExpectError(TextMetric::Create({.name = "f1", .regexes_to_ignore = {"("}}), StatusCode::kInvalidArgument,
               HasSubstr("regexes_to_ignore: pattern '('"));
 }
@@ -80,7 +82,8 @@ TEST(Aggregate, ClassMetricsAreScikitLearns) {
   EXPECT_NEAR(Estimate({"mcc", Aggregation::kMcc}, outcomes).value, 0.5606060606060606, 1e-12);
   EXPECT_NEAR(Estimate({"macro_f1", Aggregation::kMacroF1}, outcomes).value, 0.6984126984126983, 1e-12);
   EXPECT_NEAR(Estimate({"balanced_acc", Aggregation::kBalancedAcc}, outcomes).value, 0.6944444444444443, 1e-12);
-  const MetricEstimate a = Estimate({"mcc", Aggregation::kMcc}, outcomes), b = Estimate({"mcc", Aggregation::kMcc}, outcomes);
+  const MetricEstimate a = Estimate({"mcc", Aggregation::kMcc}, outcomes),
+                       b = Estimate({"mcc", Aggregation::kMcc}, outcomes);
   EXPECT_EQ(a.standard_error, b.standard_error);
   EXPECT_GT(a.standard_error, 0.1);
   EXPECT_LT(a.standard_error, 0.4);
@@ -93,8 +96,8 @@ TEST(Aggregate, ConstantPredictionsHaveNoCorrelation) {
 }
 
 TEST(Aggregate, PerplexitiesWeighTheirSamples) {
-  const auto outcomes = Outcomes({{{"log_likelihood", -2}, {"bytes", 4}, {"words", 1}},
-                                  {{"log_likelihood", -4}, {"bytes", 2}, {"words", 2}}});
+  const auto outcomes =
+      Outcomes({{{"log_likelihood", -2}, {"bytes", 4}, {"words", 1}}, {{"log_likelihood", -4}, {"bytes", 2}, {"words", 2}}});
   EXPECT_NEAR(Estimate({"perplexity", Aggregation::kPerplexity}, outcomes).value, std::exp(3), 1e-12);
   EXPECT_NEAR(Estimate({"byte_perplexity", Aggregation::kBytePerplexity}, outcomes).value, std::exp(1), 1e-12);
   EXPECT_NEAR(Estimate({"bits_per_byte", Aggregation::kBitsPerByte}, outcomes).value, 1 / std::log(2.0), 1e-12);
