@@ -327,6 +327,7 @@ def main():
         ("jaqket_v2", "jaqket_v2-0.2-0.3", 1), ("jaqket_v2_v02", "jaqket_v2-0.2-0.2", 1),
         ("xlsum_ja", "xlsum_ja-1.0-0.3", 1), ("xlsum_ja_v00", "xlsum_ja-1.0-0.0", 1),
         ("xwinograd_ja", "xwinograd_ja", 0), ("mgsm_ja_alpaca", "mgsm-1.0-0.3", 5),
+        ("mgsm_ja_v00", "mgsm-1.0-0.0", 5),
     ):
         stem = benchmark.replace("_v02", "").replace("_v00", "").replace("_alpaca", "")
         source = stem + (".tsv" if stem == "mgsm_ja" else ".data.jsonl")

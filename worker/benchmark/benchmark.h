@@ -18,7 +18,7 @@
 namespace merganser {
 
 // Owns one benchmark's samples and prompts for as long as a worker serves the job, so that a
-// candidate costs only its generation and its scores. It knows nothing of tokenizers and models.
+// candidate costs only its generation and its scores. Of tokenizers and models it knows what ScorerOptions::model tells.
 // Immutable, thread-safe.
 class Benchmark {
  public:

@@ -239,7 +239,9 @@ void AddMaths(std::vector<BuiltinBenchmark>* table) {
   mgsm.spec.jp_lmeh = Evaluator(JpLmehSettings::TooLong::kFewerExamples);
   mgsm.file = "mgsm_ja.tsv";
   mgsm.source = "mgsm_ja.tsv of github.com/google-research/url-nlp (mgsm/, CC BY 4.0)";
-  table->push_back(std::move(mgsm));
+  table->push_back(mgsm);
+  AddSecondPrompt(std::move(mgsm), "mgsm_ja_v00", "", "問題：{{question | replace('問題：', '')}}\nステップごとの答え：",
+                  table);
 
   BuiltinBenchmark gsm8k;
   gsm8k.spec.name = "gsm8k_ja";
