@@ -108,8 +108,9 @@ std::string MainMetric(const BenchmarkDefinition& definition) {
   const std::vector<MetricKey> keys = PlainKeys(definition);
   if (keys.empty()) return "average";
   const bool with_language = !definition.language.empty() && definition.output == BenchmarkOutput::kGenerateUntil;
-  const std::string& name = keys[with_language ? keys.size() / 2 : 0].name;
-  return definition.jp_lmeh && definition.bootstrap_median ? absl::StrCat(name, kMedianSuffix) : name;
+  const MetricKey& main = keys[with_language ? keys.size() / 2 : 0];
+  const bool median = definition.jp_lmeh && definition.bootstrap_median && main.aggregation == Aggregation::kMean;
+  return median ? absl::StrCat(main.name, kMedianSuffix) : main.name;
 }
 
 bool SmallerIsBetter(absl::string_view metric) {
