@@ -58,7 +58,10 @@ absl::StatusOr<TokenizerSpec> FromProto(const v1::TokenizerSpec& proto) {
   for (int i = 0; i < proto.tokens_size(); ++i) {
     const v1::TokenRule& r = proto.tokens(i);
     const std::string field = absl::StrCat("tokenizer.tokens[", i, "]");
-    if (r.token().empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".token: missing"));
+    if (r.token().empty() && (r.model().empty() || !r.model_token().empty() || r.has_token_id() || r.zero() || r.force())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".token: missing; a rule for all tokens that several models know has a model and nothing else"));
+    }
     if (r.has_token_id() && r.token_id() < 0) {
       return absl::InvalidArgumentError(absl::StrCat(field, ".token_id: ", r.token_id(), " is negative"));
     }

@@ -88,7 +88,7 @@ struct Hop {
 
 // Where the embedding row of one token comes from, instead of from whichever models know the token.
 struct TokenRule {
-  std::string token;
+  std::string token;        // "": all that several models know and no rule names; then `model` is given, and nothing else
   std::string model;        // name of a ModelRef; "": no row of a model
   std::string model_token;  // the token of `model` whose row it is; "": the one of the same name (or `token_id`)
   int token_id = -1;        // row of `model`; -1: by name
@@ -98,8 +98,8 @@ struct TokenRule {
 };
 
 // The merged vocabulary, where the models' tokenizers differ. Rows of embedding and head are rearranged to it before they
-// are merged; a token that a model lacks gets the row of its rule, else of the one model that has it, else of the base (of a
-// union, or without a base: of the tokenizer's model), else the mean over the models that have it.
+// are merged; a token that a model lacks gets the row of its rule, else of the one model that has it, else of the model of
+// the rule without a token (unset: the base of stacks[0]) if that has it, else the mean over the models that have it.
 struct TokenizerSpec {
   // "": the tokenizer of Recipe::tokenizer_from as it is, and all models must have its vocabulary size; "union": its tokens
   // and then the others'; else the name of a ModelRef: that model's tokens.

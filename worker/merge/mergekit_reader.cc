@@ -430,6 +430,15 @@ class RecipeBuilder {
     return slices_[0].models[0];
   }
 
+  // The base that is written for the slice, if it is one of its models; else -1.
+  int WrittenBase(const Slice& slice) const {
+    const std::optional<MergekitModel>& written = slice.from->base_model ? slice.from->base_model : config_.base_model;
+    for (const int model : slice.models) {
+      if (written && written_[model].SameAs(*written)) return model;
+    }
+    return -1;
+  }
+
   void SetTypes() {
     const std::string& own = facts_[Donor()].dtype;
     recipe_.dtype = !config_.out_dtype.empty() ? config_.out_dtype : !config_.dtype.empty() ? config_.dtype : own;
@@ -456,6 +465,12 @@ class RecipeBuilder {
         MG_ASSIGN_OR_RETURN(const int model, AddModel(*token.model));
         rule.model = recipe_.models[model].name;
       }
+      recipe_.tokenizer.tokens.push_back(std::move(rule));
+    }
+    // mergekit's base has rows to stand in, whether or not the method takes a base.
+    if (const int base = WrittenBase(slices_[0]); base >= 0 && slices_[0].base < 0) {
+      TokenRule rule;
+      rule.model = recipe_.models[base].name;
       recipe_.tokenizer.tokens.push_back(std::move(rule));
     }
     recipe_.tokenizer.pad_to_multiple_of = config_.pad_to_multiple_of;

@@ -240,11 +240,31 @@ class Writer {
       merged |= std::find(one.sources.begin(), one.sources.end(), wanted) != one.sources.end();
     donor_ = stack.base;
     if (donor_.empty()) donor_ = merged ? wanted : stack.sources.empty() ? "" : stack.sources[0];
+    if (!recipe_.tokenizer.source.empty()) {
+      if (std::string reason = ChooseRows(stack); !reason.empty()) return reason;
+    }
     other_tokenizer_ = !wanted.empty() && wanted != donor_;
     if (other_tokenizer_ && !merged) {
       return absl::StrCat("the tokenizer comes from '", wanted,
                           "', which is not merged; mergekit takes it from a merged model only");
     }
+    return "";
+  }
+
+  // Where several of mergekit's models know a token, the rows of its base_model stand in, and without one the mean.
+  std::string ChooseRows(const Stack& stack) {
+    std::string wanted = stack.base;
+    for (const TokenRule& rule : recipe_.tokenizer.tokens) {
+      if (rule.token.empty()) wanted = rule.model;
+    }
+    const MethodSpec* method = FindMethodSpec(stack.method);
+    const bool takes_base = method != nullptr && method->base != MethodSpec::Base::kNone;
+    const bool merged = std::find(stack.sources.begin(), stack.sources.end(), wanted) != stack.sources.end();
+    if (!wanted.empty() && wanted != stack.base && (takes_base || !merged)) {
+      return absl::StrCat("the rows of '", wanted, "' stand in for tokens; those of mergekit's base_model do");
+    }
+    if (!wanted.empty()) donor_ = wanted;
+    means_ = wanted.empty() && stack.sources.size() > 2;  // of two that know a token none is left that lacks it
     return "";
   }
 
@@ -345,7 +365,7 @@ class Writer {
 
   // Without a base of its own the donor of config and tokenizer is named there; but not where a base would change the merge.
   void WriteBase(const Stack& stack, const MethodSpec& spec) {
-    if (stack.base.empty() && spec.base == MethodSpec::Base::kOptional) {
+    if (means_ || (stack.base.empty() && spec.base == MethodSpec::Base::kOptional)) {
       other_tokenizer_ = true;
     } else {
       absl::StrAppend(&yaml_, "base_model: ", Reference(donor_), "\n");
@@ -413,8 +433,10 @@ class Writer {
       if (other_tokenizer_) absl::StrAppend(&yaml_, "tokenizer_source: ", Reference(from), "\n");
     } else {
       absl::StrAppend(&yaml_, "tokenizer:\n  source: ", spec.source == "union" ? "union" : Reference(spec.source), "\n");
-      if (!spec.tokens.empty()) absl::StrAppend(&yaml_, "  tokens:\n");
+      const auto is_named = [](const TokenRule& rule) { return !rule.token.empty(); };
+      if (std::any_of(spec.tokens.begin(), spec.tokens.end(), is_named)) absl::StrAppend(&yaml_, "  tokens:\n");
       for (const TokenRule& rule : spec.tokens) {
+        if (!is_named(rule)) continue;
         absl::StrAppend(&yaml_, "    ", Quoted(rule.token), ":\n      source: ");
         if (rule.zero) {
           yaml_ += "{kind: zero}";
@@ -438,6 +460,7 @@ class Writer {
   const MergekitFacts& facts_;
   std::string donor_;             // mergekit's base_model
   bool other_tokenizer_ = false;  // than the donor's
+  bool means_ = false;            // of rows stand in for tokens, so that there must be no base_model
   std::string yaml_;
 };
 

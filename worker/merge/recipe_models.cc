@@ -352,10 +352,9 @@ class Adapter {
       rows[name] = RowsOf(name);
       if (rows[name] == 0) return absl::InvalidArgumentError(absl::StrCat("tokenizer: '", name, "' has no embedding"));
     }
-    // The tokens of a union begin with the donor's; where the tokenizer is one model's, the merge's base has rows to stand in.
-    const bool merges_into_base = recipe_.tokenizer.source != "union" && vocabularies.count(recipe_.stacks[0].base) > 0;
-    const std::string& base = merges_into_base ? recipe_.stacks[0].base : models_.donor;
-    MG_ASSIGN_OR_RETURN(MergedVocabulary merged, MergedVocabulary::Create(recipe_.tokenizer, base, vocabularies, rows));
+    const std::string base = vocabularies.count(recipe_.stacks[0].base) > 0 ? recipe_.stacks[0].base : "";
+    MG_ASSIGN_OR_RETURN(MergedVocabulary merged,
+                        MergedVocabulary::Create(recipe_.tokenizer, models_.donor, base, vocabularies, rows));
     const auto vocabulary = std::make_shared<const MergedVocabulary>(std::move(merged));
     const std::vector<std::string> tensors = VocabularyTensors(models_.donor);
     for (const auto& [name, source] : models_.sources) {

@@ -13,7 +13,8 @@
 
 namespace merganser {
 
-absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& spec, const std::string& base,
+absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& spec, const std::string& first_of_union,
+                                                          const std::string& base,
                                                           const std::map<std::string, TokenizerVocabulary>& vocabularies,
                                                           const std::map<std::string, int64_t>& rows) {
   MergedVocabulary merged;
@@ -22,12 +23,12 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& s
     const auto it = std::find(merged.models_.begin(), merged.models_.end(), name);
     return it == merged.models_.end() ? -1 : static_cast<int>(it - merged.models_.begin());
   };
-  const std::string& first = spec.source == "union" ? base : spec.source;
-  merged.base_ = number(base);
-  if (number(first) < 0 || merged.base_ < 0) {
+  const std::string& first = spec.source == "union" ? first_of_union : spec.source;
+  if (number(first) < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("tokenizer.source: no model '", first, "'", DidYouMean(first, merged.models_)));
   }
+  merged.base_ = number(base);
   const TokenizerVocabulary& own = vocabularies.at(first);
   std::vector<std::string> tokens = own.tokens, added, entries;
   absl::flat_hash_map<std::string, int> ids = own.ids;
@@ -43,6 +44,7 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& s
     }
   }
   for (const TokenRule& rule : spec.tokens) {
+    if (rule.token.empty()) continue;
     // A rule that has a row for a token which no tokenizer of the merge gives makes it.
     const auto model = vocabularies.find(rule.model);
     const bool theirs = model != vocabularies.end() && model->second.ids.count(rule.token) > 0;
@@ -77,6 +79,15 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& s
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
     const TokenRule& rule = spec.tokens[i];
     const std::string field = absl::StrCat("tokenizer.tokens[", i, "]");
+    const auto no_model = [&] {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".model: no model '", rule.model, "'", DidYouMean(rule.model, merged.models_)));
+    };
+    if (rule.token.empty()) {
+      merged.base_ = number(rule.model);
+      if (merged.base_ < 0) return no_model();
+      continue;
+    }
     const auto id = ids.find(rule.token);
     if (id == ids.end()) {
       return absl::InvalidArgumentError(absl::StrCat(field, ": the merged tokenizer has no token '", rule.token, "'"));
@@ -85,10 +96,7 @@ absl::StatusOr<MergedVocabulary> MergedVocabulary::Create(const TokenizerSpec& s
     resolved.force = rule.force;
     if (rule.zero) continue;
     const int model = number(rule.model);
-    if (model < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, ".model: no model '", rule.model, "'", DidYouMean(rule.model, merged.models_)));
-    }
+    if (model < 0) return no_model();
     int row = rule.token_id;
     if (row < 0) {
       const std::string& token = rule.model_token.empty() ? rule.token : rule.model_token;
@@ -196,14 +204,20 @@ class Gatherer {
     origins.resize(static_cast<size_t>(vocabulary_->tokens()));
     std::vector<double> sum(width);
     std::vector<float> row(width);
-    int64_t count = 0;
-    for (const RowOrigin& origin : origins) {
-      if (origin.kind != RowOrigin::Kind::kRow) continue;
-      read(origin.model, origin.row, row.data());
-      for (int64_t j = 0; j < width; ++j) sum[j] += row[j];
-      ++count;
+    const auto add = [&](int from, int64_t at, double share) {
+      read(from, at, row.data());
+      for (int64_t j = 0; j < width; ++j) sum[j] += share * row[j];
+    };
+    for (size_t id = 0; id < origins.size(); ++id) {
+      if (origins[id].kind == RowOrigin::Kind::kRow) {
+        add(origins[id].model, origins[id].row, 1);
+      } else if (origins[id].kind == RowOrigin::Kind::kMeanOfOwners) {
+        const auto& owners = vocabulary_->owners(static_cast<int>(id));
+        for (const auto& owner : owners) add(owner.model, owner.row, 1.0 / static_cast<double>(owners.size()));
+      }
     }
-    for (int64_t j = 0; j < width; ++j) row[j] = count > 0 ? static_cast<float>(sum[j] / static_cast<double>(count)) : 0;
+    const double count = std::max(1.0, static_cast<double>(origins.size()));
+    for (int64_t j = 0; j < width; ++j) row[j] = static_cast<float>(sum[j] / count);
     return row;
   }
 

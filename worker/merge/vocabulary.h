@@ -26,11 +26,13 @@ struct RowOrigin {
 // The merged vocabulary of `models`, numbered in the order of their names.
 class MergedVocabulary {
  public:
-  // `vocabularies` and `rows` (rows of the embedding) of each model; `base`: the model whose tokens come
-  // first and whose row stands in where several models know a token. A rule that has a row makes its token.
+  // `vocabularies` and `rows` (rows of the embedding) of each model. `first`: the model whose tokens a union begins with.
+  // `base`: the model whose row stands in where several models know a token, unless a rule without a token names another;
+  // "": none, so that the mean of their rows does. A rule that has a row makes its token.
   // InvalidArgument: a source that is neither "union" nor a model, a rule for a token that neither the
   // vocabulary nor its model has, or with a model or token that does not exist (with the nearest name).
-  static absl::StatusOr<MergedVocabulary> Create(const TokenizerSpec& spec, const std::string& base,
+  static absl::StatusOr<MergedVocabulary> Create(const TokenizerSpec& spec, const std::string& first,
+                                                 const std::string& base,
                                                  const std::map<std::string, TokenizerVocabulary>& vocabularies,
                                                  const std::map<std::string, int64_t>& rows);
 
@@ -57,7 +59,7 @@ class MergedVocabulary {
   MergedVocabulary() = default;
 
   std::vector<std::string> models_;
-  int base_ = 0;
+  int base_ = -1;  // whose rows stand in; -1: nobody's
   int64_t rows_ = 0;
   struct Padding {  // rows [first, end) of a model's own matrix
     int64_t first;

@@ -30,7 +30,7 @@ Recipe FullRecipe() {
   recipe.config_from = "base";
   recipe.head = "untied";
   recipe.vocabulary_from = "ja";
-  recipe.tokenizer = {"union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}}, 64};
+  recipe.tokenizer = {"union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}, {"", "base"}}, 64};
   recipe.chat_template = "auto";
   return recipe;
 }
@@ -242,6 +242,12 @@ TEST(CodecTest, AnUnknownArithmeticIsNamed) {
             "stacks[0].arithmetic: 'bf16' is neither 'fp32' nor 'mergekit'");
   recipe.mutable_stacks(0)->set_arithmetic("fp32");
   EXPECT_EQ(FromProto(recipe)->stacks[0].arithmetic, Arithmetic::kFp32);
+}
+
+TEST(CodecTest, ARuleOfTokensWithoutATokenHasAModelOnly) {
+  Recipe recipe = FullRecipe();
+  recipe.tokenizer.tokens = {{"", "base", "<y>"}};
+  EXPECT_THAT(std::string(FromProto(ToProto(recipe)).status().message()), HasSubstr("tokenizer.tokens[0].token: missing"));
 }
 
 TEST(CodecTest, MistakesInAJobNameTheField) {

@@ -177,6 +177,7 @@ TEST(MergekitYamlTest, WhatMergekitHasNoWordsForIsSaid) {
   };
   EXPECT_THAT(reason([](Recipe& r) { r.vocabulary_from = "ja"; }), HasSubstr("vocabulary_from"));
   EXPECT_THAT(reason([](Recipe& r) { r.head = "tied"; }), HasSubstr("tied and untied heads"));
+  EXPECT_THAT(reason([](Recipe& r) { r.tokenizer = {"union", {{"", "ja"}}}; }), HasSubstr("the rows of 'ja' stand in for tokens"));
   EXPECT_THAT(reason([](Recipe& r) { r.config_from = "ja"; }), HasSubstr("a config of another model"));
   EXPECT_THAT(reason([](Recipe& r) {
                 r.stacks.push_back({"copy", "", "", {"ja"}, {}});

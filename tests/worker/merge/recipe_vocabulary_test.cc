@@ -19,6 +19,7 @@ using testing_merge::Average;
 using testing_merge::Copies;
 using testing_merge::Export;
 using testing_merge::NewTestFolder;
+using testing_merge::OneGroup;
 using testing_merge::Options;
 using testing_merge::ReadWhole;
 using testing_merge::Refusal;
@@ -184,6 +185,24 @@ TEST(RecipeExportTest, ForOneModelsTokenizerTheBaseOfTheMergeStandsIn) {
   const auto merged = Export(recipe);
   // <s1>: 7 in b, 3 in c, so 5 in a: 5 + 0.5 (7 - 5) + 0.25 (3 - 5).
   EXPECT_EQ(Row(merged.at("model.embed_tokens.weight"), 8), Values(4, 5.5f));
+}
+
+// Without a base the mean stands in for everybody, unless a rule without a token names a model.
+TEST(RecipeExportTest, ARuleWithoutATokenSaysWhoseRowsStandIn) {
+  Recipe recipe = TwoTokenizers();
+  SmallCheckpoint third = WithRows(3, 10);
+  third.Find("model.embed_tokens.weight")->values.assign(40, 3.0f);
+  recipe.models.push_back({"c", Write(third, {{"tokenizer.json", ReadWhole(recipe.models[1].path + "/tokenizer.json")}})});
+  recipe.stacks = {OneGroup("linear", "", {"a", "b", "c"}, {{{"weight", 1}}, {{"weight", 1}}, {{"weight", 2}}}).stacks[0]};
+  recipe.tokenizer.source = "b";
+  // <s1>: 7 in b, 3 in c, and a lacks it.
+  EXPECT_EQ(Row(Export(recipe).at("model.embed_tokens.weight"), 8), Values(4, (5 + 7 + 2 * 3) / 4.0f));
+  TokenRule rule;
+  rule.model = "c";
+  recipe.tokenizer.tokens = {rule};
+  EXPECT_EQ(Row(Export(recipe).at("model.embed_tokens.weight"), 8), Values(4, (3 + 7 + 2 * 3) / 4.0f));
+  recipe.tokenizer.tokens[0].model = "cc";
+  EXPECT_THAT(Refusal(recipe), HasSubstr("tokenizer.tokens[0].model: no model 'cc'; did you mean 'c'?"));
 }
 
 TEST(RecipeExportTest, BadRulesOfTokensAreRefused) {
