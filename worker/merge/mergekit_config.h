@@ -32,6 +32,10 @@ struct MergekitSetting {
 
 using MergekitSettings = std::map<std::string, MergekitSetting>;
 
+// The parameter's value for the tensor in the first of these scopes that has one.
+std::optional<double> FirstValue(const std::string& parameter, const std::vector<const MergekitSettings*>& scopes,
+                                 const std::string& tensor_name, double t);
+
 // "path[@revision][+lora[@revision]]", or {model, lora}.
 struct MergekitModel {
   std::string path;  // revision included
@@ -48,6 +52,7 @@ struct MergekitSource {
 };
 
 struct MergekitSlice {
+  std::string module;  // of `modules` that it is; "": there are none of their own
   std::vector<MergekitSource> sources;
   std::optional<MergekitModel> base_model;
   MergekitSettings parameters;
@@ -65,7 +70,7 @@ struct MergekitConfig {
   std::string method;
   int method_line = 0;
   std::optional<MergekitModel> base_model;
-  // `models` is one slice of all layers; `whole_models` tells it from `slices`.
+  // `models` is one slice of all layers, and so is each of several modules; `whole_models` tells them from `slices`.
   std::vector<MergekitSlice> slices;
   bool whole_models = false;
   MergekitSettings parameters;
@@ -82,11 +87,14 @@ struct MergekitConfig {
   absl::Status Error(int line, absl::string_view what) const;
 };
 
+// Every entry with a filter of its own, once each.
+std::vector<MergekitSetting::Entry> FilteredEntries(const MergekitConfig& config);
+
 // Reads the file's text. `file` is named in messages. InvalidArgument "FILE:LINE: what", with the nearest valid name: not
 // YAML, a key that mergekit does not have or that stands twice, a method that does not exist, a parameter that the method
 // does not take in that place, a value of the wrong type, out of the parameter's bounds or not finite, layer ranges that are
-// empty or of different lengths. Unimplemented "FILE:LINE: what": keys of mergekit that have no meaning here (`modules`
-// other than `default`, `override_architecture`).
+// empty or of different lengths. Unimplemented "FILE:LINE: what": keys of mergekit that have no meaning here (`slices` of
+// one of several modules, `override_architecture`).
 absl::StatusOr<MergekitConfig> ParseMergekitConfig(absl::string_view text, const std::string& file);
 
 }  // namespace merganser

@@ -14,31 +14,27 @@
 #include "worker/checkpoint/tensor_role.h"
 #include "worker/merge/merge_plan.h"
 #include "worker/merge/mergekit_config.h"
+#include "worker/merge/mergekit_modules.h"
+#include "worker/merge/mergekit_needs.h"
 #include "worker/merge/name_filter.h"
 #include "worker/merge/setting_groups.h"
 
 namespace merganser {
 namespace {
 
-// What the method asks of its models. passthrough without a scale is a copy, which recipes say with no method.
-struct MethodNeeds {
-  bool copies = false;
-  bool base = false;
-  std::vector<std::string> source_parameters, parameters;
-};
-
-// mergekit has no default for these, wherever a method takes them.
-bool IsRequired(absl::string_view parameter) { return parameter == "weight" || parameter == "t"; }
-
 class RecipeBuilder {
  public:
   RecipeBuilder(const MergekitConfig& config, const ModelFactsReader& facts) : config_(config), read_facts_(facts) {}
 
   absl::StatusOr<Recipe> Build() {
-    MG_RETURN_IF_ERROR(FindNeeds());
+    needs_ = NeedsOf(config_);
     MG_RETURN_IF_ERROR(AddModels());
     MG_RETURN_IF_ERROR(CompleteSlices());
-    MG_RETURN_IF_ERROR(OneStackFits() ? BuildOneStack() : BuildStacks());
+    if (!config_.slices[0].module.empty()) {
+      MG_RETURN_IF_ERROR(BuildFromModules());
+    } else {
+      MG_RETURN_IF_ERROR(OneStackFits() ? BuildOneStack() : BuildStacks());
+    }
     MG_RETURN_IF_ERROR(CheckUsed());
     MG_RETURN_IF_ERROR(CheckFilters());
     SetTypes();
@@ -58,25 +54,6 @@ class RecipeBuilder {
     std::vector<int> sources;  // positions in `models` of what is merged
     int reference = 0;         // position in `models`: layer numbers of the stack are this model's
   };
-
-  absl::Status FindNeeds() {
-    const MethodSignature* signature = FindMethod(config_.method);
-    if (signature != nullptr) {
-      bool written = config_.base_model.has_value();
-      for (const MergekitSlice& slice : config_.slices) written |= slice.base_model.has_value();
-      const bool base = signature->needs_base || (signature->takes_base && written);
-      needs_ = {false, base, signature->source_parameters, signature->parameters};
-    }
-    if (config_.method != "passthrough") return absl::OkStatus();
-    // A scale makes it a method; a copy needs no arithmetic.
-    bool scaled = !config_.parameters.empty();
-    for (const MergekitSlice& slice : config_.slices) {
-      scaled |= !slice.parameters.empty();
-      for (const MergekitSource& source : slice.sources) scaled |= !source.parameters.empty();
-    }
-    needs_.copies = !scaled;
-    return absl::OkStatus();
-  }
 
   // The model's number; the first mention of a model gives it a name and reads its headers.
   absl::StatusOr<int> AddModel(const MergekitModel& model) {
@@ -210,17 +187,6 @@ class RecipeBuilder {
     return true;
   }
 
-  // First scope that has a value: the source's own, the slice's, the configuration's.
-  static std::optional<double> Find(const std::string& name, const std::vector<const MergekitSettings*>& scopes,
-                                    const std::string& tensor, double t) {
-    for (const MergekitSettings* scope : scopes) {
-      const auto it = scope->find(name);
-      if (it == scope->end()) continue;
-      if (const std::optional<double> value = it->second.At(tensor, t)) return value;
-    }
-    return std::nullopt;
-  }
-
   // Settings of the tensor called `name` in the reference model's layer `role.layer`, at `t` of the slice; `out` is the
   // layer in the result, whose names parameters of the whole method are matched with.
   absl::StatusOr<TensorSettings> SettingsOf(const Slice& slice, const std::string& name, const TensorRole& role, int out,
@@ -234,7 +200,7 @@ class RecipeBuilder {
       if (listed) scopes.insert(scopes.begin(), &slice.from->sources[position].parameters);
       std::map<std::string, double> values;
       for (const std::string& parameter : needs_.source_parameters) {
-        const std::optional<double> value = Find(parameter, scopes, own_name, t);
+        const std::optional<double> value = FirstValue(parameter, scopes, own_name, t);
         if (value) values[parameter] = *value;
         if (!value && IsRequired(parameter)) return Missing(slice, parameter, position, own_name);
       }
@@ -242,7 +208,7 @@ class RecipeBuilder {
     }
     for (const std::string& parameter : needs_.parameters) {
       const std::optional<double> value =
-          Find(parameter, {&slice.from->parameters, &config_.parameters}, WithLayer(name, role, out), t);
+          FirstValue(parameter, {&slice.from->parameters, &config_.parameters}, WithLayer(name, role, out), t);
       if (value) settings.shared[parameter] = *value;
       if (!value && IsRequired(parameter)) return Missing(slice, parameter, -1, name);
     }
@@ -290,14 +256,17 @@ class RecipeBuilder {
     return absl::OkStatus();
   }
 
-  // Tensors outside of layers: norm and head where `end`, all others where `begin`.
+  // Tensors outside of layers: norm and head where `end`, all others where `begin`. Modules beside the layers (a vision
+  // tower) have layers of their own, which whole models run through.
   absl::Status AddOtherSettings(const Slice& slice, bool begin, bool end, SettingsByTensor& settings) const {
-    for (const std::string& name : TensorNames(slice)) {
+    const std::vector<std::string> names = TensorNames(slice);
+    const LayersByPrefix layers(config_.whole_models ? names : std::vector<std::string>());
+    for (const std::string& name : names) {
       const TensorRole role = roles_.Of(name);
       if (role.part == ModelPart::kLayers) continue;
       const bool at_end = role.part == ModelPart::kNorm || role.part == ModelPart::kHead;
       if (at_end ? !end : !begin) continue;
-      MG_ASSIGN_OR_RETURN(TensorSettings one, SettingsOf(slice, name, role, -1, /*t=*/0));
+      MG_ASSIGN_OR_RETURN(TensorSettings one, SettingsOf(slice, name, role, -1, layers.At(name)));
       settings.push_back({name, role, std::move(one)});
     }
     return absl::OkStatus();
@@ -316,28 +285,14 @@ class RecipeBuilder {
     return stack;
   }
 
-  // Every entry with a filter of its own, once each.
-  std::vector<MergekitSetting::Entry> FilteredEntries() const {
-    std::vector<MergekitSetting::Entry> filters;
-    const auto add = [&](const MergekitSettings& settings) {
-      for (const auto& [name, setting] : settings) {
-        for (const MergekitSetting::Entry& entry : setting.entries) {
-          const auto same = [&](const MergekitSetting::Entry& other) { return other.filter == entry.filter; };
-          if (!entry.filter.empty() && std::none_of(filters.begin(), filters.end(), same)) filters.push_back(entry);
-        }
-      }
-    };
-    for (const MergekitSlice& slice : config_.slices) {
-      for (const MergekitSource& source : slice.sources) add(source.parameters);
-      add(slice.parameters);
-    }
-    add(config_.parameters);
-    return filters;
-  }
-
   void Finish(Stack stack, const SettingsByTensor& settings) {
     std::vector<std::string> filters;
-    for (const MergekitSetting::Entry& entry : FilteredEntries()) filters.push_back(entry.filter);
+    for (const MergekitSlice& slice : config_.slices) {
+      for (const std::string& prefix : ModulePrefixes(slice.module)) {
+        if (!slice.module.empty() && !prefix.empty()) filters.push_back(prefix);
+      }
+    }
+    for (const MergekitSetting::Entry& entry : FilteredEntries(config_)) filters.push_back(entry.filter);
     if (!stack.method.empty()) stack.settings = GroupTensorSettings(settings, filters);
     recipe_.stacks.push_back(std::move(stack));
   }
@@ -349,6 +304,38 @@ class RecipeBuilder {
       MG_RETURN_IF_ERROR(AddLayerSettings(slices_[i], out, settings));
       MG_RETURN_IF_ERROR(AddOtherSettings(slices_[i], i == 0, i + 1 == slices_.size(), settings));
       out += slices_[i].layers;
+    }
+    Finish(NewStack(slices_[0], "merge"), settings);
+    return absl::OkStatus();
+  }
+
+  // One stack whose settings are, tensor by tensor, those of the module that has it.
+  absl::Status BuildFromModules() {
+    std::vector<std::string> modules;
+    for (const Slice& slice : slices_) {
+      modules.push_back(slice.from->module);
+      if (slice.models != slices_[0].models || slice.base != slices_[0].base) {
+        return config_.Error(slice.from->line, absl::StrCat("module '", slice.from->module, "' and module '", modules[0],
+                                                            "' must have the same models in the same order"));
+      }
+    }
+    const std::vector<std::string> names = TensorNames(slices_[0]);
+    const LayersByPrefix layers(names);
+    SettingsByTensor settings;
+    std::set<int> used;
+    for (const std::string& name : names) {
+      const int module = ModuleOf(modules, name);
+      if (module < 0) {
+        return config_.Error(config_.slices[0].line, absl::StrCat("no module has tensor '", name, "'; add `default`"));
+      }
+      used.insert(module);
+      const TensorRole role = roles_.Of(name);
+      MG_ASSIGN_OR_RETURN(TensorSettings one, SettingsOf(slices_[module], name, role, role.layer, layers.At(name)));
+      settings.push_back({name, role, std::move(one)});
+    }
+    for (size_t m = 0; m < modules.size(); ++m) {
+      if (used.count(static_cast<int>(m)) == 0)
+        return config_.Error(slices_[m].from->line, absl::StrCat("module '", modules[m], "' has no tensor"));
     }
     Finish(NewStack(slices_[0], "merge"), settings);
     return absl::OkStatus();
@@ -414,7 +401,7 @@ class RecipeBuilder {
       }
       out += slice.layers;
     }
-    for (const MergekitSetting::Entry& entry : FilteredEntries()) {
+    for (const MergekitSetting::Entry& entry : FilteredEntries(config_)) {
       const absl::Status found = CheckFilter(entry.filter, names);
       if (!found.ok()) return config_.Error(entry.line, found.message());
     }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -21,6 +23,34 @@ std::optional<double> MergekitSetting::At(absl::string_view tensor_name, double 
 
 absl::Status MergekitConfig::Error(int line, absl::string_view what) const {
   return absl::InvalidArgumentError(absl::StrCat(file, ":", line, ": ", what));
+}
+
+std::optional<double> FirstValue(const std::string& name, const std::vector<const MergekitSettings*>& scopes,
+                                 const std::string& tensor, double t) {
+  for (const MergekitSettings* scope : scopes) {
+    const auto it = scope->find(name);
+    if (it == scope->end()) continue;
+    if (const std::optional<double> value = it->second.At(tensor, t)) return value;
+  }
+  return std::nullopt;
+}
+
+std::vector<MergekitSetting::Entry> FilteredEntries(const MergekitConfig& config) {
+  std::vector<MergekitSetting::Entry> filters;
+  const auto add = [&](const MergekitSettings& settings) {
+    for (const auto& [name, setting] : settings) {
+      for (const MergekitSetting::Entry& entry : setting.entries) {
+        const auto same = [&](const MergekitSetting::Entry& other) { return other.filter == entry.filter; };
+        if (!entry.filter.empty() && std::none_of(filters.begin(), filters.end(), same)) filters.push_back(entry);
+      }
+    }
+  };
+  for (const MergekitSlice& slice : config.slices) {
+    for (const MergekitSource& source : slice.sources) add(source.parameters);
+    add(slice.parameters);
+  }
+  add(config.parameters);
+  return filters;
 }
 
 }  // namespace merganser

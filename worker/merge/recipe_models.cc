@@ -451,7 +451,8 @@ absl::StatusOr<ModelFacts> ReadModelFacts(const ModelRef& model, const ModelReso
     if (facts.dtype.empty()) facts.dtype = dtype;
     if (facts.dtype != dtype) facts.dtype = "mixed";
   }
-  if (facts.dtype == "mixed" || facts.dtype == "float64") facts.dtype.clear();
+  if (facts.dtype == "mixed") facts.dtype.clear();
+  if (facts.dtype == "float64") facts.dtype = "float32";  // the widest that is written
   return facts;
 }
 

@@ -277,6 +277,7 @@ TEST(MergekitReaderTest, TheTypeIsTheOutTypeThenTheTypeThenTheModels) {
   EXPECT_EQ(ReadOk(head).dtype, "bfloat16");
   EXPECT_EQ(ReadOk(head + "dtype: torch.float32").dtype, "float32");
   EXPECT_EQ(ReadOk(head + "dtype: float32\nout_dtype: float16").dtype, "float16");
+  EXPECT_EQ(ReadOk(head + "dtype: float64\nout_dtype: float32").dtype, "float32");
 }
 
 TEST(MergekitReaderTest, TheModelOfTheTokenizerAlsoGivesItsChatTemplate) {
@@ -484,8 +485,29 @@ INSTANTIATE_TEST_SUITE_P(
                 "m.yml:3: tokenizer_source and tokenizer exclude each other"},
         BadCase{"UnknownChatTemplate", std::string(kOne) + "chat_template: chatmlx\n",
                 "m.yml:3: unknown chat_template 'chatmlx'; did you mean 'chatml'?"},
-        BadCase{"ForeignModule", "merge_method: linear\nmodules:\n  vision_tower: {models: [{model: a}]}\n",
-                "m.yml:3: module 'vision_tower': modules of their own are not read"},
+        BadCase{"AModuleForAPart", "merge_method: linear\nmodules:\n  vision_tower: {models: [{model: a}]}\n",
+                "m.yml:3: no module has tensor 'lm_head.weight'; add `default`"},
+        BadCase{"AModuleForNothing",
+                "merge_method: linear\nparameters: {weight: 1}\nmodules:\n  default: {models: [{model: a}]}\n"
+                "  vision_tower: {models: [{model: a}]}\n",
+                "m.yml:5: module 'vision_tower' has no tensor"},
+        BadCase{"ModulesOfOtherModels",
+                "merge_method: linear\nparameters: {weight: 1}\nmodules:\n  default: {models: [{model: a}]}\n"
+                "  lm_head: {models: [{model: b}]}\n",
+                "m.yml:5: module 'lm_head' and module 'default' must have the same models in the same order"},
+        BadCase{"SlicesOfOneOfSeveralModules",
+                "merge_method: linear\nmodules:\n  default: {models: [{model: a}]}\n"
+                "  lm_head: {slices: [{sources: [{model: a, layer_range: [0, 4]}]}]}\n",
+                "m.yml:4: slices of module 'lm_head': of several modules each has its models whole; write models"},
+        BadCase{"AModuleTwice", "merge_method: linear\nmodules:\n  lm_head: {models: [{model: a}]}\n  lm_head: {models: [{model: a}]}\n",
+                "m.yml:4: module 'lm_head' is given twice"},
+        BadCase{"Float64", std::string(kOne) + "dtype: float64\n",
+                "m.yml:3: dtype: results are not stored as float64; write `dtype: float32`"},
+        BadCase{"Float64Out", std::string(kOne) + "out_dtype: float64\n",
+                "m.yml:3: out_dtype: results are not stored as float64; write `out_dtype: float32`"},
+        BadCase{"AValueAmongFilters",
+                "models: [{model: a, parameters: {weight: [{filter: mlp, value: 1}, 0.5]}}]\nmerge_method: linear\n",
+                "m.yml:1: weight: a value among {filter, value}; write {value: ...}"},
         BadCase{"OverrideArchitecture", "merge_method: linear\nmodels:\n  - model: {model: a, override_architecture: X}\n",
                 "m.yml:3: override_architecture: "}),
     [](const auto& info) { return info.param.name; });

@@ -4,9 +4,9 @@
 #include <bit>
 #include <cmath>
 
-#include "worker/merge/bf16_kernels.h"
 #include "worker/merge/masked_bf16.h"
 #include "worker/merge/multiversion.h"
+#include "worker/merge/trimmed_bf16.h"
 
 namespace merganser {
 namespace {
@@ -130,8 +130,7 @@ std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& 
       trimmed[s].x = block.sources[s] + 2 * at;
       trimmed[s].threshold = terms.sources[s].cut.threshold + (at >= equal_end[s] ? 1 : 0);
     }
-    finite &=
-        MergeBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at, block.out + 2 * at);
+    finite &= MergeTrimmedBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at, block.out + 2 * at);
   }
   return finite;
 }
