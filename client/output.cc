@@ -154,9 +154,9 @@ std::string FormatMetric(absl::string_view metric, double value) {
   // Of "MEMBER.bleu@FILTER" the metric, which is a number up to 100.
   absl::string_view name = metric.substr(metric.rfind('.') + 1);
   name = name.substr(0, name.find('@'));
-  const bool translation = name == "bleu" || name == "chrf" || name == "chrf++";
+  const bool translation = name == "bleu" || name == "chrf" || name == "chrf++" || name == "ter";
   const bool share = std::abs(value) <= 1 && !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" &&
-                     metric != "log_likelihood" && !translation;
+                     name != "brier_score" && metric != "log_likelihood" && !translation;
   return share ? FormatPercent(value) : FormatFitness(value);
 }
 

@@ -35,10 +35,13 @@ std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>
   for (const auto& [metric, value] : metrics) {
     if (absl::EndsWith(metric, kStandardError)) continue;
     Score score{.value = value, .n = n};
+    // Of one sample an error says nothing; an average that has none has a member with one sample.
     if (const auto error = metrics.find(absl::StrCat(metric, kStandardError)); error != metrics.end()) {
+      scores[metric] = score;
+      if (n == 1) continue;
       score.interval = std::make_pair(value - 1.96 * error->second, value + 1.96 * error->second);
       score.standard_error = error->second;
-    } else if (n > 1 && value >= 0 && value <= 1) {
+    } else if (n > 1 && value >= 0 && value <= 1 && metrics.count("average") == 0) {
       score.interval = interval(value * static_cast<double>(n), n);
       score.standard_error = std::sqrt(value * (1 - value) / static_cast<double>(n - 1));
     }

@@ -56,14 +56,16 @@ Json TimingsJson(const PhaseTimings& t) {
 constexpr char kStandardError[] = "_stderr";
 
 // The 95 % interval of `metric` over `n` samples: 1.96 standard errors to each side where `metrics` has NAME_stderr, as an
-// evaluation gives it for all that are no shares; else Wilson's (1927).
+// evaluation gives it for all that are no shares; else Wilson's (1927). None of an error of one sample, and of an average
+// without one.
 Json IntervalJson(const std::map<std::string, double>& metrics, const std::string& metric, int64_t n) {
   constexpr double z = 1.959963984540054;
   const double value = metrics.at(metric);
   if (const auto error = metrics.find(absl::StrCat(metric, kStandardError)); error != metrics.end()) {
+    if (n == 1) return nullptr;
     return Json::array({Number(value - z * error->second), Number(value + z * error->second)});
   }
-  if (n <= 0 || !(value >= 0 && value <= 1)) return nullptr;
+  if (n <= 0 || !(value >= 0 && value <= 1) || metrics.count("average") != 0) return nullptr;
   const double count = static_cast<double>(n), z2 = z * z;
   const double middle = (value + z2 / (2 * count)) / (1 + z2 / count);
   const double half = z / (1 + z2 / count) * std::sqrt(value * (1 - value) / count + z2 / (4 * count * count));

@@ -6,12 +6,13 @@ tests/worker/benchmark/lm_eval_features_test.cc.
 
 Writes the texts of this file as tasks and groups to tests/data/lm-eval/tasks, lets the harness build their prompts, answers them
 with stored texts and log-likelihoods in place of a model, and writes the requests, per-sample values and metrics that it finds to
-tests/data/lm-eval/tasks/goldens.json, with what its MultiChoiceRegexFilter and its BLEU and chrF (sacrebleu) give by themselves.
+tests/data/lm-eval/tasks/goldens.json, with what its MultiChoiceRegexFilter and its BLEU, chrF and TER (sacrebleu) give by themselves.
 Needs lm_eval 0.4.13, sacrebleu and scikit-learn; no model, no network.
 """
 import hashlib
 import json
 import os
+import random
 import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -114,7 +115,52 @@ metric_list:
   - {metric: bleu, aggregation: bleu, higher_is_better: true}
   - {metric: chrf, aggregation: chrf, higher_is_better: true}
   - {metric: chrf++, aggregation: chrf++, higher_is_better: true}
+  - {metric: ter, aggregation: ter, higher_is_better: false}
 generation_kwargs: {until: ["\\n"]}
+""",
+    "choices/choices_surprise": """include: base.yaml
+task: choices_surprise
+dataset_kwargs: {data_files: {test: ../cold.jsonl}}
+metric_list: [{metric: acc_mutual_info}, {metric: acc}, {metric: brier_score}]
+""",
+    "votes/votes": """task: votes
+dataset_path: json
+dataset_kwargs: {data_files: {test: ../cold.jsonl}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{question}} Vote:"
+doc_to_target: "{{choices[answer]}}"
+generation_kwargs: {until: ["\\n"], do_sample: true, temperature: 0.5}
+repeats: 6
+filter_list:
+  - name: score-first
+    filter: [{function: regex, regex_pattern: "is (\\\\w+)"}, {function: take_first}]
+  - name: maj@6
+    filter: [{function: regex, regex_pattern: "is (\\\\w+)"}, {function: majority_vote}, {function: take_first}]
+  - name: maj@4
+    filter:
+      - {function: take_first_k, k: 4}
+      - {function: regex, regex_pattern: "is (\\\\w+)"}
+      - {function: lowercase}
+      - {function: majority_vote}
+      - {function: take_first}
+  - name: each
+    filter: [{function: regex, regex_pattern: "is (\\\\w+)"}, {function: take_first_k, k: 5}]
+  - name: letters
+    filter:
+      - {function: remove_whitespace}
+      - {function: map, mapping_dict: {It is blue: blue, it is Green: green, it is violet: 7}, default_value: none}
+      - {function: majority_vote}
+      - {function: uppercase}
+      - {function: lowercase}
+      - {function: take_first}
+metric_list: [{metric: exact_match, aggregation: mean}]
+""",
+    "votes/repeated": """include: votes.yaml
+task: repeated
+repeats: 2
+filter_list: null
+doc_to_target: "{{'It is ' + choices[answer]}}"
 """,
     "all": """group: all_of_it
 task:
@@ -142,6 +188,8 @@ COLD = [
 ]
 ANSWERS = ["(A)", " the answer is (B).", "It is BLUE-black!", " dark red", "Answer: C", "nothing", "Dark, red", "", "(B) or (C)",
            "violet (the first)", "so: A", "Black", "the the white", "is it (Z)?"]
+
+VOTES = ["It is blue", "it is Green", "it is violet", "It is black", "it is white.", "so it is Blue", "none", "it is violet "]
 
 TRANSLATIONS = [
     ("eins", "The quick brown fox, aged 3.5, jumps over the lazy dog.", "The quick brown fox (aged 3.5) jumped over a lazy dog."),
@@ -205,12 +253,31 @@ def corpora():
     sets = [pairs, pairs[:1], pairs[1:3], pairs[3:4], pairs[5:], [pairs[4]] * 3]
     sets.append([("the cat sat on the mat - 3.", ["the cat is on the mat, 3-4.", "a cat sat upon the mat."]),
                  ("A <skipped>test-\nline\nof &lt;text&gt; & 'more' $5.00.", ["A test line of <text>, 'more' $5.", "testline $5.00"])])
+    # Words in another order: TER moves them.
+    rng = random.Random(7)
+    for length in (3, 6, 12, 25, 60, 130):
+        pairs = []
+        for _ in range(4):
+            words = [rng.choice("a b c d e f G h the of in".split()) + rng.choice(["", "", "1", "x"]) for _ in range(length)]
+            other = list(words)
+            for _ in range(1 + length // 8):
+                begin, size = rng.randrange(len(other)), rng.randrange(1, 9)
+                run = other[begin:begin + size]
+                del other[begin:begin + size]
+                to = rng.randrange(len(other) + 1)
+                other[to:to] = run
+            other = [rng.choice(words) if rng.random() < 0.1 else w for w in other if rng.random() < 0.95]
+            pairs.append((" ".join(other), [" ".join(words), " ".join(words[::-1])]))
+        sets.append(pairs)
+    sets.append([("", ["one two"]), ("three", ["one"])])
+    sets.append([("so many words", [""])])
+    sets.append([("a " * 90, ["b a"]), ("b a", ["a " * 90])])
     found = []
     for pairs in sets:
         hyps, refs = [p for p, _ in pairs], list(zip(*(r for _, r in pairs)))
         found.append({"completions": hyps, "references": [r for _, r in pairs], "bleu": sacrebleu.corpus_bleu(hyps, refs).score,
                       "chrf": sacrebleu.corpus_chrf(hyps, refs).score,
-                      "chrf++": sacrebleu.corpus_chrf(hyps, refs, word_order=2).score})
+                      "chrf++": sacrebleu.corpus_chrf(hyps, refs, word_order=2).score, "ter": sacrebleu.corpus_ter(hyps, refs).score})
     return found
 
 
@@ -232,15 +299,17 @@ def main():
 
         def generate_until(self, requests):
             translated = {s + " =": p for s, _, p in TRANSLATIONS}
+            if requests[0].args[0].endswith(" Vote:"):
+                return [VOTES[number(f"{r.args[0]} {i}", len(VOTES))] for i, r in enumerate(requests)]
             return [translated.get(r.args[0], ANSWERS[number(r.args[0], len(ANSWERS))]) for r in requests]
 
     # The files' folders are relative to the task's; the harness reads data from where it runs.
-    for folder in ("letters", "choices", "endings", "translations"):
+    for folder in ("letters", "choices", "endings", "translations", "votes"):
         os.makedirs(os.path.join(OUT, folder), exist_ok=True)
     manager = TaskManager(include_path=OUT, include_defaults=False)
     os.chdir(os.path.join(OUT, "letters"))
     goldens = {}
-    for name in ("letters", "all_of_it", "translations"):
+    for name in ("letters", "all_of_it", "translations", "choices_surprise", "votes", "repeated"):
         found = simple_evaluate(model=Stored(), tasks=[name], task_manager=manager, log_samples=True, bootstrap_iters=2)
         golden = {"metrics": {}, "tasks": {}}
         for key, results in {**found["results"], **found.get("groups", {})}.items():

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/rng.h"
@@ -61,7 +62,7 @@ MetricEstimate Estimate(const MetricKey& key, absl::Span<const SampleOutcome> sa
   if (!metric.values().empty()) {
     MetricEstimate mean = Mean(metric.values());
     // A proportion's interval is worked out from the number of samples, and here there are fewer problems.
-    if (key.aggregation == Aggregation::kPassAtK) mean.proportion = false;
+    if (key.aggregation == Aggregation::kPassAtK || key.aggregation == Aggregation::kAnswers) mean.proportion = false;
     return mean;
   }
   std::vector<int> indices(samples.size());
@@ -78,6 +79,16 @@ MetricEstimate Estimate(const MetricKey& key, absl::Span<const SampleOutcome> sa
   const MetricEstimate spread = Mean(resampled);
   estimate.standard_error = spread.standard_error * std::sqrt(static_cast<double>(kResamplings));
   return estimate;
+}
+
+int64_t ItemsOf(absl::Span<const SampleOutcome> samples) {
+  std::set<double> problems;
+  for (const SampleOutcome& sample : samples) {
+    const auto problem = sample.values.find("problem");
+    if (problem == sample.values.end()) return static_cast<int64_t>(samples.size());
+    problems.insert(problem->second);
+  }
+  return static_cast<int64_t>(problems.size());
 }
 
 std::map<std::string, double> Metrics(absl::Span<const MetricKey> keys, absl::Span<const SampleOutcome> samples) {

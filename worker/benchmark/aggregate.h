@@ -3,6 +3,7 @@
 #ifndef MERGANSER_WORKER_BENCHMARK_AGGREGATE_H_
 #define MERGANSER_WORKER_BENCHMARK_AGGREGATE_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,9 @@ MetricEstimate Estimate(const MetricKey& key, absl::Span<const SampleOutcome> sa
 
 // {name: value}, and "NAME_stderr" for every metric that is no proportion: a proportion's follows from its value and n.
 std::map<std::string, double> Metrics(absl::Span<const MetricKey> keys, absl::Span<const SampleOutcome> samples);
+
+// What a metric of these samples is a mean over: samples, or the problems that have several completions.
+int64_t ItemsOf(absl::Span<const SampleOutcome> samples);
 
 // "_stderr".
 extern const char kStandardErrorSuffix[];

@@ -87,6 +87,29 @@ std::string ChoiceOf(const FilterStep& step, const Regex& regex, const std::vect
 
 }  // namespace
 
+absl::StatusOr<AnswerChoice> ChoiceOfCompletions(const FilterSpec& spec, int completions) {
+  AnswerChoice choice;
+  for (size_t i = 0; i < spec.steps.size(); ++i) {
+    const FilterStep& step = spec.steps[i];
+    const bool one = choice.vote || choice.first == 1;  // that is left
+    const auto bad = [&](const auto&... what) {
+      return absl::InvalidArgumentError(absl::StrCat("filter '", spec.name, "', step ", i + 1, ": ", what...));
+    };
+    if (step.kind == FilterStep::Kind::kTakeFirst) {
+      if (!choice.vote) choice.first = 1;
+    } else if (step.kind == FilterStep::Kind::kTakeFirstK) {
+      const int left = one ? 1 : choice.first == 0 ? completions : choice.first;
+      if (step.count < 1) return bad("take_first_k ", step.count, " is below 1");
+      if (step.count > left) return bad("take_first_k ", step.count, " of ", left, " completions");
+      if (!choice.vote) choice.first = step.count;
+    } else if (step.kind == FilterStep::Kind::kMajorityVote) {
+      if (one && completions > 1) return bad("majority_vote of one completion, which a step before has taken");
+      choice.vote = true;
+    }
+  }
+  return choice;
+}
+
 absl::StatusOr<AnswerFilter> AnswerFilter::Create(const FilterSpec& spec) {
   AnswerFilter filter;
   filter.name_ = spec.name;
@@ -118,11 +141,14 @@ bool AnswerFilter::needs_choices() const {
                      [](const Step& step) { return step.spec.kind == FilterStep::Kind::kChoiceRegex; });
 }
 
-std::string AnswerFilter::Apply(absl::string_view completion, absl::Span<const std::string> choices) const {
+std::string AnswerFilter::Apply(absl::string_view completion, absl::Span<const std::string> choices,
+                                std::string* ballot) const {
   std::string text(completion);
   for (const Step& step : steps_) {
     switch (step.spec.kind) {
-      case FilterStep::Kind::kRegex: text = Selected(step.spec, step.regex.front(), text); break;
+      case FilterStep::Kind::kRegex:
+        text = Selected(step.spec, step.regex.front(), text);
+        break;
       case FilterStep::Kind::kChoiceRegex:
         text = ChoiceOf(step.spec, step.regex.front(), step.ignored, choices, text);
         break;
@@ -131,11 +157,27 @@ std::string AnswerFilter::Apply(absl::string_view completion, absl::Span<const s
         text = number ? number->text : "";
         break;
       }
-      case FilterStep::Kind::kStrip: text = std::string(StripWhitespace(text)); break;
-      case FilterStep::Kind::kLowercase: text = Lowercase(text); break;
-      case FilterStep::Kind::kUppercase: text = Uppercase(text); break;
+      case FilterStep::Kind::kStrip:
+        text = std::string(StripWhitespace(text));
+        break;
+      case FilterStep::Kind::kLowercase:
+        text = Lowercase(text);
+        break;
+      case FilterStep::Kind::kUppercase:
+        text = Uppercase(text);
+        break;
       case FilterStep::Kind::kMap:
-        if (const auto it = step.spec.map.find(text); it != step.spec.map.end()) text = it->second;
+        if (const auto it = step.spec.map.find(text); it != step.spec.map.end()) {
+          text = it->second;
+        } else if (!step.spec.others_stay) {
+          text = step.spec.fallback;
+        }
+        break;
+      case FilterStep::Kind::kMajorityVote:
+        if (ballot != nullptr) *ballot = text;
+        break;
+      case FilterStep::Kind::kTakeFirst:
+      case FilterStep::Kind::kTakeFirstK:
         break;
     }
   }

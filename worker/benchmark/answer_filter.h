@@ -15,6 +15,19 @@
 
 namespace merganser {
 
+// Which of a prompt's completions count, by their order: the first ones, or the first of those that say what most of them
+// say.
+struct AnswerChoice {
+  int first = 0;      // 0: all
+  bool vote = false;  // of these, among as many the answer that came first
+
+  bool operator==(const AnswerChoice&) const = default;
+};
+
+// What the steps of `spec` come to. InvalidArgument: "step 3: take_first_k ..." where one chooses among what one before has
+// chosen already, or from fewer than `completions`.
+absl::StatusOr<AnswerChoice> ChoiceOfCompletions(const FilterSpec& spec, int completions);
+
 // The steps of a FilterSpec, in order. Immutable, thread-safe.
 class AnswerFilter {
  public:
@@ -30,7 +43,9 @@ class AnswerFilter {
   // A choice regex (its MultiChoiceRegexFilter) does the same; where that finds nothing it looks for the text of one of
   // `choices`, a longer one first, without what is to be ignored, and then for ": A"; what it gives for a choice is "(A)",
   // "(B)" ... `choices`: the sample's, at most 26.
-  std::string Apply(absl::string_view completion, absl::Span<const std::string> choices = {}) const;
+  // Steps that choose among completions leave each of them as it is. `ballot`: the text that a majority vote counts.
+  std::string Apply(absl::string_view completion, absl::Span<const std::string> choices = {},
+                    std::string* ballot = nullptr) const;
 
  private:
   struct Step {

@@ -103,6 +103,7 @@ absl::StatusOr<std::unique_ptr<Benchmark>> Benchmark::Load(BenchmarkDefinition d
     for (int copy = 1; copy < benchmark->definition_.completions; ++copy) {
       benchmark->samples_.push_back(built.sample);
       benchmark->prompts_.push_back(built.prompt);
+      benchmark->images_.push_back(built.images);
     }
     benchmark->samples_.push_back(std::move(built.sample));
     if (built.continuations.empty()) {

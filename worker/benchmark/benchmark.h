@@ -37,7 +37,7 @@ class Benchmark {
   const std::vector<std::string>& prompts() const { return prompts_; }
   // The files of the pictures in each prompt, for its "<image>"s in order (sample_builder.h); as many entries as prompts().
   const std::vector<std::vector<std::string>>& images() const { return images_; }
-  // The other outputs: a sample's texts to be scored, one a choice, or one. generate_until: none.
+  // The other outputs: a sample's texts to be scored, see BuiltSample. generate_until: none.
   const std::vector<std::vector<ScoringText>>& continuations() const { return continuations_; }
 
   // completions[i] continues prompts()[i]; see Scorer::Score.

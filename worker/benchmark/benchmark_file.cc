@@ -42,7 +42,9 @@ void ReadFewShot(YamlMap& map, const std::string& file, FewShotSettings* few) {
 FilterStep ReadStep(YamlMap& map) {
   FilterStep step;
   int kinds = 0;
-  for (const char* kind : {"regex", "number", "map", "strip", "lowercase", "uppercase"}) map.Offer(kind);
+  for (const char* kind :
+       {"regex", "number", "map", "strip", "lowercase", "uppercase", "take_first", "take_first_k", "majority_vote"})
+    map.Offer(kind);
   if (map.Has("regex")) {
     ++kinds;
     step.kind = FilterStep::Kind::kRegex;
@@ -66,9 +68,16 @@ FilterStep ReadStep(YamlMap& map) {
     for (const std::string& key : texts->Keys()) step.map[key] = texts->Text(key).value_or("");
     map.Merge(texts->Done());
   }
+  if (const auto count = Int(map, "take_first_k")) {
+    ++kinds;
+    step.kind = FilterStep::Kind::kTakeFirstK;
+    step.count = *count;
+  }
   const std::pair<const char*, FilterStep::Kind> flags[] = {{"strip", FilterStep::Kind::kStrip},
                                                             {"lowercase", FilterStep::Kind::kLowercase},
-                                                            {"uppercase", FilterStep::Kind::kUppercase}};
+                                                            {"uppercase", FilterStep::Kind::kUppercase},
+                                                            {"take_first", FilterStep::Kind::kTakeFirst},
+                                                            {"majority_vote", FilterStep::Kind::kMajorityVote}};
   for (const auto& [name, kind] : flags) {
     if (!map.Has(name)) continue;
     ++kinds;
@@ -76,7 +85,10 @@ FilterStep ReadStep(YamlMap& map) {
     if (map.Bool(name) == false) map.Fail(name, "is false; leave the step out");
   }
   map.Merge(map.Done());
-  if (map.status().ok() && kinds != 1) map.Fail("", "a step is one of regex, number, map, strip, lowercase, uppercase");
+  if (map.status().ok() && kinds != 1) {
+    map.Fail("",
+             "a step is one of regex, number, map, strip, lowercase, uppercase, take_first, take_first_k, majority_vote");
+  }
   return step;
 }
 

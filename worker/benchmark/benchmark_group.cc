@@ -1,5 +1,6 @@
 #include "worker/benchmark/benchmark_group.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -40,15 +41,15 @@ BenchmarkResult BenchmarkGroup::Combine(std::vector<BenchmarkResult> results) co
       const std::string name = absl::StrCat(part.benchmark, ".", metric);
       all.metrics[name] = part.metrics.at(metric);
       // A member has fewer samples than the whole, so its error cannot be worked out from the value.
-      const auto n = static_cast<int64_t>(part.samples.size());
-      all.metrics[absl::StrCat(name, kStandardErrorSuffix)] = IntervalOf(part.metrics, metric, n).standard_error;
+      const int64_t n = ItemsOf(part.samples);
+      if (n > 1) all.metrics[absl::StrCat(name, kStandardErrorSuffix)] = IntervalOf(part.metrics, metric, n).standard_error;
     }
   }
   for (const AverageKey& key : keys_) {
     std::vector<double> values, errors, sizes;
     for (size_t i = 0; i < results.size(); ++i) {
       if (results[i].samples.empty() || key.of[i].empty()) continue;
-      const auto n = static_cast<int64_t>(results[i].samples.size());
+      const int64_t n = ItemsOf(results[i].samples);
       values.push_back(results[i].metrics.at(key.of[i]));
       errors.push_back(IntervalOf(results[i].metrics, key.of[i], n).standard_error);
       sizes.push_back(static_cast<double>(n));
@@ -56,9 +57,16 @@ BenchmarkResult BenchmarkGroup::Combine(std::vector<BenchmarkResult> results) co
     if (values.empty()) continue;
     const AverageEstimate estimate = AverageOf(values, errors, sizes, key.by_size);
     all.metrics[key.name] = estimate.value;
+    if (*std::min_element(sizes.begin(), sizes.end()) <= 1) continue;
     all.metrics[absl::StrCat(key.name, kStandardErrorSuffix)] = estimate.standard_error;
   }
   for (size_t i = 0; i < results.size(); ++i) {
+    for (const std::string& metric : shown[i]) {
+      if (results[i].samples.empty()) continue;
+      std::map<std::string, double>& values = results[i].samples.front().values;
+      const auto own = values.find(metric);
+      values[absl::StrCat(results[i].benchmark, ".", metric)] = own == values.end() ? 0 : own->second;
+    }
     for (SampleOutcome& sample : results[i].samples) {
       sample.values["member"] = static_cast<double>(i);
       all.samples.push_back(std::move(sample));

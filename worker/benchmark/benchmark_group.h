@@ -18,8 +18,7 @@ namespace merganser {
 class BenchmarkGroup {
  public:
   // Errors of Benchmark::Load.
-  static absl::StatusOr<std::unique_ptr<BenchmarkGroup>> Load(ResolvedBenchmark resolved,
-                                                              const ScorerOptions& options = {});
+  static absl::StatusOr<std::unique_ptr<BenchmarkGroup>> Load(ResolvedBenchmark resolved, const ScorerOptions& options = {});
 
   const BenchmarkDefinition& definition() const { return definition_; }
   // One, or an average's members in their order.
@@ -27,8 +26,11 @@ class BenchmarkGroup {
   const std::vector<std::string>& metric_names() const { return metric_names_; }
 
   // `results[i]` is of parts()[i]. The result of a plain benchmark is its part's. Of an average: each of AverageKeys with
-  // its standard error "NAME_stderr" (AverageOf), and "MEMBER.METRIC" of each metric that counts in one; the samples are all
-  // members', in order, each with values["member"]; members of which no sample was drawn do not count. REQUIRES: one result
+  // its standard error "NAME_stderr" (AverageOf), and "MEMBER.METRIC" of each metric that counts in one. Of a single sample
+  // there is no error, nor of an average with such a member (lm-evaluation-harness). The samples are all members', in order,
+  // each with values["member"]; a member's first one also has its own value in each "MEMBER.METRIC" (0 where the metric is
+  // no mean), so that what is known of the results' metrics alone can be told of each member. Members of which no sample was
+  // drawn do not count. REQUIRES: one result
   // a part, at least one with samples.
   BenchmarkResult Combine(std::vector<BenchmarkResult> results) const;
 

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/answer_filter.h"
 #include "worker/benchmark/average_metrics.h"
@@ -162,20 +163,28 @@ absl::Status CheckSampling(const BenchmarkSampling& s) {
 
 constexpr int kCompletionsMax = 1000;
 
-absl::Status CheckCode(const BenchmarkDefinition& d) {
+absl::Status CheckSampled(const BenchmarkDefinition& d) {
+  if (d.completions == 1 || d.sampling.temperature != 0) return absl::OkStatus();
+  return Bad("completions: they would all be the same; give sampling: {temperature: ...}");
+}
+
+absl::Status CheckCompletions(const BenchmarkDefinition& d) {
   if (d.completions < 1 || d.completions > kCompletionsMax) {
     return Bad(absl::StrCat("completions ", d.completions, " is not in [1, ", kCompletionsMax, "]"));
   }
   if (!d.code) {
-    return d.completions == 1 ? absl::OkStatus() : Bad("completions: more than one a prompt only with 'code'");
+    if (d.completions > 1 && d.output != BenchmarkOutput::kGenerateUntil) {
+      return Bad("completions: more than one a prompt only with output generate_until");
+    }
+    for (const FilterSpec& filter : d.filters) {
+      MG_RETURN_IF_ERROR(Annotate(ChoiceOfCompletions(filter, d.completions).status(), "filters"));
+    }
+    return CheckSampled(d);
   }
   if (d.output != BenchmarkOutput::kGenerateUntil) return Bad("code: only completions (output generate_until) are run");
   if (!(d.code->timeout > 0 && d.code->timeout <= 3600)) return Bad("code.timeout is not in (0, 3600] seconds");
   if (d.code->memory_mib < 64 || d.code->memory_mib > 1 << 20) return Bad("code.memory is not in [64, 1048576] MiB");
-  if (d.completions > 1 && d.sampling.temperature == 0) {
-    return Bad("completions: they would all be the same; give sampling: {temperature: ...}");
-  }
-  return absl::OkStatus();
+  return CheckSampled(d);
 }
 
 absl::Status CheckOutput(const BenchmarkDefinition& d) {
@@ -201,7 +210,7 @@ absl::Status CheckOutput(const BenchmarkDefinition& d) {
   if (d.output == BenchmarkOutput::kRollingLogLikelihood && d.few_shot.count > 0) {
     return Bad("few_shot: loglikelihood_rolling has no prompt");
   }
-  MG_RETURN_IF_ERROR(CheckCode(d));
+  MG_RETURN_IF_ERROR(CheckCompletions(d));
   MG_RETURN_IF_ERROR(CheckMetrics(d));
   for (size_t i = 0; i < d.filters.size(); ++i) {
     MG_RETURN_IF_ERROR(Annotate(AnswerFilter::Create(d.filters[i]).status(), "filters"));
@@ -362,8 +371,11 @@ absl::StatusOr<ResolvedBenchmark> ResolveWithParts(const BenchmarkSettings& spec
     resolved.parts.push_back(*std::move(definition));
   }
   if (AverageKeys(whole, resolved.parts).empty()) {
-    return Annotate(Bad("aggregate_metric_list: no member has any of these metrics with these filters"),
-                    absl::StrCat("benchmark '", spec.name, "'"));
+    // The harness gives such a group no number, and scores its tasks all the same.
+    MG_LOG(WARNING) << "benchmark '" << spec.name
+                    << "': aggregate_metric_list: no member has any of these metrics with these "
+                    << "filters; the average is that of the members' main metrics";
+    resolved.definition.average_metrics.clear();
   }
   return resolved;
 }

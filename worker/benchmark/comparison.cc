@@ -73,7 +73,7 @@ class ResampledModel {
     for (const Stratum& stratum : strata) {
       const auto samples = absl::MakeConstSpan(result.samples).subspan(stratum.first, stratum.count);
       metrics_.emplace_back();
-      if (!stratum.keys.empty()) weights_.push_back(by_size ? static_cast<double>(stratum.count) : 1);
+      if (!stratum.keys.empty()) weights_.push_back(by_size ? static_cast<double>(stratum.units.size()) : 1);
       for (const MetricKey& key : stratum.keys) metrics_.back().emplace_back(key, samples);
     }
   }

@@ -15,6 +15,7 @@ namespace merganser {
 namespace {
 
 constexpr int kMaxGenToks = 256;  // the harness's default
+constexpr int64_t kRepeatsMax = 1000;
 
 // {split: file}; a single file is every split.
 struct DataFiles {
@@ -50,7 +51,7 @@ void ReadData(YamlMap& map, BenchmarkSettings* settings) {
   DataFiles files;
   if (auto kwargs = map.Map("dataset_kwargs")) {
     files = ReadDataFiles(*kwargs);
-    for (const char* ignored : {"trust_remote_code", "metadata"}) kwargs->Ignore(ignored);  // change no row
+    for (const char* ignored : {"trust_remote_code", "metadata", "revision"}) kwargs->Ignore(ignored);  // data is given
     map.Merge(kwargs->Done());
   }
   const std::string dataset = map.Text("dataset_path").value_or("");
@@ -127,9 +128,8 @@ void ReadGeneration(YamlMap& map, BenchmarkSettings* settings) {
   map.Merge(kwargs->Done());
 }
 
-bool ReadFilterStep(YamlMap& map, FilterStep* step) {
+void ReadFilterStep(YamlMap& map, FilterStep* step) {
   const std::string function = map.Text("function").value_or("");
-  if (function == "take_first") return false;  // there is one response to a request
   if (function == "regex") {
     step->kind = FilterStep::Kind::kRegex;
     step->pattern = map.Text("regex_pattern").value_or(R"(#### (\-?[0-9\.\,]+))");
@@ -149,12 +149,38 @@ bool ReadFilterStep(YamlMap& map, FilterStep* step) {
     step->kind = FilterStep::Kind::kLowercase;
   } else if (function == "uppercase") {
     step->kind = FilterStep::Kind::kUppercase;
+  } else if (function == "map") {
+    step->kind = FilterStep::Kind::kMap;
+    step->others_stay = false;
+    if (auto texts = map.Map("mapping_dict")) {
+      for (const std::string& key : texts->Keys()) step->map[key] = texts->Text(key).value_or("");
+      map.Merge(texts->Done());
+    }
+    step->fallback = map.Text("default_value").value_or(step->fallback);
+  } else if (function == "take_first") {
+    step->kind = FilterStep::Kind::kTakeFirst;
+  } else if (function == "take_first_k") {
+    step->kind = FilterStep::Kind::kTakeFirstK;
+    step->count = static_cast<int>(std::clamp<int64_t>(map.Integer("k").value_or(0), 0, kRepeatsMax + 1));
+    if (step->count < 1) map.Fail("k", "is missing or below 1");
+  } else if (function == "majority_vote") {
+    step->kind = FilterStep::Kind::kMajorityVote;
   } else {
     map.Fail("function", absl::StrCat("'", function,
-                                      "' is not supported: regex, multi_choice_regex, take_first, remove_whitespace, "
-                                      "lowercase and uppercase are"));
+                                      "' is not supported: regex, multi_choice_regex, map, remove_whitespace, lowercase, "
+                                      "uppercase, take_first, take_first_k and majority_vote are"));
   }
-  return true;
+}
+
+// Likelihoods are the same each time.
+void ReadRepeats(YamlMap& map, BenchmarkSettings* settings) {
+  const int64_t repeats = map.Integer("repeats").value_or(1);
+  if (repeats < 1 || repeats > kRepeatsMax) map.Fail("repeats", absl::StrCat(repeats, " is not in [1, ", kRepeatsMax, "]"));
+  if (settings->output.value_or("generate_until") != "generate_until" || repeats == 1) return;
+  settings->completions = static_cast<int>(repeats);
+  // Without filters the harness takes the first.
+  if (settings->filters.value_or(std::vector<FilterSpec>()).empty())
+    settings->filters = std::vector<FilterSpec>{{"", {{.kind = FilterStep::Kind::kTakeFirst}}}};
 }
 
 void ReadFilters(YamlMap& map, BenchmarkSettings* settings) {
@@ -164,8 +190,7 @@ void ReadFilters(YamlMap& map, BenchmarkSettings* settings) {
     FilterSpec filter;
     filter.name = entry.Text("name").value_or("");
     for (YamlMap& function : entry.Maps("filter")) {
-      FilterStep step;
-      if (ReadFilterStep(function, &step)) filter.steps.push_back(std::move(step));
+      ReadFilterStep(function, &filter.steps.emplace_back());
       entry.Merge(function.Done());
     }
     map.Merge(entry.Done());
@@ -195,6 +220,8 @@ void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
     const std::string aggregation = entry.Text("aggregation").value_or("");
     static const auto* const aggregations =
         new std::map<std::string, std::string>{{"mcc", "matthews_corrcoef"},
+                                               {"ter", "ter"},
+                                               {"brier_score", "brier_score"},
                                                {"f1", "f1"},
                                                {"bleu", "bleu"},
                                                {"chrf", "chrf"},
@@ -209,6 +236,7 @@ void ReadMetrics(YamlMap& map, BenchmarkSettings* settings) {
       entry.Fail("aggregation", absl::StrCat("'", aggregation, "' is not supported for ", metric.name, ", only ", expected));
     }
     for (const char* ignored : {"higher_is_better", "weight_by_size"}) entry.Ignore(ignored);  // of tables and of groups
+    if (output != "generate_until") entry.Ignore("average");  // there too: its f1 is that of class 1 all the same
     map.Merge(entry.Done());
     settings->metrics->push_back(std::move(metric));
   }
@@ -261,7 +289,7 @@ absl::StatusOr<BenchmarkSettings> ReadLmEvalTask(YamlMap& map) {
   }
   ReadMetrics(map, &settings);
   settings.extract = "";
-  if (map.Integer("repeats").value_or(1) != 1) map.Fail("repeats", "only 1 is supported");
+  ReadRepeats(map, &settings);
   // Names, notes and what guards against leaked test data; none changes a score.
   for (const char* key : {"task", "task_alias", "tag", "group", "metadata", "version", "should_decontaminate",
                           "doc_to_decontamination_query", "higher_is_better"}) {

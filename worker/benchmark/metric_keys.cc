@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -47,7 +48,8 @@ std::vector<std::string> KnownMetrics(BenchmarkOutput output) {
       return names;
     }
     case BenchmarkOutput::kMultipleChoice:
-      return {"acc", "acc_norm", "acc_bytes", "exact_match", "balanced_acc", "mcc", "macro_f1", "f1"};
+      return {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "balanced_acc",
+              "mcc", "macro_f1", "f1",        "brier_score"};
     case BenchmarkOutput::kLogLikelihood:
       return {"acc", "log_likelihood", "perplexity", "bits_per_byte", "byte_perplexity"};
     case BenchmarkOutput::kRollingLogLikelihood:
@@ -84,10 +86,19 @@ std::vector<MetricKey> PlainKeys(const BenchmarkDefinition& definition) {
             keys.back().aggregation = Aggregation::kTranslation;
             keys.back().metric = metric.name;
           }
-          // One completion of each problem: a mean of what passed, with all that goes with one.
+          // One completion of each problem: a mean of samples, with all that goes with one.
           if (definition.completions == 1) continue;
-          keys.back().aggregation = Aggregation::kPassAtK;
-          keys.back().k = PassK(metric.name);
+          if (definition.code) {
+            keys.back().aggregation = Aggregation::kPassAtK;
+            keys.back().k = PassK(metric.name);
+            continue;
+          }
+          keys.back().aggregation = Aggregation::kAnswers;
+          if (const auto choice = ChoiceOfCompletions(filter, definition.completions); choice.ok()) {
+            keys.back().choice = *choice;
+          }
+          keys.back().value = keys.back().choice == AnswerChoice() ? keys.back().name : AnswerKey(keys.back().name);
+          if (keys.back().choice.vote) keys.back().ballot = BallotKey(filter.name);
         }
       }
     }
@@ -114,8 +125,17 @@ std::string MainMetric(const BenchmarkDefinition& definition) {
 }
 
 bool SmallerIsBetter(absl::string_view metric) {
-  return metric == "perplexity" || metric == "byte_perplexity" || metric == "bits_per_byte" || metric == "word_perplexity";
+  metric = metric.substr(0, metric.find('@'));    // without the filter
+  metric = metric.substr(metric.rfind('.') + 1);  // and the member
+  for (const char* name : {"perplexity", "byte_perplexity", "bits_per_byte", "word_perplexity", "brier_score"}) {
+    if (metric == name) return true;
+  }
+  return metric == "ter" || absl::StartsWith(metric, "ter_");  // in a language
 }
+
+std::string BallotKey(absl::string_view filter) { return KeyName("ballot", "", filter); }
+
+std::string AnswerKey(absl::string_view key) { return absl::StrCat(key, "#"); }
 
 int PassK(absl::string_view metric) {
   int k = 0;
@@ -147,6 +167,10 @@ absl::Status CheckMetrics(const BenchmarkDefinition& definition) {
     }
     if (!seen.insert(metric.name).second) {
       return absl::InvalidArgumentError(absl::StrCat("metrics: '", metric.name, "' is given twice"));
+    }
+    if (IsTranslationMetric(metric.name) && definition.completions > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "metrics: ", metric.name, " is of one completion of each prompt; there are ", definition.completions));
     }
     if (definition.output == BenchmarkOutput::kGenerateUntil && !IsTranslationMetric(metric.name)) {
       MG_RETURN_IF_ERROR(Annotate(TextMetric::Create(metric).status(), "metrics"));

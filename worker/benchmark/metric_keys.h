@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "worker/benchmark/answer_filter.h"
 #include "worker/benchmark/definition.h"
 
 namespace merganser {
@@ -25,13 +26,19 @@ enum class Aggregation {
   kWordPerplexity,   // exp(-sum of values["log_likelihood"] / sum of values["words"])
   kBinaryF1,         // F1 of class 1 of values["gold"] and values["pred"] (scikit-learn's f1_score of two classes)
   kTranslation,      // TranslationMetric::Score of the sums of values[TranslationCountKey(key, i)]
+  // Mean over values["problem"] of values[value] of those of its completions that `choice` takes; ballots are
+  // values[ballot].
+  kAnswers,
 };
 
 struct MetricKey {
   std::string name;  // "acc", "acc_ja", "exact_match@strict", "exact_match_ja@strict"
   Aggregation aggregation = Aggregation::kMean;
-  int k = 0;                // kPassAtK
-  std::string metric = {};  // kTranslation: "bleu" of "bleu@strict"
+  int k = 0;                 // kPassAtK
+  std::string metric = {};   // kTranslation: "bleu" of "bleu@strict"
+  AnswerChoice choice = {};  // kAnswers, as the next
+  std::string value = {};    // not the key where completions are chosen: then the metric is no mean of them
+  std::string ballot = {};   // "" without a vote
 };
 
 inline constexpr char kMedianSuffix[] = "_median";
@@ -41,6 +48,13 @@ std::string KeyName(absl::string_view metric, absl::string_view language, absl::
 
 // What sample outcomes call the `index`-th of a translation's counts: "bleu@strict#3".
 std::string TranslationCountKey(absl::string_view key, size_t index);
+
+// What sample outcomes call a completion's ballot in the majority vote of a filter: a number that stands for its text, the
+// same for the same text.
+std::string BallotKey(absl::string_view filter);
+
+// What sample outcomes call the value that a completion has in the metric `key`, where only some of a prompt's count.
+std::string AnswerKey(absl::string_view key);
 
 // k of a metric "pass@k"; 0 if it is another.
 int PassK(absl::string_view metric);
@@ -53,7 +67,8 @@ std::vector<MetricKey> MetricKeys(const BenchmarkDefinition& definition);
 // jp_lmeh the bootstrap median where there is one, which is what that harness reports.
 std::string MainMetric(const BenchmarkDefinition& definition);
 
-// True for perplexities and bits per byte: no objective may be one of them, because fitness is maximised.
+// True for perplexities, bits per byte, "ter" and "brier_score", of whatever filter or member: no objective may be one of
+// them, because fitness is maximised.
 bool SmallerIsBetter(absl::string_view metric);
 
 // OK if every metric of `definition` exists for its output. InvalidArgument names the metric and the nearest one.

@@ -1,7 +1,9 @@
 #include "worker/benchmark/results_json.h"
 
+#include <algorithm>
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -33,29 +35,52 @@ Json SampleJson(const SampleOutcome& outcome, const std::string* extra) {
   return sample;
 }
 
-// What a metric is of: samples, or the problems of which pass@k has several completions.
-int64_t Items(const BenchmarkResult& result) {
-  std::set<double> problems;
-  for (const SampleOutcome& sample : result.samples) {
-    const auto problem = sample.values.find("problem");
-    if (problem == sample.values.end()) return static_cast<int64_t>(result.samples.size());
-    problems.insert(problem->second);
+using Samples = absl::Span<const SampleOutcome>;
+
+// The samples of the average's member that `metric`, "MEMBER.METRIC", is of; empty if it is none of a member.
+Samples MemberOf(const BenchmarkResult& average, const std::string& metric) {
+  const Samples all(average.samples);
+  for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    const double member = all[begin].values.at("member");
+    while (end < all.size() && all[end].values.at("member") == member) ++end;
+    if (all[begin].values.count(metric) != 0) return all.subspan(begin, end - begin);
   }
-  return static_cast<int64_t>(problems.size());
+  return {};
+}
+
+// True if `metric`, "MEMBER.METRIC" with the value `mean`, is a share of the member's `samples`.
+bool IsShare(Samples samples, const std::string& metric, double mean) {
+  for (size_t dot = metric.find('.'); dot != std::string::npos; dot = metric.find('.', dot + 1)) {
+    const std::string own = metric.substr(dot + 1);
+    double sum = 0;
+    const bool bits = std::all_of(samples.begin(), samples.end(), [&](const SampleOutcome& sample) {
+      const auto value = sample.values.find(own);
+      if (value == sample.values.end() || (value->second != 0 && value->second != 1)) return false;
+      sum += value->second;
+      return true;
+    });
+    const auto n = static_cast<double>(samples.size());
+    if (bits && ItemsOf(samples) == static_cast<int64_t>(samples.size()) && std::abs(sum / n - mean) < 1e-9) return true;
+  }
+  return false;
 }
 
 Json IntervalsJson(const BenchmarkResult& result) {
   Json intervals = Json::object();
-  const int64_t n = Items(result);
   const bool average = !result.samples.empty() && result.samples[0].values.count("member") != 0;
   for (const auto& [name, value] : result.metrics) {
     if (absl::EndsWith(name, kStandardErrorSuffix)) continue;
-    // A program's number without a standard error has no interval.
-    if (result.samples.empty() && result.metrics.count(name + kStandardErrorSuffix) == 0) continue;
-    const MetricInterval interval = IntervalOf(result.metrics, name, n);
+    const bool has_error = result.metrics.count(name + kStandardErrorSuffix) != 0;
+    const Samples member = average ? MemberOf(result, name) : Samples();
+    const int64_t n = ItemsOf(member.empty() ? Samples(result.samples) : member);
+    const bool share = !member.empty() && IsShare(member, name, value);
+    // A program's number without a standard error has no interval, nor an average of a member with one sample; and what is
+    // no share is not known from a single sample.
+    if (!share && (has_error ? n == 1 : average || n == 0)) continue;
+    const MetricInterval interval =
+        IntervalOf(share ? std::map<std::string, double>{{name, value}} : result.metrics, name, n);
     intervals[name] = {{"stderr", interval.standard_error}, {"low", interval.low}, {"high", interval.high}};
-    // A member's value is of its own samples, not of all.
-    if (!result.samples.empty() && (!average || name == "average")) intervals[name]["n"] = n;
+    if (!result.samples.empty() && (!average || !member.empty() || name == "average")) intervals[name]["n"] = n;
   }
   return intervals;
 }

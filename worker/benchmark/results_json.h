@@ -17,7 +17,8 @@ struct ScoredCompletions {
 };
 
 // {benchmark: {"metrics": {name: value}, "intervals": {name: {"stderr", "low", "high", "n"}} (95 %, see IntervalOf; n:
-// samples, or the problems of which pass@k has several completions; not told of an average's members), "results":
+// samples, or the problems that have several completions; of an average's member its own. None of what has no standard error
+// and is no share of samples), "results":
 // [{"question", "prediction", "answer", "correct", "completion", "values": {"acc": 1, ...}, ...extra fields}]}}, UTF-8 as it
 // is, indented by 2, with a newline at the end. `prediction` is a number, null where the rule found none
 // ("Infinity" if the number exceeds a double); `answer` is a number; `correct` follows the

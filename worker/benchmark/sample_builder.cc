@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/rng.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_forms.h"
@@ -27,6 +28,17 @@ std::string TextOf(const Json& value) {
   return value.is_null() ? "None" : value.dump();
 }
 
+bool HasNull(const Json& value) {
+  return value.is_null() || (value.is_array() &&
+                             std::any_of(value.begin(), value.end(), [](const Json& element) { return element.is_null(); }));
+}
+
+// A null would be asked, or be right, as the text "None".
+absl::Status CheckNoNull(const FieldTemplate::Value& value) {
+  if (value.null_field.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("field '", value.null_field, "' is null, or has a null in it"));
+}
+
 bool IsWholeNumber(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); });
 }
@@ -41,7 +53,13 @@ std::string Joint(absl::string_view left, absl::string_view right, absl::string_
 }  // namespace
 
 FieldTemplate::FieldTemplate(std::string source, Template compiled)
-    : source_(std::move(source)), compiled_(std::move(compiled)) {}
+    : source_(std::move(source)), compiled_(std::move(compiled)) {
+  absl::string_view text = absl::StripAsciiWhitespace(source_);
+  if (!absl::ConsumePrefix(&text, "{{") || !absl::ConsumeSuffix(&text, "}}")) return;
+  text = absl::StripAsciiWhitespace(text);
+  const bool word = std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+  if (word) variable_ = std::string(text);
+}
 
 absl::StatusOr<FieldTemplate> FieldTemplate::Compile(const std::string& what, const std::string& source) {
   MG_ASSIGN_OR_RETURN(Template compiled, Template::Compile(what, source));
@@ -55,6 +73,7 @@ absl::StatusOr<std::string> FieldTemplate::RenderText(const std::string& json) c
 absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, const std::string& json) const {
   Value value;
   if (const auto field = fields.find(source_); field != fields.end()) {
+    if (HasNull(*field)) value.null_field = source_;
     value.is_list = field->is_array();
     if (value.is_list) {
       for (const Json& element : *field) value.elements.push_back(TextOf(element));
@@ -63,6 +82,7 @@ absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, c
     }
     return value;
   }
+  if (const auto field = fields.find(variable_); field != fields.end() && HasNull(*field)) value.null_field = variable_;
   if (is_field_) return absl::InvalidArgumentError(absl::StrCat("field '", source_, "' is missing"));
   MG_ASSIGN_OR_RETURN(value.text, compiled_.Render(json));
   if (!value.text.empty() && value.text.front() == '[') value.is_list = ParsePythonList(value.text, &value.elements);
@@ -193,6 +213,7 @@ absl::Status SampleBuilder::SetTarget(const Json& fields, const std::string& jso
     if (answer == fields.end()) {
       return absl::InvalidArgumentError(absl::StrCat("field '", definition_.answer_field, "' is missing"));
     }
+    if (HasNull(*answer)) value.null_field = definition_.answer_field;
     value.is_list = answer->is_array();
     if (value.is_list) {
       for (const Json& element : *answer) value.elements.push_back(TextOf(element));
@@ -200,6 +221,7 @@ absl::Status SampleBuilder::SetTarget(const Json& fields, const std::string& jso
       value.text = TextOf(*answer);
     }
   }
+  MG_RETURN_IF_ERROR(CheckNoNull(value));
   if (!value.is_list) value.elements = {value.text};
   if (value.elements.empty()) return absl::InvalidArgumentError("target: an empty list");
   if (sample->choices.empty()) {
@@ -238,6 +260,7 @@ absl::Status SampleBuilder::SetIndexed(const Json& fields, const std::string& js
         absl::StrCat("prompt '", Shortened(prompt), "' is an index, but there are ", sample->choices.size(), " choices"));
   }
   MG_ASSIGN_OR_RETURN(const FieldTemplate::Value target, target_->Render(fields, json));
+  MG_RETURN_IF_ERROR(CheckNoNull(target));
   sample->gold = {index};
   sample->answer = sample->choices[index];
   sample->references = {target.text};
@@ -247,7 +270,7 @@ absl::Status SampleBuilder::SetIndexed(const Json& fields, const std::string& js
 absl::StatusOr<std::string> SampleBuilder::GenPrefix(const Json& fields, const std::string& json) const {
   if (!gen_prefix_) return "";
   MG_ASSIGN_OR_RETURN(const FieldTemplate::Value value, gen_prefix_->Render(fields, json));
-  return value.text;
+  return value.null_field.empty() ? value.text : "";
 }
 
 absl::StatusOr<std::string> SampleBuilder::Answered(const Json& fields, const std::string& json, const std::string& prompt,
@@ -407,6 +430,7 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
     Sample& sample = built.sample;
     bool indexed = false;
     MG_ASSIGN_OR_RETURN(const FieldTemplate::Value prompt, prompt_->Render(fields, json));
+    MG_RETURN_IF_ERROR(CheckNoNull(prompt));
     if (numeric != nullptr) {
       sample = *numeric;
     } else {
@@ -449,6 +473,13 @@ absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, c
           built.continuations.push_back(
               begun_by_choice ? ScoringText{context + choice + begun, definition_.target_delimiter + continuation}
                               : ScoringText{context, definition_.target_delimiter + choice});
+        }
+        if (std::find(definition_.metrics.begin(), definition_.metrics.end(), MetricSpec{"acc_mutual_info"}) ==
+            definition_.metrics.end()) {
+          break;
+        }
+        for (const std::string& choice : sample.choices) {
+          built.continuations.push_back({"", definition_.target_delimiter + choice});
         }
         break;
       }

@@ -31,6 +31,7 @@ class FieldTemplate {
     std::string text;
     bool is_list = false;
     std::vector<std::string> elements;  // of a list
+    std::string null_field = {};        // the field whose value this is, where that is null or has a null in it
   };
 
   // `what` names it in errors: "prompt of benchmark 'b'". InvalidArgument: a syntax error.
@@ -48,6 +49,7 @@ class FieldTemplate {
 
   std::string source_;
   Template compiled_;
+  std::string variable_;  // of a template that is just "{{ variable }}"
   bool is_field_ = false;
 };
 
@@ -60,7 +62,7 @@ struct ScoringText {
 struct BuiltSample {
   Sample sample;
   std::string prompt;                      // generate_until; few-shots included
-  std::vector<ScoringText> continuations;  // the others: one a choice, or one
+  std::vector<ScoringText> continuations;  // the others: one a choice, with acc_mutual_info each again by itself, or one
   // Files of the pictures that stand for the prompt's "<image>"s, in order; none where the prompt has no such mark or the
   // row no field `image`.
   std::vector<std::string> images;
@@ -85,8 +87,8 @@ class SampleBuilder {
 
   // The sample of `row`, one of `rows`, the `index`-th of the data (all in order, once each, where few_shot.python or
   // jp_lmeh draws); `where` names the row in errors. For a number rule `numeric` has the sample with its answer already.
-  // InvalidArgument: a template asks for what the row lacks, a target that is none of the choices, no choices, or what
-  // Images finds wrong.
+  // InvalidArgument: a template asks for what the row lacks, prompt or target is a field that is null, a target that is none
+  // of the choices, no choices, or what Images finds wrong.
   absl::StatusOr<BuiltSample> Build(const Row& row, size_t index, const std::string& where, const Sample* numeric = nullptr);
 
  private:

@@ -95,6 +95,9 @@ SampledMetric::SampledMetric(const MetricKey& key, absl::Span<const SampleOutcom
       values_ = ColumnOf(samples, key.name.substr(0, key.name.size() - (sizeof kMedianSuffix - 1)));
       per_sample_ = values_;
       return;
+    case Aggregation::kAnswers:
+      SetAnswers(key, samples);
+      return;
     case Aggregation::kPassAtK:
       SetPassAtK(key.k, samples);
       return;
@@ -181,6 +184,37 @@ void SampledMetric::SetPassAtK(int k, absl::Span<const SampleOutcome> samples) {
     double none = p.count - p.passed < drawn ? 0 : 1;  // the chance that none of them passes
     for (int i = p.count - p.passed + 1; none > 0 && i <= p.count; ++i) none *= 1 - static_cast<double>(drawn) / i;
     values_.push_back(1 - none);
+  }
+  for (const double name : problem) per_sample_.push_back(values_[problems[name].place]);
+}
+
+// Of a drawn subset: the first of those that are there.
+void SampledMetric::SetAnswers(const MetricKey& key, absl::Span<const SampleOutcome> samples) {
+  struct Problem {
+    std::vector<size_t> answers;
+    size_t place = 0;
+  };
+  std::map<double, Problem> problems;
+  const std::vector<double> problem = ColumnOf(samples, "problem"), value = ColumnOf(samples, key.value);
+  const std::vector<double> ballot = key.choice.vote ? ColumnOf(samples, key.ballot) : std::vector<double>();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    std::vector<size_t>& answers = problems[problem[i]].answers;
+    if (key.choice.first == 0 || answers.size() < static_cast<size_t>(key.choice.first)) answers.push_back(i);
+  }
+  for (auto& [name, p] : problems) {
+    p.place = values_.size();
+    double sum = 0;
+    if (key.choice.vote) {
+      std::map<double, int> votes;
+      for (const size_t i : p.answers) ++votes[ballot[i]];
+      size_t best = p.answers.front();
+      for (const size_t i : p.answers) {
+        if (votes[ballot[i]] > votes[ballot[best]]) best = i;
+      }
+      p.answers = {best};
+    }
+    for (const size_t i : p.answers) sum += value[i];
+    values_.push_back(sum / static_cast<double>(p.answers.size()));
   }
   for (const double name : problem) per_sample_.push_back(values_[problems[name].place]);
 }

@@ -18,15 +18,17 @@ class SampledMetric {
   // A value that a sample lacks counts as 0.
   SampledMetric(const MetricKey& key, absl::Span<const SampleOutcome> samples);
 
-  // The metric of samples[indices[0]], samples[indices[1]] ...; 0 of none, and where it divides by 0. Of pass@k whole
-  // problems are to be drawn, each with all its completions.
+  // The metric of samples[indices[0]], samples[indices[1]] ...; 0 of none, and where it divides by 0. Of
+  // pass@k and kAnswers whole problems are to be drawn, each with all its completions.
   double Of(absl::Span<const int> indices) const;
 
-  // What the metric is the mean of: each sample's own value, or of pass@k each problem's; empty if it is no mean.
+  // What the metric is the mean of: each sample's own value, or each problem's (pass@k, kAnswers) in the order of
+  // values["problem"]; empty if it is no mean.
   const std::vector<double>& values() const { return values_; }
 
  private:
   void SetPassAtK(int k, absl::Span<const SampleOutcome> samples);
+  void SetAnswers(const MetricKey& key, absl::Span<const SampleOutcome> samples);
   int Class(double label);
 
   const Aggregation aggregation_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/rng.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/aggregate.h"
 #include "worker/benchmark/text_forms.h"
@@ -27,6 +29,19 @@ int ArgMax(const std::vector<double>& values) {
     if (values[i] > values[best]) best = static_cast<int>(i);
   }
   return best;
+}
+
+// The squared distance of the softmax of `log_likelihoods` from the right choice's.
+double BrierScore(const std::vector<double>& log_likelihoods, int gold) {
+  const double most = *std::max_element(log_likelihoods.begin(), log_likelihoods.end());
+  std::vector<double> shares;
+  double sum = 0, score = 0;
+  for (const double ll : log_likelihoods) sum += shares.emplace_back(std::exp(ll - most));
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const double away = shares[i] / sum - (static_cast<int>(i) == gold ? 1 : 0);
+    score += away * away;
+  }
+  return score;
 }
 
 double CharacterCount(absl::string_view text) {
@@ -59,6 +74,7 @@ Scorer::Scorer(const BenchmarkDefinition& definition, const NumberRule* rule, st
       keys_(MetricKeys(definition)),
       main_(MainMetric(definition)),
       rule_(rule),
+      several_(definition.completions > 1 && !definition.code),
       code_(definition.code),
       language_id_(std::move(language_id)) {}
 
@@ -100,6 +116,9 @@ absl::StatusOr<std::unique_ptr<Scorer>> Scorer::Create(const BenchmarkDefinition
     auto filter = AnswerFilter::Create(spec);
     if (!filter.ok()) return Annotate(filter.status(), where);
     scorer->filters_.push_back(*std::move(filter));
+    const auto choice = ChoiceOfCompletions(spec, definition.completions);
+    if (!choice.ok()) return Annotate(choice.status(), where);
+    scorer->completions_.push_back(scorer->several_ ? *choice : AnswerChoice());
   }
   for (const MetricSpec& spec : definition.metrics) {
     if (definition.code) break;  // pass@k are of the values that a run gives
@@ -145,9 +164,10 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
       in_language = p_reference < kInLanguage || p >= kInLanguage;
     }
   }
-  const auto set = [&](absl::string_view metric, absl::string_view filter, double value) {
-    outcome.values[KeyName(metric, "", filter)] = value;
-    if (language_id_ != nullptr) outcome.values[KeyName(metric, language_, filter)] = in_language ? value : 0;
+  const auto set = [&](absl::string_view metric, absl::string_view filter, double value, bool chosen = false) {
+    const auto put = [&](const std::string& key, double v) { outcome.values[chosen ? AnswerKey(key) : key] = v; };
+    put(KeyName(metric, "", filter), value);
+    if (language_id_ != nullptr) put(KeyName(metric, language_, filter), in_language ? value : 0);
   };
   if (rule_ != nullptr) {
     bool equal = false;
@@ -157,12 +177,18 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     }
     set("acc", "", equal ? 1 : 0);
   }
+  if (several_) outcome.values["problem"] = static_cast<double>(sample.line);
   for (size_t f = 0; f < filters_.size(); ++f) {
     std::vector<std::string> choices;
     if (filters_[f].needs_choices()) {
       MG_ASSIGN_OR_RETURN(choices, ChoicesOf(sample));
     }
-    std::string prediction = filters_[f].Apply(completion, choices);
+    std::string ballot;
+    std::string prediction = filters_[f].Apply(completion, choices, &ballot);
+    // A double holds 53 bits.
+    if (completions_[f].vote) {
+      outcome.values[BallotKey(filters_[f].name())] = static_cast<double>(StableHash64(ballot) >> 11);
+    }
     if (code_) {
       MG_ASSIGN_OR_RETURN(const bool passes, Passes(sample, prediction));
       outcome.values["passed"] = passes;
@@ -173,9 +199,11 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     }
     for (const TextMetric& metric : metrics_) {
       MG_ASSIGN_OR_RETURN(const double value, metric.Best(prediction, sample.references));
-      set(metric.name(), filters_[f].name(), value);
+      const bool chosen = completions_[f] != AnswerChoice();
+      set(metric.name(), filters_[f].name(), value, chosen);
       if (language_id_ == nullptr || !language_of_reference_ || in_language) continue;
-      MG_ASSIGN_OR_RETURN(outcome.values[KeyName(metric.name(), language_, filters_[f].name())],
+      const std::string key = KeyName(metric.name(), language_, filters_[f].name());
+      MG_ASSIGN_OR_RETURN(outcome.values[chosen ? AnswerKey(key) : key],
                           metric.Best(filters_[f].Apply("", choices), sample.references));
     }
     for (const auto& [name, metric] : translations_) {
@@ -189,7 +217,8 @@ absl::StatusOr<SampleOutcome> Scorer::ScoreCompletion(const Sample& sample, absl
     }
     if (f == 0) outcome.prediction = std::move(prediction);
   }
-  const auto main = outcome.values.find(code_ ? "passed" : main_);
+  auto main = outcome.values.find(code_ ? "passed" : main_);
+  if (main == outcome.values.end()) main = outcome.values.find(AnswerKey(main_));
   outcome.correct = main != outcome.values.end() && main->second == 1;
   return outcome;
 }
@@ -229,13 +258,15 @@ SampleOutcome Scorer::ScoreContinuations(const Sample& sample, absl::Span<const 
   outcome.answer = sample.answer;
   std::map<std::string, double> all;
   if (output_ == BenchmarkOutput::kMultipleChoice) {
-    std::vector<double> plain, by_characters, by_bytes;
-    for (size_t i = 0; i < scores.size(); ++i) {
+    std::vector<double> plain, by_characters, by_bytes, above_itself;
+    const size_t count = sample.choices.size();
+    for (size_t i = 0; i < count; ++i) {
       const double ll = scores[i].log_likelihood;
       plain.push_back(ll);
       by_characters.push_back(ll / CharacterCount(sample.choices[i]));
       by_bytes.push_back(ll / static_cast<double>(sample.choices[i].size()));
       outcome.values[absl::StrCat("ll_", i)] = ll;
+      if (scores.size() == 2 * count) above_itself.push_back(ll - scores[count + i].log_likelihood);
     }
     const auto right = [&](int choice) {
       for (const int gold : sample.gold) {
@@ -249,7 +280,9 @@ SampleOutcome Scorer::ScoreContinuations(const Sample& sample, absl::Span<const 
     all = {{"acc", right(best)},
            {"acc_norm", right(ArgMax(by_characters))},
            {"acc_bytes", right(ArgMax(by_bytes))},
-           {"exact_match", greedy ? 1 : 0}};
+           {"exact_match", greedy ? 1 : 0},
+           {"brier_score", BrierScore(plain, sample.gold.front())}};
+    if (!above_itself.empty()) all["acc_mutual_info"] = right(ArgMax(above_itself));
     outcome.values["gold"] = sample.gold.front();
     outcome.values["pred"] = best;
     outcome.prediction = sample.choices[best];

@@ -52,6 +52,8 @@ class Scorer {
   //   Of a translation metric (bleu, chrf) `values` has its counts, see TranslationCountKey.
   //   With language_of_reference the stricter METRIC_L is that of "" instead, where the reference is in L (p >= 0.5) and the
   //   completion is not (p < 0.5), as EvoVLM-JP's published scorer has it.
+  //   With several completions of each prompt also "problem", the sample's line; of filters that choose among them AnswerKey
+  //   of each metric in place of it, and of those that vote BallotKey.
   // - With code: `prediction` is what the first filter gives; `values` has "passed", each "pass@k" of a single completion
   //   and "problem", the sample's line. Runs the program.
   // With a language L also "p_L" (its probability in the completion) and for each metric the stricter METRIC_L: 0 unless
@@ -61,8 +63,10 @@ class Scorer {
 
   // What the model makes of a sample's choices (multiple_choice: one score a choice, in order) or of its target (one score).
   // The likeliest choice is the prediction, the first among equals; acc_norm divides log-likelihoods by the choice's
-  // characters, acc_bytes by its bytes (lm-evaluation-harness 0.4.13). `values` also has "gold", "pred" and each choice's
-  // log-likelihood "ll_0", "ll_1" ...; for a target "log_likelihood", "bytes" and "words". REQUIRES: that many scores.
+  // characters, acc_bytes by its bytes; acc_mutual_info takes off each what the choice has without a prompt, whose scores
+  // stand behind the others; brier_score is of the choices' shares of probability (lm-evaluation-harness 0.4.13). `values`
+  // also has "gold", "pred" and each choice's log-likelihood "ll_0", "ll_1" ...; for a target "log_likelihood", "bytes" and
+  // "words". REQUIRES: that many scores; with acc_mutual_info twice as many.
   SampleOutcome ScoreContinuations(const Sample& sample, absl::Span<const ContinuationScore> scores) const;
 
   // The result of any samples of the benchmark. See Metrics in aggregate.h. REQUIRES: not empty.
@@ -87,6 +91,8 @@ class Scorer {
   const std::string main_;
   const NumberRule* const rule_;  // null with filters and metrics
   std::vector<AnswerFilter> filters_;
+  std::vector<AnswerChoice> completions_;  // of each filter: which of a prompt's count
+  const bool several_;                     // completions of each prompt
   std::vector<TextMetric> metrics_;
   std::vector<std::pair<std::string, TranslationMetric>> translations_;
   const std::optional<CodeSettings> code_;

@@ -28,16 +28,30 @@ struct FewShotSettings {
 
 // One step of a filter.
 struct FilterStep {
-  enum class Kind { kRegex, kNumber, kStrip, kLowercase, kUppercase, kMap, kChoiceRegex };
+  // The last three choose among a prompt's completions, see answer_filter.h.
+  enum class Kind {
+    kRegex,
+    kNumber,
+    kStrip,
+    kLowercase,
+    kUppercase,
+    kMap,
+    kChoiceRegex,
+    kTakeFirst,
+    kTakeFirstK,
+    kMajorityVote
+  };
   Kind kind = Kind::kStrip;
   std::string pattern = {};            // kRegex, kChoiceRegex: PCRE; kNumber: the number rule
   int match = 0;                       // kRegex, kChoiceRegex: which match; -1 the last
-  std::string fallback = "[invalid]";  // kRegex, kChoiceRegex: if there is none
+  std::string fallback = "[invalid]";  // kRegex, kChoiceRegex: if there is none; kMap: see others_stay
   // kChoiceRegex: what does not count where a choice's text is looked for, see answer_filter.h.
   bool ignore_case = false;
   bool ignore_punctuation = false;
   std::vector<std::string> regexes_to_ignore = {};
-  std::map<std::string, std::string> map = {};  // kMap: a text that is a key becomes its value; others stay
+  std::map<std::string, std::string> map = {};  // kMap: a text that is a key becomes its value
+  bool others_stay = true;                      // kMap: a text that is no key stays, else it becomes `fallback`
+  int count = 0;                                // kTakeFirstK
 
   bool operator==(const FilterStep&) const = default;
 };
@@ -136,7 +150,7 @@ struct BenchmarkSettings {
   std::optional<std::vector<AverageMetric>> average_metrics = {};  // unset: the members' main metrics, each member alike
   std::optional<BenchmarkSampling> sampling = {};
   std::optional<CodeSettings> code = {};
-  std::optional<int> completions = {};    // of each prompt; more than one for pass@k
+  std::optional<int> completions = {};    // of each prompt; more than one for pass@k, votes and means over them
   std::optional<int64_t> skip = {};       // rows at the data's beginning that are no samples
   std::optional<int> answer_tokens = {};  // completions: at most the longest reference's tokens and so many more
   // The language check spares completions whose reference is not in the language, and takes the others' completions as "".

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "worker/benchmark/text_forms.h"
+#include "worker/benchmark/translation_edits.h"
 
 namespace merganser {
 namespace {
@@ -166,6 +168,22 @@ double BleuScore(const TranslationCounts& counts) {
   return brevity * std::exp(logs / kBleuOrder);
 }
 
+TranslationCounts TerCounts(absl::string_view completion, const std::vector<std::string>& references) {
+  const std::vector<std::string> words = WhitespaceWords(Lowercase(completion));
+  double edits = std::numeric_limits<double>::infinity(), length = 0;
+  for (const std::string& reference : references) {
+    const std::vector<std::string> other = WhitespaceWords(Lowercase(reference));
+    edits = std::min(edits, static_cast<double>(TranslationEdits(words, other)));
+    length += static_cast<double>(other.size());
+  }
+  return {edits, length / static_cast<double>(references.size())};
+}
+
+double TerScore(const TranslationCounts& counts) {
+  if (counts[1] > 0) return 100 * (counts[0] / counts[1]);
+  return counts[0] > 0 ? 100 : 0;
+}
+
 }  // namespace
 
 std::vector<std::string> MtevalWords(absl::string_view text) {
@@ -195,19 +213,24 @@ std::vector<std::string> MtevalWords(absl::string_view text) {
 }
 
 const std::vector<std::string>& TranslationMetric::Names() {
-  static const auto* const names = new std::vector<std::string>{"bleu", "chrf", "chrf++"};
+  static const auto* const names = new std::vector<std::string>{"bleu", "chrf", "chrf++", "ter"};
   return *names;
 }
 
 TranslationMetric::TranslationMetric(absl::string_view name)
-    : bleu_(name == "bleu"), word_order_(name == "chrf++" ? 2 : 0) {}
+    : bleu_(name == "bleu"), ter_(name == "ter"), word_order_(name == "chrf++" ? 2 : 0) {}
 
-size_t TranslationMetric::size() const { return bleu_ ? 2 + 2 * kBleuOrder : 3 * (kCharacterOrder + word_order_); }
+size_t TranslationMetric::size() const {
+  return ter_ ? 2 : bleu_ ? 2 + 2 * kBleuOrder : 3 * (kCharacterOrder + word_order_);
+}
 
 TranslationCounts TranslationMetric::Counts(absl::string_view completion, const std::vector<std::string>& references) const {
+  if (ter_) return TerCounts(completion, references);
   return bleu_ ? BleuCounts(completion, references) : ChrfCounts(completion, references, word_order_);
 }
 
-double TranslationMetric::Score(const TranslationCounts& sums) const { return bleu_ ? BleuScore(sums) : ChrfScore(sums); }
+double TranslationMetric::Score(const TranslationCounts& sums) const {
+  return ter_ ? TerScore(sums) : bleu_ ? BleuScore(sums) : ChrfScore(sums);
+}
 
 }  // namespace merganser

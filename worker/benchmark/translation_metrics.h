@@ -1,4 +1,4 @@
-// BLEU and chrF of a corpus, as sacrebleu 2 gives them with its defaults.
+// BLEU, chrF and TER of a corpus, as sacrebleu 2 gives them with its defaults.
 #ifndef MERGANSER_WORKER_BENCHMARK_TRANSLATION_METRICS_H_
 #define MERGANSER_WORKER_BENCHMARK_TRANSLATION_METRICS_H_
 
@@ -9,11 +9,13 @@
 
 namespace merganser {
 
-// What a translation counts for in its corpus; the corpus' score is that of the sums. Counts of n-grams, whole numbers.
+// What a translation counts for in its corpus; the corpus' score is that of the sums. Counts of n-grams; of TER edits, and
+// the references' mean number of words.
 using TranslationCounts = std::vector<double>;
 
 // A metric of corpora: "bleu" (1- to 4-grams of the words of mteval-v13a, exponential smoothing), "chrf" (1- to 6-grams of
-// characters without white space, recall counting twice), "chrf++" (also 1- and 2-grams of words). Immutable, thread-safe.
+// characters without white space, recall counting twice), "chrf++" (also 1- and 2-grams of words), "ter" (edits per word of
+// the reference, in lower case, see translation_edits.h; less is better). Immutable, thread-safe.
 class TranslationMetric {
  public:
   static const std::vector<std::string>& Names();
@@ -22,13 +24,14 @@ class TranslationMetric {
 
   // How many counts there are.
   size_t size() const;
-  // Of several references BLEU takes the n-grams of all and the length that is nearest, chrF the reference that scores best.
+  // Of several references BLEU takes the n-grams of all and the length that is nearest, chrF the reference that scores best,
+  // TER the one that needs fewest edits.
   TranslationCounts Counts(absl::string_view completion, const std::vector<std::string>& references) const;
-  // In [0, 100]. REQUIRES: size() sums.
+  // In [0, 100]; TER may be above. REQUIRES: size() sums.
   double Score(const TranslationCounts& sums) const;
 
  private:
-  bool bleu_ = false;
+  bool bleu_ = false, ter_ = false;
   int word_order_ = 0;
 };
 

@@ -134,7 +134,8 @@ metadata: {version: 3.0}
   EXPECT_EQ(task->max_new_tokens, 256);
   EXPECT_THAT(*task->stop, ElementsAre("Question:", "</s>"));
   ASSERT_EQ(task->filters->size(), 1u);
-  EXPECT_EQ((*task->filters)[0].steps.size(), 1u);
+  EXPECT_EQ((*task->filters)[0].steps.size(), 2u);
+  EXPECT_FALSE(task->completions.has_value());
   EXPECT_EQ((*task->metrics)[0].regexes_to_ignore.size(), 4u);
   EXPECT_FALSE(task->sampling.has_value());
 }
@@ -215,11 +216,11 @@ TEST(LmEvalTask, WhatNeedsPythonOrIsUnknownIsRefusedByName) {
               HasSubstr("t.yaml:2: task_list: is not supported"));
   bad("include: t.yaml\n", "t.yaml:2: include: 't.yaml' includes itself");
   bad("include: {a: b}\n", "t.yaml:2: include: must be a file or a list of files");
-  bad("filter_list: [{filter: [{function: majority_vote}]}]\n", "function: 'majority_vote' is not supported");
-  bad("metric_list: [{metric: ter}]\n", "metric: 'ter' is not supported for generate_until");
+  bad("filter_list: [{filter: [{function: format_span}]}]\n", "function: 'format_span' is not supported");
+  bad("metric_list: [{metric: f1}]\n", "metric: 'f1' is not supported for generate_until");
   bad("output_type: multiple_choice\nmetric_list: [{metric: acc, aggregation: median}]\n",
       "aggregation: 'median' is not supported for acc, only mean");
-  bad("repeats: 3\n", "repeats: only 1 is supported");
+  bad("repeats: 0\n", "repeats: 0 is not in [1, 1000]");
   bad("fewshot_config: {sampler: balanced}\n", "sampler: 'balanced' is not default or first_n");
   bad("use_prompt: x\n", "use_prompt: unknown field");
 }

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "tests/worker/benchmark/test_files.h"
+#include "worker/benchmark/benchmark_file.h"
 #include "worker/benchmark/benchmark_group.h"
 
 namespace merganser {
@@ -84,8 +85,9 @@ TEST(MultipleChoice, ATargetMayBeTheChoicesText) {
 TEST(MultipleChoice, ChoicesMayBeTheContexts) {
   BenchmarkSettings spec;
   spec.name = "winograd";
-  spec.data = WriteTestFile("w.jsonl", "{\"sentence\": \"The cup fell because _ was loose.\", \"option1\": \"it\", "
-                                       "\"option2\": \"he\", \"answer\": \"1\"}\n");
+  spec.data = WriteTestFile("w.jsonl",
+                            "{\"sentence\": \"The cup fell because _ was loose.\", \"option1\": \"it\", "
+                            "\"option2\": \"he\", \"answer\": \"1\"}\n");
   spec.output = "multiple_choice";
   spec.choices = {{"{{sentence.split('_')[0]}}{{option1}}", "{{sentence.split('_')[0]}}{{option2}}"}};
   spec.continuation = "{{sentence.split('_')[1].strip()}}";
@@ -152,15 +154,15 @@ TEST(Completions, EachFilterHasItsMetrics) {
   spec.name = "gsm";
   spec.use = "gsm8k";
   spec.few_shot.count = 0;
-  spec.data = WriteTestFile("gsm.jsonl", "{\"question\": \"How many?\", \"answer\": \"6*3\\n#### 1,018\"}\n"
-                                         "{\"question\": \"How much?\", \"answer\": \"#### 5\"}\n");
+  spec.data = WriteTestFile("gsm.jsonl",
+                            "{\"question\": \"How many?\", \"answer\": \"6*3\\n#### 1,018\"}\n"
+                            "{\"question\": \"How much?\", \"answer\": \"#### 5\"}\n");
   const auto benchmark = Load(spec);
   ASSERT_NE(benchmark, nullptr);
   EXPECT_EQ(benchmark->prompts()[0], "Question: How many?\nAnswer:");
   const auto result = benchmark->Score(std::vector<std::string>{" It is 1018.", " #### 5"});
   ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_THAT(result->metrics,
-              ElementsAre(Pair("exact_match@flexible-extract", 1), Pair("exact_match@strict-match", 0.5)));
+  EXPECT_THAT(result->metrics, ElementsAre(Pair("exact_match@flexible-extract", 1), Pair("exact_match@strict-match", 0.5)));
   EXPECT_EQ(result->samples[0].prediction, "[invalid]");
   EXPECT_FALSE(result->samples[0].correct);
 }
@@ -254,8 +256,18 @@ TEST(Average, MembersCountAlikeAndKeepTheirSamples) {
   EXPECT_EQ(result.metrics.at("colours.acc"), 0.5);
   EXPECT_EQ(result.metrics.at("xwinograd_ja.acc"), 1);
   EXPECT_EQ(result.metrics.at("average"), 0.75);
+  // One sample says nothing of its error, so the average has none.
+  EXPECT_EQ(result.metrics.count("average_stderr"), 0u);
+  EXPECT_EQ(result.metrics.count("xwinograd_ja.acc_stderr"), 0u);
+  EXPECT_NEAR(result.metrics.at("colours.acc_stderr"), 0.5, 1e-12);
   // (sqrt(0.25 / 1) and 0) over two members.
-  EXPECT_NEAR(result.metrics.at("average_stderr"), 0.25, 1e-12);
+  BenchmarkResult twice = *b;
+  twice.samples.push_back(twice.samples[0]);
+  const BenchmarkResult four = (*group)->Combine(std::vector<BenchmarkResult>{*a, twice});
+  EXPECT_NEAR(four.metrics.at("average_stderr"), 0.25, 1e-12);
+  EXPECT_EQ(four.samples[0].values.at("colours.acc"), 1);
+  EXPECT_EQ(four.samples[2].values.at("xwinograd_ja.acc"), 1);
+  EXPECT_EQ(four.samples[3].values.count("xwinograd_ja.acc"), 0u);
   ASSERT_EQ(result.samples.size(), 3u);
   EXPECT_EQ(result.samples[2].values.at("member"), 1);
   both.average_of = {{"jp_lmeh"}};
@@ -277,9 +289,75 @@ TEST(Definitions, WhatDoesNotFitTogetherIsRefused) {
       "only metrics that compare completions");
   bad([](BenchmarkSettings& s) { s.extract = "sakana"; }, "extract: only completions");
   bad([](BenchmarkSettings& s) { s.few_shot.count = 2000; }, "few_shot.count 2000 is not in [0, 1000]");
-  bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = -1}; }, "sampling.temperature is not in [0, 100]");
+  bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = -1}; },
+      "sampling.temperature is not in [0, 100]");
   bad([](BenchmarkSettings& s) { s.sampling = BenchmarkSampling{.temperature = 1, .beams = 4}; }, "exclude each other");
   bad([](BenchmarkSettings& s) { s.output = "loglikelihood"; }, "choices: only multiple_choice and generate_until");
+}
+
+TEST(Definitions, ANullIsNoTextNone) {
+  BenchmarkSettings spec = Colours();
+  spec.output = "generate_until";
+  spec.max_new_tokens = 4;
+  spec.choices.reset();
+  const auto error = [&](const std::string& prompt, const std::string& target, const std::string& second) {
+    spec.prompt = prompt;
+    spec.target = target;
+    spec.data = WriteTestFile("nulls.jsonl", "{\"q\": \"sky\", \"label\": \"blue\"}\n" + second + "\n");
+    return LoadError(spec);
+  };
+  const std::string null_answer = "{\"q\": \"grass\", \"label\": null}", null_question = "{\"q\": null, \"label\": \"x\"}";
+  for (const std::string target : {"label", "{{label}}", "{{ label }}"}) {
+    ExpectError(error("{{q}}:", target, null_answer), StatusCode::kInvalidArgument,
+                HasSubstr("nulls.jsonl:2: field 'label' is null"));
+  }
+  ExpectError(error("{{q}}:", "label", "{\"q\": \"grass\", \"label\": [\"green\", null]}"), StatusCode::kInvalidArgument,
+              HasSubstr("nulls.jsonl:2: field 'label' is null, or has a null in it"));
+  ExpectError(error("{{q}}", "label", null_question), StatusCode::kInvalidArgument,
+              HasSubstr("nulls.jsonl:2: field 'q' is null"));
+  EXPECT_EQ(error("{{q}}:", "{{label or 'unknown'}}", null_answer), absl::OkStatus());
+  spec = BenchmarkSettings();
+  spec.name = "b";
+  spec.use = "qa";
+  spec.data = WriteTestFile("qa.jsonl", "{\"question\": \"grass\", \"answer\": null}\n");
+  ExpectError(LoadError(spec), StatusCode::kInvalidArgument, HasSubstr("qa.jsonl:1: field 'answer' is null"));
+}
+
+TEST(Completions, SeveralOfAPromptAreVotedOnOrAveraged) {
+  const auto settings = ParseBenchmark(R"Y(
+data: questions.jsonl
+prompt: "{{question}}"
+target: "{{answer}}"
+max_new_tokens: 4
+completions: 3
+sampling: {temperature: 0.8}
+filters:
+  - {name: each}
+  - {name: vote, steps: [{lowercase: true}, {majority_vote: true}]}
+  - {name: first, steps: [{take_first_k: 1}]}
+metrics: [exact_match, f1]
+)Y",
+                                       TestFolder() + "/b.yaml");
+  ASSERT_TRUE(settings.ok()) << settings.status();
+  WriteTestFile("questions.jsonl",
+                "{\"question\": \"1\", \"answer\": \"one\"}\n{\"question\": \"2\", \"answer\": \"two\"}\n");
+  BenchmarkSettings spec = *settings;
+  spec.name = "b";
+  const auto benchmark = Load(spec);
+  ASSERT_NE(benchmark, nullptr);
+  EXPECT_THAT(benchmark->prompts(), ElementsAre("1", "1", "1", "2", "2", "2"));
+  const auto result = benchmark->Score({"none", "one", "One", "two", "three", "four"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_DOUBLE_EQ(result->metrics.at("exact_match@each"), (1 / 3.0 + 1 / 3.0) / 2);
+  EXPECT_DOUBLE_EQ(result->metrics.at("f1@each"), (2 / 3.0 + 1 / 3.0) / 2);
+  EXPECT_EQ(result->metrics.at("exact_match@vote"), 1);  // of two answers that are alike, and of three the first
+  EXPECT_EQ(result->metrics.at("exact_match@vote_stderr"), 0);
+  EXPECT_EQ(result->metrics.at("exact_match@first"), 0.5);
+  EXPECT_EQ(result->metrics.at("exact_match@first_stderr"), 0.5);
+  // What was drawn of a prompt's completions votes.
+  const auto some = benchmark->Score({"one", "four"}, {1, 5});
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(some->metrics.at("exact_match@vote"), 0.5);
 }
 
 TEST(Definitions, WhatIsAFieldOfOneLineIsMissingInALineWithoutIt) {

@@ -8,6 +8,7 @@
 #include "worker/benchmark/answer_filter.h"
 #include "worker/benchmark/benchmark_file.h"
 #include "worker/benchmark/benchmark_group.h"
+#include "worker/benchmark/sampled_metric.h"
 #include "worker/benchmark/translation_metrics.h"
 
 namespace merganser {
@@ -47,14 +48,18 @@ std::string OurName(const std::string& name) {
 // What the harness asked, and how it scored the answers that it got.
 BenchmarkResult ExpectSameTask(const Benchmark& task, const Json& golden, const Json& metrics) {
   const std::string& name = task.definition().name;
-  EXPECT_EQ(task.samples().size(), golden.size()) << name;
+  EXPECT_EQ(task.samples().size(), golden.size() * task.definition().completions) << name;
   std::vector<std::string> completions;
   std::vector<std::vector<ContinuationScore>> scores;
+  const size_t repeats = task.definition().completions;
   for (size_t i = 0; i < golden.size(); ++i) {
     const Json& row = golden[i];
     if (!task.prompts().empty()) {
-      EXPECT_EQ(task.prompts()[i], row["requests"][0][0]) << name << " " << i;
-      completions.push_back(row["answers"][0].get<std::string>());
+      EXPECT_EQ(row["answers"].size(), repeats);
+      for (size_t k = 0; k < repeats; ++k) {
+        EXPECT_EQ(task.prompts()[i * repeats + k], row["requests"][0][0]) << name << " " << i;
+        completions.push_back(row["answers"][k].get<std::string>());
+      }
       continue;
     }
     EXPECT_EQ(task.continuations()[i].size(), row["requests"].size());
@@ -68,11 +73,16 @@ BenchmarkResult ExpectSameTask(const Benchmark& task, const Json& golden, const 
   const auto result = task.prompts().empty() ? task.Score(scores) : task.Score(completions);
   EXPECT_TRUE(result.ok()) << result.status();
   if (!result.ok()) return {};
-  for (size_t i = 0; i < golden.size(); ++i) {
-    for (const auto& [metric, value] : golden[i]["values"].items()) {
-      const auto ours = result->samples[i].values.find(OurName(metric));
-      if (ours == result->samples[i].values.end()) continue;  // of the corpus
-      EXPECT_EQ(ours->second, value.get<double>()) << name << " " << i << metric;
+  for (const MetricKey& key : MetricKeys(task.definition())) {
+    const SampledMetric ours(key, result->samples);
+    if (ours.values().empty()) continue;  // of the corpus
+    EXPECT_EQ(ours.values().size(), golden.size()) << key.name;
+    for (size_t i = 0; i < golden.size(); ++i) {
+      for (const auto& [metric, value] : golden[i]["values"].items()) {
+        if (OurName(metric) == key.name) {
+          EXPECT_EQ(ours.values()[i], value.get<double>()) << name << " " << i << metric;
+        }
+      }
     }
   }
   for (const auto& [metric, value] : metrics.items()) {
@@ -133,6 +143,51 @@ TEST(LmEvalFeatures, TranslationsHaveTheCorpusScoresOfSacrebleu) {
       EXPECT_NEAR(metric.Score(sums), corpus[name].get<double>(), 1e-9) << name << " " << corpus["completions"];
     }
   }
+}
+
+TEST(LmEvalFeatures, AMajorityOfRepeatedAnswersIsScored) {
+  for (const std::string name : {"votes", "repeated"}) {
+    const auto task = LoadFile("votes/" + name + ".yaml");
+    ASSERT_NE(task, nullptr);
+    const Json& golden = Goldens()[name];
+    const BenchmarkResult result = ExpectSameTask(*task->parts()[0], golden["tasks"][name], golden["metrics"][name]);
+    for (const auto& [metric, value] : golden["metrics"][name].items()) {
+      const size_t at = metric.find("_stderr,");
+      if (at == std::string::npos) continue;
+      const std::string ours = OurName(metric.substr(0, at) + metric.substr(at + 7)) + "_stderr";
+      ASSERT_EQ(result.metrics.count(ours), 1u) << ours;
+      EXPECT_NEAR(result.metrics.at(ours), value.get<double>(), 1e-12) << ours;
+    }
+  }
+}
+
+TEST(LmEvalFeatures, AChoiceIsHeldToWhatItHasWithoutThePrompt) {
+  const auto task = LoadFile("choices/choices_surprise.yaml");
+  ASSERT_NE(task, nullptr);
+  const Json& golden = Goldens()["choices_surprise"];
+  ExpectSameTask(*task->parts()[0], golden["tasks"]["choices_surprise"], golden["metrics"]["choices_surprise"]);
+}
+
+TEST(LmEvalFeatures, WhatRepeatsCannotMeanIsToldByName) {
+  const std::string task = "task: a\ndataset_path: json\ndoc_to_text: q\ndoc_to_target: a\nrepeats: 4\n";
+  const std::string sampled = "generation_kwargs: {do_sample: true, temperature: 0.2}\n";
+  const auto bad = [&](const std::string& text, const std::string& message) {
+    WriteTestFile("repeats.yaml", task + text);
+    BenchmarkSettings settings;
+    settings.name = "b";
+    settings.use = TestFolder() + "/repeats.yaml";
+    ExpectError(ResolveWithParts(settings), absl::StatusCode::kInvalidArgument, testing::HasSubstr(message));
+  };
+  const auto filter = [&](const std::string& steps) {
+    return sampled + "filter_list: [{name: f, filter: [" + steps + "]}]\n";
+  };
+  bad("", "completions: they would all be the same; give sampling: {temperature: ...}");
+  bad(filter("{function: take_first_k, k: 5}"), "filters: filter 'f', step 1: take_first_k 5 of 4 completions");
+  bad(filter("{function: take_first_k}"), "repeats.yaml:7: filter_list[0].filter[0].k: is missing or below 1");
+  bad(filter("{function: take_first}, {function: majority_vote}"),
+      "filters: filter 'f', step 2: majority_vote of one completion, which a step before has taken");
+  bad(sampled + "metric_list: [{metric: ter}]\n", "metrics: ter is of one completion of each prompt; there are 4");
+  bad(sampled + "repeats: 1001\n", "repeats.yaml:7: repeats: 1001 is not in [1, 1000]");
 }
 
 TEST(LmEvalFeatures, AChoiceIsFoundByItsLetterOrItsText) {

@@ -5,6 +5,7 @@
 #include "tests/worker/benchmark/test_files.h"
 #include "worker/benchmark/completions.h"
 #include "worker/benchmark/score_command.h"
+#include "worker/benchmark/wilson.h"
 
 namespace merganser {
 namespace {
@@ -74,17 +75,32 @@ TEST(ResultsJson, SeveralBenchmarksAndBrokenBytesStayValidJson) {
   EXPECT_EQ(report["a"]["results"], json::array());
 }
 
-TEST(ResultsJson, AnAveragesMembersAreNotOfAllItsSamples) {
+TEST(ResultsJson, AnAveragesMembersHaveIntervalsOfTheirOwnSamples) {
   BenchmarkResult both;
   both.benchmark = "both";
   both.metrics = {{"average", 0.75},   {"average_stderr", 0.25}, {"a.acc", 1},
                   {"a.acc_stderr", 0}, {"b.acc", 0.5},           {"b.acc_stderr", 0.5}};
-  both.samples.resize(3);
-  for (int i = 0; i < 3; ++i) both.samples[i].values["member"] = i / 2;
+  both.samples.resize(4);
+  for (int i = 0; i < 4; ++i) both.samples[i].values = {{"member", i / 2}, {"acc", i == 3 ? 0 : 1}};
+  both.samples[0].values["a.acc"] = both.samples[2].values["b.acc"] = 1;
   const json intervals = json::parse(ResultsJson({both}))["both"]["intervals"];
-  EXPECT_EQ(intervals["average"]["n"], 3);
-  EXPECT_FALSE(intervals["a.acc"].contains("n"));
-  EXPECT_EQ(intervals["b.acc"]["stderr"], 0.5);
+  EXPECT_EQ(intervals["average"]["n"], 4);
+  EXPECT_EQ(intervals["b.acc"]["n"], 2);
+  EXPECT_NEAR(intervals["b.acc"]["stderr"], 0.5, 1e-12);
+  // Two of two right are no certainty: Wilson's interval, as where the member stands by itself.
+  EXPECT_EQ(intervals["a.acc"]["stderr"], 0);
+  EXPECT_NEAR(intervals["a.acc"]["low"], WilsonInterval(2, 2).low, 1e-12);
+  EXPECT_EQ(intervals["a.acc"]["high"], 1);
+}
+
+TEST(ResultsJson, OneSampleHasAnIntervalOnlyWhereItIsAShare) {
+  BenchmarkResult one;
+  one.benchmark = "one";
+  one.metrics = {{"acc", 1}, {"f1", 0.4}, {"f1_stderr", 0}};
+  one.samples.resize(1);
+  const json intervals = json::parse(ResultsJson({one}))["one"]["intervals"];
+  EXPECT_NEAR(intervals["acc"]["low"], WilsonInterval(1, 1).low, 1e-12);
+  EXPECT_FALSE(intervals.contains("f1"));
 }
 
 struct BadLine {
