@@ -29,6 +29,14 @@ absl::StatusOr<std::unique_ptr<BenchmarkGroup>> BenchmarkGroup::Load(ResolvedBen
   return group;
 }
 
+bool BenchmarkGroup::SmallerIsBetter(const std::string& metric) const {
+  const auto smaller = [](const std::string& name) { return merganser::SmallerIsBetter(name); };
+  for (const AverageKey& key : keys_) {
+    if (key.name == metric) return std::any_of(key.of.begin(), key.of.end(), smaller);
+  }
+  return smaller(metric);
+}
+
 BenchmarkResult BenchmarkGroup::Combine(std::vector<BenchmarkResult> results) const {
   if (definition_.average_of.empty()) return std::move(results.front());
   BenchmarkResult all;

@@ -24,6 +24,8 @@ class BenchmarkGroup {
   // One, or an average's members in their order.
   const std::vector<std::unique_ptr<Benchmark>>& parts() const { return parts_; }
   const std::vector<std::string>& metric_names() const { return metric_names_; }
+  // metric_keys.h's; of an average's metric true if it is so of what any member counts with in it.
+  bool SmallerIsBetter(const std::string& metric) const;
 
   // `results[i]` is of parts()[i]. The result of a plain benchmark is its part's. Of an average: each of AverageKeys with
   // its standard error "NAME_stderr" (AverageOf), and "MEMBER.METRIC" of each metric that counts in one. Of a single sample

@@ -200,7 +200,7 @@ absl::Status LoadedJob::CheckObjectives() const {
                                                      "' has no metric '", objective.metric, "'",
                                                      DidYouMean(objective.metric, metrics)));
     }
-    if (SmallerIsBetter(objective.metric)) {
+    if (it->second->group().SmallerIsBetter(objective.metric)) {
       return absl::InvalidArgumentError(absl::StrCat("objectives[", i, "].metric: a smaller '", objective.metric,
                                                      "' is better, and fitness is maximised; use 'log_likelihood'"));
     }

@@ -235,6 +235,26 @@ TEST(LogLikelihood, RollingTextsHaveNoPrompt) {
   EXPECT_NEAR(result->samples[0].values.at("words"), 2, 0);
 }
 
+TEST(Average, OfWhatIsBetterWhereItIsSmallerIsSoToo) {
+  BenchmarkSettings texts = Colours(), both;
+  texts.name = "texts";
+  texts.output = "loglikelihood";
+  texts.choices.reset();
+  texts.metrics = {{{"perplexity"}, {"acc"}}};
+  both.name = "both";
+  both.average_of = {{"colours", "texts"}};
+  const auto resolved = ResolveWithParts(both, {Colours(), texts, both});
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  const auto group = BenchmarkGroup::Load(*resolved);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_TRUE((*group)->SmallerIsBetter("average"));
+  EXPECT_TRUE((*group)->SmallerIsBetter("texts.perplexity"));
+  EXPECT_FALSE((*group)->SmallerIsBetter("colours.acc"));
+  EXPECT_TRUE(SmallerIsBetter("ter@remove.white"));
+  EXPECT_TRUE(SmallerIsBetter("member.ter_ja@f"));
+  EXPECT_FALSE(SmallerIsBetter("chrf"));
+}
+
 TEST(Average, MembersCountAlikeAndKeepTheirSamples) {
   const std::string folder = TestFolder();
   std::filesystem::create_directories(folder + "/xwinograd_ja");
