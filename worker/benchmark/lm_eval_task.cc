@@ -190,7 +190,12 @@ void ReadFilters(YamlMap& map, BenchmarkSettings* settings) {
     FilterSpec filter;
     filter.name = entry.Text("name").value_or("");
     for (YamlMap& function : entry.Maps("filter")) {
-      ReadFilterStep(function, &filter.steps.emplace_back());
+      const bool taken = !filter.steps.empty() && filter.steps.back().kind == FilterStep::Kind::kTakeFirst;
+      FilterStep& step = filter.steps.emplace_back();
+      ReadFilterStep(function, &step);
+      // A map of one letter is the same there; after it take_first may come again.
+      const bool fits = step.kind == FilterStep::Kind::kTakeFirst || step.kind == FilterStep::Kind::kMap;
+      if (taken && !fits) function.Fail("function", "stands behind take_first, where the harness applies it to each letter");
       entry.Merge(function.Done());
     }
     map.Merge(entry.Done());

@@ -217,6 +217,8 @@ TEST(LmEvalTask, WhatNeedsPythonOrIsUnknownIsRefusedByName) {
   bad("include: t.yaml\n", "t.yaml:2: include: 't.yaml' includes itself");
   bad("include: {a: b}\n", "t.yaml:2: include: must be a file or a list of files");
   bad("filter_list: [{filter: [{function: format_span}]}]\n", "function: 'format_span' is not supported");
+  bad("filter_list: [{filter: [{function: take_first}, {function: lowercase}]}]\n",
+      "filter_list[0].filter[1].function: stands behind take_first, where the harness applies it to each letter");
   bad("metric_list: [{metric: f1}]\n", "metric: 'f1' is not supported for generate_until");
   bad("output_type: multiple_choice\nmetric_list: [{metric: acc, aggregation: median}]\n",
       "aggregation: 'median' is not supported for acc, only mean");

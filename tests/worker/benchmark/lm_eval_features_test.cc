@@ -184,7 +184,7 @@ TEST(LmEvalFeatures, WhatRepeatsCannotMeanIsToldByName) {
   bad("", "completions: they would all be the same; give sampling: {temperature: ...}");
   bad(filter("{function: take_first_k, k: 5}"), "filters: filter 'f', step 1: take_first_k 5 of 4 completions");
   bad(filter("{function: take_first_k}"), "repeats.yaml:7: filter_list[0].filter[0].k: is missing or below 1");
-  bad(filter("{function: take_first}, {function: majority_vote}"),
+  bad(filter("{function: take_first_k, k: 1}, {function: majority_vote}"),
       "filters: filter 'f', step 2: majority_vote of one completion, which a step before has taken");
   bad(sampled + "metric_list: [{metric: ter}]\n", "metrics: ter is of one completion of each prompt; there are 4");
   bad(sampled + "repeats: 1001\n", "repeats.yaml:7: repeats: 1001 is not in [1, 1000]");
