@@ -158,8 +158,8 @@ void ChildEvaluator::Kill() {
 
 std::string ChildEvaluator::Obituary(bool* may_pass) {
   int status = 0;
-  // It closed its end, so it is about to be gone.
-  for (int i = 0; i < 100 && pid_ > 0; ++i) {
+  // It closed its end, so it is about to be gone: at once, but where the machine has no time for it.
+  for (int i = 0; i < 1000 && pid_ > 0; ++i) {
     if (waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = 0;
       break;
@@ -177,11 +177,9 @@ std::string ChildEvaluator::Obituary(bool* may_pass) {
 
 absl::StatusOr<std::string> ChildEvaluator::Call(char kind, const std::string& request, char wanted, const PhaseCallback& phase,
                                                  std::stop_token stop) {
-  // One that died while nobody asked it is no fault of this candidate.
-  if (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == pid_) {
-    pid_ = 0;
-    Kill();
-  }
+  // One that died while nobody asked it is no fault of this candidate. A process closes what it holds before it is a zombie.
+  pollfd left{fd_, POLLRDHUP, 0};
+  if (pid_ > 0 && poll(&left, 1, 0) > 0) Kill();
   if (pid_ == 0) {
     // Perhaps it will be well again, here or elsewhere.
     if (const absl::Status started = Spawn(); !started.ok()) return absl::UnavailableError(started.message());
