@@ -33,9 +33,12 @@ absl::StatusOr<ClientChannel> CreateChannel(const std::string& address, const Cl
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // No proxy of the environment ($http_proxy) knows the way to this machine, and $no_proxy is easily forgotten.
+  if (IsLoopback(address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // Callers do their own, jittered waits; the channel's must not be longer.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);
+  // In fact what a connection may take, the TLS handshake included: seconds, where the coordinator's machine is busy.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   result.channel = grpc::CreateCustomChannel(address, credentials, arguments);

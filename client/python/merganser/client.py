@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import pathlib
 import shutil
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 _ENDED = ("succeeded", "failed", "cancelled", "damaged")
 _PAGE = 1000
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 30000)]
+
+
+def _is_loopback(server: str) -> bool:
+    """An address of this machine; "127.example.org" is another one's name."""
+    if server.startswith("unix:"):
+        return True
+    host = server.rpartition(":")[0]
+    try:
+        return host in ("localhost", "[::1]") or ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Token(grpc.AuthMetadataPlugin):
@@ -56,17 +68,19 @@ class Client:
         self._flags = [f"--{name}={value}" for name, value in
                        (("server", self.server), ("ca", ca), ("cert", cert), ("key", key), ("token-file", token_file)) if value]
         self._metadata: Any = None
+        # No proxy of the environment knows the way to this machine.
+        options = _CHANNEL_OPTIONS + ([("grpc.enable_http_proxy", 0)] if _is_loopback(self.server) else [])
         if ca:
             credentials = grpc.ssl_channel_credentials(_read(ca), _read(key), _read(cert))
             if token:
                 credentials = grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(_Token(token)))
-            self._channel = grpc.secure_channel(self.server, credentials, _CHANNEL_OPTIONS)
+            self._channel = grpc.secure_channel(self.server, credentials, options)
         else:
             if token:
-                if not self.server.startswith(("127.", "localhost:", "[::1]:", "unix:")):
+                if not _is_loopback(self.server):
                     raise ValueError(f"a token would travel to {self.server} in plain text: give `ca`")
                 self._metadata = (("authorization", f"Bearer {token}"),)
-            self._channel = grpc.insecure_channel(self.server, _CHANNEL_OPTIONS)
+            self._channel = grpc.insecure_channel(self.server, options)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
         self._fleet = fleet_service_pb2_grpc.FleetServiceStub(self._channel)
 

@@ -3,6 +3,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "absl/time/clock.h"
@@ -106,6 +107,17 @@ TEST_F(ServiceTest, AJobRunsToItsEndOverGrpcAndTheWatchSeesEveryEventOnce) {
   int events = 0;
   for (const v1::WatchJobResponse& update : tail) events += update.seq() > 0 ? 1 : 0;
   EXPECT_EQ(events, 2) << "a watch resumes after the number that it names";
+}
+
+TEST_F(ServiceTest, ThisMachineIsReachedWithoutTheEnvironmentsProxy) {
+  setenv("http_proxy", "http://127.0.0.1:1", 1);
+  const ClientChannel channel = *CreateChannel(Users());
+  unsetenv("http_proxy");
+  grpc::ClientContext context;
+  channel.Prepare(&context, kPatience);
+  v1::ListJobsResponse response;
+  const absl::Status listed = FromGrpc(v1::JobService::NewStub(channel.channel)->ListJobs(&context, {}, &response));
+  EXPECT_EQ(listed, absl::OkStatus());
 }
 
 TEST_F(ServiceTest, TheSameRequestIdMakesOneJob) {
