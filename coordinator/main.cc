@@ -111,7 +111,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
 
 int Fail(absl::string_view what, const absl::Status& status) {
   MG_LOG(ERROR) << what << " error=\"" << status.message() << '"';
-  if (absl::IsUnavailable(status)) return kExitUnavailable;
+  // A store that is full may have room again.
+  if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) return kExitUnavailable;
   if (absl::IsAborted(status) || absl::IsInternal(status)) return kExitTemporary;
   return kExitConfig;
 }
@@ -155,7 +156,8 @@ absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStoreInTime(const Flags& flags
   bool told = false;
   while (true) {
     auto store = OpenStore(flags.store);
-    if (store.ok() || !absl::IsUnavailable(store.status()) || Clock::Real().Monotonic() >= deadline) return store;
+    const bool may_pass = absl::IsUnavailable(store.status()) || absl::IsResourceExhausted(store.status());
+    if (!may_pass || Clock::Real().Monotonic() >= deadline) return store;
     if (!std::exchange(told, true)) {
       MG_LOG(WARNING) << "store away, waiting for=" << absl::FormatDuration(flags.store_wait) << " error=\""
                       << store.status().message() << '"';

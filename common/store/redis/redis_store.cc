@@ -49,10 +49,11 @@ absl::StatusOr<std::unique_ptr<RedisStore>> RedisStore::Open(const RedisOptions&
 
 absl::Status RedisStore::CheckSchema() {
   const std::string key = pool_->Key("schema");
-  if (!read_only_) {
+  MG_ASSIGN_OR_RETURN(RedisReply reply, pool_->Command({"GET", key}));
+  if (reply.kind == RedisReply::Kind::kNil && !read_only_) {  // a store that is full is opened too, if it is one
     MG_RETURN_IF_ERROR(pool_->Command({"SETNX", key, absl::StrCat(kRedisSchemaVersion)}).status());
+    MG_ASSIGN_OR_RETURN(reply, pool_->Command({"GET", key}));
   }
-  MG_ASSIGN_OR_RETURN(const RedisReply reply, pool_->Command({"GET", key}));
   if (const int64_t version = Number(reply.text); version > kRedisSchemaVersion) {
     return absl::FailedPreconditionError(absl::StrCat(
         uri(), ": has schema version ", version, " under prefix '", pool_->options().prefix,
