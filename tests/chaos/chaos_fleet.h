@@ -52,9 +52,12 @@ class ChaosFleet {
   void Supervise();
   // The one that leads, by asking each; -1 if none answers that it does.
   int Leader();
-  // Candidates that worker w has finished, by the leader's list; 0 if nobody leads.
+  // The same, asked until one does; -1 after two minutes.
+  int AwaitLeader();
+  // Candidates that worker w has finished, by the list of the leader, which is waited for; -1 after two minutes.
   int64_t FinishedBy(int w);
-  bool EventuallyLeads(int c, absl::Duration timeout);
+  // False after two minutes. Coordinator c is started again if it ends: a stall of the machine may have cost it the lead before.
+  bool EventuallyLeads(int c);
 
   std::string Submit(const JobSpec& spec);
   // Search candidates that are finished, by the log; the store must answer.

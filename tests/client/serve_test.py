@@ -15,7 +15,7 @@ merganser, model = sys.argv[1:3]
 def post(url, body, key=""):
     request = urllib.request.Request(url, json.dumps(body).encode(),
                                      {"Content-Type": "application/json", "Authorization": "Bearer " + key})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=300) as response:
         return json.load(response)
 
 
@@ -37,7 +37,7 @@ try:
     except urllib.error.HTTPError as error:
         assert error.code == 401, error.code
     server.send_signal(signal.SIGINT)
-    assert server.wait(timeout=30) == 0, server.returncode
+    assert server.wait(timeout=300) == 0, server.returncode
 finally:
     server.kill()
 

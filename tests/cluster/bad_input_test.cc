@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <regex>
 #include <sstream>
 #include <tuple>
@@ -23,8 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using testing_support::Eventually;
 using testing_support::Finished;
 using testing_support::FreshDir;
+using testing_support::Process;
 using testing_support::RunToEnd;
 
 std::string Read(const std::string& path) {
@@ -78,7 +81,7 @@ TEST_P(BadInputTest, IsRefusedBeforeAnyWorkByName) {
   Write(job, text);
   const Finished run =
       RunToEnd({Binary("merganser"), "run", job, "--out", dir + "/out", "--device", "cpu", "--threads", "1"}, dir,
-               absl::Seconds(60), {{"LID176FTZ_PATH", Example("lid.176.ftz")}});
+               absl::Minutes(5), {{"LID176FTZ_PATH", Example("lid.176.ftz")}});
   EXPECT_EQ(run.exit_code, GetParam().exit_code) << run.err;
   for (const std::string& part : GetParam().message) EXPECT_THAT(run.err, HasSubstr(part));
   EXPECT_THAT(run.err, HasSubstr("error: ")) << "every refusal begins alike";
@@ -311,17 +314,47 @@ TEST(BadInvocationTest, OutputThatCannotBeWrittenIsNoSuccess) {
   EXPECT_THAT(long_full.err, HasSubstr("No space left on device"));
 }
 
+// With a store in memory; `address` is where users ask.
+std::unique_ptr<Process> StartCoordinator(const std::string& dir, std::string* address) {
+  const std::string ports = dir + "/ports";
+  auto coordinator = std::make_unique<Process>(
+      "coordinator",
+      std::vector<std::string>{Binary("merganser-coordinator"), "--store", "memory:", "--listen", "127.0.0.1:0",
+                               "--worker-listen", "127.0.0.1:0", "--http", "", "--port-file", ports},
+      dir);
+  EXPECT_TRUE(Eventually([&] { return Read(ports).find("worker ") != std::string::npos; })) << coordinator->Stderr();
+  const std::string text = Read(ports);
+  *address = text.substr(5, text.find('\n') - 5);  // "user HOST:PORT"
+  return coordinator;
+}
+
+// As on a machine that is busy with something else.
+TEST(BusyCoordinatorTest, OneThatTakesTwoSecondsToAnswerIsThere) {
+  const std::string dir = FreshDir("busy");
+  std::string address;
+  const auto coordinator = StartCoordinator(dir, &address);
+  ASSERT_TRUE(Eventually([&] { return RunToEnd({Binary("merganser"), "jobs", "--server", address}, dir).exit_code == 0; }));
+  coordinator->Signal(SIGSTOP);
+  Process jobs("jobs", {Binary("merganser"), "jobs", "--server", address}, dir);
+  absl::SleepFor(absl::Seconds(2));
+  coordinator->Signal(SIGCONT);
+  EXPECT_EQ(jobs.Wait(absl::Minutes(1)), 0) << jobs.Stderr();
+}
+
+// True once the process takes the signal as a message: it is blocked, and read from a descriptor.
+bool Reads(pid_t pid, int signal) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("SigBlk:", 0) == 0) return ((std::stoull(line.substr(7), nullptr, 16) >> (signal - 1)) & 1) != 0;
+  }
+  return false;
+}
+
 TEST(InterruptTest, CtrlCDetachesFromAJobThatGoesOn) {
   const std::string dir = FreshDir("detach");
-  const std::string ports = dir + "/ports";
-  testing_support::Process coordinator("coordinator",
-                                       {Binary("merganser-coordinator"), "--store", "memory:", "--listen", "127.0.0.1:0",
-                                        "--worker-listen", "127.0.0.1:0", "--http", "", "--port-file", ports},
-                                       dir);
-  ASSERT_TRUE(testing_support::Eventually([&] { return Read(ports).find("worker ") != std::string::npos; }));
-  const std::string text = Read(ports);
-  const std::string address = text.substr(5, text.find('\n') - 5);  // "user HOST:PORT"
-  const std::string servers = address + ",127.0.0.1:1";             // with a stand-by that is away
+  std::string servers;
+  const auto coordinator = StartCoordinator(dir, &servers);
+  servers += ",127.0.0.1:1";  // with a stand-by that is away
   const std::string job = WriteJob(dir, 24, 20);
   const std::vector<std::vector<std::string>> verbs = {
       {"submit", job, "--watch"}, {"watch", "job-1"}, {"wait", "job-1"}, {"events", "job-1", "--follow"}};
@@ -329,11 +362,12 @@ TEST(InterruptTest, CtrlCDetachesFromAJobThatGoesOn) {
     std::vector<std::string> argv = {Binary("merganser")};
     argv.insert(argv.end(), verb.begin(), verb.end());
     argv.insert(argv.end(), {"--server", servers});
-    testing_support::Process client(verb[0], argv, dir);
+    Process client(verb[0], argv, dir);
+    ASSERT_TRUE(Eventually([&] { return Reads(client.pid(), SIGINT); })) << verb[0];
     absl::SleepFor(absl::Seconds(2));  // it follows the job, for which there is no worker
     ASSERT_TRUE(client.Running()) << verb[0] << ": " << client.Stderr();
     client.Signal(SIGINT);
-    EXPECT_EQ(client.Wait(absl::Seconds(20)), 130) << verb[0];
+    EXPECT_EQ(client.Wait(absl::Minutes(1)), 130) << verb[0];
     EXPECT_THAT(client.Stderr(), HasSubstr("detached")) << verb[0];
   }
 }

@@ -135,13 +135,13 @@ TEST_F(FleetTest, KilledWorkerAndKilledCoordinatorLoseNothing) {
   ASSERT_EQ(Client({"submit", job_}).exit_code, 0);
   ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
   first->Signal(SIGKILL);
-  first->Wait(absl::Seconds(5));
+  first->Wait(absl::Minutes(1));
   ASSERT_TRUE(Finished_(20)) << coordinator_->Stderr() << second->Stderr();
   coordinator_->Signal(SIGKILL);
-  coordinator_->Wait(absl::Seconds(5));
+  coordinator_->Wait(absl::Minutes(1));
   StartCoordinator(server_, worker_server_);
   first = StartWorker("third");
-  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  const Finished waited = Client({"wait", "job-1", "--timeout", "4m"});
   ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << second->Stderr();
   ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
   ExpectSameAsOneProcess();
@@ -177,14 +177,14 @@ TEST_F(FleetTest, KilledStoreLosesNothing) {
   ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
   redis_->Kill();
   ASSERT_TRUE(redis_->Restart().ok());
-  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  const Finished waited = Client({"wait", "job-1", "--timeout", "4m"});
   if (waited.exit_code == 6 || !coordinator_->Running()) {
     // The leader's lease may run out while the store is away: it stands down, and its supervisor
     // starts it again.
     coordinator_->Signal(SIGKILL);
-    coordinator_->Wait(absl::Seconds(5));
+    coordinator_->Wait(absl::Minutes(1));
     StartCoordinator(server_, worker_server_);
-    ASSERT_EQ(Client({"wait", "job-1", "--timeout", "90s"}).exit_code, 0) << coordinator_->Stderr();
+    ASSERT_EQ(Client({"wait", "job-1", "--timeout", "4m"}).exit_code, 0) << coordinator_->Stderr();
   } else {
     ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr();
   }
@@ -196,8 +196,8 @@ TEST_F(FleetTest, TerminatedWorkerFinishesItsCandidateAndLeaves) {
   ASSERT_EQ(Client({"submit", job_}).exit_code, 0);
   ASSERT_TRUE(Finished_(10)) << coordinator_->Stderr() << first->Stderr();
   first->Signal(SIGTERM);
-  EXPECT_EQ(first->Wait(absl::Seconds(30)), 143) << first->Stderr();
-  const Finished waited = Client({"wait", "job-1", "--timeout", "90s"});
+  EXPECT_EQ(first->Wait(absl::Minutes(2)), 143) << first->Stderr();
+  const Finished waited = Client({"wait", "job-1", "--timeout", "4m"});
   ASSERT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr();
   ExpectNothingLost(*store_, ReadLog(*store_, "job-1"), kCandidates);
 }
@@ -211,7 +211,7 @@ TEST_F(FleetTest, ADamagedLogSetsItsJobAsideAndWhatIsSalvagedGoesOn) {
   ASSERT_EQ(Client({"submit", other}).exit_code, 0);
   const auto stop = [&] {
     coordinator_->Signal(SIGTERM);
-    EXPECT_EQ(coordinator_->Wait(absl::Seconds(20)), 143) << coordinator_->Stderr();
+    EXPECT_EQ(coordinator_->Wait(absl::Minutes(1)), 143) << coordinator_->Stderr();
   };
   stop();
   const int64_t end = ReadLog(*store_, "job-1").seq;
@@ -222,9 +222,9 @@ TEST_F(FleetTest, ADamagedLogSetsItsJobAsideAndWhatIsSalvagedGoesOn) {
   StartCoordinator(server_, worker_server_);
   auto worker = StartWorker("first");
   const std::string reason = absl::StrCat("job-1 event ", end + 1, ": ");
-  Finished waited = Client({"wait", "job-2", "--timeout", "90s"});
+  Finished waited = Client({"wait", "job-2", "--timeout", "4m"});
   EXPECT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << worker->Stderr();
-  waited = Client({"wait", "job-1", "--timeout", "30s"});
+  waited = Client({"wait", "job-1", "--timeout", "2m"});
   EXPECT_EQ(waited.exit_code, 1);
   EXPECT_THAT(waited.err, HasSubstr(reason));
   const Finished watched = Client({"watch", "job-1"});
@@ -244,7 +244,7 @@ TEST_F(FleetTest, ADamagedLogSetsItsJobAsideAndWhatIsSalvagedGoesOn) {
 
   // The way out, as it is told.
   worker->Signal(SIGTERM);
-  worker->Wait(absl::Seconds(30));
+  worker->Wait(absl::Minutes(2));
   stop();
   const std::string mended = absl::StrReplaceAll(absl::StrCat(redis_->uri(), "\n"), {{"/0\n", "/1"}});
   ASSERT_NE(mended, redis_->uri());
@@ -253,9 +253,9 @@ TEST_F(FleetTest, ADamagedLogSetsItsJobAsideAndWhatIsSalvagedGoesOn) {
   EXPECT_THAT(salvaged.err, HasSubstr(reason));
   StartCoordinator(server_, worker_server_, mended);
   worker = StartWorker("second", mended);
-  waited = Client({"wait", "job-1", "--timeout", "90s"});
+  waited = Client({"wait", "job-1", "--timeout", "4m"});
   EXPECT_EQ(waited.exit_code, 0) << waited.err << coordinator_->Stderr() << worker->Stderr();
-  EXPECT_EQ(Client({"wait", "job-2", "--timeout", "10s"}).exit_code, 0);
+  EXPECT_EQ(Client({"wait", "job-2", "--timeout", "2m"}).exit_code, 0);
 }
 
 }  // namespace

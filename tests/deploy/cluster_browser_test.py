@@ -50,7 +50,7 @@ def prometheus_says(address, query):
     return float(result[0]["value"][1]) if result else None
 
 
-def eventually(true, what, seconds=30):
+def eventually(true, what, seconds=120):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
@@ -71,13 +71,13 @@ def main():
             at = printed(cluster, "Prometheus")
             dashboard, prometheus = at["dashboard"].rstrip("/"), at["Prometheus"].split("/graph")[0]
             b.go(dashboard + "/#/workers")
-            b.wait("[...document.querySelectorAll('tbody th')].map((th) => th.firstChild.textContent).sort().join() === 'worker1,worker2'", 60)
+            b.wait("[...document.querySelectorAll('tbody th')].map((th) => th.firstChild.textContent).sort().join() === 'worker1,worker2'", 300)
             # Both work, or have: on a slow machine the job may be over when the page is there.
             b.wait("[...document.querySelectorAll('tbody tr')].filter((row) => row.querySelector('.state.busy') || "
-                   "Number(row.cells[4].innerText) > 0).length === 2", 60)
+                   "Number(row.cells[4].innerText) > 0).length === 2", 300)
             b.go(dashboard + "/#/")
             # The link of the job, not of a candidate that the workers' page before it shows; in one step, for the table is drawn anew.
-            b.wait("(() => { const a = document.querySelector('tbody th a'); if (a) a.click(); return Boolean(a) })()", 30)
+            b.wait("(() => { const a = document.querySelector('tbody th a'); if (a) a.click(); return Boolean(a) })()", 300)
             b.wait("document.querySelector('h1 .state')?.innerText === 'succeeded'", 300)   # nobody reloads: it came as events
             b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
             assert b.wait("[...document.querySelectorAll('tr.winner th')].map((th) => th.innerText).includes('winner')"), "held-out scores"

@@ -44,7 +44,7 @@ export MERGANSER_PROMETHEUS_IMAGE="localhost/$NAME:prometheus"
 MERGANSER_PORT="$(free_port)" MERGANSER_HTTP_PORT="$(free_port)" MERGANSER_PROMETHEUS_PORT="$(free_port)"
 export MERGANSER_PORT MERGANSER_HTTP_PORT MERGANSER_PROMETHEUS_PORT MERGANSER_SERVER="127.0.0.1:$MERGANSER_PORT"
 up() {
-  timeout 120 podman-compose -p "$NAME" -f deploy/container/compose.yaml up -d --no-build redis coordinator worker prometheus \
+  timeout 300 podman-compose -p "$NAME" -f deploy/container/compose.yaml up -d --no-build redis coordinator worker prometheus \
     >"$DIR/up.log" 2>&1 || fail "podman-compose up"
 }
 two_workers() { [ "$("$BUILD/bin/merganser" workers -o json | grep -c '"idle"')" -eq 2 ]; }
@@ -61,9 +61,9 @@ ok "none runs as root; programs are read-only and without capabilities"
 
 sed "s|path: \([a-z]\)|path: /models/ja-math/\1|; s|candidates: 400|candidates: 8|; s|^    data: tasks|    limit: 20\n&|; s|, data: tasks|, limit: 20, data: tasks|" \
   examples/ja-math/job.yaml | sed "s|data: tasks|data: /models/ja-math/tasks|" >"$DIR/job.yaml"
-timeout 200 "$BUILD/bin/merganser" submit "$DIR/job.yaml" --wait >"$DIR/submit.log" 2>&1 || fail "the job succeeds"
+timeout 600 "$BUILD/bin/merganser" submit "$DIR/job.yaml" --wait >"$DIR/submit.log" 2>&1 || fail "the job succeeds"
 ok "a job succeeds that was submitted at the published port"
-curl -fsS "127.0.0.1:$MERGANSER_HTTP_PORT/" | grep -qi '<html' || fail "the dashboard answers"
+curl -fsS "127.0.0.1:$MERGANSER_HTTP_PORT/" | grep -i '<html' >/dev/null || fail "the dashboard answers"
 ok "the dashboard answers at its published port"
 query() { curl -fsS --data-urlencode "query=$1" "127.0.0.1:$MERGANSER_PROMETHEUS_PORT/api/v1/query"; }
 scraped() { query 'sum(up)' | grep -q '"3"\]'; }

@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 cmake --install "$BUILD" --prefix "$DIR/prefix" --strip >"$DIR/log" || { tail "$DIR/log" >&2; fail "cmake --install"; }
 cd "$DIR"
-prefix/bin/merganser-coordinator --version | grep -q '^merganser-coordinator ' || fail "the coordinator starts"
+prefix/bin/merganser-coordinator --version | grep '^merganser-coordinator ' >/dev/null || fail "the coordinator starts"
 prefix/bin/merganser generate prefix/share/merganser/examples/ja-math/math-en --prompt $'Q: 1\nA:\n' --max-new-tokens 2 \
   --device cpu >/dev/null 2>&1 || fail "an installed program runs a model"
 ok "an installed program runs a model"
@@ -21,7 +21,7 @@ ok "manual pages, completions, deployment files"
 cpack --config "$BUILD/CPackConfig.cmake" -G TGZ -B "$DIR/pack" >"$DIR/log" 2>&1 || { tail "$DIR/log" >&2; fail "cpack"; }
 mkdir unpacked
 tar -xzf pack/merganser-*.tar.gz -C unpacked --strip-components 1
-if readelf -d unpacked/bin/* unpacked/lib/libmerganser-*.so | grep -E 'R(UN)?PATH' | grep -qE '(\[|:)/'; then
+if readelf -d unpacked/bin/* unpacked/lib/libmerganser-*.so | grep -E 'R(UN)?PATH' | grep -E '(\[|:)/' >/dev/null; then
   fail "the tarball names no folder of the build machine"
 fi
 # Everything but the C and C++ runtimes comes from the tarball.

@@ -3,12 +3,13 @@
 # the default user, who is off), nobody comes in without a password, a worker writes results and nothing else, and none of them can
 # stall, empty or reconfigure the server.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/../../deploy/redis"
 command -v redis-server >/dev/null || { echo "skipped: no redis-server"; exit 77; }
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-redis.XXXXXX")"
 PID=
 trap 'kill $PID 2>/dev/null || true; wait; rm -rf "$DIR"' EXIT
-PORT="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+PORT="$(free_port)"
 as() {  # USER COMMAND...: nobody without a password
   if [ "$1" = nobody ]; then redis-cli -p "$PORT" "${@:2}" 2>&1; return; fi
   REDISCLI_AUTH="change-me-$1" redis-cli -p "$PORT" --user "mg-$1" "${@:2}" 2>&1
@@ -22,7 +23,7 @@ expect() {  # WHAT PATTERN COMMAND...
 start() {
   redis-server redis.conf --bind 127.0.0.1 --port "$PORT" --dir "$DIR" --aclfile "$PWD/users.acl" --daemonize no >>"$DIR/log" &
   PID=$!
-  for _ in $(seq 100); do [ "$(as coordinator ping)" != PONG ] || return 0; sleep 0.1; done
+  for _ in $(seq 600); do [ "$(as coordinator ping)" != PONG ] || return 0; sleep 0.1; done
   tail "$DIR/log" >&2
   exit 1
 }

@@ -49,7 +49,7 @@ zpty z "zsh -f -i"
 zpty -w z "PROMPT=; fpath=($SHARE/zsh/site-functions \$fpath); autoload -Uz compinit; compinit -u -D; LISTMAX=1000; unsetopt zle_bracketed_paste; zstyle ':completion:*' list-packed no; echo REA''DY"
 zpty -r z line '*READY*'
 zpty -w -n z "$LINE"$'\x04'
-for i in {1..100}; do
+for i in {1..600}; do
   while zpty -r -t z more; do out+=$more; done
   [[ $out != *$LAST* ]] || break
   (( i % 20 )) || zpty -w -n z $'\x04'
@@ -95,7 +95,7 @@ for program in merganser merganser-coordinator merganser-worker; do
   if command -v groff >/dev/null; then
     complaints="$(groff -man -ww -Tutf8 "$page" 2>&1 >/dev/null)"
     [ -z "$complaints" ] || fail "$program.1: $complaints"
-    groff -man -Tutf8 -P-c "$page" | grep -q -- "$program"
+    groff -man -Tutf8 -P-c "$page" | grep -- "$program" >/dev/null
     ok "groff sets $program.1"
   fi
 done

@@ -2,8 +2,10 @@
 ok() { echo "ok: $1"; }
 fail() { echo "FAILED: $1" >&2; exit 1; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-eventually() {  # WHAT COMMAND...: tried every 0.2 s, TRIES times (300)
-  for _ in $(seq "${TRIES:-300}"); do
+# What reads from a pipe here and may fail the test reads to its end (`grep PATTERN >/dev/null`): with pipefail one that `grep -q` left
+# in the middle of its writing has failed.
+eventually() {  # WHAT COMMAND...: tried every 0.2 s, TRIES times (600)
+  for _ in $(seq "${TRIES:-600}"); do
     if "${@:2}" >/dev/null 2>&1; then ok "$1"; return; fi
     sleep 0.2
   done

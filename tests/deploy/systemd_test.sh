@@ -54,7 +54,7 @@ for host in "$A" "$B"; do
 done
 booted() { [[ "$(on "$1" systemctl is-system-running 2>/dev/null)" =~ ^(running|degraded)$ ]]; }
 for host in "$A" "$B"; do
-  for _ in $(seq 100); do booted "$host" && break; sleep 0.2; done
+  for _ in $(seq 600); do booted "$host" && break; sleep 0.2; done
   booted "$host" || { echo "skipped: systemd does not boot in a container here"; exit 77; }
 done
 # The package's own Redis is no part of it.
@@ -86,7 +86,7 @@ examples=/opt/merganser/share/merganser/examples/ja-math
 sed "s|candidates: 400|candidates: 12|; s|^    data: tasks|    limit: 20\n&|; s|, data: tasks|, limit: 20, data: tasks|" examples/ja-math/job.yaml |
   sed "s|path: \([a-z]\)|path: $examples/\1|; s|data: tasks|data: $examples/tasks|" >"$DIR/job.yaml"
 podman cp "$DIR/job.yaml" "$B:/root/job.yaml"
-timeout 200 podman exec -w /root "$B" /opt/merganser/bin/merganser submit job.yaml --wait --server "$A:50051" \
+timeout 600 podman exec -w /root "$B" /opt/merganser/bin/merganser submit job.yaml --wait --server "$A:50051" \
   --ca merganser-secrets/user/ca.pem --token-file merganser-secrets/user/token >"$DIR/submit.log" 2>&1 || fail "the job succeeds"
 ok "a job succeeds"
 

@@ -70,13 +70,13 @@ eventually "a worker on the other host is connected" connected
 
 sed "s|path: \([a-z]\)|path: $PWD/examples/ja-math/\1|; s|candidates: 400|candidates: 12|; s|^    data: tasks|    limit: 20\n&|; s|, data: tasks|, limit: 20, data: tasks|
   " examples/ja-math/job.yaml | sed "s|data: tasks|data: $PWD/examples/ja-math/tasks|" >"$DIR/job.yaml"
-timeout 120 ip netns exec "$B" "$BIN/merganser" submit "$DIR/job.yaml" --wait --server 10.77.0.1:50051 --ca "$S/user/ca.pem" \
+timeout 600 ip netns exec "$B" "$BIN/merganser" submit "$DIR/job.yaml" --wait --server 10.77.0.1:50051 --ca "$S/user/ca.pem" \
   --token-file "$S/user/token" >/dev/null || fail "the job succeeds"
 ok "a job, submitted and worked on from the other host"
 
 refused() {  # WHAT EXIT_CODE FLAGS...
   local code=0
-  on "$B" timeout 30 "$BIN/merganser" jobs --server 10.77.0.1:50051 "${@:3}" >/dev/null 2>&1 || code=$?
+  on "$B" timeout 120 "$BIN/merganser" jobs --server 10.77.0.1:50051 "${@:3}" >/dev/null 2>&1 || code=$?
   [ $code -eq "$2" ] || fail "$1: exit code $code"
   ok "$1"
 }

@@ -1,4 +1,5 @@
-// Child processes for tests of the real binaries: start, wait with a deadline, kill as the test likes.
+// Child processes for tests of the real binaries: start, wait with a deadline, kill as the test likes. Deadlines are bounds
+// for hangs: no good run comes near them, on a machine that is busy with eight other things neither.
 #ifndef MERGANSER_TESTS_TESTING_PROCESS_H_
 #define MERGANSER_TESTS_TESTING_PROCESS_H_
 
@@ -45,10 +46,10 @@ struct Finished {
   std::string out, err;
 };
 Finished RunToEnd(const std::vector<std::string>& argv, const std::string& log_dir,
-                  absl::Duration timeout = absl::Seconds(120), const std::map<std::string, std::string>& env = {});
+                  absl::Duration timeout = absl::Minutes(5), const std::map<std::string, std::string>& env = {});
 
 // Polls until `condition` holds; false after `timeout`.
-bool Eventually(const std::function<bool()>& condition, absl::Duration timeout = absl::Seconds(60));
+bool Eventually(const std::function<bool()>& condition, absl::Duration timeout = absl::Minutes(2));
 
 // A folder of its own under the test's temporary folder, empty.
 std::string FreshDir(const std::string& name);

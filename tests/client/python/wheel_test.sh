@@ -36,7 +36,7 @@ env -i PATH="$DIR/venv/bin:/usr/bin:/bin" HOME="$DIR" merganser run job.yaml --o
   { tail run.log >&2; fail "merganser run"; }
 [ -s out/best/model.safetensors ] && [ -s out/summary.json ] || fail "merganser run leaves a checkpoint: $(ls out out/best)"
 ok "merganser run, from the wheel, with the torch package's libraries"
-env -i PATH="$DIR/venv/bin:/usr/bin:/bin" HOME="$DIR" merganser-coordinator --version | grep -q merganser-coordinator || fail "the coordinator"
+env -i PATH="$DIR/venv/bin:/usr/bin:/bin" HOME="$DIR" merganser-coordinator --version | grep merganser-coordinator >/dev/null || fail "the coordinator"
 CODE=0
 env -i PATH="$DIR/venv/bin:/usr/bin:/bin" HOME="$DIR" merganser describe job-1 --server 127.0.0.1:1 >/dev/null 2>&1 || CODE=$?
 [ $CODE -eq 6 ] || fail "exit codes pass through: $CODE"

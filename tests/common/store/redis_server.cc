@@ -29,6 +29,8 @@ constexpr absl::Duration kReadyWithin = absl::Seconds(20);
 constexpr int kPortTries =
     5;  // another process may take a port between our look and the server's bind
 
+constexpr size_t kDirLengthMax = 90;  // a Unix socket's path has at most 107 characters
+
 sockaddr_in Loopback(int port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -86,9 +88,9 @@ bool IsInstalled() {
 
 absl::StatusOr<std::unique_ptr<RedisServer>> RedisServer::Start(Options options) {
   if (!IsInstalled()) return absl::NotFoundError("redis-server 7.0 or newer is not installed");
-  // Not the test's own (long) folder: a Unix socket's path has at most 107 characters.
   const char* tmp = getenv("TMPDIR");
   std::string dir = absl::StrCat(tmp != nullptr ? tmp : "/tmp", "/mg-redis-XXXXXX");
+  if (dir.size() > kDirLengthMax) dir = "/tmp/mg-redis-XXXXXX";
   if (mkdtemp(dir.data()) == nullptr) return ErrnoStatus(errno, "cannot create folder", dir);
   std::unique_ptr<RedisServer> server(new RedisServer(std::move(options), dir));
   if (!server->options_.acl.empty()) {

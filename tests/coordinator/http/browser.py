@@ -103,7 +103,7 @@ class Browser:
             raise RuntimeError(script + ": " + str(result["exceptionDetails"].get("exception", {}).get("description")))
         return result["result"].get("value")
 
-    def wait(self, script, seconds=20):
+    def wait(self, script, seconds=60):
         """Until the expression is true; its value."""
         deadline = time.monotonic() + seconds
         while True:

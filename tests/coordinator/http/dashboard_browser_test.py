@@ -32,7 +32,7 @@ class Coordinator:
         self.process = subprocess.Popen(
             [BUILD / "bin/merganser-coordinator", "--store", store, "--listen", "127.0.0.1:0", "--worker-listen", "127.0.0.1:0",
              "--http", "127.0.0.1:0", "--port-file", ports, *flags], stderr=open(folder / f"log-{len(flags)}", "wb"))
-        for _ in range(300):
+        for _ in range(1200):
             if ports.exists():
                 break
             time.sleep(0.1)
@@ -330,7 +330,7 @@ def candidate_goes_on(b, url):
     b.wait("document.querySelector('h1 .state')?.innerText === 'queued'")
     assert "has no result" in b.run(text("main"))
     act("resume")
-    b.wait("document.querySelector('h1 .state')?.innerText === 'succeeded' && document.querySelector('.pair')", 60)
+    b.wait("document.querySelector('h1 .state')?.innerText === 'succeeded' && document.querySelector('.pair')", 300)
 
 
 def live(b, folder):
@@ -356,10 +356,10 @@ def live(b, folder):
     b.go(url + "/#/workers")
     b.wait("document.querySelector('tbody .state.busy')")
     b.go(url + "/#/jobs/ja-math")
-    b.wait("document.querySelector('h1 .state')?.innerText === 'search'", 60)
+    b.wait("document.querySelector('h1 .state')?.innerText === 'search'", 300)
     finished = "Number(document.querySelectorAll('.tile dd')[1].firstChild.textContent)"
     before = b.run(finished)
-    b.wait(f"{finished} > {before} + 2", 60)   # as events: nobody asked
+    b.wait(f"{finished} > {before} + 2", 300)   # as events: nobody asked
     b.wait("document.querySelector('.chart canvas') && document.querySelector('svg.picture rect.cell')")
     b.wait(f"document.querySelectorAll('.events li').length > 5")
     candidate_goes_on(b, url)

@@ -16,7 +16,7 @@
 
 namespace merganser {
 
-inline constexpr absl::Duration kPatience = absl::Seconds(20);  // a bound for hangs, never waited for in a good run
+inline constexpr absl::Duration kPatience = absl::Minutes(1);  // a bound for hangs, never waited for in a good run
 
 // Scores acc = weight of the recipe's first group (0 without one), unless `on_evaluate` says otherwise.
 class FakeEvaluator final : public CandidateEvaluator {
