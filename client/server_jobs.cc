@@ -30,6 +30,8 @@ absl::Status WithAdvice(const absl::Status& status, const std::string& server) {
     return Annotate(status,
                     absl::StrCat("coordinator ", server, " wants to know who calls (--token-file, or --cert and --key)"));
   }
+  // Nobody here cancels a call that is answered once: a coordinator that goes away does.
+  if (absl::IsCancelled(status)) return WithAdvice(absl::UnavailableError("it went away before it answered"), server);
   if (!absl::IsUnavailable(status)) return status;
   return absl::UnavailableError(
       absl::StrCat("coordinator ", server, ": ", status.message(),

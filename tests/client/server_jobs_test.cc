@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "common/codec/job_spec_codec.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/coordinator/job/world.h"
 #include "tests/coordinator/rpc/served_coordinator.h"
@@ -95,6 +96,12 @@ TEST_F(ServerJobsTest, OrUntilItsTimeIsUp) {
   });
   EXPECT_TRUE(absl::IsDeadlineExceeded(followed)) << followed;
   ComeBack();
+}
+
+TEST(WithAdviceTest, ACallThatACoordinatorCancelsAsItLeavesIsOneThatItDidNotAnswer) {
+  const absl::Status status = WithAdvice(absl::CancelledError("CANCELLED"), "host:50051");
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(status.message(), testing::HasSubstr("coordinator host:50051: it went away before it answered"));
 }
 
 TEST_F(ServerJobsTest, OneThatDoesNotLeadIsNotWaitedForLonger) {

@@ -39,6 +39,7 @@ _BY_CODE = {
     grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # not by this client: a coordinator that goes away cancels what it has not answered
 }
 
 

@@ -11,7 +11,9 @@ import time
 import unittest
 import unittest.mock
 
+import grpc
 import merganser
+import merganser.errors
 from merganser.v1 import job_pb2
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -270,6 +272,11 @@ class ClientTest(unittest.TestCase):
                 job.wait(timeout=0.1)
             finally:
                 job.cancel()
+
+    def test_a_call_that_a_leaving_coordinator_cancels_is_one_that_it_did_not_answer(self):
+        cancelled = grpc.RpcError()
+        cancelled.code, cancelled.details = (lambda: grpc.StatusCode.CANCELLED), (lambda: "CANCELLED")
+        self.assertIsInstance(merganser.errors.from_rpc(cancelled, "here:50051"), merganser.Unavailable)
 
     def test_this_machine_is_reached_without_the_environments_proxy(self):
         with unittest.mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:1"}):
