@@ -57,7 +57,7 @@ class Browser:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._receive(60)
+            answer = self._receive(300)
             if answer.get("id") != self._id:
                 continue
             if "error" in answer:
