@@ -45,7 +45,7 @@ int64_t ResultsStoreContract::MustLead(const std::string& holder) {
 }
 
 int64_t ResultsStoreContract::LeadWhenFree(const std::string& holder, absl::Duration lease) {
-  const absl::Time give_up = absl::Now() + absl::Seconds(20);
+  const absl::Time give_up = absl::Now() + absl::Minutes(1);
   absl::StatusOr<int64_t> epoch = store().Lead(holder, kLong);
   while (absl::IsUnavailable(epoch.status()) && absl::Now() < give_up) {
     world_->Advance(lease);

@@ -25,7 +25,7 @@
 namespace merganser {
 namespace {
 
-constexpr absl::Duration kReadyWithin = absl::Seconds(20);
+constexpr absl::Duration kReadyWithin = absl::Minutes(1);
 constexpr int kPortTries =
     5;  // another process may take a port between our look and the server's bind
 

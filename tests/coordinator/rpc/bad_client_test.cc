@@ -68,7 +68,7 @@ class BadClientTest : public ServedCoordinator {
 grpc::Status CallWithBytes(const ClientChannel& channel, const std::string& method, const std::string& bytes) {
   grpc::GenericStub stub(channel.channel);
   grpc::ClientContext context;
-  channel.Prepare(&context, absl::Seconds(20));
+  channel.Prepare(&context, absl::Minutes(1));
   grpc::CompletionQueue queue;
   const auto next = [&queue] {
     void* tag;
@@ -189,7 +189,7 @@ TEST(CallPoolTest, WhatWaitsAndRunsHoldsSoManyBytesAtMost) {
 absl::Status SessionWith(const std::string& address, const v1::SessionRequest& first) {
   const ClientChannel channel = *CreateChannel(address);
   grpc::ClientContext context;
-  channel.Prepare(&context, absl::Seconds(20));
+  channel.Prepare(&context, absl::Minutes(1));
   const auto stream = v1::WorkerService::NewStub(channel.channel)->Session(&context);
   stream->Write(first);
   for (v1::SessionResponse response; stream->Read(&response);) {

@@ -41,7 +41,7 @@ class OddEvaluator final : public CandidateEvaluator {
     if (what == "expects") {  // until it is told what comes next; acc is then its number of stacks
       absl::MutexLock lock(&mu_);
       const auto told = [this] { return expected_.has_value(); };
-      if (!mu_.AwaitWithTimeout(absl::Condition(&told), absl::Seconds(20))) return absl::NotFoundError("told nothing");
+      if (!mu_.AwaitWithTimeout(absl::Condition(&told), absl::Minutes(1))) return absl::NotFoundError("told nothing");
       Evaluation evaluation;
       evaluation.results.push_back({what, {{"acc", static_cast<double>(expected_->stacks.size())}}, {}});
       expected_.reset();
