@@ -4,7 +4,7 @@
 set -euo pipefail
 BIN="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source tests/deploy/steps.sh
+. tests/deploy/steps.sh
 need prometheus promtool redis-server
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-observe.XXXXXX")"
 declare -A PID=()
@@ -27,7 +27,6 @@ start() {  # NAME COMMAND...
   "$@" >"$DIR/$name.log" 2>&1 &
   PID[$name]=$!
 }
-TRIES=600
 # True if Prometheus answers EXPR with at least one sample.
 sees() { [ -n "$(promtool query instant "http://$PROMETHEUS" "$1")" ]; }
 

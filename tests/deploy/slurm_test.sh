@@ -5,9 +5,8 @@ set -euo pipefail
 BIN="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" -eq 0 ] || { echo "skipped: slurmd needs root"; exit 77; }
-for program in munged slurmctld slurmd sbatch redis-server openssl python3; do
-  command -v "$program" >/dev/null || { echo "skipped: no $program (Debian packages slurm-wlm, munge, redis-server)"; exit 77; }
-done
+. tests/deploy/steps.sh
+need munged slurmctld slurmd sbatch redis-server openssl python3
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/merganser-slurm-test.XXXXXX")"
 PIDS=()
 finish() {
@@ -28,19 +27,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-SINCE=$SECONDS
-ok() { echo "ok: $1 ($((SECONDS - SINCE)) s)"; }
-fail() { echo "FAILED: $1" >&2; exit 1; }
-eventually() {  # SECONDS WHAT COMMAND...
-  local deadline=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $deadline ] || fail "$what"
-    sleep 0.3
-  done
-  ok "$what"
-}
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # A cluster of this machine alone: its own munge key and socket, its own configuration, nothing in /etc or /var. A requeued
 # job waits for cred_expire (120 s unless set).
@@ -82,13 +68,13 @@ mkdir -p "$DIR/state" "$DIR/slurmd"
 munged --foreground --force --socket "$DIR/munge.socket" --key-file "$DIR/munge.key" --pid-file "$DIR/munge.pid" \
   --log-file "$DIR/munge.log" --seed-file "$DIR/munge.seed" >"$DIR/munged.log" 2>&1 &
 PIDS+=($!)
-eventually 300 "munge answers" test -S "$DIR/munge.socket"
+TRIES=1500 eventually "munge answers" test -S "$DIR/munge.socket"
 slurmctld -D -f "$SLURM_CONF" >"$DIR/slurmctld.log" 2>&1 &
 PIDS+=($!)
 slurmd -D -N "$HOST" -f "$SLURM_CONF" >"$DIR/slurmd.log" 2>&1 &
 PIDS+=($!)
 node_is_idle() { [ "$(sinfo -h -p low -o %t)" = idle ]; }
-eventually 120 "Slurm has an idle node" node_is_idle
+eventually "Slurm has an idle node" node_is_idle
 
 export MERGANSER_BIN="$BIN" MERGANSER_SLURM_DIR="$DIR/fleet" MERGANSER_SLURM_GRACE=20
 fleet() { deploy/slurm/merganser-slurm "$@"; }
@@ -110,39 +96,39 @@ workers() {  # that are connected
 work() { [ "$(workers)" -eq "$1" ]; }
 tasks() { squeue -h -r -p low -t "${1:-RUNNING}" -o %F_%K; }
 restarts() { scontrol show job "$1" | grep -o 'Restarts=[0-9]*' | grep -qv '=0'; }
-eventually 300 "the first result is there" finished 1
+TRIES=1500 eventually "the first result is there" finished 1
 grep -q "^$BIN/merganser-coordinator .*$DIR/fleet.* --client-rate 2000" <<<"$(ps -eo args)" || fail "the coordinator has its flags"
 
 fleet scale 4
-eventually 300 "four workers are connected, the first one still among them" work 4
+TRIES=1500 eventually "four workers are connected, the first one still among them" work 4
 fleet scale 4 2>&1 | grep 'there are 4 workers' >/dev/null || fail "scale is safe to repeat"
 
 GONE="$(tasks | tail -n 1)"
 scancel "$GONE"
-eventually 300 "a cancelled worker leaves" work 3
+TRIES=1500 eventually "a cancelled worker leaves" work 3
 grep -hq 'draining' "$DIR"/fleet/logs/worker-"$GONE".log || fail "the cancelled worker drained"
 
 # Six CPUs: the coordinator, three workers, and now somebody more important who wants three.
 sbatch --parsable -p high -n 3 -o /dev/null --wrap 'sleep 5' >/dev/null
 preempted() { local t; for t in $(squeue -h -r -p low -o %F_%K); do restarts "$t" && return; done; return 1; }
-eventually 300 "a preempted worker is queued again" preempted
-eventually 300 "and works again" work 3
+TRIES=1500 eventually "a preempted worker is queued again" preempted
+TRIES=1500 eventually "and works again" work 3
 
 BEFORE="$(number search_finished)"
 scancel --batch --signal USR1 -n "$(squeue -h -p high -o %j | grep coordinator)"   # what Slurm sends near the time limit
 moved() { restarts "$(squeue -h -p high -o %i)" && work 3; }
-eventually 300 "a coordinator at its time limit is queued again, and the workers find it" moved
-eventually 60 "no result is lost" finished "$BEFORE"
+TRIES=1500 eventually "a coordinator at its time limit is queued again, and the workers find it" moved
+TRIES=300 eventually "no result is lost" finished "$BEFORE"
 fleet status >"$DIR/status" || fail "status"
 
 CODE=0
 timeout 1500 deploy/slurm/merganser-slurm cli wait "$JOB" --timeout 1490s >/dev/null || CODE=$?
 [ $CODE -eq 0 ] || fail "the job finishes (exit code $CODE)"
 ok "the job finishes"
-eventually 60 "every candidate of the budget has its result" finished 400
+TRIES=300 eventually "every candidate of the budget has its result" finished 400
 [ "$(number failed)" -eq 0 ] || fail "no candidate failed"
 fleet scale 1
-eventually 300 "scaled down to one worker" work 1
+TRIES=1500 eventually "scaled down to one worker" work 1
 fleet stop
 nothing_left() { [ -z "$(squeue -h)" ]; }
-eventually 120 "stop leaves no Slurm job behind" nothing_left
+eventually "stop leaves no Slurm job behind" nothing_left

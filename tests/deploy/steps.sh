@@ -1,5 +1,5 @@
 # steps.sh: sourced by tests of deploy/ that go step by step.
-ok() { echo "ok: $1"; }
+ok() { echo "ok: $1 ($SECONDS s)"; }
 fail() { echo "FAILED: $1" >&2; exit 1; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # What reads from a pipe here and may fail the test reads to its end (`grep PATTERN >/dev/null`): with pipefail one that `grep -q` left
