@@ -31,6 +31,7 @@
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/http_server.h"
 #include "common/rpc/shutdown_signal.h"
+#include "common/store/open_in_time.h"
 #include "common/store/open_store.h"
 #include "common/transfer/hub_client.h"
 #include "coordinator/http/background_sampler.h"
@@ -150,22 +151,6 @@ absl::StatusOr<HttpServer::RequestHandler> MakePages(const Flags& flags, JobMana
   return MakeDashboard(manager, store, std::move(options));
 }
 
-// Cancelled on a signal.
-absl::StatusOr<std::unique_ptr<ResultsStore>> OpenStoreInTime(const Flags& flags, ShutdownSignal* signal) {
-  const absl::Duration deadline = Clock::Real().Monotonic() + flags.store_wait;
-  bool told = false;
-  while (true) {
-    auto store = OpenStore(flags.store);
-    const bool may_pass = absl::IsUnavailable(store.status()) || absl::IsResourceExhausted(store.status());
-    if (!may_pass || Clock::Real().Monotonic() >= deadline) return store;
-    if (!std::exchange(told, true)) {
-      MG_LOG(WARNING) << "store away, waiting for=" << absl::FormatDuration(flags.store_wait) << " error=\""
-                      << store.status().message() << '"';
-    }
-    if (signal->Wait(kTick).has_value()) return absl::CancelledError("stopped while the store was away");
-  }
-}
-
 // Waits as a stand-by while another leads. nullopt: it leads; else the exit code.
 std::optional<int> Lead(JobManager* manager, ResultsStore* store, CoordinatorMetrics* metrics, ShutdownSignal* signal) {
   std::optional<bool> told_up;
@@ -246,8 +231,35 @@ void ReturnFreedMemory() {
   if (mallinfo2().fordblks > kFreedBytesMax) malloc_trim(0);
 }
 
+// "user HOST:PORT", "worker HOST:PORT" and "http HOST:PORT" or "http none", for scripts that let ports be chosen.
+absl::Status WritePorts(const Flags& flags, const Server& server, const HttpServer* http) {
+  return WriteFileAtomically(flags.port_file,
+                             absl::StrCat("user ", WithPort(flags.server.listen, server.port()), "\nworker ",
+                                          WithPort(flags.server.worker_listen, server.worker_port()), "\nhttp ",
+                                          http != nullptr ? WithPort(flags.http, http->port()) : "none", "\n"));
+}
+
+// Serves until a signal or the loss of the lead: the exit code.
+int ServeAsLeader(JobManager* manager, Server* server, CoordinatorMetrics* metrics,
+                  const std::function<absl::Status()>& ready, ShutdownSignal* signal) {
+  for (absl::Duration trim_at = Clock::Real().Monotonic();;) {
+    server->SetServing(ready().ok());
+    metrics->Sample(*manager);
+    if (const absl::Duration now = Clock::Real().Monotonic(); now >= trim_at) {
+      ReturnFreedMemory();
+      trim_at = now + kSample;
+    }
+    if (signal->Wait(kTick).has_value()) return kExitSignal;
+    if (!manager->leading()) {
+      MG_LOG(ERROR) << "another coordinator leads: leaving";
+      return kExitTemporary;
+    }
+  }
+}
+
 int Run(const Flags& flags, ShutdownSignal* signal) {
-  absl::StatusOr<std::unique_ptr<ResultsStore>> store = OpenStoreInTime(flags, signal);
+  absl::StatusOr<std::unique_ptr<ResultsStore>> store =
+      OpenInTime([&] { return OpenStore(flags.store); }, flags.store_wait, [&] { return signal->Wait(kTick).has_value(); });
   if (absl::IsCancelled(store.status())) return kExitSignal;
   if (!store.ok()) return Fail("store cannot be opened", store.status());
 
@@ -282,28 +294,14 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     MG_LOG(INFO) << "dashboard at http://" << WithPort(flags.http, http->port()) << "/";
   }
   if (!flags.port_file.empty()) {
-    const absl::Status written = WriteFileAtomically(
-        flags.port_file, absl::StrCat("user ", WithPort(flags.server.listen, (*server)->port()), "\nworker ",
-                                      WithPort(flags.server.worker_listen, (*server)->worker_port()), "\nhttp ",
-                                      http ? WithPort(flags.http, http->port()) : "none", "\n"));
+    const absl::Status written = WritePorts(flags, **server, http.get());
     if (!written.ok()) return Fail("cannot write the port file", written);
   }
 
   std::optional<int> code = Lead(manager.get(), store->get(), &metrics, signal);
-  if (!code.has_value()) MG_LOG(INFO) << "leading epoch=" << manager->epoch();
-  for (absl::Duration trim_at = Clock::Real().Monotonic(); !code.has_value();) {
-    (*server)->SetServing(ready().ok());
-    metrics.Sample(*manager);
-    if (const absl::Duration now = Clock::Real().Monotonic(); now >= trim_at) {
-      ReturnFreedMemory();
-      trim_at = now + kSample;
-    }
-    if (signal->Wait(kTick).has_value()) {
-      code = kExitSignal;
-    } else if (!manager->leading()) {
-      MG_LOG(ERROR) << "another coordinator leads: leaving";
-      code = kExitTemporary;
-    }
+  if (!code.has_value()) {
+    MG_LOG(INFO) << "leading epoch=" << manager->epoch();
+    code = ServeAsLeader(manager.get(), server->get(), &metrics, ready, signal);
   }
   (*server)->SetServing(false);
   manager->Stop();

@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
@@ -23,6 +22,7 @@
 #include "common/cli/usage_error.h"
 #include "common/rpc/duration_flag.h"
 #include "common/rpc/shutdown_signal.h"
+#include "common/store/open_in_time.h"
 #include "common/store/open_store.h"
 #include "common/transfer/url_source.h"
 #include "worker/agent/checkpoint_provider.h"
@@ -114,21 +114,6 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--token-file", flags->process.security.token_file, "file that holds this worker's token");
 }
 
-// Cancelled on a signal.
-absl::StatusOr<std::unique_ptr<RecordStore>> OpenStoreInTime(const Flags& flags, ShutdownSignal* signal) {
-  const absl::Duration deadline = Clock::Real().Monotonic() + flags.store_wait;
-  bool told = false;
-  while (true) {
-    auto store = OpenRecordStore(flags.store);
-    if (store.ok() || !absl::IsUnavailable(store.status()) || Clock::Real().Monotonic() >= deadline) return store;
-    if (!std::exchange(told, true)) {
-      MG_LOG(WARNING) << "store away, waiting for=" << absl::FormatDuration(flags.store_wait) << " error=\""
-                      << store.status().message() << '"';
-    }
-    if (signal->Wait(kTick).has_value()) return absl::CancelledError("stopped while the store was away");
-  }
-}
-
 absl::StatusOr<std::unique_ptr<CandidateEvaluator>> EvaluatorHere(const Flags& flags) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   LocalOptions local = flags.local;
@@ -178,7 +163,8 @@ int Run(const Flags& flags, ShutdownSignal* signal) {
     return absl::IsUnavailable(evaluator.status()) ? kExitUnavailable : kExitConfig;
   }
   if (flags.evaluator_fd >= 0) return ServeEvaluator(flags.evaluator_fd, evaluator->get());
-  const auto store = OpenStoreInTime(flags, signal);
+  const absl::StatusOr<std::unique_ptr<RecordStore>> store = OpenInTime(
+      [&] { return OpenRecordStore(flags.store); }, flags.store_wait, [&] { return signal->Wait(kTick).has_value(); });
   if (absl::IsCancelled(store.status())) return kExitSignal;
   if (!store.ok()) {
     MG_LOG(ERROR) << "store cannot be opened error=\"" << store.status().message() << '"';
