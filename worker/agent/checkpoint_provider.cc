@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "common/domain/model_paths.h"
 #include "common/transfer/url_source.h"
 #include "worker/agent/coordinator_source.h"
 
@@ -80,7 +81,8 @@ absl::StatusOr<std::string> CheckpointProvider::DirectoryOf(const std::string& p
                       << " found=" << (there.ok() ? *there : std::string(there.status().message()));
     }
   }
-  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots); dir.ok() && *dir != refused && usable(*dir)) {
+  if (const absl::StatusOr<std::string> dir = index_.Find(content, options_.model_roots);
+      dir.ok() && *dir != refused && usable(*dir)) {
     return *dir;
   }
   if (absl::IsCancelled(here)) return here;
@@ -142,19 +144,6 @@ absl::StatusOr<JobSpec> CheckpointProvider::Provide(const JobSpec& spec, const C
   return *given_;
 }
 
-namespace {
-
-Recipe WithModelsOf(const JobSpec& given, Recipe recipe) {
-  for (ModelRef& model : recipe.models) {
-    for (const ModelRef& there : given.models) {
-      if (there.name == model.name) model.path = there.path;
-    }
-  }
-  return recipe;
-}
-
-}  // namespace
-
 std::optional<absl::StatusOr<JobSpec>> ProvidedEvaluator::ProvideAgain(const JobSpec& spec, const JobSpec& given,
                                                                        const absl::Status& error, const PhaseCallback& phase,
                                                                        std::stop_token stop) {
@@ -178,11 +167,12 @@ absl::StatusOr<Evaluation> ProvidedEvaluator::Evaluate(const JobSpec& spec, cons
                                                        const std::vector<std::string>& benchmarks,
                                                        const PhaseCallback& phase, std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(const JobSpec given, provider_.Provide(spec, phase, stop));
-  absl::StatusOr<Evaluation> evaluation = evaluator_.Evaluate(given, WithModelsOf(given, recipe), benchmarks, phase, stop);
+  absl::StatusOr<Evaluation> evaluation =
+      evaluator_.Evaluate(given, WithPathsOf(given.models, recipe), benchmarks, phase, stop);
   const auto now = ProvideAgain(spec, given, evaluation.status(), phase, stop);
   if (!now.has_value()) return evaluation;
   MG_RETURN_IF_ERROR(now->status());
-  return evaluator_.Evaluate(**now, WithModelsOf(**now, recipe), benchmarks, phase, stop);
+  return evaluator_.Evaluate(**now, WithPathsOf((*now)->models, recipe), benchmarks, phase, stop);
 }
 
 }  // namespace merganser

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/sample_draw.h"
 #include "common/base/status_macros.h"
+#include "common/domain/model_paths.h"
 #include "common/transfer/checkpoint_files.h"
 #include "worker/benchmark/metric_keys.h"
 #include "worker/benchmark/setting_place.h"
@@ -283,13 +284,7 @@ void LoadedJob::TellPictures() {
 
 void LoadedJob::Expect(const Recipe& next) {
   if (models_ == nullptr) return;
-  Recipe here = next;  // with its models where this worker has them
-  for (ModelRef& model : here.models) {
-    for (const ModelRef& given : spec_.models) {
-      if (given.name == model.name) model.path = given.path;
-    }
-  }
-  models_->Expect(here);
+  models_->Expect(WithPathsOf(spec_.models, next));
 }
 
 absl::StatusOr<Evaluation> LoadedJob::Evaluate(const Recipe& recipe, const std::vector<std::string>& benchmarks,
