@@ -15,7 +15,7 @@
 namespace merganser {
 namespace {
 
-constexpr double kWidth = 900, kLabels = 150, kRight = 20, kRow = 22;
+constexpr double kWidth = 900, kLabels = 150, kRight = 20, kRow = 22, kScales = 60;
 
 // A row of a stack's picture: a parameter of one source, or (source -1) of the method.
 struct Row {
@@ -110,6 +110,97 @@ std::string StackTitle(const Stack& stack) {
 
 bool IsMerge(const Stack& stack) { return !stack.method.empty(); }
 
+// Where everything of a route's picture lies: a band of layers for each stack, from top to bottom, layer 0 at a band's
+// bottom; below them the hops' scales, where one is not 1; a column for each hop.
+struct Route {
+  std::vector<int> layers;     // of each stack, as far as the path goes; 0: it is not on the path
+  std::vector<double> bottom;  // y of each band's end
+  double row;                  // height of a layer
+  double width;                // of a hop
+  double below;                // y after the bands
+  double deviation = 0;        // largest |scale - 1|
+
+  bool scales() const { return deviation > 1e-9; }
+  double ScaleMiddle() const { return below + kScales / 2; }
+  double X(size_t hop) const { return kLabels + width * (static_cast<double>(hop) + 0.5); }
+  double Y(const Hop& hop) const { return bottom[static_cast<size_t>(hop.stack)] - row * (hop.layer + 0.5); }
+  double End(const Recipe& recipe) const { return kLabels + width * static_cast<double>(recipe.path.size()); }
+};
+
+// nullopt: a hop is of no stack. REQUIRES: there is a hop.
+std::optional<Route> RouteOf(const Recipe& recipe) {
+  Route route;
+  route.layers.resize(recipe.stacks.size(), 0);
+  for (const Hop& hop : recipe.path) {
+    if (hop.stack < 0 || static_cast<size_t>(hop.stack) >= route.layers.size()) return std::nullopt;
+    int& layers = route.layers[static_cast<size_t>(hop.stack)];
+    layers = std::max(layers, hop.layer + 1);
+    route.deviation = std::max(route.deviation, std::abs(hop.scale - 1));
+  }
+  int all_layers = 0;
+  for (const int n : route.layers) all_layers += n;
+  route.row = std::clamp(360.0 / all_layers, 5.0, 18.0);
+  route.width = std::min((kWidth - kLabels - kRight) / static_cast<double>(recipe.path.size()), 40.0);
+  route.below = 8;
+  for (const int n : route.layers) {
+    route.bottom.push_back(n == 0 ? 0 : route.below + route.row * n);
+    if (n > 0) route.below = route.bottom.back() + 14;
+  }
+  return route;
+}
+
+void DrawBands(const Recipe& recipe, const Route& route, std::string* svg) {
+  for (size_t s = 0; s < route.layers.size(); ++s) {
+    if (route.layers[s] == 0) continue;
+    const double height = route.row * route.layers[s], y = route.bottom[s] - height;
+    absl::StrAppendFormat(svg, "<rect class=\"lane\" x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", kLabels, y,
+                          route.End(recipe) - kLabels, height);
+    absl::StrAppendFormat(svg,
+                          "<text class=\"strong\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%s</text>"
+                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%d</text>"
+                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">0</text>\n",
+                          kLabels - 26, y + height / 2 + 4, EscapeHtml(recipe.stacks[s].name), kLabels - 6, y + 9,
+                          route.layers[s] - 1, kLabels - 6, y + height - 1);
+  }
+}
+
+// The line through the layers, a dot for each hop, and below a bar for each scale.
+void DrawHops(const Recipe& recipe, const Route& route, std::string* svg) {
+  absl::StrAppend(svg, "<polyline class=\"route\" points=\"");
+  for (size_t i = 0; i < recipe.path.size(); ++i)
+    absl::StrAppendFormat(svg, "%.1f,%.1f ", route.X(i), route.Y(recipe.path[i]));
+  absl::StrAppend(svg, "\"/>\n");
+  const double radius = std::clamp(std::min(route.width, route.row) / 2 - 0.5, 2.0, 6.0);
+  for (size_t i = 0; i < recipe.path.size(); ++i) {
+    const Hop& hop = recipe.path[i];
+    absl::StrAppendFormat(svg,
+                          "<circle class=\"hop stack%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\">"
+                          "<title>hop %d: layer %d of %s, scale %.4g</title></circle>\n",
+                          hop.stack % 4, route.X(i), route.Y(hop), radius, static_cast<int>(i), hop.layer,
+                          EscapeHtml(recipe.stacks[static_cast<size_t>(hop.stack)].name), hop.scale);
+    if (!route.scales() || std::abs(hop.scale - 1) < 1e-9) continue;
+    const double length = std::max(1.0, kScales / 2 * std::abs(hop.scale - 1) / route.deviation);
+    absl::StrAppendFormat(svg,
+                          "<rect class=\"scale\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
+                          "<title>hop %d: scale %.4g</title></rect>\n",
+                          route.X(i) - route.width * 0.35, route.ScaleMiddle() - (hop.scale > 1 ? length : 0),
+                          route.width * 0.7, length, static_cast<int>(i), hop.scale);
+  }
+}
+
+void DrawScaleAxis(const Route& route, double end, std::string* svg) {
+  const double middle = route.ScaleMiddle();
+  absl::StrAppendFormat(svg,
+                        "<line class=\"axis\" x1=\"%.0f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                        "<text class=\"strong\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">scale</text>"
+                        "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>"
+                        "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">1</text>"
+                        "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
+                        kLabels, end, middle, middle, kLabels - 46, middle + 4, kLabels - 6, route.below + 7,
+                        1 + route.deviation, kLabels - 6, middle + 4, kLabels - 6, route.below + kScales + 2,
+                        1 - route.deviation);
+}
+
 }  // namespace
 
 std::string HeatmapSvg(const Stack& stack, const ParameterBounds& bounds) {
@@ -172,83 +263,19 @@ std::string HeatmapSvg(const Stack& stack, const ParameterBounds& bounds) {
 
 std::string RouteSvg(const Recipe& recipe) {
   if (recipe.path.empty()) return "";
-  std::vector<int> layers(recipe.stacks.size(), 0);
-  double deviation = 0;
-  for (const Hop& hop : recipe.path) {
-    if (hop.stack < 0 || static_cast<size_t>(hop.stack) >= layers.size()) return "";
-    layers[static_cast<size_t>(hop.stack)] = std::max(layers[static_cast<size_t>(hop.stack)], hop.layer + 1);
-    deviation = std::max(deviation, std::abs(hop.scale - 1));
-  }
-  int all_layers = 0;
-  for (const int n : layers) all_layers += n;
-  const double row = std::clamp(360.0 / all_layers, 5.0, 18.0), gap = 14;
-  const double step = (kWidth - kLabels - kRight) / static_cast<double>(recipe.path.size());
-  const double width = std::min(step, 40.0);
-  // Bands from top to bottom, layer 0 at the bottom of each.
-  std::vector<double> bottom(layers.size(), 0);
-  double y = 8;
-  std::string bands;
-  for (size_t s = 0; s < layers.size(); ++s) {
-    if (layers[s] == 0) continue;
-    const double height = row * layers[s];
-    absl::StrAppendFormat(&bands, "<rect class=\"lane\" x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", kLabels, y,
-                          width * static_cast<double>(recipe.path.size()), height);
-    absl::StrAppendFormat(&bands,
-                          "<text class=\"strong\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%s</text>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%d</text>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">0</text>\n",
-                          kLabels - 26, y + height / 2 + 4, EscapeHtml(recipe.stacks[s].name), kLabels - 6, y + 9,
-                          layers[s] - 1, kLabels - 6, y + height - 1);
-    y += height;
-    bottom[s] = y;
-    y += gap;
-  }
-  const bool scales = deviation > 1e-9;
-  const double scale_height = scales ? 60 : 0, scale_middle = y + scale_height / 2;
-  const double axis = y + scale_height + (scales ? 12 : 0);
+  const std::optional<Route> route = RouteOf(recipe);
+  if (!route.has_value()) return "";
+  const double axis = route->below + (route->scales() ? kScales + 12 : 0);
   std::string svg = absl::StrFormat(
       "<svg class=\"picture\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"path of %d hops through the stacks' "
       "layers\">\n",
       kWidth, axis + 22, static_cast<int>(recipe.path.size()));
-  absl::StrAppend(&svg, bands, "<polyline class=\"route\" points=\"");
-  const auto place = [&](size_t i) {
-    const Hop& hop = recipe.path[i];
-    return std::pair(kLabels + width * (static_cast<double>(i) + 0.5),
-                     bottom[static_cast<size_t>(hop.stack)] - row * (hop.layer + 0.5));
-  };
-  for (size_t i = 0; i < recipe.path.size(); ++i) absl::StrAppendFormat(&svg, "%.1f,%.1f ", place(i).first, place(i).second);
-  absl::StrAppend(&svg, "\"/>\n");
-  const double radius = std::clamp(std::min(width, row) / 2 - 0.5, 2.0, 6.0);
-  for (size_t i = 0; i < recipe.path.size(); ++i) {
-    const Hop& hop = recipe.path[i];
-    const auto [px, py] = place(i);
-    absl::StrAppendFormat(&svg,
-                          "<circle class=\"hop stack%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\">"
-                          "<title>hop %d: layer %d of %s, scale %.4g</title></circle>\n",
-                          hop.stack % 4, px, py, radius, static_cast<int>(i), hop.layer,
-                          EscapeHtml(recipe.stacks[static_cast<size_t>(hop.stack)].name), hop.scale);
-    if (!scales || std::abs(hop.scale - 1) < 1e-9) continue;
-    const double length = std::max(1.0, scale_height / 2 * std::abs(hop.scale - 1) / deviation);
-    absl::StrAppendFormat(&svg,
-                          "<rect class=\"scale\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
-                          "<title>hop %d: scale %.4g</title></rect>\n",
-                          px - width * 0.35, hop.scale > 1 ? scale_middle - length : scale_middle, width * 0.7, length,
-                          static_cast<int>(i), hop.scale);
-  }
-  if (scales) {
-    absl::StrAppendFormat(&svg,
-                          "<line class=\"axis\" x1=\"%.0f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                          "<text class=\"strong\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">scale</text>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">1</text>"
-                          "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
-                          kLabels, kLabels + width * static_cast<double>(recipe.path.size()), scale_middle, scale_middle,
-                          kLabels - 46, scale_middle + 4, kLabels - 6, y + 7, 1 + deviation, kLabels - 6, scale_middle + 4,
-                          kLabels - 6, y + scale_height + 2, 1 - deviation);
-  }
-  const auto every = static_cast<size_t>(std::max(1.0, std::ceil(24 / width)));
+  DrawBands(recipe, *route, &svg);
+  DrawHops(recipe, *route, &svg);
+  if (route->scales()) DrawScaleAxis(*route, route->End(recipe), &svg);
+  const auto every = static_cast<size_t>(std::max(1.0, std::ceil(24 / route->width)));
   for (size_t i = 0; i < recipe.path.size(); i += every) {
-    absl::StrAppendFormat(&svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%d</text>\n", place(i).first, axis + 6,
+    absl::StrAppendFormat(&svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%d</text>\n", route->X(i), axis + 6,
                           static_cast<int>(i));
   }
   absl::StrAppendFormat(&svg, "<text x=\"%.0f\" y=\"%.1f\">hop, from the embedding to the head</text></svg>\n", kLabels,
