@@ -193,6 +193,18 @@ bool CmaState::IsFinite() const {
          (constants_.separable ? diagonal_.allFinite() : covariance_->allFinite());
 }
 
+absl::Status CmaState::AdaptRates(CmaState& next) const {
+  if (!rates_.has_value()) return absl::OkStatus();
+  const Eigen::MatrixXd inverse_root =
+      root_->basis * (root_->scales.cwiseInverse() / sigma_).asDiagonal() * root_->basis.transpose();
+  Eigen::MatrixXd c = *next.covariance_;
+  if (next.rates_->Apply(mean_, sigma_ * sigma_ * *covariance_, inverse_root, next.mean_, next.sigma_, c)) {
+    next.sigma_ = std::clamp(next.sigma_, kSigmaMin, kSigmaMax);
+    next.covariance_ = std::make_shared<const Eigen::MatrixXd>((c + c.transpose()) / 2);
+  }
+  return next.IsFinite() ? absl::OkStatus() : absl::InternalError("the adapted distribution is not finite");
+}
+
 absl::Status CmaState::Update(const Eigen::MatrixXd& x, const std::vector<bool>& injected) {
   const CmaConstants& k = constants_;
   const double n = k.dimension;
@@ -243,16 +255,7 @@ absl::Status CmaState::Update(const Eigen::MatrixXd& x, const std::vector<bool>&
     return absl::InternalError(absl::StrCat("the distribution is not finite after generation ", next.generation_, ": sigma ",
                                             next.sigma_, ", condition number ", condition_number()));
   }
-  if (rates_.has_value()) {
-    const Eigen::MatrixXd inverse_root =
-        root_->basis * (root_->scales.cwiseInverse() / sigma_).asDiagonal() * root_->basis.transpose();
-    Eigen::MatrixXd c = *next.covariance_;
-    if (next.rates_->Apply(mean_, sigma_ * sigma_ * *covariance_, inverse_root, next.mean_, next.sigma_, c)) {
-      next.sigma_ = std::clamp(next.sigma_, kSigmaMin, kSigmaMax);
-      next.covariance_ = std::make_shared<const Eigen::MatrixXd>((c + c.transpose()) / 2);
-    }
-    if (!next.IsFinite()) return absl::InternalError("the adapted distribution is not finite");
-  }
+  MG_RETURN_IF_ERROR(AdaptRates(next));
   if (!k.separable && next.generation_ >= next.root_generation_ + root_interval()) {
     MG_RETURN_IF_ERROR(next.MakeRoot(next.covariance_));
     next.root_generation_ = next.generation_;

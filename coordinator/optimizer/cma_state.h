@@ -107,6 +107,9 @@ class CmaState {
   Eigen::MatrixXd Whiten(const Eigen::MatrixXd& y) const;
   // Eq. 47 on C, in full or its diagonal. `weights` are those of eq. 46.
   void UpdateCovariance(const Eigen::MatrixXd& y, const Eigen::VectorXd& weights, bool h_sigma, CmaState& next) const;
+  // The adapted learning rates (LearningRates) on the step from this state to `next`, where they are in use. Internal if
+  // what results is not finite.
+  absl::Status AdaptRates(CmaState& next) const;
   bool IsFinite() const;
 
   CmaConstants constants_;
