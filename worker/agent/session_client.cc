@@ -41,9 +41,13 @@ class SessionClient::Stream final : public grpc::ClientBidiReactor<v1::SessionRe
  public:
   Stream(v1::WorkerService::Stub* stub, const ClientChannel& channel,
          std::function<void(const v1::SessionResponse&)> on_message)
-      : on_message_(std::move(on_message)) {
+      : stub_(stub), on_message_(std::move(on_message)) {
     channel.Prepare(&context_, absl::InfiniteDuration());
-    stub->async()->Session(&context_, this);
+  }
+
+  // Dials. First call on the stream; messages come from here on.
+  void Start() {
+    stub_->async()->Session(&context_, this);
     AddHold();
     StartRead(&incoming_);
     StartCall();
@@ -130,6 +134,7 @@ class SessionClient::Stream final : public grpc::ClientBidiReactor<v1::SessionRe
     done_ = true;
   }
 
+  v1::WorkerService::Stub* const stub_;
   const std::function<void(const v1::SessionResponse&)> on_message_;
   grpc::ClientContext context_;
   v1::SessionResponse incoming_;  // the read's own
@@ -140,6 +145,131 @@ class SessionClient::Stream final : public grpc::ClientBidiReactor<v1::SessionRe
   bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
   bool done_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mu_);
+};
+
+// One session as its two threads see it: React is called by gRPC's, one message after another; Run by the client's.
+class SessionClient::Session {
+ public:
+  Session(SessionClient* client, size_t index)
+      : client_(*client),
+        index_(index),
+        stream_(peer().session_stub.get(), peer().channels.session,
+                [this](const v1::SessionResponse& message) { React(message); }) {}
+
+  // From dial to end.
+  SessionEnd Run() {
+    bool stopping;
+    {
+      absl::MutexLock lock(&client_.mu_);
+      client_.stream_ = &stream_;
+      stopping = client_.stopping_;
+    }
+    stream_.Start();
+    v1::SessionRequest hello;
+    *hello.mutable_hello() = ToProto(client_.agent_->info(), client_.agent_->running());
+    stream_.Send(std::move(hello));
+    bool closed = !stopping && stream_.WaitClosed(client_.options_.welcome_timeout);
+    while (!closed) {
+      stream_.Interrupt(false);
+      {
+        absl::MutexLock lock(&client_.mu_);
+        stopping = client_.stopping_;
+      }
+      const absl::Duration wait = UntilHeartbeat();
+      if (stopping || wait == absl::ZeroDuration()) break;
+      closed = stream_.WaitClosed(wait);
+      if (!closed) stream_.Send(client_.HeartbeatNow());
+    }
+    if (stopping && !closed) {
+      stream_.Send(client_.HeartbeatNow());  // "drains and runs nothing" is the goodbye
+      stream_.Close();
+    }
+    {
+      absl::MutexLock lock(&client_.mu_);
+      client_.stream_ = nullptr;
+    }
+    const absl::Status status = stream_.Finish();
+    absl::MutexLock lock(&mu_);
+    return {status, std::min(away_, kHeartbeatMax), interval_ > absl::ZeroDuration()};
+  }
+
+ private:
+  const Peer& peer() const { return client_.peers_[index_]; }
+
+  // Zero where the session is to end instead: the welcome did not come in time, or the coordinator fell silent.
+  absl::Duration UntilHeartbeat() {
+    absl::MutexLock lock(&mu_);
+    const absl::Duration silence = Clock::Real().Monotonic() - last_heard_;
+    if (interval_ == absl::ZeroDuration() ||
+        silence <= std::max(client_.options_.silent_heartbeats_max * interval_, kSilenceMin)) {
+      return interval_;
+    }
+    MG_LOG(WARNING) << "coordinator silent coordinator=" << peer().channels.address
+                    << " for=" << absl::FormatDuration(absl::Trunc(silence, absl::Seconds(1))) << ": leaving it";
+    return absl::ZeroDuration();
+  }
+
+  void React(const v1::SessionResponse& message) {
+    {
+      absl::MutexLock lock(&mu_);
+      last_heard_ = Clock::Real().Monotonic();
+    }
+    switch (message.message_case()) {
+      case v1::SessionResponse::kWelcome: {
+        absl::MutexLock lock(&mu_);
+        interval_ = std::clamp(FromProto(message.welcome().heartbeat_interval()), kHeartbeatMin, kHeartbeatMax);
+        stream_.Interrupt(true);
+        break;
+      }
+      case v1::SessionResponse::kAssign:
+        Take(message.assign());
+        break;
+      case v1::SessionResponse::kCancel:
+        client_.agent_->Cancel({message.cancel().job_id(), message.cancel().candidate(), message.cancel().attempt()});
+        break;
+      case v1::SessionResponse::kDrain:
+        client_.agent_->Drain();
+        break;
+      case v1::SessionResponse::kGoingAway: {
+        absl::MutexLock lock(&mu_);
+        away_ = FromProto(message.going_away().retry_after());
+        break;
+      }
+      case v1::SessionResponse::kHeartbeatAck:
+        client_.TakeAsLeader(index_);  // one that welcomes may not lead yet
+        for (const auto& unknown : message.heartbeat_ack().unknown()) client_.agent_->Cancel(FromProto(unknown).id);
+        break;
+      case v1::SessionResponse::MESSAGE_NOT_SET:
+        break;  // of a newer version
+    }
+  }
+
+  void Take(const v1::Assign& assign) {
+    absl::StatusOr<Assignment> assignment = FromProto(assign, assign.job_id() == last_job_ ? last_spec_ : nullptr);
+    if (!assignment.ok()) {
+      // A coordinator of another version. The attempt stays out of the heartbeats, so it goes back to the queue.
+      MG_LOG(ERROR) << "assignment not understood job=" << assign.job_id() << " candidate=" << assign.candidate()
+                    << " error=\"" << assignment.status().message() << '"';
+      return;
+    }
+    last_job_ = assign.job_id();
+    last_spec_ = assignment->spec;
+    client_.agent_->Assign(*assignment);
+  }
+
+  SessionClient& client_;
+  const size_t index_;  // of the coordinator
+
+  // Of the last assignment: a spec comes with the first one of a job only. Used by React alone.
+  std::shared_ptr<const JobSpec> last_spec_;
+  std::string last_job_;
+
+  absl::Mutex mu_;
+  absl::Duration last_heard_ ABSL_GUARDED_BY(mu_) = Clock::Real().Monotonic();
+  absl::Duration interval_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();  // zero: not welcomed yet
+  absl::Duration away_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();      // what a coordinator that leaves asked for
+
+  Stream stream_;  // last: its reactions use what stands above
 };
 
 SessionClient::SessionClient(std::vector<CoordinatorChannels> coordinators, const SessionClientOptions& options)
@@ -187,10 +317,8 @@ void SessionClient::Run() {
   };
   std::vector<Told> told(peers_.size());
   for (size_t next = 0;; next = (next + 1) % peers_.size()) {
-    absl::Duration retry_after = absl::ZeroDuration();
     const size_t at = next;
-    bool welcomed = false;
-    const absl::Status status = RunSession(peers_[at], &retry_after, &welcomed);
+    const auto [status, retry_after, welcomed] = Session(this, at).Run();
     absl::MutexLock lock(&mu_);
     const bool was_connected = connected_;
     tried = connected_ ? 1 : tried + 1;
@@ -228,20 +356,6 @@ v1::SessionRequest SessionClient::HeartbeatNow() const {
   return message;
 }
 
-void SessionClient::HandleAssign(const v1::Assign& assign, std::shared_ptr<const JobSpec>* last_spec,
-                                 std::string* last_job) {
-  absl::StatusOr<Assignment> assignment = FromProto(assign, assign.job_id() == *last_job ? *last_spec : nullptr);
-  if (!assignment.ok()) {
-    // A coordinator of another version. The attempt stays out of the heartbeats, so it goes back to the queue.
-    MG_LOG(ERROR) << "assignment not understood job=" << assign.job_id() << " candidate=" << assign.candidate()
-                  << " error=\"" << assignment.status().message() << '"';
-    return;
-  }
-  *last_job = assign.job_id();
-  *last_spec = assignment->spec;
-  agent_->Assign(*assignment);
-}
-
 void SessionClient::TakeAsLeader(size_t index) {
   absl::MutexLock lock(&mu_);
   if (!connected_) {
@@ -250,103 +364,6 @@ void SessionClient::TakeAsLeader(size_t index) {
   connected_ = true;
   leader_ = index;
   refused_ = absl::OkStatus();
-}
-
-absl::Status SessionClient::RunSession(const Peer& peer, absl::Duration* retry_after, bool* welcomed_by) {
-  absl::Mutex welcome_mu;
-  absl::Duration last_heard = Clock::Real().Monotonic();
-  absl::Duration interval = absl::ZeroDuration();  // 0: not welcomed yet
-  absl::Duration away = absl::ZeroDuration();
-  std::shared_ptr<const JobSpec> last_spec;  // used by reactions only, which do not overlap
-  std::string last_job;
-  Stream* self = nullptr;
-
-  const size_t index = static_cast<size_t>(&peer - peers_.data());
-  Stream stream(peer.session_stub.get(), peer.channels.session, [&](const v1::SessionResponse& message) {
-    {
-      absl::MutexLock lock(&welcome_mu);
-      last_heard = Clock::Real().Monotonic();
-    }
-    switch (message.message_case()) {
-      case v1::SessionResponse::kWelcome: {
-        absl::MutexLock lock(&welcome_mu);
-        interval = std::clamp(FromProto(message.welcome().heartbeat_interval()), kHeartbeatMin, kHeartbeatMax);
-        if (self != nullptr) self->Interrupt(true);
-        break;
-      }
-      case v1::SessionResponse::kAssign:
-        HandleAssign(message.assign(), &last_spec, &last_job);
-        break;
-      case v1::SessionResponse::kCancel:
-        agent_->Cancel({message.cancel().job_id(), message.cancel().candidate(), message.cancel().attempt()});
-        break;
-      case v1::SessionResponse::kDrain:
-        agent_->Drain();
-        break;
-      case v1::SessionResponse::kGoingAway: {
-        absl::MutexLock lock(&welcome_mu);
-        away = FromProto(message.going_away().retry_after());
-        break;
-      }
-      case v1::SessionResponse::kHeartbeatAck:
-        TakeAsLeader(index);  // one that welcomes may not lead yet
-        for (const auto& unknown : message.heartbeat_ack().unknown()) agent_->Cancel(FromProto(unknown).id);
-        break;
-      case v1::SessionResponse::MESSAGE_NOT_SET:
-        break;  // of a newer version
-    }
-  });
-  bool stopping;
-  {
-    absl::MutexLock lock(&mu_);
-    stream_ = &stream;
-    stopping = stopping_;
-  }
-  bool welcomed;
-  {
-    absl::MutexLock lock(&welcome_mu);
-    self = &stream;
-    welcomed = interval > absl::ZeroDuration();
-  }
-  v1::SessionRequest hello;
-  *hello.mutable_hello() = ToProto(agent_->info(), agent_->running());
-  stream.Send(std::move(hello));
-  bool closed = false;
-  if (!stopping && !welcomed) closed = stream.WaitClosed(options_.welcome_timeout);
-  while (!closed) {
-    absl::Duration wait, silence;
-    {
-      absl::MutexLock lock(&welcome_mu);
-      wait = interval;
-      silence = Clock::Real().Monotonic() - last_heard;
-    }
-    stream.Interrupt(false);
-    {
-      absl::MutexLock lock(&mu_);
-      stopping = stopping_;
-    }
-    if (stopping || wait == absl::ZeroDuration()) break;  // not welcomed in time
-    if (silence > std::max(options_.silent_heartbeats_max * wait, kSilenceMin)) {
-      MG_LOG(WARNING) << "coordinator silent coordinator=" << peer.channels.address
-                      << " for=" << absl::FormatDuration(absl::Trunc(silence, absl::Seconds(1))) << ": leaving it";
-      break;
-    }
-    closed = stream.WaitClosed(wait);
-    if (!closed) stream.Send(HeartbeatNow());
-  }
-  if (stopping && !closed) {
-    stream.Send(HeartbeatNow());  // "drains and runs nothing" is the goodbye
-    stream.Close();
-  }
-  {
-    absl::MutexLock lock(&mu_);
-    stream_ = nullptr;
-  }
-  const absl::Status status = stream.Finish();
-  *retry_after = std::min(away, kHeartbeatMax);
-  absl::MutexLock lock(&welcome_mu);
-  *welcomed_by = interval > absl::ZeroDuration();
-  return status;
 }
 
 absl::StatusOr<Disposition> SessionClient::Report(const AttemptReport& report) {

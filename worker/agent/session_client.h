@@ -69,20 +69,21 @@ class SessionClient final : public CoordinatorLink {
 
  private:
   class Stream;
-
-  void Run();
+  class Session;
   struct Peer {
     CoordinatorChannels channels;
     std::unique_ptr<v1::WorkerService::Stub> session_stub;
     std::unique_ptr<v1::WorkerService::Stub> reports_stub;
   };
+  struct SessionEnd {
+    absl::Status status;
+    absl::Duration retry_after;
+    bool welcomed;  // by a coordinator that runs, leading or not
+  };
 
-  // One session, from dial to end.
-  // `welcomed`: by a coordinator that runs, leading or not.
-  absl::Status RunSession(const Peer& peer, absl::Duration* retry_after, bool* welcomed);
+  void Run();
   // It acknowledges this worker, which only a leader does.
   void TakeAsLeader(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
-  void HandleAssign(const v1::Assign& assign, std::shared_ptr<const JobSpec>* last_spec, std::string* last_job);
   v1::SessionRequest HeartbeatNow() const;
 
   // Constant after construction (agent_: after Start).
@@ -94,7 +95,7 @@ class SessionClient final : public CoordinatorLink {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool connected_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refused_ ABSL_GUARDED_BY(mu_);
-  Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;  // of RunSession
+  Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;  // of the session that runs
   size_t leader_ ABSL_GUARDED_BY(mu_) = 0;         // of the last session with a leader
 
   std::thread thread_;
