@@ -28,6 +28,34 @@ int FailedFetches(const Candidate& candidate) {
   return n;
 }
 
+// What events that are not applied yet will change for dispatch.
+struct Changes {
+  std::vector<int64_t> proposed;    // candidates that begin to wait
+  std::set<int64_t> ended;          // candidates
+  std::map<std::string, int> left;  // places that become free, by worker
+  bool over = false;                // the job is
+};
+
+Changes ChangesBy(const std::vector<EventBody>& events, const JobState& state, const LeaseTable& leases) {
+  Changes changes;
+  for (const EventBody& body : events) {
+    if (const auto* proposal = std::get_if<CandidatesProposed>(&body)) {
+      for (const Candidate& candidate : proposal->candidates) changes.proposed.push_back(candidate.number);
+    } else if (const auto* finished = std::get_if<CandidateFinished>(&body)) {
+      changes.ended.insert(finished->candidate);
+      const Candidate* const candidate = state.Find(finished->candidate);
+      if (candidate == nullptr) continue;
+      for (const Attempt& attempt : candidate->attempts) {
+        const Lease* const lease = leases.Find({state.id(), candidate->number, attempt.number});
+        if (lease != nullptr) ++changes.left[lease->worker];
+      }
+    } else if (const auto* phase = std::get_if<PhaseStarted>(&body)) {
+      changes.over |= IsTerminal(phase->phase);
+    }
+  }
+  return changes;
+}
+
 }  // namespace
 
 absl::Time JobLoop::ReadyTime(const JobState& state, int64_t number) const {
@@ -114,51 +142,36 @@ void JobLoop::Dispatch() {
 void JobLoop::AddStarts(Job& job, std::vector<EventBody>* events) {
   const JobState& state = job.log.state();
   if (KeepsScores(state.spec())) return;  // what these events make known decides what is left to run
-  std::vector<int64_t> proposed;
-  std::set<int64_t> ended;
-  std::map<std::string, int> left;  // places by worker
-  for (const EventBody& body : *events) {
-    if (const auto* proposal = std::get_if<CandidatesProposed>(&body)) {
-      for (const Candidate& candidate : proposal->candidates) proposed.push_back(candidate.number);
-    } else if (const auto* finished = std::get_if<CandidateFinished>(&body)) {
-      ended.insert(finished->candidate);
-      const Candidate* const candidate = state.Find(finished->candidate);
-      if (candidate == nullptr) continue;
-      for (const Attempt& attempt : candidate->attempts) {
-        const Lease* const lease = leases_.Find({state.id(), candidate->number, attempt.number});
-        if (lease != nullptr) ++left[lease->worker];
-      }
-    } else if (const auto* phase = std::get_if<PhaseStarted>(&body); phase != nullptr && IsTerminal(phase->phase)) {
-      return;
-    }
-  }
-  if (!leadership_.acting() || state.paused() || job.log.stalled() || (proposed.empty() && state.queued().empty())) return;
+  const Changes changes = ChangesBy(*events, state, leases_);
+  if (changes.over) return;
+  if (!leadership_.acting() || state.paused() || job.log.stalled() || (changes.proposed.empty() && state.queued().empty()))
+    return;
   size_t room = 0;
   std::vector<DispatchWorker> workers = Accepting(&room);
   for (DispatchWorker& worker : workers) {
-    const auto places = left.find(worker.id);
-    if (places == left.end()) continue;
+    const auto places = changes.left.find(worker.id);
+    if (places == changes.left.end()) continue;
     worker.assigned -= places->second;
     room += static_cast<size_t>(places->second);
   }
   if (room == 0) return;
   absl::flat_hash_set<uint64_t> recipes;  // of those that end
-  for (const int64_t number : ended) {
+  for (const int64_t number : changes.ended) {
     const Candidate* const candidate = state.Find(number);
     if (candidate != nullptr && candidate->kind == CandidateKind::kSearch) recipes.insert(job.driver->RecipeHash(number));
   }
   // What may turn out to be the twin of one that succeeds now is left to the tick, which knows.
   const auto skip = [&](int64_t number) {
-    return ended.contains(number) || (!recipes.empty() && recipes.contains(job.driver->RecipeHash(number)));
+    return changes.ended.contains(number) || (!recipes.empty() && recipes.contains(job.driver->RecipeHash(number)));
   };
   std::vector<DispatchJob> queues;  // of every job, as if for Dispatch: what is another's turn is not taken
   for (const auto& other : jobs_) {
     const JobState& its = other->log.state();
     if (other.get() == &job) {
       queues.push_back(QueueOf(job, room, skip));
-      for (const int64_t number : proposed) {
+      for (const int64_t number : changes.proposed) {
         if (queues.back().queued.size() >= room + 8) break;
-        if (!ended.contains(number)) queues.back().queued.push_back({.number = number});
+        if (!changes.ended.contains(number)) queues.back().queued.push_back({.number = number});
       }
     } else if (!its.over() && !its.paused() && !its.queued().empty() && !other->log.stalled()) {
       queues.push_back(QueueOf(*other, room));
