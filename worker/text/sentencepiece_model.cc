@@ -121,60 +121,70 @@ absl::StatusOr<SentencePieceModel::Piece> ParsePiece(absl::string_view bytes, si
   return piece;
 }
 
+// TrainerSpec, the fields that concern us.
+void TakeTrainerField(const WireField& field, SentencePieceModel* model, uint64_t* model_type) {
+  const auto id = static_cast<int32_t>(field.varint);
+  switch (field.number) {
+    case 3:
+      *model_type = field.varint;
+      break;
+    case 35:
+      model->byte_fallback = field.varint != 0;
+      break;
+    case 40:
+      model->unk_id = id;
+      break;
+    case 41:
+      model->bos_id = id;
+      break;
+    case 42:
+      model->eos_id = id;
+      break;
+    case 45:
+      model->unk_piece = std::string(field.bytes);
+      break;
+    case 46:
+      model->bos_piece = std::string(field.bytes);
+      break;
+    case 47:
+      model->eos_piece = std::string(field.bytes);
+      break;
+    default:
+      break;
+  }
+}
+
+// NormalizerSpec.
+void TakeNormalizerField(const WireField& field, SentencePieceModel* model) {
+  switch (field.number) {
+    case 2:
+      model->precompiled_charsmap = std::string(field.bytes);
+      break;
+    case 3:
+      model->add_dummy_prefix = field.varint != 0;
+      break;
+    case 4:
+      model->remove_extra_whitespaces = field.varint != 0;
+      break;
+    case 5:
+      model->escape_whitespaces = field.varint != 0;
+      break;
+    default:
+      break;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<SentencePieceModel> SentencePieceModel::Parse(absl::string_view bytes) {
   SentencePieceModel model;
   uint64_t model_type = 1;
   const auto trainer = [&](const WireField& field, size_t) {
-    const auto id = static_cast<int32_t>(field.varint);
-    switch (field.number) {
-      case 3:
-        model_type = field.varint;
-        break;
-      case 35:
-        model.byte_fallback = field.varint != 0;
-        break;
-      case 40:
-        model.unk_id = id;
-        break;
-      case 41:
-        model.bos_id = id;
-        break;
-      case 42:
-        model.eos_id = id;
-        break;
-      case 45:
-        model.unk_piece = std::string(field.bytes);
-        break;
-      case 46:
-        model.bos_piece = std::string(field.bytes);
-        break;
-      case 47:
-        model.eos_piece = std::string(field.bytes);
-        break;
-      default:
-        break;
-    }
+    TakeTrainerField(field, &model, &model_type);
     return absl::OkStatus();
   };
   const auto normalizer = [&](const WireField& field, size_t) {
-    switch (field.number) {
-      case 2:
-        model.precompiled_charsmap = std::string(field.bytes);
-        break;
-      case 3:
-        model.add_dummy_prefix = field.varint != 0;
-        break;
-      case 4:
-        model.remove_extra_whitespaces = field.varint != 0;
-        break;
-      case 5:
-        model.escape_whitespaces = field.varint != 0;
-        break;
-      default:
-        break;
-    }
+    TakeNormalizerField(field, &model);
     return absl::OkStatus();
   };
   MG_RETURN_IF_ERROR(ForEachField(bytes, 0, [&](const WireField& field, size_t offset) -> absl::Status {
