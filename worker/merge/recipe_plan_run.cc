@@ -54,6 +54,16 @@ int64_t FindNonFinite(const TensorView& view, ThreadPool& pool) {
   return first_bad == INT64_MAX ? -1 : first_bad.load();
 }
 
+// `tensor` of the model `source`, as it is copied.
+absl::StatusOr<LoadedTensor> LoadFinite(const TensorSource& from, const std::string& source, const std::string& tensor,
+                                        ThreadPool& pool) {
+  MG_ASSIGN_OR_RETURN(LoadedTensor loaded, from.Load(tensor));
+  const int64_t bad = FindNonFinite(loaded.view, pool);
+  if (bad < 0) return loaded;
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor '", loaded.view.name, "' of '", source, "' (", from.label(), ") is not finite at index ", bad));
+}
+
 }  // namespace
 
 void RecipePlan::MakeBatches() {
@@ -350,13 +360,8 @@ absl::StatusOr<RecipePlan::Result> RecipePlan::Compute(const Batch& batch, Merge
     }
     LoadedTensor from;
     if (copies) {
-      MG_ASSIGN_OR_RETURN(from, stacks_[stack].by_name.at(copied)->Load(SourceTensor(stack, copied, tensor.stack_tensor)));
-      const int64_t bad = FindNonFinite(from.view, pool);
-      if (bad >= 0) {
-        return absl::InvalidArgumentError(absl::StrCat("tensor '", from.view.name, "' of '", copied, "' (",
-                                                       stacks_[stack].by_name.at(copied)->label(),
-                                                       ") is not finite at index ", bad));
-      }
+      MG_ASSIGN_OR_RETURN(from, LoadFinite(*stacks_[stack].by_name.at(copied), copied,
+                                           SourceTensor(stack, copied, tensor.stack_tensor), pool));
     } else {
       const size_t at = rescaled_at.at(tensor.stack_tensor);
       from = {{header.name, DType::kF32, header.shape, rescaled_result.bytes[at]}, rescaled_result.owners[at]};
