@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "client/exit_code.h"
 #include "client/interrupt.h"
 #include "client/json_output.h"
@@ -58,11 +57,7 @@ absl::StatusOr<int> Bench(const BenchOptions& options) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const absl::StatusOr<BenchResult> result = library->Bench(options.request, options.local, interrupt.token());
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
-  if (!result.ok()) {
-    // The library speaks of a job's field; here the model is an argument.
-    return absl::Status(result.status().code(),
-                        absl::StrReplaceAll(result.status().message(), {{"models.model.path: ", "MODEL: "}}));
-  }
+  if (!result.ok()) return AtModelArgument(result.status());
   if (!PrintJson(options.format, BenchJson(*result))) Print(Text(*result));
   return exit_code::kOk;
 }

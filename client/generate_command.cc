@@ -4,7 +4,6 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "client/exit_code.h"
 #include "client/interrupt.h"
 #include "client/local_options.h"
@@ -26,11 +25,7 @@ absl::StatusOr<int> Generate(const GenerateOptions& options) {
   MG_ASSIGN_OR_RETURN(LocalLibrary* const library, LoadLocalLibrary());
   const absl::StatusOr<GenerateResult> result = library->Generate(options.request, options.local, interrupt.token());
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
-  if (!result.ok()) {
-    // The library speaks of a job's field; here the model is an argument.
-    return absl::Status(result.status().code(),
-                        absl::StrReplaceAll(result.status().message(), {{"models.model.path: ", "MODEL: "}}));
-  }
+  if (!result.ok()) return AtModelArgument(result.status());
   Print(absl::StrCat(result->text, "\n"));
   const double seconds = result->prefill_seconds + result->decode_seconds;
   std::cerr << absl::StrFormat("%d prompt tokens, %d new tokens (%s) in %.2f s\n", result->prompt_tokens,

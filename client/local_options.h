@@ -3,6 +3,8 @@
 #define MERGANSER_CLIENT_LOCAL_OPTIONS_H_
 
 #include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/strings/str_replace.h"
 #include "common/cli/merge_flags.h"
 #include "common/cli/number_checks.h"
 #include "worker/evaluate/local_library.h"
@@ -31,6 +33,11 @@ inline void AddLocalOptions(CLI::App* verb, LocalOptions* options, bool with_dev
     verb->add_flag("--cuda-graphs", options->cuda_graphs, kCudaGraphsHelp);
   }
   verb->add_option("--threads", options->threads, "CPU threads; 0: all")->check(NonNegativeNumber())->capture_default_str();
+}
+
+// An error of LocalLibrary about the model of a verb that takes it as its argument MODEL: the library names a job's field.
+inline absl::Status AtModelArgument(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrReplaceAll(status.message(), {{"models.model.path: ", "MODEL: "}}));
 }
 
 }  // namespace merganser

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
 #include "client/exit_code.h"
 #include "client/interrupt.h"
 #include "client/local_options.h"
@@ -40,9 +39,7 @@ absl::StatusOr<int> Serve(const ServeOptions& options) {
   };
   const absl::Status status = library->Serve(request, options.local, interrupt.token());
   if (interrupt.signal() != 0) return exit_code::kOk;
-  if (!status.ok()) {
-    return absl::Status(status.code(), absl::StrReplaceAll(status.message(), {{"models.model.path: ", "MODEL: "}}));
-  }
+  if (!status.ok()) return AtModelArgument(status);
   return exit_code::kOk;
 }
 
