@@ -30,8 +30,6 @@ struct CandidateRow {
   std::string message;                             // why it failed
   absl::Time start_time = absl::InfiniteFuture();  // of the last attempt
   absl::Time end_time = absl::InfiniteFuture();
-
-  bool has_fitness() const { return !fitness.empty(); }
 };
 
 // Moved, not copied: it points into itself. Not thread-safe.

@@ -77,22 +77,17 @@ class LlavaVision : public VisionModel {
   const VisionConfig& config() const override { return config_; }
   const ImageProcessorConfig& processor() const override { return processor_; }
 
-  absl::StatusOr<std::vector<float>> TowerFeatures(const PixelValues& pixels) override {
-    return Numbers(pixels, [&](const at::Tensor& values) { return Tower(values); });
-  }
-
   absl::StatusOr<ImageFeatures> Encode(const PixelValues& pixels) override {
     ImageFeatures features;
-    MG_ASSIGN_OR_RETURN(features.values,
-                        Numbers(pixels, [&](const at::Tensor& values) { return Pack(Project(Tower(values)), pixels); }));
+    MG_ASSIGN_OR_RETURN(features.values, Run(pixels));
     features.width = static_cast<int>(hidden_);
     features.rows = static_cast<int>(features.values.size() / hidden_);
     return features;
   }
 
  private:
-  template <typename Compute>
-  absl::StatusOr<std::vector<float>> Numbers(const PixelValues& pixels, const Compute& compute) {
+  // Tower, projector and layout: [rows, hidden] of the language model.
+  absl::StatusOr<std::vector<float>> Run(const PixelValues& pixels) {
     if (pixels.height != config_.image_size || pixels.width != config_.image_size) {
       return absl::InvalidArgumentError(absl::StrCat("preprocessor_config.json makes pictures of ", pixels.height, " x ",
                                                      pixels.width, " pixels; the vision tower reads ", config_.image_size,
@@ -104,7 +99,7 @@ class LlavaVision : public VisionModel {
       const at::Tensor values =
           at::from_blob(const_cast<float*>(pixels.values.data()), {pixels.tiles, 3, pixels.height, pixels.width}, at::kFloat)
               .to(options_);
-      const at::Tensor result = compute(values).to(at::kCPU, at::kFloat).contiguous();
+      const at::Tensor result = Pack(Project(Tower(values)), pixels).to(at::kCPU, at::kFloat).contiguous();
       numbers.assign(result.const_data_ptr<float>(), result.const_data_ptr<float>() + result.numel());
     }));
     return numbers;

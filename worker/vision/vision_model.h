@@ -42,8 +42,6 @@ class VisionModel {
 
   // Features of one picture. InvalidArgument: tiles of another size than the tower's. Errors of torch.
   virtual absl::StatusOr<ImageFeatures> Encode(const PixelValues& pixels) = 0;
-  // What the projector reads: [tiles, patches, vision hidden size]; for tests.
-  virtual absl::StatusOr<std::vector<float>> TowerFeatures(const PixelValues& pixels) = 0;
 };
 
 // preprocessor_config.json of `checkpoint`; `next`: VisionConfig::next. NotFound: it is missing; errors of Parse.
