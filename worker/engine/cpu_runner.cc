@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "common/base/status_macros.h"
 
 namespace merganser {
@@ -20,6 +21,24 @@ namespace {
 int TileRows(const ModelConfig& config) {
   const int64_t layer = config.hidden_size * (config.hidden_size * 2 + config.intermediate_size * 3);
   return layer < 2'000'000 ? 144 : 480;
+}
+
+// The largest logit of a part of the vocabulary, and what the part adds to the softmax's denominator.
+struct ChunkBest {
+  float max = -std::numeric_limits<float>::infinity();
+  int argmax = 0;
+  double sum = 0;  // of exp(logit - max)
+};
+
+// Of all parts; their sums are added in the parts' order.
+ChunkBest BestOf(absl::Span<const ChunkBest> chunks, bool with_sums) {
+  ChunkBest all;
+  for (const ChunkBest& chunk : chunks) {
+    if (chunk.max > all.max) all = {chunk.max, chunk.argmax, 0};
+  }
+  if (!with_sums) return all;
+  for (const ChunkBest& chunk : chunks) all.sum += chunk.sum * std::exp(static_cast<double>(chunk.max) - all.max);
+  return all;
 }
 
 std::optional<Activation> ActivationOf(const std::string& name) {
@@ -371,11 +390,6 @@ void CpuRunner::RunTile(Running& run, const Tile& tile, Workspace& work, bool sh
 }
 
 void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& work, bool shared) {
-  struct Best {
-    float max = -std::numeric_limits<float>::infinity();
-    int argmax = 0;
-    double sum = 0;  // of exp(logit - max)
-  };
   std::vector<int> result_of;
   result_of.reserve(rows);
   for (const Piece& piece : tile.pieces) {
@@ -389,7 +403,7 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
   const int chunks = (g_.vocab_panels + kVocabPanels - 1) / kVocabPanels;
   // Each chunk is reduced by itself and the chunks in their order, so that a sum rounds the same
   // whoever computed it.
-  std::vector<Best> best(static_cast<size_t>(rows) * chunks);
+  std::vector<ChunkBest> best(static_cast<size_t>(rows) * chunks);
   Over(chunks, /*grain=*/1, shared, work, [&](int begin, int end, Workspace& mine) {
     for (int chunk = begin; chunk < end; ++chunk) {
       const int panel = chunk * kVocabPanels;
@@ -401,7 +415,7 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
       for (int r = 0; r < rows; ++r) {
         float* row = mine.logits + int64_t{r} * kStride;
         if (cap > 0) kernels_.softcap(row, n, cap);
-        Best& b = best[static_cast<size_t>(r) * chunks + chunk];
+        ChunkBest& b = best[static_cast<size_t>(r) * chunks + chunk];
         kernels_.reduce_logits(row, n, base, &b.max, &b.argmax, with_sums ? &b.sum : nullptr);
         for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
           const int target = run.batch.targets[t].token - base;
@@ -414,20 +428,9 @@ void CpuRunner::Predict(Running& run, const Tile& tile, int rows, Workspace& wor
     }
   });
   for (int r = 0; r < rows; ++r) {
-    Best all;
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const Best& b = best[static_cast<size_t>(r) * chunks + chunk];
-      if (b.max > all.max) all = {b.max, b.argmax, 0};
-    }
+    const ChunkBest all = BestOf(absl::MakeConstSpan(&best[static_cast<size_t>(r) * chunks], chunks), with_sums);
     if (!std::isfinite(all.max)) run.finite = false;
-    double log_sum = 0;
-    if (with_sums) {
-      for (int chunk = 0; chunk < chunks; ++chunk) {
-        const Best& b = best[static_cast<size_t>(r) * chunks + chunk];
-        all.sum += b.sum * std::exp(static_cast<double>(b.max) - all.max);
-      }
-      log_sum = all.max + std::log(all.sum);
-    }
+    const double log_sum = with_sums ? all.max + std::log(all.sum) : 0.0;
     out.rows[result_of[r]] = {all.argmax, all.max, log_sum};
     for (int t = run.first_target[result_of[r]]; t < run.first_target[result_of[r] + 1]; ++t) {
       out.log_probs[t] -= log_sum;  // the target's logit so far
