@@ -30,9 +30,9 @@ BenchmarkRequest ParseBenchmarkRequest(absl::string_view text);
 // be beyond `total`.
 std::vector<int64_t> RequestedSamples(const BenchmarkRequest& request, uint64_t seed, int64_t per_generation, int64_t total);
 
-// `count` of the numbers 0 .. total - 1 in ascending order, without repeats; all of them if count >= total. Depends on nothing
-// but the arguments, so every worker draws the same. Draws of consecutive numbers go through a permutation of all samples
-// before one comes again, as far as `count` divides `total`.
+// `count` of the numbers 0 .. total - 1 in ascending order, without repeats; all of them if count >= total. Depends on
+// nothing but the arguments, so every worker draws the same. Draws of consecutive numbers go through a permutation of all
+// samples before one comes again, as far as `count` divides `total`.
 std::vector<int64_t> DrawSamples(uint64_t seed, absl::string_view benchmark, int64_t draw, int64_t count, int64_t total);
 
 // `samples` in an order of their own for each (seed, benchmark, round): the one in which a race takes them.

@@ -1,5 +1,6 @@
-// What our readers of YAML have in common. Mistakes in the text that yaml-cpp does not tell, or tells in another place: it takes a quote that is open at the end of
-// the text for closed, tells of others where they happen to end, and reads only the first of several documents.
+// What our YAML readers share: checks of the text for mistakes that yaml-cpp misses or reports in another place. It takes a
+// quote that is still open at the end of the text as closed, reports other mistakes where it happens to stop reading, and
+// reads only the first of several documents.
 #ifndef MERGANSER_COMMON_BASE_YAML_TEXT_H_
 #define MERGANSER_COMMON_BASE_YAML_TEXT_H_
 

@@ -54,8 +54,9 @@ struct JobFacts {
   std::map<std::string, int64_t> samples;        // per benchmark, held-out ones too
   std::map<std::string, int64_t> prompt_tokens;  // per benchmark, one pass over it
   std::string architecture;
-  std::map<std::string, int64_t> problems = {};  // of benchmarks whose prompts have several completions (pass@k): their prompts
-  // Of each model, by name, what its checkpoint was when it was loaded (common/transfer/checkpoint_files.h, CheckpointContent).
+  std::map<std::string, int64_t> problems = {};  // prompts of the benchmarks that ask for several completions each (pass@k)
+  // Of each model, by name, what its checkpoint was when it was loaded (common/transfer/checkpoint_files.h,
+  // CheckpointContent).
   std::map<std::string, std::string> contents = {};
   std::map<std::string, int64_t> new_tokens = {};  // per benchmark, at most, in one pass over it; 0: it generates nothing
   bool operator==(const JobFacts&) const = default;

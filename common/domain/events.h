@@ -20,8 +20,8 @@ namespace merganser {
 // recipe and benchmarks are stored; they start queued.
 struct CandidatesProposed {
   std::vector<Candidate> candidates;
-  // Where they are the first of a stage: what the whole stage takes as its generation, and the evaluation slots for which it was
-  // chosen. 0: they are not the first, or the log is older than these numbers.
+  // Where they are the first of a stage: what the whole stage takes as its generation, and the evaluation slots for which it
+  // was chosen. 0: they are not the first, or the log is older than these numbers.
   int population = 0;
   int slots = 0;
   bool operator==(const CandidatesProposed&) const = default;
@@ -120,8 +120,9 @@ struct ActionTaken {
   std::string by;       // "admin/alice"; "coordinator" for what it did itself; "" where nobody is known by name
   std::string message;  // what changed, or which worker and why
   std::optional<JobSettings> settings;  // kUpdated
-  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success. kResumed: the job had failed;
-  // it is in the phase again in which it failed, and what failed for reasons outside of it is tried again (job_state.h).
+  // kUpdated: the budget is larger, so the search goes on from a later phase or the job's success. kResumed: the job had
+  // failed; it is in the phase again in which it failed, and what failed for reasons outside of it is tried again
+  // (job_state.h).
   bool reopens = false;
   std::string worker;    // kWorker...: its id
   absl::Time until = absl::InfiniteFuture();  // kWorkerQuarantined: when it ends; infinite: once it is released

@@ -125,8 +125,8 @@ struct Recipe {
   // "tied" or "untied": what the merge does where some models tie their head to the embedding and some do not. "": that is
   // an error.
   std::string head;
-  // Name of the model whose number of embedding rows the merge has where the models' differ; rows that a model lacks are that
-  // model's own. "": that is an error.
+  // Name of the model whose number of embedding rows the merge has where the models' differ; rows that a model lacks are
+  // that model's own. "": that is an error.
   std::string vocabulary_from;
   TokenizerSpec tokenizer;
   // Jinja text, or "auto": the most frequent template of the models; "": that of tokenizer_from.

@@ -39,8 +39,8 @@ bool IsLoopback(absl::string_view address);
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,
                                                                                const ServerSecurity& security);
 
-// Plaintext without tls_ca. Unauthenticated: the certificate has expired. InvalidArgument: half a key pair, one without a CA,
-// or a token that would go in plain text beyond loopback. Else as ReadFile and CertificateExpiry.
+// Plaintext without tls_ca. Unauthenticated: the certificate has expired. InvalidArgument: half a key pair, one without a
+// CA, or a token that would go in plain text beyond loopback. Else as ReadFile and CertificateExpiry.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,
                                                                                  const ClientSecurity& security);
 

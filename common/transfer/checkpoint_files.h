@@ -49,8 +49,9 @@ absl::StatusOr<std::string> CheckpointContent(const std::string& dir);
 // the path has none, or something else than 64 hexadecimal digits there.
 std::pair<std::string, std::string> SplitContent(absl::string_view path);
 std::string WithContent(absl::string_view path, absl::string_view content);
-// Adds to each model's path its content by `contents` (from model name), unless the path names one, or a Hub id with its whole
-// commit ("org/name@" and 40 hexadecimal digits), which says as much, and whose copies may lack files that nobody reads.
+// Adds to each model's path its content by `contents` (from model name), unless the path names one, or a Hub id with its
+// whole commit ("org/name@" and 40 hexadecimal digits), which says as much, and whose copies may lack files that nobody
+// reads.
 void HoldToContents(const std::map<std::string, std::string>& contents, std::vector<ModelRef>* models);
 
 // Finds checkpoints by content in folders, and remembers what it has seen by size and time of its files. Thread-safe.

@@ -49,10 +49,10 @@ struct DispatchChoice {
 // that runs least for its share, then in turns. Where there are fewer slots than such jobs, a worker stays with the job
 // whose checkpoints it has loaded until another has waited for kAgeing, because loading costs more than it gives.
 //
-// Within a job the first in the queue goes first. The worker with the most idle slots gets it; of equal ones that which has the
-// job's checkpoints loaded, then one that has nothing loaded, then one that would have to drop another job's (ties: the
-// smaller id). Prefetch places are used only when no slot is idle. A candidate waits rather than return to the worker it is to avoid
-// or to one with too little memory, unless there is no other that fits.
+// Within a job the first in the queue goes first. The worker with the most idle slots gets it; of equal ones that which has
+// the job's checkpoints loaded, then one that has nothing loaded, then one that would have to drop another job's (ties: the
+// smaller id). Prefetch places are used only when no slot is idle. A candidate waits rather than return to the worker it is
+// to avoid or to one with too little memory, unless there is no other that fits.
 //
 // Not thread-safe; remembers only whose turn it is.
 class Dispatcher {

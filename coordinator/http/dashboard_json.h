@@ -24,8 +24,8 @@ std::string Dump(const DashboardJson& json);
 // mean since the start counts. "left_seconds" is null where the budget names no count or nothing has finished yet.
 DashboardJson JobJson(const JobSummary& job, double rate, absl::Time now);
 // The rest of its page: settings as YAML, facts of the models, baselines, held-out scores with 95 % intervals, best
-// and mean per generation (at most about `generations_max`), the Pareto front, reasons of failures; "best_by": the finalists'
-// benchmark where that named the best, else "".
+// and mean per generation (at most about `generations_max`), the Pareto front, reasons of failures; "best_by": the
+// finalists' benchmark where that named the best, else "".
 DashboardJson JobDetailsJson(const JobSummary& job, const JobIndex& index, size_t generations_max);
 // {"number": [...], "generation": [...], "fitness": [...]} of the search, at most about `count` points; see
 // JobIndex::Thinned.

@@ -28,12 +28,13 @@ struct CopyStoreReport {
 };
 
 // Copies every job with its log, and the record of every attempt that a log names (those of attempts that no log names count
-// for nothing and are left behind). Bytes stay as they are, so replaying the copy gives the same jobs; job ids stay, the times
-// at which jobs were created in the store do not (a job's own times are in its log).
+// for nothing and are left behind). Bytes stay as they are, so replaying the copy gives the same jobs; job ids stay, the
+// times at which jobs were created in the store do not (a job's own times are in its log).
 //
 // `to` must be empty or hold the beginning of such a copy, which is then finished: an interrupted copy is repeated.
-// FailedPrecondition naming the job if it holds anything else; Unavailable naming the holder while a coordinator leads there.
-// DataLoss names job and event. `from` may be written by a leader meanwhile: what is appended after its log was read is missed.
+// FailedPrecondition naming the job if it holds anything else; Unavailable naming the holder while a coordinator leads
+// there. DataLoss names job and event. `from` may be written by a leader meanwhile: what is appended after its log was read
+// is missed.
 absl::StatusOr<CopyStoreReport> CopyStore(ResultsStore* from, ResultsStore* to, const JobCodec& codec,
                                           const CopyStoreOptions& options = {});
 

@@ -1,17 +1,18 @@
-// Holds what a store says of a job against what the design promises: one checker for the
-// simulation, the chaos tests and `merganser store verify`.
+// Checks what a store says of a job against what the design promises: one checker for the simulation, the chaos tests and
+// `merganser store verify`.
 //
-//   I1   a candidate has at most one terminal event
-//   I2   every acked result is in the log, and its record in the store
-//   I3   every generation is told complete and in order: the next one is logged only when all
-//   before it are finished (not of a rolling search, which has no such barrier) I4   the optimizer's proposals never exceed the budget, and meet it
-//   where a job succeeds by it I6   no candidate has more counted attempts than the job allows I8
-//   the log replays: no gap, no event that does not fit I10  (where the caller says that nothing is
-//   left to do) the job is over I12  every committed result has its record: that of the logged
-//   attempt, with its token and the logged sha256
+//   I1   A candidate has at most one terminal event.
+//   I2   Every acknowledged result is in the log, and its record in the store.
+//   I3   Every generation is told to the optimizer complete and in order: the next one is logged only once all candidates
+//        of the one before are finished. (Rolling searches have no such barrier.)
+//   I4   The optimizer's proposals never exceed the budget, and reach it where a job succeeds by it.
+//   I6   No candidate has more counted attempts than the job allows.
+//   I8   The log replays: no gap, no event that does not fit.
+//   I10  Where the caller says that nothing is left to do, the job is over.
+//   I12  Every committed result has its record: that of the logged attempt, with its token and the logged SHA-256.
 //
-// What only a running system shows (I5 leases, I7 epochs, I9 who gets what, I11 same seed, same
-// best) is looked at by the simulation itself.
+// What only a running system shows (I5 leases, I7 epochs, I9 who gets what, I11 same seed, same best) is checked by the
+// simulation itself.
 #ifndef MERGANSER_COORDINATOR_JOB_HISTORY_H_
 #define MERGANSER_COORDINATOR_JOB_HISTORY_H_
 

@@ -34,8 +34,9 @@ namespace merganser {
 // are chosen anew then, and held-out candidates are those whose recipe is another than before.
 //
 // The search fails the job if not one candidate succeeded, or if more than half of at least kGiveUpAfter failed; the message
-// quotes the most frequent reason. A failed job that is resumed (JobState::ToRetry) is in the phase again in which it failed;
-// what is tried again is told to the optimizer as if it had taken so long, and the half is of what ends from then on.
+// quotes the most frequent reason. A failed job that is resumed (JobState::ToRetry) is in the phase again in which it
+// failed; what is tried again is told to the optimizer as if it had taken so long, and the half is of what ends from then
+// on.
 //
 // The optimizer is rebuilt from the state: the log's proposals are asked for again, each after what had finished before it
 // was told, so a replay makes the same calls. The log's genomes are authoritative: the optimizer adopts them where its own

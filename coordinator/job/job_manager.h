@@ -92,14 +92,14 @@ class JobManager {
   // FailedPrecondition: the job is over.
   virtual absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by) = 0;
   // Ends a pause; OK if there is none. A job that failed is taken up again in the phase in which it failed: what failed for
-  // reasons outside of the candidates is tried again (JobState::ToRetry), what has finished stays. FailedPrecondition: the job
-  // succeeded or was cancelled, or failed and has nothing to be tried again.
+  // reasons outside of the candidates is tried again (JobState::ToRetry), what has finished stays. FailedPrecondition: the
+  // job succeeded or was cancelled, or failed and has nothing to be tried again.
   // A job that is kDamaged has its log read anew first, and goes on if it was mended.
   virtual absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by) = 0;
   // A larger budget brings a job back to its search from the later phases, and from success. OK without an event if nothing
-  // changes. One that failed goes on, with the settings that it has then, once it is resumed. InvalidArgument as UpdatedSpec,
-  // and for a budget below what is proposed; FailedPrecondition: the stage is over, the job was cancelled, or has succeeded
-  // and the update does not let it go on.
+  // changes. One that failed goes on, with the settings that it has then, once it is resumed. InvalidArgument as
+  // UpdatedSpec, and for a budget below what is proposed; FailedPrecondition: the stage is over, the job was cancelled, or
+  // has succeeded and the update does not let it go on.
   virtual absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) = 0;
   virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
   // Why it is not dispatched, for people; "" unless it is queued.
@@ -109,9 +109,9 @@ class JobManager {
   // With the candidates, of which kSearch ones that are over lack their recipe, and what gives a copy of one with it.
   using CandidatesLook =
       std::function<absl::Status(const std::vector<Candidate>&, const std::function<Candidate(int64_t number)>& whole)>;
-  // The same without a copy, which for a job of many thousands takes a second: calls `look` with them, on the loop's thread, and
-  // gives its answer. `look` is short, calls nothing of the manager, and owns what it touches: it may come after this said
-  // Unavailable.
+  // The same without a copy, which for a job of many thousands takes a second: calls `look` with them, on the loop's thread,
+  // and gives its answer. `look` is short, calls nothing of the manager, and owns what it touches: it may come after this
+  // said Unavailable.
   virtual absl::Status LookAtCandidates(const std::string& job, CandidatesLook look) = 0;
 
   struct EventBatch {
@@ -134,8 +134,8 @@ class JobManager {
   virtual void WorkerDisconnected(const std::string& worker_id, const WorkerLink* link, bool gone) = 0;
   // Idempotent. The event is stored before this returns.
   virtual absl::StatusOr<Disposition> ReportAttempt(const AttemptReport& report) = 0;
-  // The same without waiting: `done` is called once, with what ReportAttempt would have returned, here or on the loop's thread,
-  // where it must not block. What comes while the store works is stored together.
+  // The same without waiting: `done` is called once, with what ReportAttempt would have returned, here or on the loop's
+  // thread, where it must not block. What comes while the store works is stored together.
   virtual void ReportAttemptThen(const AttemptReport& report, std::function<void(absl::StatusOr<Disposition>)> done) {
     done(ReportAttempt(report));
   }

@@ -73,9 +73,9 @@ class JobState {
   // As it is now: as submitted, with the settings of later updates.
   const JobSpec& spec() const { return *spec_; }
   std::shared_ptr<const JobSpec> submitted_spec() const { return submitted_spec_; }
-  // For the assignments of this job: as submitted, so that an update does not make workers load it again, and once the job is
-  // prepared with what its models were then (JobFacts::contents), so that no attempt merges others. Immutable; another object
-  // only where it differs.
+  // For the assignments of this job: as submitted, so that an update does not make workers load it again, and once the job
+  // is prepared with what its models were then (JobFacts::contents), so that no attempt merges others. Immutable; another
+  // object only where it differs.
   std::shared_ptr<const JobSpec> assigned_spec() const { return assigned_spec_; }
   int64_t seq() const { return seq_; }  // of the last event, 0 before the first
   JobPhase phase() const { return phase_; }
@@ -84,10 +84,10 @@ class JobState {
   // Of a job that is over: the phase that it was in before.
   JobPhase ended_in() const { return ended_in_; }
   // What a failed job that is resumed tries again (ActionTaken::reopens), by number: its preparation, unless that succeeded;
-  // those that the job's end cancelled; sources, average and search candidates that failed for reasons outside of them, which
-  // is any class of their last attempt but kInfeasible. Of the search that is only since the newest generation of the current
-  // stage in which any candidate succeeded (in a race: of the newest generation): earlier failures are what the optimizer
-  // has learnt from. Finished ones stay.
+  // those that the job's end cancelled; sources, average and search candidates that failed for reasons outside of them,
+  // which is any class of their last attempt but kInfeasible. Of the search that is only since the newest generation of the
+  // current stage in which any candidate succeeded (in a race: of the newest generation): earlier failures are what the
+  // optimizer has learnt from. Finished ones stay.
   std::vector<int64_t> ToRetry() const;
   // Event of the last resumption from a failure, 0 if there was none: a snapshot of the optimizer from before does not know
   // what is tried again.

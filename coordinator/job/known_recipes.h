@@ -1,5 +1,5 @@
-// Finds candidates that are another one's twins: the same recipe on the same samples. In spaces of choices optimizers propose
-// what they like again and again.
+// Finds candidates that are another one's twins: the same recipe on the same samples. In spaces of choices optimizers
+// propose what they like again and again.
 #ifndef MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
 #define MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
 
@@ -18,8 +18,8 @@ class KnownRecipes {
   // `state` outlives it.
   explicit KnownRecipes(const JobState* state) : state_(*state) {}
 
-  // The oldest succeeded candidate with the recipe and the benchmarks (draws included) of candidate `number`; nullopt if there
-  // is none, and in races.
+  // The oldest succeeded candidate with the recipe and the benchmarks (draws included) of candidate `number`; nullopt if
+  // there is none, and in races.
   std::optional<int64_t> SucceededTwinOf(int64_t number);
   // The same for one that is not in the state yet.
   std::optional<int64_t> SucceededTwinOf(const Candidate& candidate);

@@ -5,19 +5,18 @@
 // repeats.
 //
 // kPublished (Akiba et al., "Evolutionary Optimization of Model Merging Recipes", arXiv 2403.13187, section 3.2; the
-// released
-//   10B model). Slots: all layers of the first source in order, then all of the second, and so on; all that r times, so
-//   T = M r. A slot is kept iff its number p > 0. The first source's first and last layer are the path's first and last hop
-//   (added where the kept slots do not begin or end with them). Numbers start at 0, those of the first source's first
-//   repetition at 2 standard deviations: p = 2 g - 1 for a gene g, a standard deviation of 0.1 at the optimizer's sigma0 of
-//   1/6, so g starts at 0.5 and 0.6.
+// released 10B model). Slots: all layers of the first source in order, then all of the second, and so on; all that r times,
+// so T = M r. A slot is kept iff its number p > 0. The first source's first and last layer are the path's first and last hop
+// (added where the kept slots do not begin or end with them). Numbers start at 0, those of the first source's first
+// repetition at 2 standard deviations: p = 2 g - 1 for a gene g, a standard deviation of 0.1 at the optimizer's sigma0 of
+// 1/6, so g starts at 0.5 and 0.6.
+//
 // kBits. The same slots with a gene of two levels each and no forced layer. It starts at the first source as it is: its
-// first
-//   repetition is probably kept, every other slot probably not.
+// first repetition is probably kept, every other slot probably not.
+//
 // kPath. Slots by depth: for depth 0 .. L-1, r slots. Each has a gene that chooses its source (if there are several) and a
-// gene
-//   that keeps or drops it; it stands for the source's layer of that depth. The first slot of each depth is probably kept,
-//   the others probably not. No order is searched, so a path has at most L r hops and the genome 2 L r genes.
+// gene that keeps or drops it; it stands for the source's layer of that depth. The first slot of each depth is probably
+// kept, the others probably not. No order is searched, so a path has at most L r hops and the genome 2 L r genes.
 //
 // Where the first source is "winner" or "merged" it is the favourite: a gene of two levels says whether it is left at all
 // (probably not), and the choice is among the others.
@@ -57,8 +56,8 @@ class DataFlowDecoder {
   const std::vector<GeneLabel>& labels() const { return labels_; }
   const GenomeSpec& genome() const { return genome_; }
 
-  // The recipe of a path. `merged`: what the stage's parameter space makes of its part of the genome, where the pool names it;
-  // else null. A path that is one stack's layers in order, unscaled, is left empty. InvalidArgument: wrong length, a
+  // The recipe of a path. `merged`: what the stage's parameter space makes of its part of the genome, where the pool names
+  // it; else null. A path that is one stack's layers in order, unscaled, is left empty. InvalidArgument: wrong length, a
   // coordinate outside [0, 1] or not finite, or no layer is kept.
   absl::StatusOr<Recipe> Decode(absl::Span<const double> genome, const Recipe* merged) const;
 

@@ -19,8 +19,8 @@ struct GeneLabel {
   bool operator==(const GeneLabel&) const = default;
 };
 
-// OK if the genome has one number in [0, 1] per label; InvalidArgument names the first that is not: "genome[3] (weight of ja in
-// layer.1) is 1.5, not in [0, 1]".
+// OK if the genome has one number in [0, 1] per label; InvalidArgument names the first that is not: "genome[3] (weight of ja
+// in layer.1) is 1.5, not in [0, 1]".
 absl::Status CheckGenome(absl::Span<const double> genome, const std::vector<GeneLabel>& labels);
 
 }  // namespace merganser

@@ -53,7 +53,8 @@ class ParameterSpaceDecoder {
   GenomeSpec genome_;
 };
 
-// The baselines: model `name` as it is, and the plain average (linear, equal weights) of what the spec's spaces name as sources.
+// The baselines: model `name` as it is, and the plain average (linear, equal weights) of what the spec's spaces name as
+// sources.
 Recipe SourceRecipe(const JobSpec& spec, const std::string& name);
 Recipe AverageRecipe(const JobSpec& spec);
 

@@ -1,10 +1,10 @@
 // Speed of materializing one candidate in memory, next to copying.
 //   build/bin/bench/merge_bench [--benchmark_filter=ties]
-// Synthetic bf16 sources: eight tensors of 8 Mi elements (64 Mi parameters), a base and two fine-tunes; statistics are ready.
-// Each merge is timed beside a plain copy of the same result by the same number of threads, by turns, so that a busy machine
-// slows both. Counters: GBps, what the merge's last pass must read and write per second (the sources and the base once, the
-// result once); copy_GBps, what the copy reads and writes; share_of_copy, their ratio. Methods with a second pass (a threshold
-// by histogram, norms for `rescale`) are counted as if they had one.
+// Synthetic bf16 sources: eight tensors of 8 Mi elements (64 Mi parameters), a base and two fine-tunes; statistics are
+// ready. Each merge is timed beside a plain copy of the same result by the same number of threads, by turns, so that a busy
+// machine slows both. Counters: GBps, what the merge's last pass must read and write per second (the sources and the base
+// once, the result once); copy_GBps, what the copy reads and writes; share_of_copy, their ratio. Methods with a second pass
+// (a threshold by histogram, norms for `rescale`) are counted as if they had one.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Real processes, killed and frozen at random while a job runs: no acknowledged result is lost, none counts twice, and the job
-// ends. MERGANSER_CHAOS_CANDIDATES (400) and MERGANSER_CHAOS_SEED (1) make it longer or another one: ./dev chaos.
+// Real processes, killed and frozen at random while a job runs: no acknowledged result is lost, none counts twice, and the
+// job ends. MERGANSER_CHAOS_CANDIDATES (400) and MERGANSER_CHAOS_SEED (1) make it longer or another one: ./dev chaos.
 #include <signal.h>
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// The style of the schema, and that what clients and stored logs rely on does not change: every field that api.txt names must
-// still be there with its number and type. Fields may be added freely; MERGANSER_UPDATE_API=1 writes the file anew.
+// The style of the schema, and that what clients and stored logs rely on does not change: every field that api.txt names
+// must still be there with its number and type. Fields may be added freely; MERGANSER_UPDATE_API=1 writes the file anew.
 #include <google/protobuf/descriptor.h>
 
 #include <cstdlib>

@@ -44,11 +44,12 @@ class CheckpointProvider {
  public:
   explicit CheckpointProvider(CheckpointProviderOptions options) : options_(std::move(options)) {}
 
-  // The job with a directory in place of the path of each model whose content it names ("PATH@sha256:CONTENT"; the content stays
-  // after it, so that whoever opens the directory holds it to that): the path itself if it has that content here, else a
-  // directory of that content below the model roots, else one in the cache, fetched if need be. Models without a content stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks
-  // the Hub. `phase` is told "fetch" while something is fetched, "check" while weights are summed. Unavailable (names
-  // "models.NAME.path", and what is at the path instead): it could not be had; another worker may have it. Cancelled.
+  // The job with a directory in place of the path of each model whose content it names ("PATH@sha256:CONTENT"; the content
+  // stays after it, so that whoever opens the directory holds it to that): the path itself if it has that content here, else
+  // a directory of that content below the model roots, else one in the cache, fetched if need be. Models without a content
+  // stay as they are, and so does what can be had nowhere but has a Hub id: the evaluator asks the Hub. `phase` is told
+  // "fetch" while something is fetched, "check" while weights are summed. Unavailable (names "models.NAME.path", and what is
+  // at the path instead): it could not be had; another worker may have it. Cancelled.
   absl::StatusOr<JobSpec> Provide(const JobSpec& spec, const CandidateEvaluator::PhaseCallback& phase, std::stop_token stop);
 
   // Looks for all of them again when it is asked next.

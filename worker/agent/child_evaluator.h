@@ -1,5 +1,5 @@
-// An evaluator in a process of its own: what takes it down (a device fault, the kernel's memory killer) takes one attempt, not
-// the worker's session.
+// An evaluator in a process of its own: what takes it down (a device fault, the kernel's memory killer) takes one attempt,
+// not the worker's session.
 #ifndef MERGANSER_WORKER_AGENT_CHILD_EVALUATOR_H_
 #define MERGANSER_WORKER_AGENT_CHILD_EVALUATOR_H_
 
@@ -71,8 +71,8 @@ class ChildEvaluator final : public CandidateEvaluator {
   std::optional<Recipe> expected_ ABSL_GUARDED_BY(mu_);  // not yet passed on
 };
 
-// The child's side: answers calls on `fd` with `evaluator`, one at a time. When the parent is gone the process ends, whatever
-// the evaluator does. Returns the exit code.
+// The child's side: answers calls on `fd` with `evaluator`, one at a time. When the parent is gone the process ends,
+// whatever the evaluator does. Returns the exit code.
 int ServeEvaluator(int fd, CandidateEvaluator* evaluator);
 
 }  // namespace merganser

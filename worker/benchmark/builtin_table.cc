@@ -110,7 +110,8 @@ void AddGsm8k(std::vector<BuiltinBenchmark>* table) {
                                            RegexFilter("flexible-extract", flexible, -1)};
   b.few_shot_file = "";
   b.spec.few_shot.count = 8;
-  // The worked examples of Wei et al. 2022 ("Chain-of-Thought Prompting Elicits Reasoning in Large Language Models", table 20).
+  // The worked examples of Wei et al. 2022 ("Chain-of-Thought Prompting Elicits Reasoning in Large Language Models", table
+  // 20).
   b.spec.few_shot.samples = {
       R"J({"question": "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, there will be 21 trees. How many trees did the grove workers plant today?", "cot": "There are 15 trees originally. Then there were 21 trees after some more were planted. So there must have been 21 - 15 = 6. The answer is 6."})J",
       R"J({"question": "If there are 3 cars in the parking lot and 2 more cars arrive, how many cars are in the parking lot?", "cot": "There are originally 3 cars. 2 more cars arrive. 3 + 2 = 5. The answer is 5."})J",

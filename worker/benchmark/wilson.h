@@ -24,9 +24,9 @@ struct MetricInterval {
   double standard_error = 0;
 };
 
-// Of the metric `name` of `metrics`, which is of `n` samples: value +- 1.96 standard errors where `metrics` has "NAME_stderr"
-// (see Metrics in aggregate.h); else it is a proportion: Wilson's interval, and sqrt(p (1 - p) / (n - 1)). REQUIRES: `metrics`
-// has `name`.
+// Of the metric `name` of `metrics`, which is of `n` samples: value +- 1.96 standard errors where `metrics` has
+// "NAME_stderr" (see Metrics in aggregate.h); else it is a proportion: Wilson's interval, and sqrt(p (1 - p) / (n - 1)).
+// REQUIRES: `metrics` has `name`.
 MetricInterval IntervalOf(const std::map<std::string, double>& metrics, const std::string& name, int64_t n);
 
 }  // namespace merganser

@@ -31,7 +31,8 @@ class Decoder : public Generator, public ServingEngine {
  public:
   // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
   // an activation that the engine lacks. FailedPrecondition: the device is not
-  // there, or the library for cuda_graphs. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's memory.
+  // there, or the library for cuda_graphs. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's
+  // memory.
   static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config, const EngineOptions& options);
 
   // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias and

@@ -39,8 +39,8 @@ struct Beams {
   bool early_stopping = false;  // stop as soon as `count` beams have finished
 };
 
-// Rows that stand in a prompt instead of its tokens' embeddings: an image's features. The tokens at those positions only have to be
-// in the vocabulary, and count for a repetition penalty as what they are.
+// Rows that stand in a prompt instead of its tokens' embeddings: an image's features. The tokens at those positions only
+// have to be in the vocabulary, and count for a repetition penalty as what they are.
 struct PromptEmbeddings {
   int position = 0;               // of the first row in the prompt
   int rows = 0;                   // >= 1

@@ -67,8 +67,8 @@ class CandidateVision {
 };
 
 // Where several of the job's models see: whether pictures are as many rows to all that bring a tower or a projector, and
-// these can be merged as the spaces say. `opened`: OpenJobModels, null where AllPlain. InvalidArgument, naming model or space,
-// file, field and both values.
+// these can be merged as the spaces say. `opened`: OpenJobModels, null where AllPlain. InvalidArgument, naming model or
+// space, file, field and both values.
 absl::Status CheckVisionSides(const JobSpec& spec, const CheckpointMap& models, const RecipeModels* opened);
 
 }  // namespace merganser

@@ -12,8 +12,8 @@
 
 namespace merganser {
 
-// Merges tensor group by tensor group and writes the checkpoint, whole or not at all, with the request's text files and, where
-// mergekit can say the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
+// Merges tensor group by tensor group and writes the checkpoint, whole or not at all, with the request's text files and,
+// where mergekit can say the recipe, mergekit.yaml. The weights are bit for bit those that an evaluation of the recipe used.
 absl::StatusOr<ExportFacts> ExportRecipe(const ExportRequest& request, const LocalOptions& options, std::stop_token stop);
 
 // What ExportRecipe would do: everything resolved and checked against the files' headers. Reads no weights, writes nothing.

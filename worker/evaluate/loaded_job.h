@@ -37,8 +37,8 @@ class LoadedJob {
                                                          std::stop_token stop);
 
   const JobSpec& spec() const { return spec_; }
-  // Whether `spec` is that of this job, or differs from it only in paths of models that name the content which was loaded; then
-  // it is this job's from now on.
+  // Whether `spec` is that of this job, or differs from it only in paths of models that name the content which was loaded;
+  // then it is this job's from now on.
   bool Take(const JobSpec& spec);
   const JobFacts& facts() const { return facts_; }
 

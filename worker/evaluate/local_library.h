@@ -1,5 +1,5 @@
-// Everything that runs models, behind one door that knows no torch: the shared library libmerganser-local.so, loaded on first
-// use by the worker and by the command line's local verbs, so that other verbs and the coordinator start without it.
+// Everything that runs models, behind one door that knows no torch: the shared library libmerganser-local.so, loaded on
+// first use by the worker and by the command line's local verbs, so that other verbs and the coordinator start without it.
 #ifndef MERGANSER_WORKER_EVALUATE_LOCAL_LIBRARY_H_
 #define MERGANSER_WORKER_EVALUATE_LOCAL_LIBRARY_H_
 
@@ -32,7 +32,9 @@ struct LocalOptions {
   std::string compute = "auto";
   bool cuda_graphs = false;              // EngineOptions::cuda_graphs
   int threads = 0;                       // CPU threads; 0: all processors that the process may use
-  std::string merge = "auto";            // candidates by the CPU ("host") or in the device's memory ("device"; "auto": if a GPU)
+  // Where candidates are merged: "host" (by the CPU), "device" (in the device's memory), "auto" ("device" on a GPU, else
+  // "host").
+  std::string merge = "auto";
   // Most MiB of the device's memory that sources stay in where it merges, the others stream. Unset: what is free and not
   // among what arena and engine take, less a tenth (0 where this libtorch cannot tell); on the CPU, in whose memory they
   // are, all.
@@ -72,7 +74,8 @@ struct GenerateRequest {
   std::string model;  // directory or Hub id
   std::string prompt;
   std::string system;
-  std::vector<std::string> images;  // JPEG and PNG files, for the prompt's "<image>"s in order; one without is put before the prompt
+  // JPEG and PNG files, for the prompt's "<image>"s in order; those without one are put before it.
+  std::vector<std::string> images;
   bool chat = false;  // through the checkpoint's chat template
   int max_new_tokens = 256;
   std::vector<std::string> stop;

@@ -30,8 +30,8 @@ ModelLocatorOptions LocatorOptions(const std::vector<std::string>& model_roots);
 // ResolveModel and Checkpoint::Open; `model_roots` as there. Unimplemented: a model with an adapter.
 absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots);
 
-// The tokenizer of the checkpoint that the caller calls `model`, for an engine of `vocab_size` rows. Errors of Tokenizer::Load;
-// InvalidArgument "models.MODEL.path: ...": it has more tokens than that.
+// The tokenizer of the checkpoint that the caller calls `model`, for an engine of `vocab_size` rows. Errors of
+// Tokenizer::Load; InvalidArgument "models.MODEL.path: ...": it has more tokens than that.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& model, const Checkpoint& checkpoint,
                                                          int64_t vocab_size);
 

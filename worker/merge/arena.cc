@@ -20,8 +20,8 @@ constexpr int64_t kHugePage = int64_t{2} << 20;
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
-// Mappings that others are to take over have few sizes, so that they fit: quarters of powers of two. What is not touched costs
-// addresses only.
+// Mappings that others are to take over have few sizes, so that they fit: quarters of powers of two. What is not touched
+// costs addresses only.
 int64_t LentBytes(int64_t bytes) {
   const auto power = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes)));
   return RoundUp(bytes, std::max(kHugePage, power / 4));

@@ -21,8 +21,8 @@ class CandidateTerms {
   // `mask_bytes_max` bounds the random masks that a pass over the values leaves as bits for the merge itself.
   CandidateTerms(std::shared_ptr<const MergeSources> sources, int64_t mask_bytes_max);
 
-  // Resolves the terms of all tensors: from the settings and `facts`; and, where they depend on a mask, from one pass over the
-  // values. REQUIRES: facts are prepared for `plan`, which has a method and must outlive the use of the terms.
+  // Resolves the terms of all tensors: from the settings and `facts`; and, where they depend on a mask, from one pass over
+  // the values. REQUIRES: facts are prepared for `plan`, which has a method and must outlive the use of the terms.
   // InvalidArgument, naming the tensor: the sources have no such combination. Cancelled: `stop` was requested.
   absl::Status Resolve(const MergePlan& plan, const SourceFacts& facts, int64_t block_elements, ThreadPool& pool,
                        std::vector<Workspace>& workspaces, std::stop_token stop);

@@ -12,10 +12,10 @@
 
 namespace merganser {
 
-// Ranks values by magnitude, largest first, equal ones by index: those of d = source - base (fp32), or any others that can be
-// loaded again and again. Either keeps the whole order (4 bytes an element; a cut is one look-up) or a histogram of the
-// magnitudes' upper 16 bits (at most 512 KiB; a cut reads the values once to rank within one bin, and once more where that bin
-// holds very many). Immutable after Build*, any thread; the tensors must outlive it.
+// Ranks values by magnitude, largest first, equal ones by index: those of d = source - base (fp32), or any others that can
+// be loaded again and again. Either keeps the whole order (4 bytes an element; a cut is one look-up) or a histogram of the
+// magnitudes' upper 16 bits (at most 512 KiB; a cut reads the values once to rank within one bin, and once more where that
+// bin holds very many). Immutable after Build*, any thread; the tensors must outlive it.
 class MagnitudeIndex {
  public:
   static constexpr int64_t kBlock = 4096;

@@ -13,9 +13,9 @@
 
 namespace merganser {
 
-// What is merged comes through the buffers of a PieceQueue, a batch's worth of bytes, as soon as it is there; of what RecipePlan::Stream cannot
-// compute, at most two batches are in memory: the consumer's, and the one that is computed meanwhile. One consumer; the plan
-// must outlive the stream.
+// What is merged comes through the buffers of a PieceQueue, a batch's worth of bytes, as soon as it is there; of what
+// RecipePlan::Stream cannot compute, at most two batches are in memory: the consumer's, and the one that is computed
+// meanwhile. One consumer; the plan must outlive the stream.
 class MergeStream {
  public:
   // `stop` ends the computation early; Next then returns Cancelled.

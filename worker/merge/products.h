@@ -1,5 +1,5 @@
-// Dot products of the sources of a merge, tensor by tensor, in fp64: all that methods on spheres (slerp, karcher, model_stock
-// ...) need to know of the values to give each source its coefficient. They do not depend on the genome.
+// Dot products of the sources of a merge, tensor by tensor, in fp64: all that methods on spheres (slerp, karcher,
+// model_stock ...) need to know of the values to give each source its coefficient. They do not depend on the genome.
 #ifndef MERGANSER_WORKER_MERGE_PRODUCTS_H_
 #define MERGANSER_WORKER_MERGE_PRODUCTS_H_
 
@@ -11,8 +11,8 @@
 
 namespace merganser {
 
-// Which vectors: the models as they are (the base, where there is one, comes first), or source - base (the sources themselves
-// where there is no base).
+// Which vectors: the models as they are (the base, where there is one, comes first), or source - base (the sources
+// themselves where there is no base).
 enum class ProductsOf { kModels, kTaskVectors };
 
 // What one vector is: a whole tensor, its runs along the last dimension, or its runs along the first. (A tensor of one
@@ -47,8 +47,8 @@ struct Products {
   static int Size(int n) { return n * (n + 1) / 2; }
 };
 
-// Values that are held in scratch per vector while its products are summed. Part of the results: sums run in eight interleaved
-// lanes over each block.
+// Values that are held in scratch per vector while its products are summed. Part of the results: sums run in eight
+// interleaved lanes over each block.
 inline constexpr int64_t kProductBlock = 1024;
 
 // Adds the products of elements [first, first + count) of whole tensors to `sums`, a triangle. `subtract` (the base) may be
@@ -56,8 +56,8 @@ inline constexpr int64_t kProductBlock = 1024;
 void AddProducts(absl::Span<const FloatTensor> tensors, const FloatTensor* subtract, int64_t first, int64_t count,
                  float* scratch, double* sums);
 
-// Sets sums[v - first_vector] to the triangle of vector v, for `count` vectors from first_vector on. REQUIRES: shape.scope is
-// not kTensor. `scratch` as above.
+// Sets sums[v - first_vector] to the triangle of vector v, for `count` vectors from first_vector on. REQUIRES: shape.scope
+// is not kTensor. `scratch` as above.
 void VectorProducts(absl::Span<const FloatTensor> tensors, const FloatTensor* subtract, const VectorShape& shape,
                     int64_t first_vector, int64_t count, float* scratch, double* sums);
 

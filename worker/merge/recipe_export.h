@@ -25,8 +25,8 @@ struct RecipeExportOptions {
   std::string form;
   int threads = 1;
   bool digest = false;  // compute RecipeExportFacts::weights_sha256
-  // Results that are computed together; see RecipePlanOptions. Bytes. As many may be on their way to the writer (PieceQueue),
-  // so that the next batch's sums and masks are computed while this one's results are written.
+  // Results that are computed together; see RecipePlanOptions. Bytes. As many may be on their way to the writer
+  // (PieceQueue), so that the next batch's sums and masks are computed while this one's results are written.
   int64_t batch_bytes = int64_t{32} << 20;
   std::map<std::string, std::string> text_files;  // recipe.yaml, README.md; mergekit.yaml is added where it can be said
   std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;  // may be null

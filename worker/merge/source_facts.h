@@ -18,8 +18,8 @@
 
 namespace merganser {
 
-// A run of elements of one tensor, the unit of parallel work. Sums over runs are part of results: changing their size changes
-// last bits.
+// A run of elements of one tensor, the unit of parallel work. Sums over runs are part of results: changing their size
+// changes last bits.
 struct TensorRun {
   int tensor;
   int64_t first;

@@ -80,8 +80,8 @@ class DerivedSource : public TensorSource {
   std::map<std::string, Own, std::less<>> own_;
 };
 
-// `source` with the beginnings of its tensors' names replaced: of the rules that fit a name, the longest. InvalidArgument if two
-// tensors would have one name.
+// `source` with the beginnings of its tensors' names replaced: of the rules that fit a name, the longest. InvalidArgument if
+// two tensors would have one name.
 absl::StatusOr<std::shared_ptr<const TensorSource>> RenamedSource(std::shared_ptr<const TensorSource> source,
                                                                   const std::map<std::string, std::string>& rename);
 

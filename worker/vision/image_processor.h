@@ -1,4 +1,5 @@
-// From a picture to the numbers that a vision tower reads, as transformers' CLIPImageProcessor and LlavaNextImageProcessor do.
+// From a picture to the numbers that a vision tower reads, as transformers' CLIPImageProcessor and LlavaNextImageProcessor
+// do.
 #ifndef MERGANSER_WORKER_VISION_IMAGE_PROCESSOR_H_
 #define MERGANSER_WORKER_VISION_IMAGE_PROCESSOR_H_
 

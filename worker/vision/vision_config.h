@@ -42,8 +42,8 @@ struct VisionConfig {
   // Patches along a tile's edge.
   int64_t grid() const { return image_size / patch_size; }
 
-  // `path` is for messages. InvalidArgument names file, field, value and bound. Unimplemented: another kind of model, tower or
-  // activation (names it).
+  // `path` is for messages. InvalidArgument names file, field, value and bound. Unimplemented: another kind of model, tower
+  // or activation (names it).
   static absl::StatusOr<VisionConfig> Parse(absl::string_view config_json, const std::string& path);
 };
 

@@ -1,6 +1,6 @@
-// The seeing half of a LLaVA model: CLIP's tower, the projector, and LLaVA-NeXT's way of laying tiles out. Its features stand in
-// the prompt where the image token is (GenerationRequest::embeddings). They do not depend on the language model, so a job whose
-// vision side is frozen computes them once.
+// The seeing half of a LLaVA model: CLIP's tower, the projector, and LLaVA-NeXT's way of laying tiles out. Its features
+// stand in the prompt where the image token is (GenerationRequest::embeddings). They do not depend on the language model, so
+// a job whose vision side is frozen computes them once.
 #ifndef MERGANSER_WORKER_VISION_VISION_MODEL_H_
 #define MERGANSER_WORKER_VISION_VISION_MODEL_H_
 

@@ -51,8 +51,8 @@ TEST_F(JobReportsTest, ResultsOfOneJobAreStoredInOneAppend) {
   for (const auto& answer : Report()) EXPECT_EQ(answer.value(), Disposition::kDuplicate);
 }
 
-// With as many workers as candidates a search costs a write for each generation's proposals, with the attempts at them, and one
-// for its results.
+// With as many workers as candidates a search costs a write for each generation's proposals, with the attempts at them, and
+// one for its results.
 TEST_F(JobReportsTest, AGenerationIsStoredTogetherWithItsFirstAttempts) {
   (void)Report();
   ASSERT_EQ(appends_, 1);

@@ -48,7 +48,8 @@ inline JobSpec ExampleJob() {
   return spec;
 }
 
-// The published coefficients of the zoo's evolved merge (56.0 % on the test set), in the groups embedding, six layers, output.
+// The published coefficients of the zoo's evolved merge (56.0 % on the test set), in the groups embedding, six layers,
+// output.
 inline Recipe EvolvedRecipe() {
   const std::vector<double> math = {1.8713, -0.1437, 1.9881, 1.0052, 1.9921, 1.622, 0.3065, -0.1174};
   const std::vector<double> ja = {1.8003, -0.1811, 1.6716, -0.1927, 0.8485, 0.7391, 1.7819, 1.4572};

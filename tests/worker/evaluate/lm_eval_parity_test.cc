@@ -1,5 +1,5 @@
-// The same model, tasks and samples as lm-evaluation-harness 0.4.13, item by item: its task files are read as they are, and what
-// it found (tests/golden/lm_eval_goldens.py) is what we find.
+// The same model, tasks and samples as lm-evaluation-harness 0.4.13, item by item: its task files are read as they are, and
+// what it found (tests/golden/lm_eval_goldens.py) is what we find.
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>

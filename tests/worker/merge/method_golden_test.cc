@@ -1,5 +1,5 @@
-// Every method against mergekit 0.1.5 on several shapes and settings (method_vectors of tests/golden/merge_goldens.py): our own
-// fp32 arithmetic within 1e-6, and mergekit's arithmetic bit by bit where its result is defined.
+// Every method against mergekit 0.1.5 on several shapes and settings (method_vectors of tests/golden/merge_goldens.py): our
+// own fp32 arithmetic within 1e-6, and mergekit's arithmetic bit by bit where its result is defined.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -1,5 +1,5 @@
-// Whole small models against mergekit 0.1.5's run_merge (tests/golden/whole_model_goldens.py): its arithmetic, its parameters by
-// layer and by filter, and its random stream through all tensors in the order of their names.
+// Whole small models against mergekit 0.1.5's run_merge (tests/golden/whole_model_goldens.py): its arithmetic, its
+// parameters by layer and by filter, and its random stream through all tensors in the order of their names.
 #include <fstream>
 #include <map>
 #include <string>

@@ -119,7 +119,8 @@ TEST_P(LlavaTest, ABatchGivesWhatEachPromptGivesAlone) {
   for (float& value : other.values) value = -value;
   // The same tokens with two pictures, with one at another place, and without any.
   std::vector<GenerationRequest> requests = {Request(*features), Request(other), Request(*features), Request(*features)};
-  requests[2].prompt.insert(requests[2].prompt.begin() + 1, 40, 7);  // long enough to be shared, if it were not for the picture
+  // Long enough to be shared, if it were not for the picture.
+  requests[2].prompt.insert(requests[2].prompt.begin() + 1, 40, 7);
   requests[2].embeddings[0].position += 40;
   requests[3].embeddings.clear();
   std::vector<std::vector<int32_t>> alone;

@@ -32,8 +32,8 @@ std::vector<bool> Band(const RoundedValues& d, int64_t first, int64_t end) {
   return mask;
 }
 
-// Ascending ranks from 1 on within each row along dimension 1, equal magnitudes by index; in `round`'s type, which in bf16 is
-// too coarse for ranks above 256.
+// Ascending ranks from 1 on within each row along dimension 1, equal magnitudes by index; in `round`'s type, which in bf16
+// is too coarse for ranks above 256.
 RoundedValues Ranks(const RoundedValues& d, const std::vector<int64_t>& shape, int64_t& row, const Rounded& round) {
   row = shape.size() < 2 ? static_cast<int64_t>(d.size()) : shape[1];
   int64_t inner = 1;

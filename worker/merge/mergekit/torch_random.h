@@ -7,8 +7,8 @@
 
 namespace merganser {
 
-// The draws of torch.bernoulli(p) after torch.manual_seed(seed), for p in bf16, fp16 or fp32: one 32-bit word of mt19937 each,
-// whose lower 24 bits are a fraction.
+// The draws of torch.bernoulli(p) after torch.manual_seed(seed), for p in bf16, fp16 or fp32: one 32-bit word of mt19937
+// each, whose lower 24 bits are a fraction.
 class TorchRandom {
  public:
   // torch seeds its mt19937 with the lower half.

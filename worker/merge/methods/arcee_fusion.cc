@@ -1,8 +1,9 @@
 // arcee_fusion: takes over the changes that matter most (Goddard and others, MergeKit's "Arcee Fusion", 2025).
 //   I = |x - base| KL(softmax(x) || softmax(base)), softmax and divergence along the last dimension, with 1e-8 added to each
 //       probability;
-//   y = x where I >= q2 + 1.5 (q3 - q1), else base; q1, q2, q3: elements int(n' / 4), int(n' / 2), int(3 n' / 4) of the tensor's
-//       scores in ascending order, n' = n - 1. (mergekit takes them from a random sample of a million scores where there are more.)
+//   y = x where I >= q2 + 1.5 (q3 - q1), else base; q1, q2, q3: elements int(n' / 4), int(n' / 2), int(3 n' / 4) of the
+//       tensor's scores in ascending order, n' = n - 1. (mergekit takes them from a random sample of a million scores where
+//       there are more.)
 // Takes no parameters.
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
-// breadcrumbs_ties: task vectors thinned as by breadcrumbs, merged where their signs agree as by ties. Davari and Belilovsky,
-// 2023, arXiv:2312.06795; Yadav et al., 2023, arXiv:2306.01708.
+// breadcrumbs_ties: task vectors thinned as by breadcrumbs, merged where their signs agree as by ties. Davari and
+// Belilovsky, 2023, arXiv:2312.06795; Yadav et al., 2023, arXiv:2306.01708.
 //   d_i as in breadcrumbs; s, y and Z as in ties. rescale and normalize are off by default.
 #include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"

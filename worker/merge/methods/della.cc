@@ -1,5 +1,5 @@
-// della: task vectors thinned at random as by della_linear, merged where their signs agree as by ties (without its trimming).
-// Deep et al., 2024, arXiv:2406.11617.
+// della: task vectors thinned at random as by della_linear, merged where their signs agree as by ties (without its
+// trimming). Deep et al., 2024, arXiv:2406.11617.
 //   d_i as in della_linear; s, y and Z as in ties. rescale and normalize are on by default.
 #include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"

@@ -1,5 +1,5 @@
-// multislerp: barycentric interpolation on a sphere, in the tangent space at the sources' weighted mean; of their task vectors
-// where there is a base (Goddard, "Multi-SLERP: wow, what a cool idea", 2025).
+// multislerp: barycentric interpolation on a sphere, in the tangent space at the sources' weighted mean; of their task
+// vectors where there is a base (Goddard, "Multi-SLERP: wow, what a cool idea", 2025).
 //   w_i divided by their sum if normalize_weights (the default);
 //   u_i = x_i / (|x_i| + eps);   m = sum_i w_i u_i / |sum_i w_i u_i|;
 //   T   = sum_i w_i (u_i - <u_i, m> m);   r = |T| + eps;

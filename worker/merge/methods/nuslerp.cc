@@ -2,8 +2,8 @@
 // (MergeKit's NuSLERP, 2024).
 //   t = w_2 / (w_1 + w_2), 1/2 where |w_1 + w_2| < 1e-6;   cos a = <x_1, x_2> / (|x_1| |x_2|), norms of at least 1e-7;
 //   y = (sin((1 - t) a) x_1 + sin(t a) x_2) / sin a,   or (1 - t) x_1 + t x_2 where 1 - cos^2 a <= 1e-14.
-// nuslerp_flatten (the default): a tensor is one vector. Else its runs along the last dimension are vectors of their own, or,
-// if nuslerp_row_wise, those along the first.
+// nuslerp_flatten (the default): a tensor is one vector. Else its runs along the last dimension are vectors of their own,
+// or, if nuslerp_row_wise, those along the first.
 #include <algorithm>
 #include <cmath>
 

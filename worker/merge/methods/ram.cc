@@ -1,4 +1,5 @@
-// ram: keeps what is one task vector's own, averages what several share ("Reinforced Agent Merging", 2026, arXiv:2601.13572).
+// ram: keeps what is one task vector's own, averages what several share ("Reinforced Agent Merging", 2026,
+// arXiv:2601.13572).
 //   d_i = x_i - base;   m_i = [|d_i| > epsilon];   c = sum_i m_i;
 //   y   = base + sum_i m_i d_i / max(c, 1).
 #include "worker/merge/methods/all_methods.h"
