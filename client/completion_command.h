@@ -1,4 +1,4 @@
-// The verb that knows all others.
+// `merganser completion`: shell completions, made from all the other verbs.
 #ifndef MERGANSER_CLIENT_COMPLETION_COMMAND_H_
 #define MERGANSER_CLIENT_COMPLETION_COMMAND_H_
 

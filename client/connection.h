@@ -1,4 +1,4 @@
-// The flags that say where jobs are, and what they lead to.
+// The flags that say where jobs are (--server, --store), and the connection or reader that they lead to.
 #ifndef MERGANSER_CLIENT_CONNECTION_H_
 #define MERGANSER_CLIENT_CONNECTION_H_
 

@@ -1,4 +1,4 @@
-// Whether a job file still says what a stored job was started with.
+// Compares a job file with the spec that a stored job was started with.
 #ifndef MERGANSER_CLIENT_SPEC_DIFFERENCE_H_
 #define MERGANSER_CLIENT_SPEC_DIFFERENCE_H_
 

@@ -1,4 +1,4 @@
-// Whether a run's results store takes what the run cannot go on without.
+// Notices when the results store of a `merganser run` stops taking writes (a full disk, say), without which it cannot go on.
 #ifndef MERGANSER_CLIENT_STORE_WATCH_H_
 #define MERGANSER_CLIENT_STORE_WATCH_H_
 

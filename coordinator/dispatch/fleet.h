@@ -1,4 +1,4 @@
-// The workers that are, or were just now, connected.
+// The workers that are connected, or were until recently.
 #ifndef MERGANSER_COORDINATOR_DISPATCH_FLEET_H_
 #define MERGANSER_COORDINATOR_DISPATCH_FLEET_H_
 

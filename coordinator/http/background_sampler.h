@@ -1,5 +1,5 @@
-// Measures something now and then on a thread of its own, so that neither a slow disk nor a store that is away delays who
-// leads.
+// Runs a measurement at intervals on a thread of its own, so that neither a slow disk nor a store that is away delays the
+// thread that keeps the lead.
 #ifndef MERGANSER_COORDINATOR_HTTP_BACKGROUND_SAMPLER_H_
 #define MERGANSER_COORDINATOR_HTTP_BACKGROUND_SAMPLER_H_
 

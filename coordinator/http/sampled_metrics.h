@@ -1,5 +1,5 @@
-// The metrics of a coordinator that cost a file, a question to the store or a calculation. Somebody measures them now and
-// then (BackgroundSampler); here they become series.
+// The metrics of a coordinator that are costly to measure: they take a file, a question to the store or a calculation.
+// BackgroundSampler measures them at intervals; here they become series.
 #ifndef MERGANSER_COORDINATOR_HTTP_SAMPLED_METRICS_H_
 #define MERGANSER_COORDINATOR_HTTP_SAMPLED_METRICS_H_
 

@@ -1,4 +1,4 @@
-// From what became of an attempt to the events that say so. Pure.
+// What became of an attempt, turned into the events that the log keeps of it. Pure.
 #ifndef MERGANSER_COORDINATOR_JOB_ATTEMPT_OUTCOME_H_
 #define MERGANSER_COORDINATOR_JOB_ATTEMPT_OUTCOME_H_
 

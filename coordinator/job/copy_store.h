@@ -1,4 +1,4 @@
-// A results store into another one: what `merganser store backup`, `restore` and `migrate` do.
+// Copies a results store into another one: what `merganser store backup`, `restore` and `migrate` do.
 #ifndef MERGANSER_COORDINATOR_JOB_COPY_STORE_H_
 #define MERGANSER_COORDINATOR_JOB_COPY_STORE_H_
 

@@ -57,7 +57,7 @@ class JobLog {
   //   Aborted             another coordinator leads; nothing is kept.
   //   FailedPrecondition  one of `required_records` is not in the store; nothing is kept.
   //   Internal            the log is damaged: an event did not fit the state (a bug), or the store lacks what it
-  //   acknowledged.
+  //                       acknowledged.
   absl::Status Commit(int64_t epoch, std::vector<EventBody> events,
                       std::vector<std::string> required_records = {});
 

@@ -1,5 +1,5 @@
-// Finds candidates that are another one's twins: the same recipe on the same samples. In spaces of choices optimizers
-// propose what they like again and again.
+// Finds candidates that repeat an earlier one: the same recipe on the same samples. Where a space consists of choices,
+// optimizers propose the same recipe again and again.
 #ifndef MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
 #define MERGANSER_COORDINATOR_JOB_KNOWN_RECIPES_H_
 

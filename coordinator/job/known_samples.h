@@ -1,4 +1,4 @@
-// What recipes got sample by sample, kept for every equal recipe that is proposed again.
+// What recipes got, sample by sample: taken over when an equal recipe is proposed again, instead of evaluating it anew.
 #ifndef MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
 #define MERGANSER_COORDINATOR_JOB_KNOWN_SAMPLES_H_
 

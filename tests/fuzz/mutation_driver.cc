@@ -1,8 +1,9 @@
 // Stands in for libFuzzer where the compiler has none, with the part of its command line that is used here:
 //
-//   NAME_fuzz [-runs=N] [-max_total_time=SECONDS] [-seed=N] [-artifact_prefix=PREFIX] FOLDER...    seeds, then mutations of
-//   them NAME_fuzz FILE...                                                                             these inputs, once
-//   each
+//   NAME_fuzz [-runs=N] [-max_total_time=SECONDS] [-seed=N] [-artifact_prefix=PREFIX] FOLDER...
+//       the files of the folders, then mutations of them
+//   NAME_fuzz FILE...
+//       these inputs, once each
 //
 // Without -runs and -max_total_time it runs until it finds something. The same seed and number of runs give the same inputs
 // in the same order. The target runs in a child process; where that dies, or takes more than a minute for one input, the

@@ -19,12 +19,10 @@ struct ExtractedNumber {
 
 // A compiled rule. Immutable, thread-safe, lives as long as the process.
 //
-// - "sakana": the last match of `\d*\.?\d+`, where \d is any Unicode decimal digit, as a float. So
-// commas split
-//   a number ("1,234" is 234, "1,000" is 0), signs are ignored, "1.2.3" is .3, "１２" is 12.
-// - "jp_lmeh": the last match of `-?[0-9.,]+`, '.' stripped at both ends, ',' dropped; nothing
-// unless that is
-//   an integer ("5.0" is 5, "1.5" and "1.2.3" are nothing; an earlier match is not tried).
+// - "sakana": the last match of `\d*\.?\d+`, where \d is any Unicode decimal digit, as a float. So commas split a number
+//   ("1,234" is 234, "1,000" is 0), signs are ignored, "1.2.3" is .3, "１２" is 12.
+// - "jp_lmeh": the last match of `-?[0-9.,]+`, '.' stripped at both ends, ',' dropped; nothing unless that is an integer
+//   ("5.0" is 5, "1.5" and "1.2.3" are nothing; an earlier match is not tried).
 class NumberRule {
  public:
   // InvalidArgument with the known names if `name` is not one of them.

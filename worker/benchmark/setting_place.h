@@ -1,4 +1,4 @@
-// Where in a benchmark's own file the value is that an error is about.
+// The line of a benchmark's own file in which the value stands that an error is about.
 #ifndef MERGANSER_WORKER_BENCHMARK_SETTING_PLACE_H_
 #define MERGANSER_WORKER_BENCHMARK_SETTING_PLACE_H_
 

@@ -1,4 +1,4 @@
-// Python programs that nobody vouches for (what a model wrote), each run in a process of its own that can do little harm.
+// Runs untrusted Python programs (those that a model wrote), each in a process of its own that can do little harm.
 #ifndef MERGANSER_WORKER_COMMAND_SANDBOX_H_
 #define MERGANSER_WORKER_COMMAND_SANDBOX_H_
 

@@ -8,11 +8,11 @@
 // Layouts. Activations are fp32 and row-major; row strides count floats. Widths are padded with
 // zeros to kLane, so kernels have no column tails. Weights are fp32 or bf16; a bf16 weight is widened
 // before it is used, which is exact, so both give the same bits.
-//   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1
-//   of W^T. As bf16 pairs: [panel][(k + 1) / 2][kPanel][2], two values of k side by side, the last one
-//   zero where k is odd. gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns
-//   that go with them. key cache       per (slot, kv head): [position/16][head_dim][16], so that 16
-//   keys are scored by one multiply-add. value cache     per (slot, kv head): [position][head_dim].
+//   packed weight   [panel][k][kPanel]: panel p holds output columns p*kPanel .. p*kPanel+kPanel-1 of W^T. As bf16 pairs:
+//                   [panel][(k + 1) / 2][kPanel][2], two values of k side by side, the last one zero where k is odd.
+//   gate/up weight  the same, but a panel holds 16 gate columns and then the 16 up columns that go with them.
+//   key cache       per (slot, kv head): [position/16][head_dim][16], so that 16 keys are scored by one multiply-add.
+//   value cache     per (slot, kv head): [position][head_dim].
 // Pointers of one call must not overlap unless a parameter says so. Threading: pure functions.
 #ifndef MERGANSER_WORKER_ENGINE_CPU_KERNELS_H_
 #define MERGANSER_WORKER_ENGINE_CPU_KERNELS_H_

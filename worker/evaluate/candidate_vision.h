@@ -1,4 +1,4 @@
-// With whose eyes a job's candidates see.
+// The vision side (tower and projector) of a job's candidates: one model's for all of them, or merged for each.
 #ifndef MERGANSER_WORKER_EVALUATE_CANDIDATE_VISION_H_
 #define MERGANSER_WORKER_EVALUATE_CANDIDATE_VISION_H_
 

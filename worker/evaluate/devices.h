@@ -1,4 +1,4 @@
-// What "auto" and 0 mean in LocalOptions.
+// Resolves LocalOptions: the device, the type of computation and the threads that "auto" and 0 stand for on this machine.
 #ifndef MERGANSER_WORKER_EVALUATE_DEVICES_H_
 #define MERGANSER_WORKER_EVALUATE_DEVICES_H_
 

@@ -1,4 +1,4 @@
-// Candidates' weights, those of the candidate that comes next made beside the evaluation of the one before it.
+// Candidates' weights. Those of the next candidate are merged while the one before it is evaluated.
 #ifndef MERGANSER_WORKER_EVALUATE_MODELS_AHEAD_H_
 #define MERGANSER_WORKER_EVALUATE_MODELS_AHEAD_H_
 

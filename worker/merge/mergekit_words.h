@@ -1,4 +1,4 @@
-// Small words of the reader of mergekit's YAML; nobody else includes this.
+// Helpers shared by the files that read mergekit's YAML; nobody else includes this.
 #ifndef MERGANSER_WORKER_MERGE_MERGEKIT_WORDS_H_
 #define MERGANSER_WORKER_MERGE_MERGEKIT_WORDS_H_
 

@@ -19,8 +19,8 @@ class ChatTemplate {
   // The template of `checkpoint_dir`: chat_template.jinja, else chat_template.json, else
   // tokenizer_config.json (of a list of named ones, "default").
   //   NotFound         the checkpoint has none (the message names the places)
-  //   InvalidArgument  a broken file or template, or a list without "default" (the message has the
-  //   names there are)
+  //   InvalidArgument  a broken file or template, or a list without "default" (the message has the names
+  //                    there are)
   static absl::StatusOr<ChatTemplate> Load(const std::string& checkpoint_dir);
 
   // The prompt for `messages_json`, a JSON array of {"role", "content", …}; members that are null

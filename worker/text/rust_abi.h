@@ -2,18 +2,13 @@
 // this folder include it; everybody else uses Tokenizer, Template and ChatTemplate.
 //
 // Rules of every entry point
-// - It returns one of the MG_TEXT_ codes. On anything but MG_TEXT_OK it has written `error` (a
-// message that the caller
-//   frees) and nothing else; on MG_TEXT_OK it has written `out` and left `error` alone. No panic
-//   gets out.
-// - MgTextSlice lends bytes for the call. MgTextBuffer and MgTextIds are owned by the caller
-// afterwards and freed with
-//   mg_text_buffer_free and mg_text_ids_free (null data is allowed). Handles are freed with their
-//   own _free.
+// - It returns one of the MG_TEXT_ codes. On anything but MG_TEXT_OK it has written `error` (a message that the caller
+//   frees) and nothing else; on MG_TEXT_OK it has written `out` and left `error` alone. No panic gets out.
+// - MgTextSlice lends bytes for the call. MgTextBuffer and MgTextIds are owned by the caller afterwards and freed with
+//   mg_text_buffer_free and mg_text_ids_free (null data is allowed). Handles are freed with their own _free.
 // - Handles are immutable: any number of threads may use one at once.
-// - Sizes are the caller's to bound: the library allocates in proportion to its input. Template
-// rendering stops after
-//   a fixed number of steps with MG_TEXT_RESOURCE_EXHAUSTED.
+// - Sizes are the caller's to bound: the library allocates in proportion to its input. Template rendering stops after a
+//   fixed number of steps with MG_TEXT_RESOURCE_EXHAUSTED.
 #ifndef MERGANSER_WORKER_TEXT_RUST_ABI_H_
 #define MERGANSER_WORKER_TEXT_RUST_ABI_H_
 

@@ -53,8 +53,8 @@ class Template {
   // The text for `json_context`, a JSON object whose members are the variables. `now` is for
   // strftime_now and is formatted in UTC, so that it reads the same on every worker; give the job's
   // time, not each machine's.
-  //   InvalidArgument    not a JSON object, an undefined variable, raise_exception, any other error
-  //   of the template ResourceExhausted  the template ran for too many steps
+  //   InvalidArgument    not a JSON object, an undefined variable, raise_exception, any other error of the template
+  //   ResourceExhausted  the template ran for too many steps
   absl::StatusOr<std::string> Render(absl::string_view json_context,
                                      absl::Time now = absl::Now()) const;
 

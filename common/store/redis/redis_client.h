@@ -29,8 +29,9 @@ struct RedisReply {
 };
 
 // The Status of an error reply ("OOM command not allowed ..."), by what the caller does next:
-//   Unavailable        LOADING BUSY TRYAGAIN CLUSTERDOWN MASTERDOWN READONLY MOVED NOREPLICAS:
-//   retry ResourceExhausted  OOM MISCONF: memory or disk full Unauthenticated    NOAUTH WRONGPASS
+//   Unavailable        LOADING BUSY TRYAGAIN CLUSTERDOWN MASTERDOWN READONLY MOVED NOREPLICAS: retry
+//   ResourceExhausted  OOM MISCONF: memory or disk full
+//   Unauthenticated    NOAUTH WRONGPASS
 //   PermissionDenied   NOPERM
 //   NotFound           a function that is not loaded
 //   Unimplemented      an unknown command (an older server)

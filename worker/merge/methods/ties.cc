@@ -3,9 +3,10 @@
 //   d_i = w_i r_i trim(x_i - base): per tensor and source only the k = max(1, int(density n)) elements of largest magnitude
 //         stay, of equal ones those with the lowest index (mergekit leaves that order open); density 0 keeps none;
 //   r_i = |x_i - base|_1 / |trim(x_i - base)|_1 over the tensor if rescale (default off; 1 if either norm is below 1e-7),
-//   else 1; s   = + where sum_i d_i >= 0, else -; y   = base + lambda sum_{i: sign(d_i) = s} d_i / Z,   Z = the sum of the
-//   agreeing w_i (1 where it is 0) if normalize (the
-//         default), else 1.
+//         else 1;
+//   s   = + where sum_i d_i >= 0, else -;
+//   y   = base + lambda sum_{i: sign(d_i) = s} d_i / Z,   Z = the sum of the agreeing w_i (1 where it is 0) if normalize
+//         (the default), else 1.
 #include "worker/merge/methods/all_methods.h"
 #include "worker/merge/methods/task_vectors.h"
 
