@@ -13,7 +13,8 @@
 namespace merganser {
 namespace {
 
-// Attention and MLP of the Llama line, below "model.layers.#.".
+// Attention and MLP of the Llama line, below "model.layers.#.", pair by pair.
+// clang-format off
 #define MG_LLAMA_LAYER(prefix)                                                            \
   {prefix "self_attn.q_proj.weight"}, {prefix "self_attn.k_proj.weight"},                 \
       {prefix "self_attn.v_proj.weight"}, {prefix "self_attn.o_proj.weight"},             \
@@ -26,6 +27,7 @@ namespace {
       {prefix "input_layernorm.weight"}, {prefix "post_attention_layernorm.weight"}
 
 #define MG_LLAMA_ENDS {"model.embed_tokens.weight"}, {"model.norm.weight"}, {"lm_head.weight", true}
+// clang-format on
 
 std::vector<Architecture> Build() {
   std::vector<Architecture> all;
