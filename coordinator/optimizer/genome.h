@@ -1,4 +1,4 @@
-// What an optimizer has to know of the vector that it searches. The search space makes it.
+// The description of the vector that an optimizer searches, gene by gene. The search space makes it.
 #ifndef MERGANSER_COORDINATOR_OPTIMIZER_GENOME_H_
 #define MERGANSER_COORDINATOR_OPTIMIZER_GENOME_H_
 

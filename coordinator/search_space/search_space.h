@@ -1,4 +1,4 @@
-// What the job loop knows of a search space: the genome's shape, and recipes of genomes. Pure.
+// A search space as the job loop sees it: the shape of its genomes, and the recipe that each genome stands for. Pure.
 #ifndef MERGANSER_COORDINATOR_SEARCH_SPACE_SEARCH_SPACE_H_
 #define MERGANSER_COORDINATOR_SEARCH_SPACE_SEARCH_SPACE_H_
 
@@ -16,12 +16,12 @@
 
 namespace merganser {
 
-// A stage's space: parameters, paths, or both, then the genes of the parameters come first. A value.
+// The space of one stage: parameters, paths, or both (the genes of the parameters come first). A value.
 class SearchSpace {
  public:
   // Of the job's stage number `stage`, for models of `num_layers` layers. `winner`: the best recipe of the stages before,
-  // which a stage may name; null is enough where only the genome's shape is asked for. `sees`: the whole models see. Errors
-  // are those of the spaces' own Create.
+  // which a stage may name; null is enough where only the genome's shape is asked for. `sees`: the models take pictures
+  // (ArchitectureSees). Errors are those of the spaces' own Create.
   static absl::StatusOr<SearchSpace> Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner,
                                             bool sees = false);
 
@@ -40,7 +40,7 @@ class SearchSpace {
   std::vector<GeneLabel> labels_;
 };
 
-// True if models of this class (JobFacts::architecture) see.
+// True if models of this class (JobFacts::architecture) take pictures: LLaVA and its kin.
 bool ArchitectureSees(absl::string_view architecture);
 
 // Hops that a token passes in the recipe, for models of `num_layers` layers.

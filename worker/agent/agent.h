@@ -1,5 +1,5 @@
-// A worker's heart: takes assignments, runs the evaluator, writes each result to the store and then reports it. Knows
-// neither gRPC nor torch.
+// The main part of a worker: takes assignments, runs the evaluator, writes each result to the store and then reports it.
+// Knows neither gRPC nor torch.
 #ifndef MERGANSER_WORKER_AGENT_AGENT_H_
 #define MERGANSER_WORKER_AGENT_AGENT_H_
 

@@ -1,5 +1,4 @@
-// What the rest of the worker knows of the engine: prompts of token ids in, tokens out. No torch
-// here.
+// The engine as the rest of the worker knows it: prompts of token ids in, tokens out. No torch here.
 #ifndef MERGANSER_WORKER_ENGINE_GENERATOR_H_
 #define MERGANSER_WORKER_ENGINE_GENERATOR_H_
 

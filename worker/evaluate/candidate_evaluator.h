@@ -1,4 +1,5 @@
-// What turns a recipe into scores. The agent knows only this; LocalEvaluator does it with the engine, tests use fakes.
+// The interface that turns a recipe into scores. The agent knows only this; LocalEvaluator implements it with the engine,
+// tests use fakes.
 #ifndef MERGANSER_WORKER_EVALUATE_CANDIDATE_EVALUATOR_H_
 #define MERGANSER_WORKER_EVALUATE_CANDIDATE_EVALUATOR_H_
 
@@ -35,7 +36,7 @@ class CandidateEvaluator {
                                               std::stop_token stop) = 0;
 
   // What will probably be evaluated next, for the same job: its merge may begin beside the call of Evaluate that runs, once
-  // that is in its phase "evaluate". A guess, from which nothing follows but time. Any thread, at any time; never waits for
+  // that is in its phase "evaluate". A guess: if it is wrong, only time is lost. Any thread, at any time; never waits for
   // a call.
   virtual void Expect(const Recipe& next) { (void)next; }
 };
