@@ -36,6 +36,12 @@ class AgentTest : public testing::Test {
     agent_ = std::make_unique<Agent>(&evaluator_, &store_, options_, &link_);
     return *agent_;
   }
+  void EvaluationsWaitAt(Gate* gate) {
+    evaluator_.on_evaluate = [gate](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {
+      gate->Wait(stop);
+      return Evaluation();
+    };
+  }
   size_t SpoolFiles() const {
     std::error_code error;
     size_t n = 0;
@@ -134,10 +140,7 @@ TEST_F(AgentTest, TheEvaluatorIsToldWhatWaitsBehindACandidate) {
 
 TEST_F(AgentTest, ListsQueuedAndEvaluatingAttemptsWithTheirPhases) {
   Gate gate;
-  evaluator_.on_evaluate = [&](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {
-    gate.Wait(stop);
-    return Evaluation();
-  };
+  EvaluationsWaitAt(&gate);
   Start().Assign(MakeAssignment(1));
   agent_->Assign(MakeAssignment(2));
   ASSERT_TRUE(evaluator_.WaitStarted(1));
@@ -153,10 +156,7 @@ TEST_F(AgentTest, ListsQueuedAndEvaluatingAttemptsWithTheirPhases) {
 
 TEST_F(AgentTest, DuplicateAssignmentIsIgnored) {
   Gate gate;
-  evaluator_.on_evaluate = [&](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {
-    gate.Wait(stop);
-    return Evaluation();
-  };
+  EvaluationsWaitAt(&gate);
   Start().Assign(MakeAssignment(1));
   agent_->Assign(MakeAssignment(1));
   ASSERT_TRUE(evaluator_.WaitStarted(1));
@@ -274,10 +274,7 @@ TEST_F(AgentTest, CancelStopsARunningAndDropsAQueuedAttempt) {
 
 TEST_F(AgentTest, DrainFinishesWhatRunsAndReleasesTheRest) {
   Gate gate;
-  evaluator_.on_evaluate = [&](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {
-    gate.Wait(stop);
-    return Evaluation();
-  };
+  EvaluationsWaitAt(&gate);
   Start().Assign(MakeAssignment(1));
   agent_->Assign(MakeAssignment(2));
   ASSERT_TRUE(evaluator_.WaitStarted(1));
@@ -303,10 +300,7 @@ TEST_F(AgentTest, DrainFinishesWhatRunsAndReleasesTheRest) {
 TEST_F(AgentTest, AssignmentsBeyondTheQueueAreReleased) {
   options_.queue_max = 1;
   Gate gate;
-  evaluator_.on_evaluate = [&](const Recipe&, std::stop_token stop) -> absl::StatusOr<Evaluation> {
-    gate.Wait(stop);
-    return Evaluation();
-  };
+  EvaluationsWaitAt(&gate);
   Start().Assign(MakeAssignment(1));
   ASSERT_TRUE(evaluator_.WaitStarted(1));
   agent_->Assign(MakeAssignment(2));

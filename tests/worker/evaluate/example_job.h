@@ -12,7 +12,7 @@
 
 namespace merganser {
 
-inline std::string ExampleDir() { return std::string(MG_SOURCE_DIR) + "/examples/ja-math"; }
+inline std::string ExampleDir() { return MG_SOURCE_DIR "/examples/ja-math"; }
 
 inline LocalOptions CpuOptions(int threads = 1) {
   LocalOptions options;
