@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Union
 
 import grpc
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 _ENDED = ("succeeded", "failed", "cancelled", "damaged")
 _PAGE = 1000
-_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 30000)]
+_PROBE = 3.0  # seconds for a coordinator to say whether it leads
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 30000),
+                    ("grpc.initial_reconnect_backoff_ms", 200), ("grpc.min_reconnect_backoff_ms", 1000),
+                    ("grpc.max_reconnect_backoff_ms", 2000)]
 
 
 def _is_loopback(server: str) -> bool:
@@ -35,6 +38,11 @@ def _is_loopback(server: str) -> bool:
         return host in ("localhost", "[::1]") or ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
+
+
+def _options(server: str) -> "list[tuple[str, int]]":
+    # No proxy of the environment knows the way to this machine.
+    return _CHANNEL_OPTIONS + ([("grpc.enable_http_proxy", 0)] if _is_loopback(server) else [])
 
 
 class _Token(grpc.AuthMetadataPlugin):
@@ -49,43 +57,59 @@ def _read(path: "Optional[str | os.PathLike[str]]") -> Optional[bytes]:
     return pathlib.Path(path).read_bytes() if path else None
 
 
-class Client:
-    """A coordinator.
+class _Server:
+    """One coordinator's address and the calls that it answers."""
 
-    `server` is HOST:PORT, by default $MERGANSER_SERVER or 127.0.0.1:50051. With `ca` the connection is TLS and trusts servers
+    def __init__(self, address: str, channel: grpc.Channel) -> None:
+        self.address = address
+        self.channel = channel
+        self._stubs = (job_service_pb2_grpc.JobServiceStub(channel), fleet_service_pb2_grpc.FleetServiceStub(channel))
+
+    def method(self, name: str) -> Any:
+        return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
+
+
+class Client:
+    """A coordinator, with those that stand by for it.
+
+    `server` is HOST:PORT, by default $MERGANSER_SERVER or 127.0.0.1:50051; with stand-bys, all of them: a list, or separated by
+    commas. The one that leads is found, and found again when it goes away. With `ca` the connections are TLS and trust servers
     that it signed; `cert` and `key` are this client's certificate; `token` or `token_file` its token, which never travels
     without TLS beyond loopback. `timeout` seconds bound a single call. Thread-safe; usable in `with`.
     """
 
-    def __init__(self, server: Optional[str] = None, *, ca: "Optional[str | os.PathLike[str]]" = None,
+    def __init__(self, server: "Union[str, Sequence[str], None]" = None, *, ca: "Optional[str | os.PathLike[str]]" = None,
                  cert: "Optional[str | os.PathLike[str]]" = None, key: "Optional[str | os.PathLike[str]]" = None,
                  token: Optional[str] = None, token_file: "Optional[str | os.PathLike[str]]" = None,
                  timeout: float = 30.0) -> None:
-        self.server = server or os.environ.get("MERGANSER_SERVER") or "127.0.0.1:50051"
+        server = server or os.environ.get("MERGANSER_SERVER") or "127.0.0.1:50051"
+        addresses = [a.strip() for a in (server.split(",") if isinstance(server, str) else server) if a.strip()]
+        if not addresses:
+            raise ValueError("server: names no coordinator")
+        self.server = ",".join(addresses)
         self.timeout = timeout
         if token_file:
             token = pathlib.Path(token_file).read_text().splitlines()[0].split()[-1]
         self._flags = [f"--{name}={value}" for name, value in
                        (("server", self.server), ("ca", ca), ("cert", cert), ("key", key), ("token-file", token_file)) if value]
         self._metadata: Any = None
-        # No proxy of the environment knows the way to this machine.
-        options = _CHANNEL_OPTIONS + ([("grpc.enable_http_proxy", 0)] if _is_loopback(self.server) else [])
         if ca:
             credentials = grpc.ssl_channel_credentials(_read(ca), _read(key), _read(cert))
             if token:
                 credentials = grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(_Token(token)))
-            self._channel = grpc.secure_channel(self.server, credentials, options)
+            channels = [grpc.secure_channel(address, credentials, _options(address)) for address in addresses]
         else:
-            if token:
-                if not _is_loopback(self.server):
-                    raise ValueError(f"a token would travel to {self.server} in plain text: give `ca`")
+            for address in addresses if token else ():
+                if not _is_loopback(address):
+                    raise ValueError(f"a token would travel to {address} in plain text: give `ca`")
                 self._metadata = (("authorization", f"Bearer {token}"),)
-            self._channel = grpc.insecure_channel(self.server, options)
-        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self._fleet = fleet_service_pb2_grpc.FleetServiceStub(self._channel)
+            channels = [grpc.insecure_channel(address, _options(address)) for address in addresses]
+        self._servers = [_Server(*pair) for pair in zip(addresses, channels)]
+        self._leader: Optional[_Server] = self._servers[0] if len(addresses) == 1 else None  # None: to be found
 
     def close(self) -> None:
-        self._channel.close()
+        for server in self._servers:
+            server.channel.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -93,14 +117,51 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, method: Any, request: Any) -> Any:
-        deadline = time.monotonic() + self.timeout
-        while True:
-            try:
-                return method(request, timeout=max(0.0, deadline - time.monotonic()), metadata=self._metadata)
+    def _find_leader(self) -> _Server:
+        """The one that leads, as last found. Unavailable if none does."""
+        leader = self._leader
+        if leader:
+            return leader
+        kind, answers = errors.Unavailable, []
+        for server in self._servers:
+            try:  # a stand-by answers that it is unavailable, and a frozen coordinator nothing
+                server.method("ListWorkers")(fleet_service_pb2.ListWorkersRequest(), timeout=min(_PROBE, self.timeout),
+                                             metadata=self._metadata)
             except grpc.RpcError as error:
-                if not errors.says_when_to_retry(error) or time.monotonic() + 0.1 > deadline:
-                    raise errors.from_rpc(error, self.server) from None
+                problem = errors.from_rpc(error, server.address)
+                if not isinstance(problem, errors.Unavailable):
+                    kind = type(problem)  # who is refused is told so, whatever the others' reasons are
+                answers.append(f"{server.address}: {error.details() or error.code().name}")
+            else:
+                self._leader = server
+                return server
+        raise kind(f"none of the coordinators leads: {'; '.join(answers)}")
+
+    def _lost(self, server: _Server) -> bool:
+        """After a call that `server` did not answer: whether another may lead by now."""
+        if len(self._servers) == 1:
+            return False
+        if self._leader is server:
+            self._leader = None
+        return True
+
+    def _call(self, method: str, request: Any) -> Any:
+        deadline = time.monotonic() + self.timeout
+        again = True
+        while True:
+            server = self._find_leader()
+            try:
+                return server.method(method)(request, timeout=max(0.0, deadline - time.monotonic()), metadata=self._metadata)
+            except grpc.RpcError as error:
+                problem = errors.from_rpc(error, server.address)
+                late = time.monotonic() + 0.1 > deadline
+                if errors.says_when_to_retry(error):
+                    if late:
+                        raise problem from None
+                elif not isinstance(problem, errors.Unavailable) or not self._lost(server) or late or not again:
+                    raise problem from None
+                else:
+                    again = False
             time.sleep(0.1)
 
     def submit(self, job: job_file.JobLike, *, request_id: Optional[str] = None) -> "Job":
@@ -111,26 +172,26 @@ class Client:
         """
         request = job_service_pb2.CreateJobRequest(request_id=request_id or uuid.uuid4().hex, spec=job_file.read(job))
         try:
-            response = self._call(self._jobs.CreateJob, request)
+            response = self._call("CreateJob", request)
         except errors.Unavailable:
             time.sleep(1)
-            response = self._call(self._jobs.CreateJob, request)
+            response = self._call("CreateJob", request)
         return Job(self, response.job)
 
     def validate(self, job: job_file.JobLike) -> None:
         """Has the coordinator check a job without making it; InvalidJob names the field."""
-        self._call(self._jobs.CreateJob, job_service_pb2.CreateJobRequest(spec=job_file.read(job), validate_only=True))
+        self._call("CreateJob", job_service_pb2.CreateJobRequest(spec=job_file.read(job), validate_only=True))
 
     def job(self, job: str) -> "Job":
         """The job of this id, or the newest of this name."""
-        return Job(self, self._call(self._jobs.GetJob, job_service_pb2.GetJobRequest(job=job)).job)
+        return Job(self, self._call("GetJob", job_service_pb2.GetJobRequest(job=job)).job)
 
     def jobs(self) -> "List[Job]":
         """All jobs."""
         out: List[Job] = []
         request = job_service_pb2.ListJobsRequest(page_size=_PAGE)
         while True:
-            response = self._call(self._jobs.ListJobs, request)
+            response = self._call("ListJobs", request)
             out.extend(Job(self, job) for job in response.jobs)
             if not response.next_page_token:
                 return out
@@ -138,22 +199,22 @@ class Client:
 
     def workers(self) -> "List[fleet_service_pb2.Worker]":
         """The workers that are or were connected to this coordinator."""
-        return list(self._call(self._fleet.ListWorkers, fleet_service_pb2.ListWorkersRequest()).workers)
+        return list(self._call("ListWorkers", fleet_service_pb2.ListWorkersRequest()).workers)
 
     def drain(self, worker: str) -> None:
         """Lets a worker (its id) finish what it runs and gives it no more."""
-        self._call(self._fleet.DrainWorker, fleet_service_pb2.DrainWorkerRequest(worker=worker))
+        self._call("DrainWorker", fleet_service_pb2.DrainWorkerRequest(worker=worker))
 
     def quarantine(self, worker: str, duration: "Union[str, float, None]" = None, reason: str = "") -> None:
         """Gives a worker (its id) no more work, without ending it: for `duration` ("2h", or seconds), else until its release."""
         request = fleet_service_pb2.QuarantineWorkerRequest(worker=worker, reason=reason)
         if duration is not None:
             request.duration.FromNanoseconds(round(1e9 * job_file.seconds(duration, "duration")))
-        self._call(self._fleet.QuarantineWorker, request)
+        self._call("QuarantineWorker", request)
 
     def release(self, worker: str) -> None:
         """Ends a worker's quarantine, the coordinator's own too."""
-        self._call(self._fleet.ReleaseWorker, fleet_service_pb2.ReleaseWorkerRequest(worker=worker))
+        self._call("ReleaseWorker", fleet_service_pb2.ReleaseWorkerRequest(worker=worker))
 
 
 @dataclass(frozen=True)
@@ -228,19 +289,19 @@ class Job:
 
     def cancel(self) -> "Job":
         """Ends the job; what is finished stays."""
-        response = self._client._call(self._client._jobs.CancelJob, job_service_pb2.CancelJobRequest(job=self.id))
+        response = self._client._call("CancelJob", job_service_pb2.CancelJobRequest(job=self.id))
         self.message = response.job
         return self
 
     def pause(self) -> "Job":
         """Lets what runs finish and dispatches nothing new."""
-        response = self._client._call(self._client._jobs.PauseJob, job_service_pb2.PauseJobRequest(job=self.id))
+        response = self._client._call("PauseJob", job_service_pb2.PauseJobRequest(job=self.id))
         self.message = response.job
         return self
 
     def resume(self) -> "Job":
         """Lets a paused job go on, and takes up one that failed: what failed for reasons outside of it is tried again."""
-        response = self._client._call(self._client._jobs.ResumeJob, job_service_pb2.ResumeJobRequest(job=self.id))
+        response = self._client._call("ResumeJob", job_service_pb2.ResumeJobRequest(job=self.id))
         self.message = response.job
         return self
 
@@ -271,7 +332,7 @@ class Job:
                 raise TypeError(f"update() has no argument '{name}'")
             setattr(request.spec.budget, name, value)
             request.update_mask.paths.append("budget." + name)
-        response = self._client._call(self._client._jobs.UpdateJob, request)
+        response = self._client._call("UpdateJob", request)
         self.message = response.job
         return self
 
@@ -285,7 +346,8 @@ class Job:
         while True:
             request = job_service_pb2.WatchJobRequest(job=self.id, after_seq=after)
             try:
-                for response in self._client._jobs.WatchJob(request, metadata=self._client._metadata):
+                server = self._client._find_leader()
+                for response in server.method("WatchJob")(request, metadata=self._client._metadata):
                     give_up = None
                     self.message = response.job
                     after = max(after, response.seq)
@@ -293,9 +355,10 @@ class Job:
                 if self.refresh().ended:
                     return
             except grpc.RpcError as error:
-                problem = errors.from_rpc(error, self._client.server)
+                problem = errors.from_rpc(error, server.address)
                 if not isinstance(problem, errors.Unavailable):
                     raise problem from None
+                self._client._lost(server)
             except errors.Unavailable as error:
                 problem = error
             else:
@@ -333,7 +396,7 @@ class Job:
         request = job_service_pb2.ListCandidatesRequest(
             job=self.id, kind=kind, state=state, order_by=order_by, page_size=min(_PAGE, limit or _PAGE))
         while True:
-            response = self._client._call(self._client._jobs.ListCandidates, request)
+            response = self._client._call("ListCandidates", request)
             out.extend(response.candidates)
             if not response.next_page_token or (limit and len(out) >= limit):
                 return out[:limit] if limit else out
@@ -341,7 +404,7 @@ class Job:
 
     def candidate(self, number: int) -> job_pb2.Candidate:
         request = job_service_pb2.GetCandidateRequest(job=self.id, candidate=number)
-        return self._client._call(self._client._jobs.GetCandidate, request).candidate
+        return self._client._call("GetCandidate", request).candidate
 
     @property
     def best(self) -> Optional[job_pb2.Candidate]:
@@ -351,7 +414,7 @@ class Job:
     def record(self, number: int) -> record_pb2.ResultRecord:
         """What a worker recorded of a finished candidate: every sample's outcome, timings, versions."""
         request = job_service_pb2.GetCandidateRequest(job=self.id, candidate=number, with_record=True)
-        response = self._client._call(self._client._jobs.GetCandidate, request)
+        response = self._client._call("GetCandidate", request)
         if not response.HasField("record"):
             raise errors.NotFound(f"candidate {number} of {self.id} has no record: it is {response.candidate.state}")
         return response.record

@@ -14,7 +14,7 @@ import unittest.mock
 import grpc
 import merganser
 import merganser.errors
-from merganser.v1 import job_pb2
+from merganser.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -50,14 +50,21 @@ class Fleet:
         self.start("redis", "redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", self.dir, "--save", "")
         self.address = f"127.0.0.1:{free_port()}"
         self.worker_address = f"127.0.0.1:{free_port()}"
+        self.stand_by_address = f"127.0.0.1:{free_port()}"
+        self.stand_by_worker_address = f"127.0.0.1:{free_port()}"
         self.coordinator = self.start_coordinator()
-        self.start("worker", BIN / "merganser-worker", "--coordinator", self.worker_address, "--store", f"redis://{self.redis}",
-                   "--device", "cpu", "--threads", "1", "--spool-dir", self.dir / "spool", "--token-file", self.dir / "worker-token")
+        self.start("worker", BIN / "merganser-worker", "--coordinator", f"{self.worker_address},{self.stand_by_worker_address}",
+                   "--store", f"redis://{self.redis}", "--device", "cpu", "--threads", "1", "--spool-dir", self.dir / "spool", "--token-file", self.dir / "worker-token")
 
     def start_coordinator(self, *flags):
         return self.start("coordinator", BIN / "merganser-coordinator", "--store", f"redis://{self.redis}", "--listen",
                           self.address, "--worker-listen", self.worker_address, "--http", "", "--token-file",
                           self.dir / "tokens", "--leader-lease", "3s", *flags)
+
+    def start_stand_by(self):
+        return self.start("stand-by", BIN / "merganser-coordinator", "--store", f"redis://{self.redis}", "--listen",
+                          self.stand_by_address, "--worker-listen", self.stand_by_worker_address, "--http", "", "--token-file",
+                          self.dir / "tokens", "--leader-lease", "3s")
 
     def start(self, name, *command):
         with open(self.dir / f"{name}.log", "ab") as log:
@@ -75,6 +82,49 @@ class Fleet:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.dir)
+
+
+class Departing(job_service_pb2_grpc.JobServiceServicer):
+    """A coordinator that cancels its first watch, as one does that goes away, and answers the next one."""
+
+    def __init__(self):
+        self.watches = 0
+
+    def job(self):
+        return job_pb2.Job(id="job-1", state="search" if self.watches < 2 else "succeeded")
+
+    def GetJob(self, request, context):
+        return job_service_pb2.GetJobResponse(job=self.job())
+
+    def WatchJob(self, request, context):
+        self.watches += 1
+        yield job_service_pb2.WatchJobResponse(job=self.job())
+        if self.watches == 1:
+            context.abort(grpc.StatusCode.CANCELLED, "Cancelled on the server side")
+
+
+class AloneTest(unittest.TestCase):
+    """What needs no fleet."""
+
+    def test_a_watch_that_the_coordinator_cancels_as_it_goes_away_goes_on(self):
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        departing = Departing()
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(departing, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with merganser.Client(f"127.0.0.1:{port}") as client:
+            self.assertEqual([u.state for u in client.job("job-1").watch()], ["search", "succeeded"])
+        self.assertEqual(departing.watches, 2)
+        server.stop(None)
+
+    def test_where_none_leads_the_error_says_what_each_answered(self):
+        for servers in ("127.0.0.1:1,127.0.0.1:2", ["127.0.0.1:1", "127.0.0.1:2"]):
+            with self.assertRaisesRegex(merganser.Unavailable, "none of the coordinators leads: 127.0.0.1:1: .*; 127.0.0.1:2: "):
+                merganser.Client(servers, timeout=5).jobs()
+        with self.assertRaisesRegex(ValueError, "names no coordinator"):
+            merganser.Client([" "])
+        with self.assertRaisesRegex(ValueError, "would travel to far.example:1 in plain text"):
+            merganser.Client(["127.0.0.1:1", "far.example:1"], token="x" * 16)
 
 
 class ClientTest(unittest.TestCase):
@@ -149,6 +199,36 @@ class ClientTest(unittest.TestCase):
                 self.fleet.coordinator = self.fleet.start_coordinator()
         self.assertEqual(seqs, list(range(1, seqs[-1] + 1)), "no event is missing, none comes twice")
         self.assertEqual(job.refresh().state, "succeeded")
+
+    def test_a_client_of_two_coordinators_follows_the_one_that_leads(self):
+        stand_by = self.fleet.start_stand_by()
+        servers = [self.fleet.stand_by_address, self.fleet.address]
+        with merganser.Client(servers, token_file=self.fleet.dir / "token") as client:
+            job = client.submit(self.job_file(candidates=60))
+            seqs, killed = [], False
+            for update in job.watch():
+                if update.seq:
+                    seqs.append(update.seq)
+                if update.done >= 5 and not killed:
+                    killed = True
+                    self.fleet.coordinator.kill()
+                    self.fleet.coordinator.wait()
+            self.assertEqual(seqs, list(range(1, seqs[-1] + 1)), "no event is missing, none comes twice")
+            self.assertEqual(job.wait(timeout=60).done, 60)
+            self.assertIn(job.id, [j.id for j in client.jobs()], "asked of the one that leads now")
+            self.fleet.coordinator = self.fleet.start_coordinator()
+            stand_by.terminate()
+            stand_by.wait()
+
+            def found():
+                try:
+                    return bool(client.jobs())
+                except merganser.Unavailable:
+                    return False
+
+            eventually(found)
+            with self.assertRaises(merganser.PermissionDenied):
+                merganser.Client(servers).jobs()
 
     def test_wait_outlives_a_coordinator_that_goes_away(self):
         job = self.client.submit(self.job_file(candidates=60))
