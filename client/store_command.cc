@@ -27,7 +27,7 @@ namespace {
 constexpr absl::Duration kSourceLease = absl::Minutes(1);  // of a store that is migrated, renewed while it is copied
 
 struct StoreOptions {
-  std::string from, to, format = "table";
+  std::string from, to, backup, format = "table";
   bool no_records = false, salvage = false;
 };
 
@@ -103,10 +103,12 @@ absl::StatusOr<int> Verify(const StoreOptions& options) {
 
 // `on_page` is called now and then, where something must be kept up meanwhile; may be null.
 absl::StatusOr<CopyStoreReport> CopyWithProgress(ResultsStore* from, ResultsStore* to, bool salvage,
-                                                 const std::function<void()>& on_page = nullptr) {
+                                                 const std::function<void()>& on_page = nullptr,
+                                                 ResultsStore* backup = nullptr) {
   const bool terminal = DescribeTerminal(STDERR_FILENO).interactive;
   CopyStoreOptions options;
   options.salvage = salvage;
+  options.backup = backup;
   options.on_progress = [&](const std::string& job, int64_t events) {
     if (on_page) on_page();
     if (terminal) std::fprintf(stderr, "\r%s: %lld events ", job.c_str(), static_cast<long long>(events));
@@ -124,6 +126,7 @@ absl::StatusOr<CopyStoreReport> CopyWithProgress(ResultsStore* from, ResultsStor
 
 void Say(const CopyStoreReport& report, const std::string& to) {
   Print(absl::StrCat(report.jobs, " jobs, ", report.events, " events, ", report.records, " records in ", to, "\n"));
+  for (const std::string& mended : report.mended) std::fprintf(stderr, "taken from the backup: %s\n", mended.c_str());
   for (const std::string& damage : report.damage) std::fprintf(stderr, "left out: %s\n", damage.c_str());
 }
 
@@ -172,6 +175,12 @@ absl::StatusOr<int> Restore(const StoreOptions& options) {
 
 absl::StatusOr<int> Migrate(const StoreOptions& options) {
   MG_RETURN_IF_ERROR(CheckTarget(options.to));
+  std::unique_ptr<ResultsStore> backup;
+  if (!options.backup.empty()) {
+    OpenStoreOptions read_only;
+    read_only.read_only = true;
+    MG_ASSIGN_OR_RETURN(backup, OpenStore("sqlite:" + FileOf(options.backup), read_only));
+  }
   // Leads the source as well, so that no coordinator goes on there; a damaged one cannot always be led.
   OpenStoreOptions open;
   open.read_only = options.salvage;
@@ -188,9 +197,12 @@ absl::StatusOr<int> Migrate(const StoreOptions& options) {
     MG_ASSIGN_OR_RETURN(epoch, led);
   }
   MG_ASSIGN_OR_RETURN(const std::unique_ptr<ResultsStore> to, OpenStore(options.to));
-  const absl::StatusOr<CopyStoreReport> report = CopyWithProgress(from.get(), to.get(), options.salvage, [&] {
-    if (epoch > 0) (void)from->RenewLead(epoch, kSourceLease);
-  });
+  const absl::StatusOr<CopyStoreReport> report = CopyWithProgress(
+      from.get(), to.get(), options.salvage,
+      [&] {
+        if (epoch > 0) (void)from->RenewLead(epoch, kSourceLease);
+      },
+      backup.get());
   if (epoch > 0) {
     const absl::Status led = from->RenewLead(epoch, kSourceLease);
     (void)from->ReleaseLead(epoch);
@@ -237,7 +249,8 @@ void AddStoreCommand(CLI::App& app, Action* chosen) {
 
   auto [migrate, m] = add("migrate", "Copies a store into another one while nobody leads either",
                           "  merganser store migrate sqlite:out/ja-math/run.db redis://host:6379\n"
-                          "  merganser store migrate --salvage sqlite:broken.db sqlite:mended.db",
+                          "  merganser store migrate --salvage sqlite:broken.db sqlite:mended.db\n"
+                          "  merganser store migrate --salvage --backup monday.db redis://host:6379 redis://host:6379/1",
                           &Migrate);
   migrate->add_option("FROM", m->from, "URI")->required();
   migrate->add_option("TO", m->to, "URI of an empty store")->required();
@@ -245,6 +258,10 @@ void AddStoreCommand(CLI::App& app, Action* chosen) {
   for (auto& [verb, options] : {std::pair(backup, b), std::pair(restore, r), std::pair(migrate, m)}) {
     verb->add_flag("--salvage", options->salvage, "Where a log is damaged, copy what comes before the damage");
   }
+  migrate
+      ->add_option("--backup", m->backup,
+                   "With --salvage: what `store backup` wrote earlier; damaged events are taken from it")
+      ->needs("--salvage");
 }
 
 }  // namespace merganser

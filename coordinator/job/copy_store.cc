@@ -20,6 +20,9 @@ class Copy {
 
   absl::StatusOr<CopyStoreReport> Run() {
     MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> jobs, from_.ListJobs());
+    if (options_.backup != nullptr) {
+      MG_ASSIGN_OR_RETURN(backup_jobs_, options_.backup->ListJobs());
+    }
     MG_ASSIGN_OR_RETURN(epoch_, to_.Lead("merganser store", kLease));
     absl::Status status = CopyJobs(jobs);
     (void)to_.ReleaseLead(epoch_);
@@ -32,8 +35,8 @@ class Copy {
     MG_ASSIGN_OR_RETURN(const std::vector<StoredJob> there, to_.ListJobs());
     for (size_t i = 0; i < there.size(); ++i) {
       if (i < jobs.size() && there[i].id == jobs[i].id && there[i].spec == jobs[i].spec) continue;
-      return absl::FailedPreconditionError(absl::StrCat(to_.uri(), " holds ", there[i].id, " '", there[i].name,
-                                                        "' of its own; copy into an empty store"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(to_.uri(), " holds ", there[i].id, " '", there[i].name, "' of its own; copy into an empty store"));
     }
     for (size_t i = 0; i < jobs.size(); ++i) {
       if (i >= there.size()) {
@@ -63,14 +66,23 @@ class Copy {
     absl::StatusOr<JobSpec> spec = codec_.DecodeSpec(job.spec);
     if (!spec.ok()) return Damaged(absl::StrCat(job.id, " spec: ", spec.status().message()));
     JobState state(job.id, *std::move(spec));
+    int64_t compared = 0;
     while (true) {
       const int64_t begin = state.seq();
-      const absl::StatusOr<std::vector<StoredEvent>> page = from_.ReadEvents(job.id, begin, kPage);
+      absl::StatusOr<std::vector<StoredEvent>> page = from_.ReadEvents(job.id, begin, kPage);
+      // One by one up to the one that cannot be read.
+      if (absl::IsDataLoss(page.status()) && options_.backup != nullptr) {
+        absl::StatusOr<std::vector<StoredEvent>> next = from_.ReadEvents(job.id, begin, 1);
+        if (next.ok() && !next->empty()) page = std::move(next);
+      }
       if (absl::IsDataLoss(page.status())) {
-        MG_RETURN_IF_ERROR(Damaged(absl::StrCat(job.id, " after event ", begin, ": ", page.status().message())));
+        const std::string what = absl::StrCat(job.id, " after event ", begin, ": ", page.status().message());
+        MG_ASSIGN_OR_RETURN(const bool mended, Mend(job, what, &state, &compared));
+        if (mended) continue;
         break;
       }
       MG_RETURN_IF_ERROR(page.status());
+      const bool last = page->empty() || (options_.backup == nullptr && static_cast<int64_t>(page->size()) < kPage);
       std::vector<std::string> bodies;
       absl::Status damage;
       for (const StoredEvent& stored : *page) {
@@ -88,10 +100,12 @@ class Copy {
       report_.events += static_cast<int64_t>(bodies.size());
       if (options_.on_progress) options_.on_progress(job.id, state.seq());
       if (!damage.ok()) {
-        MG_RETURN_IF_ERROR(Damaged(absl::StrCat(job.id, " event ", state.seq() + 1, ": ", damage.message())));
+        const std::string what = absl::StrCat(job.id, " event ", state.seq() + 1, ": ", damage.message());
+        MG_ASSIGN_OR_RETURN(const bool mended, Mend(job, what, &state, &compared));
+        if (mended) continue;
         break;
       }
-      if (static_cast<int64_t>(page->size()) < kPage) break;
+      if (last) break;
     }
     // Records of attempts that nobody reported yet, or whose report is behind the damage: whoever leads the copy adopts
     // them.
@@ -99,6 +113,41 @@ class Copy {
       for (const int64_t number : *numbers) MG_RETURN_IF_ERROR(CopyRecords(job.id, *state.Find(number)));
     }
     return absl::OkStatus();
+  }
+
+  // Takes the event after the state's from the backup, whose log must be the same up to there (`compared`: how far that is
+  // known). False if it cannot be had: then it is damage.
+  absl::StatusOr<bool> Mend(const StoredJob& job, const std::string& damage, JobState* state, int64_t* compared) {
+    const auto left_out = [&](absl::string_view why) -> absl::StatusOr<bool> {
+      MG_RETURN_IF_ERROR(Damaged(why.empty() ? damage : absl::StrCat(damage, "; ", why)));
+      return false;
+    };
+    if (options_.backup == nullptr) return left_out("");
+    const auto kept = std::find_if(backup_jobs_.begin(), backup_jobs_.end(),
+                                   [&](const StoredJob& other) { return other.id == job.id && other.spec == job.spec; });
+    if (kept == backup_jobs_.end()) return left_out("the backup has no such job");
+    while (*compared < state->seq()) {
+      const int64_t count = std::min(kPage, state->seq() - *compared);
+      MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> copied, to_.ReadEvents(job.id, *compared, count));
+      MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> older, options_.backup->ReadEvents(job.id, *compared, count));
+      if (copied != older) {
+        return left_out(static_cast<int64_t>(older.size()) < count ? "the backup ends before it"
+                                                                   : "the backup has another log of that job");
+      }
+      *compared += count;
+    }
+    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> next, options_.backup->ReadEvents(job.id, state->seq(), 1));
+    if (next.empty()) return left_out("the backup ends before it");
+    const absl::StatusOr<JobEvent> event = codec_.DecodeEvent(next[0].body);
+    const absl::Status fits = event.ok() ? state->Apply(next[0].seq, *event) : event.status();
+    if (!fits.ok()) return left_out(absl::StrCat("nor does the backup's fit: ", fits.message()));
+    if (const auto* finished = std::get_if<CandidateFinished>(&event->body)) {
+      MG_RETURN_IF_ERROR(CopyRecords(job.id, *state->Find(finished->candidate)));
+    }
+    MG_RETURN_IF_ERROR(AppendRest(job.id, state->seq() - 1, {next[0].body}));
+    ++report_.events;
+    report_.mended.push_back(damage);
+    return true;
   }
 
   // Of the events that follow number `begin` an earlier copy may have stored the first ones.
@@ -118,7 +167,11 @@ class Copy {
   absl::Status CopyRecords(const std::string& job_id, const Candidate& candidate) {
     for (const Attempt& attempt : candidate.attempts) {
       const std::string key = RecordKey(job_id, candidate.number, attempt.number, attempt.token);
-      const absl::StatusOr<std::string> bytes = from_.GetRecord(key);
+      absl::StatusOr<std::string> bytes = from_.GetRecord(key);
+      if ((absl::IsNotFound(bytes.status()) || absl::IsDataLoss(bytes.status())) && options_.backup != nullptr) {
+        absl::StatusOr<std::string> kept = options_.backup->GetRecord(key);
+        if (kept.ok()) bytes = std::move(kept);
+      }
       if (absl::IsNotFound(bytes.status())) continue;
       if (absl::IsDataLoss(bytes.status())) {
         MG_RETURN_IF_ERROR(Damaged(std::string(bytes.status().message())));
@@ -136,6 +189,7 @@ class Copy {
   const JobCodec& codec_;
   const CopyStoreOptions& options_;
   int64_t epoch_ = 0;
+  std::vector<StoredJob> backup_jobs_;
   CopyStoreReport report_;
 };
 

@@ -16,6 +16,9 @@ namespace merganser {
 struct CopyStoreOptions {
   // Where a job's log is damaged, copy what comes before the damage; off: such a log is DataLoss.
   bool salvage = false;
+  // An older copy of `from`, or null: events of a damaged log that it has are taken from it, and those behind them from
+  // `from` again where they fit; so are records. Used with `salvage`.
+  ResultsStore* backup = nullptr;
   // Told after each page of events; may be null.
   std::function<void(const std::string& job_id, int64_t events)> on_progress;
 };
@@ -25,6 +28,7 @@ struct CopyStoreReport {
   int64_t events = 0;
   int64_t records = 0;
   std::vector<std::string> damage;  // salvage: what was left out, a line each
+  std::vector<std::string> mended;  // what came from the backup, a line each
 };
 
 // Copies every job with its log, and the record of every attempt that a log names (those of attempts that no log names count

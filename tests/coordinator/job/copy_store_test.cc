@@ -123,5 +123,90 @@ TEST_F(CopyStoreTest, ASalvagedLogKeepsRecordsWhoseReportsAreBehindTheDamage) {
   EXPECT_EQ(next.GetCandidate("job-2", candidate)->record_key, key) << "whoever leads the copy adopts it";
 }
 
+// --- with a backup -----------------------------------------------------------------------------
+
+class CopyWithBackupTest : public CopyStoreTest {
+ protected:
+  // The backup is of the open job as SetUp leaves it; the job goes on after it.
+  void SetUp() override {
+    CopyStoreTest::SetUp();
+    ASSERT_TRUE(Copy(world_.memory, backup_).ok());
+    backed_up_ = world_.Summary("job-2").seq;
+    for (int i = 0; i < 3; ++i) {
+      world_.loop->Tick();
+      (void)world_.Work(*world_.workers["w"]);
+    }
+    end_ = world_.Summary("job-2").seq;
+    ASSERT_GT(end_, backed_up_);
+  }
+  // From now on the store gives these events of the open job damaged.
+  void Damage(int64_t from, int64_t to) {
+    world_.store.damage = [from, to](const std::string& job, std::vector<StoredEvent>* events) {
+      for (StoredEvent& event : *events) {
+        if (job == "job-2" && event.seq >= from && event.seq <= to) event.body = "\xff garbage";
+      }
+      return absl::OkStatus();
+    };
+  }
+  absl::StatusOr<CopyStoreReport> Mend() {
+    return CopyStore(&world_.store, &copy_, ProtoJobCodec(), {.salvage = true, .backup = &backup_});
+  }
+
+  MemoryStore backup_{world_.clock};
+  int64_t backed_up_ = 0, end_ = 0;
+};
+
+TEST_F(CopyWithBackupTest, DamagedEventsComeFromItAndWhatFollowsFromTheStore) {
+  Damage(4, 6);
+  const absl::StatusOr<CopyStoreReport> report = Mend();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->damage, IsEmpty());
+  EXPECT_THAT(report->mended, SizeIs(3));
+  EXPECT_THAT(report->mended[0], HasSubstr("job-2 event 4: "));
+  ExpectSame(world_.memory, copy_);
+}
+
+TEST_F(CopyWithBackupTest, EventsThatAreGoneOrCannotBeReadAreDamageToo) {
+  world_.store.damage = [](const std::string& job, std::vector<StoredEvent>* events) -> absl::Status {
+    if (job != "job-2" || events->empty()) return absl::OkStatus();
+    std::erase_if(*events, [](const StoredEvent& event) { return event.seq == 3; });
+    for (const StoredEvent& event : *events) {
+      if (event.seq == 5) return absl::DataLossError("the page is torn");
+    }
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<CopyStoreReport> report = Mend();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->damage, IsEmpty());
+  ExpectSame(world_.memory, copy_);
+}
+
+TEST_F(CopyWithBackupTest, WhatItDoesNotHaveIsLeftOut) {
+  Damage(backed_up_ + 1, backed_up_ + 1);
+  const absl::StatusOr<CopyStoreReport> report = Mend();
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_THAT(report->damage, SizeIs(1));
+  EXPECT_THAT(report->damage[0], HasSubstr("the backup ends before it"));
+  EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(backed_up_));
+}
+
+TEST_F(CopyWithBackupTest, ALogThatIsAnotherIsNotMixedIn) {
+  World other;  // its jobs have the same numbers and specs, and other tokens
+  auto worker = other.AddWorker("x", 2);
+  other.Run(other.Submit(SphereSpec("done")).id);
+  other.Submit(SphereSpec("open"));
+  for (int i = 0; i < 5; ++i) {
+    other.loop->Tick();
+    (void)other.Work(*worker);
+  }
+  Damage(6, 6);
+  const absl::StatusOr<CopyStoreReport> report =
+      CopyStore(&world_.store, &copy_, ProtoJobCodec(), {.salvage = true, .backup = &other.memory});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->mended, IsEmpty());
+  ASSERT_THAT(report->damage, SizeIs(1));
+  EXPECT_THAT(report->damage[0], HasSubstr("the backup has another log of that job"));
+}
+
 }  // namespace
 }  // namespace merganser
