@@ -117,9 +117,8 @@ absl::StatusOr<v1::Job> ServerJobs::ResumeJob(const std::string& job) {
   return std::move(*response.mutable_job());
 }
 
-absl::StatusOr<v1::Job> ServerJobs::UpdateJob(const v1::UpdateJobRequest& request) {
-  MG_ASSIGN_OR_RETURN(v1::UpdateJobResponse response, CallServer(channel_, server_, stub_.get(), &Stub::UpdateJob, request));
-  return std::move(*response.mutable_job());
+absl::StatusOr<v1::UpdateJobResponse> ServerJobs::UpdateJob(const v1::UpdateJobRequest& request) {
+  return CallServer(channel_, server_, stub_.get(), &Stub::UpdateJob, request);
 }
 
 // A coordinator hands a record out with its candidate, which its key names: "result:{job-1}:CANDIDATE:ATTEMPT:TOKEN".

@@ -72,7 +72,7 @@ class ServerJobs final : public JobReader {
   absl::StatusOr<v1::Job> CancelJob(const std::string& job);
   absl::StatusOr<v1::Job> PauseJob(const std::string& job);
   absl::StatusOr<v1::Job> ResumeJob(const std::string& job);
-  absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request);
+  absl::StatusOr<v1::UpdateJobResponse> UpdateJob(const v1::UpdateJobRequest& request);
 
  private:
   const std::function<absl::StatusOr<ClientChannel>()> reconnect_;

@@ -157,12 +157,17 @@ absl::StatusOr<int> Update(const UpdateOptions& options) {
   }
   MG_ASSIGN_OR_RETURN(ClientChannel channel, Connect(options.connection));
   ServerJobs server(std::move(channel), options.connection.server);
-  MG_ASSIGN_OR_RETURN(const v1::Job job, server.UpdateJob(request));
-  if (PrintMessage(options.format, job)) return exit_code::kOk;
+  MG_ASSIGN_OR_RETURN(const v1::UpdateJobResponse response, server.UpdateJob(request));
+  const v1::Job& job = response.job();
+  const std::string& binds = response.binding_budget();
+  if (PrintMessage(options.format, job)) {
+    if (!binds.empty()) std::fprintf(stderr, "merganser: %s\n", binds.c_str());
+    return exit_code::kOk;
+  }
   Print(absl::StrCat(job.id(), " ", job.spec().name(), " is in ", job.state(), ", ", job.search_finished(),
                      job.search_total() > 0 ? absl::StrCat(" of ", job.search_total()) : "", " candidates done",
                      job.state() == "failed" ? absl::StrCat("; `merganser resume ", job.id(), "` takes it up again") : "",
-                     "\n"));
+                     binds.empty() ? "" : absl::StrCat("; ", binds), "\n"));
   return exit_code::kOk;
 }
 

@@ -29,6 +29,7 @@
 #include "worker/agent/child_evaluator.h"
 #include "worker/agent/device_info.h"
 #include "worker/agent/worker_process.h"
+#include "worker/checkpoint/hub_access.h"
 #include "worker/checkpoint/model_locator.h"
 #include "worker/evaluate/local_library.h"
 
@@ -210,6 +211,8 @@ int Main(int argc, char** argv) {
     }
     flags.process.info.labels[parts.first] = parts.second;
   }
+  flags.process.info.hub_cache = AllowsHubCache(
+      {"", flags.local.model_roots, HubCacheFolder([](const char* name) -> const char* { return getenv(name); }), nullptr});
   SetLogLevel(LogLevel::kInfo);
   ShutdownSignal signal;
   return Run(flags, &signal);

@@ -54,6 +54,7 @@ struct WorkerInfo {
   int slots = 1;                              // candidates evaluated at once
   int64_t memory_bytes = 0;                   // of the device; the host's for a CPU; 0: not known
   std::map<std::string, std::string> labels;  // given by its operator
+  bool hub_cache = true;                      // its model roots allow what is in its Hugging Face cache
 };
 
 // What a worker tells of one attempt. Exactly one of `record_key` (its record is in the store) and `failure` is set.

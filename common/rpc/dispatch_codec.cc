@@ -49,6 +49,7 @@ v1::Hello ToProto(const WorkerInfo& info, const std::vector<RunningAttempt>& run
   proto.set_slots(info.slots);
   proto.set_memory_bytes(info.memory_bytes);
   proto.mutable_labels()->insert(info.labels.begin(), info.labels.end());
+  proto.set_without_hub_cache(!info.hub_cache);
   for (const auto& attempt : running) *proto.add_running() = ToProto(attempt);
   return proto;
 }
@@ -67,7 +68,8 @@ absl::StatusOr<WorkerInfo> FromProto(const v1::Hello& proto) {
                     proto.device(),
                     proto.slots(),
                     std::max<int64_t>(0, proto.memory_bytes()),
-                    {proto.labels().begin(), proto.labels().end()}};
+                    {proto.labels().begin(), proto.labels().end()},
+                    !proto.without_hub_cache()};
 }
 
 v1::Assign ToProto(const Assignment& assignment, bool with_spec) {
@@ -143,7 +145,8 @@ absl::StatusOr<AttemptReport> FromProto(const v1::ReportAttemptRequest& proto) {
 }
 
 absl::StatusOr<Disposition> ParseDisposition(absl::string_view word) {
-  for (Disposition d : {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded, Disposition::kRejected}) {
+  for (Disposition d :
+       {Disposition::kCommitted, Disposition::kDuplicate, Disposition::kSuperseded, Disposition::kRejected}) {
     if (word == ToString(d)) return d;
   }
   return absl::InvalidArgumentError(
@@ -186,7 +189,8 @@ WorkerStatus FromProto(const v1::Worker& proto) {
   status.state = proto.state();
   status.running = FromProto(proto.running());
   status.connect_time = proto.has_connect_time() ? FromProto(proto.connect_time()) : absl::InfinitePast();
-  status.last_heartbeat_time = proto.has_last_heartbeat_time() ? FromProto(proto.last_heartbeat_time()) : absl::InfinitePast();
+  status.last_heartbeat_time =
+      proto.has_last_heartbeat_time() ? FromProto(proto.last_heartbeat_time()) : absl::InfinitePast();
   status.finished = proto.finished();
   status.failed = proto.failed();
   status.quarantine = proto.quarantine();

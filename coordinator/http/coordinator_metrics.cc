@@ -29,7 +29,7 @@ prometheus::Family<prometheus::Histogram>& Histogram(prometheus::Registry& regis
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
 }
 
-constexpr const char* kUnfit[] = {"memory", "device", "labels"};  // JobSummary::unschedulable
+constexpr const char* kUnfit[] = {"memory", "device", "labels", "hub_cache"};  // JobSummary::unschedulable
 
 std::string Text(absl::string_view text) { return std::string(text); }
 

@@ -7,12 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
-#include "common/domain/limits.h"
 #include "coordinator/job/attempt_outcome.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/race.h"
 #include "coordinator/job/ranking.h"
 #include "coordinator/job/sample_choice.h"
+#include "coordinator/job/stage_budget.h"
 #include "coordinator/job/stage_population.h"
 #include "coordinator/optimizer/factory.h"
 
@@ -27,50 +27,6 @@ std::vector<std::string> Names(const std::vector<BenchmarkSpec>& benchmarks) {
 
 void Append(std::vector<EventBody> more, std::vector<EventBody>& events) {
   for (EventBody& body : more) events.emplace_back(std::move(body));
-}
-
-const StageState* FindStage(const JobState& state, int stage) {
-  return stage >= 0 && stage < static_cast<int>(state.stages().size()) ? &state.stages()[stage] : nullptr;
-}
-
-// Candidates that the stage may still propose.
-int64_t Left(const JobState& state, int number, const Budget& budget, int64_t population) {
-  const StageState* stage = FindStage(state, number);
-  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
-  int64_t left = limits::kCandidatesMax;
-  if (budget.candidates > 0) left = std::min(left, budget.candidates - proposed);
-  // A generation of a rolling search is as many candidates as one of a synchronous search.
-  if (budget.generations > 0 && state.spec().mode == SearchMode::kRolling) {
-    left = std::min(left, budget.generations * population - proposed);
-  }
-  return left;
-}
-
-// Sample evaluations of the stage, with what its candidates in flight will take at most.
-int64_t SamplesSpent(const JobState& state, const StageState& stage) {
-  return stage.samples + (stage.proposed - stage.finished) * SamplesPerCandidate(state.spec(), *state.facts());
-}
-
-// What a worker's device was held for.
-absl::Duration EvaluationTime(const PhaseTimings& t) {
-  return absl::Seconds(t.materialize + t.tokenize + t.prefill + t.decode + t.score);
-}
-
-bool Reached(const JobState& state, int number, const Budget& budget, int64_t population, absl::Time now) {
-  const StageState* stage = FindStage(state, number);
-  const int64_t proposed = stage == nullptr ? 0 : stage->proposed;
-  if (Left(state, number, budget, population) <= 0) return true;
-  if (budget.generations > 0 && stage != nullptr && stage->generations >= budget.generations &&
-      state.spec().mode == SearchMode::kSynchronous) {
-    return true;
-  }
-  if (budget.samples > 0 && proposed > 0 && SamplesSpent(state, *stage) >= budget.samples) return true;
-  if (stage != nullptr && EvaluationTime(stage->timings) >= budget.gpu_time) return true;
-  const absl::Time begun = number == 0 ? state.create_time() : stage == nullptr ? now : stage->start_time;
-  absl::Duration paused = state.paused_time(now);
-  if (number > 0) paused = stage == nullptr ? absl::ZeroDuration() : paused - stage->paused_before;
-  if (now - begun - paused >= budget.wall_time) return true;
-  return budget.target.has_value() && state.best().has_value() && state.Find(*state.best())->fitness[0] >= *budget.target;
 }
 
 // Every model as it is and the plain average; kinds by `held_out`.
@@ -306,8 +262,8 @@ std::vector<EventBody> JobDriver::Search(absl::Time now, int slots) {
     }
     return Search(now, slots);
   }
-  const int64_t count =
-      std::min(Left(state_, stage_, in_.budget, population_), optimizer_->batch_size() - (rolling ? in_flight : 0));
+  const int64_t count = std::min(CandidatesLeft(state_, stage_, in_.budget, population_),
+                                 optimizer_->batch_size() - (rolling ? in_flight : 0));
   if (count <= 0) return {};
   if (absl::Status told = TellFinished(); !told.ok()) {
     return EndJob(state_, JobPhase::kFailed, absl::StrCat("the search cannot go on: ", told.message()));
@@ -369,12 +325,14 @@ std::vector<EventBody> JobDriver::Propose(int64_t count) {
   return events;
 }
 
-bool JobDriver::BudgetReached(absl::Time now) const { return Reached(state_, stage_, in_.budget, population_, now); }
+bool JobDriver::BudgetReached(absl::Time now) const {
+  return merganser::BudgetReached(state_, stage_, in_.budget, population_, now);
+}
 
 bool JobDriver::BudgetAllowsMore(const JobState& state, int stage, const Budget& budget, absl::Time now) {
   const StageState& begun = state.stages()[stage];
   const auto population = static_cast<int64_t>(state.generations()[begun.first_generation].size());
-  return !Reached(state, stage, budget, population, now);
+  return !merganser::BudgetReached(state, stage, budget, population, now);
 }
 
 std::vector<EventBody> JobDriver::AfterSearch() {

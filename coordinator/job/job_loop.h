@@ -50,7 +50,8 @@ class JobLoop {
   // generation is unfinished.
   static constexpr int kStragglerFactor = 2;
   static constexpr int kStragglers = 10;
-  // So long after its worker's connection broke, an attempt that its generation waits for counts as one, too.
+  // So long after its worker's connection broke, or after the start of a coordinator to which its worker has not come back, an
+  // attempt counts as one, too, where nothing of its job waits in the queue.
   static constexpr absl::Duration kAwayGrace = absl::Seconds(5);
   // Before a candidate whose checkpoints could not be fetched is tried again; doubles with each try.
   static constexpr absl::Duration kUnavailableDelay = absl::Seconds(1);
@@ -71,6 +72,7 @@ class JobLoop {
   absl::StatusOr<JobSummary> PauseJob(const std::string& job, const std::string& by = "");
   absl::StatusOr<JobSummary> ResumeJob(const std::string& job, const std::string& by = "");
   absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by = "");
+  absl::StatusOr<std::string> WhatBinds(const std::string& job, const JobUpdate& update);
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number);
   absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number);
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string& job);

@@ -39,6 +39,12 @@ absl::Status JobLoop::WorkerConnected(const WorkerInfo& info, const std::vector<
   Fleet::Worker& worker = *fleet_.Find(info.id);
   worker.running = running;
   link->Acknowledge(Touch(info.id, running));
+  // It dials when its last stream has ended and names what it holds until that is reported: the rest never reached it.
+  for (const Lease& lease : leases_.OfWorker(info.id)) {
+    const auto names = [&](const RunningAttempt& attempt) { return attempt.id == lease.id && attempt.token == lease.token; };
+    if (std::any_of(running.begin(), running.end(), names)) continue;
+    leases_.Expire(lease.id, clock_.Monotonic(), lease.on_expiry, absl::StrCat("worker ", info.id, " came back without it"));
+  }
   if (worker.drained) link->Drain();
   dispatch_due_ = true;
   MG_LOG(INFO) << "worker connected worker=" << info.id << " name=" << info.name << " slots=" << info.slots

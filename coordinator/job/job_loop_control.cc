@@ -11,6 +11,7 @@
 #include "coordinator/job/attempt_outcome.h"
 #include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_loop.h"
+#include "coordinator/job/stage_budget.h"
 
 namespace merganser {
 namespace {
@@ -42,9 +43,10 @@ JobSummary JobLoop::SummaryOf(const Job& job) const {
 
 int JobLoop::SlotsFor(const Job& job) const {
   int slots = 0;
+  const Needs needs = NeedsOf(job.log.state().spec());
   for (const auto& [id, worker] : fleet_.workers()) {
     if (worker.link == nullptr || worker.leaving() || !worker.quarantine.empty()) continue;
-    if (Lacks(worker.info, job.log.state().spec().workers).empty()) slots += std::max(1, worker.info.slots);
+    if (Lacks(worker.info, needs).empty()) slots += std::max(1, worker.info.slots);
   }
   return slots;
 }
@@ -59,10 +61,11 @@ std::string JobLoop::WhyWaits(const Job& job, int64_t number, bool named, std::s
   const JobState& state = job.log.state();
   std::vector<const WorkerInfo*> known;
   int fitting = 0, slots = 0, held = 0;
+  const Needs needs = NeedsOf(state.spec());
   for (const auto& [id, worker] : fleet_.workers()) {
     if (worker.link == nullptr || worker.leaving()) continue;
     known.push_back(&worker.info);
-    if (!Lacks(worker.info, state.spec().workers).empty()) continue;
+    if (!Lacks(worker.info, needs).empty()) continue;
     ++fitting;
     if (!worker.quarantine.empty()) continue;
     slots += worker.info.slots;
@@ -70,7 +73,7 @@ std::string JobLoop::WhyWaits(const Job& job, int64_t number, bool named, std::s
   }
   const bool unfit = !known.empty() && fitting == 0;
   Unfit why;
-  if (unfit) why = WhyNoneFits(known, state.spec().workers);
+  if (unfit) why = WhyNoneFits(known, needs);
   *unschedulable = why.what;
   const std::string it = named ? absl::StrCat("candidate ", number) : "it";
   if (state.paused()) return "the job is paused";
@@ -196,14 +199,23 @@ absl::StatusOr<JobSummary> JobLoop::UpdateJob(const std::string& job, const JobU
   action.reopens = after_search && before.budgets[last] != action.settings->budgets[last] &&
                    JobDriver::BudgetAllowsMore(state, last, action.settings->budgets[last], clock_.Now());
   if (state.over() && !failed && !action.reopens) {
+    const std::string binds = BindingBudget(state, last, action.settings->budgets[last], update.fields, clock_.Now());
     return absl::FailedPreconditionError(absl::StrCat(state.id(), " has succeeded; only a budget beyond the ",
                                                       state.stages().back().proposed, " candidates of its last stage",
-                                                      " lets it go on"));
+                                                      " lets it go on", binds.empty() ? "" : ", and ", binds));
   }
   std::vector<EventBody> events;
   events.emplace_back(std::move(action));
   MG_RETURN_IF_ERROR(Commit(*found, std::move(events)));
   return SummaryOf(*found);
+}
+
+absl::StatusOr<std::string> JobLoop::WhatBinds(const std::string& job, const JobUpdate& update) {
+  MG_ASSIGN_OR_RETURN(Job * found, FindJob(job));
+  const JobState& state = found->log.state();
+  const int stage = update.stage.value_or(NumStages(state.spec()) - 1);
+  if (found->log.damaged() || stage < 0 || stage >= NumStages(state.spec())) return "";
+  return BindingBudget(state, stage, StageOf(state.spec(), stage).budget, update.fields, clock_.Now());
 }
 
 // --- workers ----------------------------------------------------------------------------------

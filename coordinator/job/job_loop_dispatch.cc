@@ -81,9 +81,9 @@ DispatchJob JobLoop::QueueOf(const Job& job, size_t room, const std::function<bo
                     .waited = std::min(clock_.Monotonic() - job.served, now - since),
                     .share = spec.share,
                     .running = static_cast<int>(state.running().size())};
-  if (spec.workers != WorkerRequirements{}) {
+  if (const Needs needs = NeedsOf(spec); needs != Needs{}) {
     for (const auto& [id, worker] : fleet_.workers()) {
-      if (!Lacks(worker.info, spec.workers).empty()) queue.unfit.insert(id);
+      if (!Lacks(worker.info, needs).empty()) queue.unfit.insert(id);
     }
   }
   // What an equal recipe is being scored on will be known: its twin waits.
@@ -228,26 +228,31 @@ void JobLoop::Speculate() {
   for (const auto& job : jobs_) {
     if (workers.empty()) return;
     const JobState& state = job->log.state();
-    if (state.over() || state.paused() || job->log.stalled() || state.phase() != JobPhase::kSearch ||
-        state.spec().mode != SearchMode::kSynchronous || !state.queued().empty() || state.running().empty() ||
-        state.spec().samples.racing) {  // whose pieces differ in length
-      continue;
+    if (state.over() || state.paused() || job->log.stalled() || !state.queued().empty() || state.running().empty()) continue;
+    const Needs needs = NeedsOf(state.spec());
+    absl::Duration slow = absl::InfiniteDuration();
+    if (state.phase() == JobPhase::kSearch && state.spec().mode == SearchMode::kSynchronous &&
+        !state.spec().samples.racing) {  // whose pieces differ in length
+      const auto generation = static_cast<int64_t>(state.generations().back().size());
+      const std::optional<absl::Duration> usual = job->times.ThirdQuartile();
+      const bool few = static_cast<int64_t>(state.running().size()) <= std::max<int64_t>(1, generation / kStragglers);
+      if (usual.has_value() && few) slow = std::max(options_.speculate_after, kStragglerFactor * *usual);
     }
-    const auto generation = static_cast<int64_t>(state.generations().back().size());
-    const std::optional<absl::Duration> usual = job->times.ThirdQuartile();
-    const bool few = static_cast<int64_t>(state.running().size()) <= std::max<int64_t>(1, generation / kStragglers);
-    const absl::Duration slow =
-        usual.has_value() && few ? std::max(options_.speculate_after, kStragglerFactor * *usual) : absl::InfiniteDuration();
     std::vector<EventBody> events;
     for (const int64_t number : state.running()) {
       const Candidate& candidate = *state.Find(number);
       const Attempt* live = LiveAttempt(candidate);
       if (LiveAttempts(candidate) != 1) continue;
       const Fleet::Worker* holder = fleet_.Find(live->worker);
-      const bool away = holder != nullptr && holder->link == nullptr && monotonic - holder->last_heard > kAwayGrace;
+      const Lease* const lease = leases_.Find({state.id(), number, live->number});
+      // A worker that has not come back since this coordinator leads is not known, or only from a quarantine.
+      const absl::Duration heard = holder != nullptr  ? holder->last_heard
+                                   : lease != nullptr ? lease->last_listed
+                                                      : monotonic;
+      const bool away = (holder == nullptr || holder->link == nullptr) && monotonic - heard > kAwayGrace;
       if (!away && clock_.Now() - live->start_time < slow) continue;
       const auto other = std::find_if(workers.begin(), workers.end(), [&](const DispatchWorker& worker) {
-        return worker.id != live->worker && Lacks(fleet_.Find(worker.id)->info, state.spec().workers).empty();
+        return worker.id != live->worker && Lacks(fleet_.Find(worker.id)->info, needs).empty();
       });
       if (other == workers.end()) continue;
       events.emplace_back(AttemptStarted{.candidate = number,

@@ -114,6 +114,9 @@ class JobManagerThread final : public JobManager {
   absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) override {
     return Call<absl::StatusOr<Candidate>>([this, job, number] { return loop_.GetCandidate(job, number); });
   }
+  absl::StatusOr<std::string> WhatBinds(const std::string& job, const JobUpdate& update) override {
+    return Call<absl::StatusOr<std::string>>([this, job, update] { return loop_.WhatBinds(job, update); });
+  }
   absl::StatusOr<std::string> WhyCandidateWaits(const std::string& job, int64_t number) override {
     return Call<absl::StatusOr<std::string>>([this, job, number] { return loop_.WhyCandidateWaits(job, number); });
   }

@@ -101,6 +101,8 @@ class JobManager {
   // UpdatedSpec, and for a budget below what is proposed; FailedPrecondition: the stage is over, the job was cancelled, or
   // has succeeded and the update does not let it go on.
   virtual absl::StatusOr<JobSummary> UpdateJob(const std::string& job, const JobUpdate& update, const std::string& by) = 0;
+  // After that update: which bound of the budget that it did not change ends the search first (BindingBudget); "": none.
+  virtual absl::StatusOr<std::string> WhatBinds(const std::string& /*job*/, const JobUpdate& /*update*/) { return ""; }
   virtual absl::StatusOr<Candidate> GetCandidate(const std::string& job, int64_t number) = 0;
   // Why it is not dispatched, for people; "" unless it is queued.
   virtual absl::StatusOr<std::string> WhyCandidateWaits(const std::string& /*job*/, int64_t /*number*/) { return ""; }

@@ -137,6 +137,9 @@ grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* con
                     MG_ASSIGN_OR_RETURN(const JobUpdate update, UpdateOf(*request));
                     MG_ASSIGN_OR_RETURN(const JobSummary job, services_->manager->UpdateJob(request->job(), update, who));
                     *response->mutable_job() = ToProto(job);
+                    if (const auto binds = services_->manager->WhatBinds(job.id, update); binds.ok()) {
+                      response->set_binding_budget(*binds);
+                    }
                     return absl::OkStatus();
                   });
 }

@@ -25,6 +25,7 @@ constexpr absl::Duration kGoodbyeTime = absl::Seconds(2);
 constexpr absl::Duration kNextAddressPause = absl::Milliseconds(200);
 constexpr absl::Duration kSilenceMin = absl::Seconds(3);  // a store that takes its time delays answers
 constexpr absl::Duration kStandByPauseMax = absl::Seconds(2);
+constexpr absl::Duration kRunningPauseMax = absl::Seconds(4);  // below what a coordinator that returns waits for its workers
 constexpr absl::Duration kTellEvery = absl::Seconds(30);
 constexpr size_t kWritesMax = 8;  // a peer that reads no heartbeats gets no more of them
 
@@ -329,7 +330,9 @@ void SessionClient::Run() {
     // A stand-by is next: no need to wait for it.
     const bool go_on = tried < peers_.size() && refused_.ok();
     // One that stands by may lead any second, and waits a while only for those that run something.
-    const absl::Duration bound = welcomed && !was_connected ? kStandByPauseMax : absl::InfiniteDuration();
+    const absl::Duration bound = welcomed && !was_connected  ? kStandByPauseMax
+                                 : agent_->running().empty() ? absl::InfiniteDuration()
+                                                             : kRunningPauseMax;
     const absl::Duration wait = go_on ? kNextAddressPause : retry_after + std::min(backoff.Next(), bound);
     if (!go_on) tried = 0;
     // Once for each coordinator and reason, then every half minute: an outage may last a night.

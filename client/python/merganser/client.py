@@ -246,6 +246,7 @@ class Job:
     def __init__(self, client: Client, message: job_pb2.Job) -> None:
         self._client = client
         self.message = message
+        self.binding_budget = ""  # of the last update()
 
     def __repr__(self) -> str:
         best = "-" if self.best_fitness is None else f"{self.best_fitness:.4f}"
@@ -310,7 +311,8 @@ class Job:
                gpu_time: "Union[str, float, None]" = None, stage: Optional[int] = None, **budget: float) -> "Job":
         """Changes the job; `candidates`, `generations`, `samples`, `target`, `wall_time` and `gpu_time` are its budget's.
 
-        A larger budget lets a job that has succeeded go on; one that failed goes on when it is resumed. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
+        A larger budget lets a job that has succeeded go on; one that failed goes on when it is resumed; `binding_budget` says
+        which other bound ends the search first, if one does. Times are "1h30m", or seconds. `stage`: whose budget, 1 for the
         first; by default the last one's.
         """
         request = job_service_pb2.UpdateJobRequest(job=self.id)
@@ -333,7 +335,7 @@ class Job:
             setattr(request.spec.budget, name, value)
             request.update_mask.paths.append("budget." + name)
         response = self._client._call("UpdateJob", request)
-        self.message = response.job
+        self.message, self.binding_budget = response.job, response.binding_budget
         return self
 
     def watch(self, after: int = 0) -> Iterator[Update]:

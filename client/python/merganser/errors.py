@@ -40,7 +40,6 @@ _BY_CODE = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.CANCELLED: Unavailable,  # this client cancels nothing: a coordinator does that as it goes away
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
-    grpc.StatusCode.CANCELLED: Unavailable,  # not by this client: a coordinator that goes away cancels what it has not answered
 }
 
 

@@ -42,7 +42,7 @@ namespace merganser {
 namespace {
 
 struct Flags {
-  std::string user, worker, store, attach;
+  std::string user, worker, store, attach, prefix = "load-";
   int workers = 16, candidates = 1000, population = 100, candidate_ms = 0;
   int64_t leave_after = 0;
   double seconds_max = 3600;
@@ -107,7 +107,9 @@ struct Shared {
 class Worker final : public grpc::ClientBidiReactor<v1::SessionRequest, v1::SessionResponse> {
  public:
   Worker(Shared* shared, int number)
-      : shared_(*shared), id_(absl::StrCat("load-", number)), records_(*shared->records[number % shared->records.size()]) {
+      : shared_(*shared),
+        id_(absl::StrCat(shared->flags.prefix, number)),
+        records_(*shared->records[number % shared->records.size()]) {
     channel_ = *CreateChannel(shared_.flags.worker);
     stub_ = v1::WorkerService::NewStub(channel_.channel);
     channel_.Prepare(&context_, absl::InfiniteDuration());
@@ -408,6 +410,7 @@ int Main(int argc, char** argv) {
   app.add_option("--candidate-ms", flags.candidate_ms);
   app.add_option("--leave-after", flags.leave_after);
   app.add_option("--attach", flags.attach);
+  app.add_option("--id-prefix", flags.prefix);  // of the workers' ids: those of another are other workers
   app.add_option("--seconds-max", flags.seconds_max);
   CLI11_PARSE(app, argc, argv);
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as the coordinator

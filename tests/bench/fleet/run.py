@@ -49,7 +49,8 @@ def free_port():
 
 
 class Fleet:
-    def __init__(self):
+    def __init__(self, *flags):
+        self.flags = flags
         self.dir = tempfile.mkdtemp(prefix="mg-fleet-bench-")
         self.redis_port, self.user, self.worker = free_port(), free_port(), free_port()
         self.store = f"redis://127.0.0.1:{self.redis_port}"
@@ -68,7 +69,7 @@ class Fleet:
         start = time.time()
         self.coordinator = subprocess.Popen(
             [os.path.join(BIN, "merganser-coordinator"), "--listen", f"127.0.0.1:{self.user}", "--worker-listen",
-             f"127.0.0.1:{self.worker}", "--http", "", "--store", self.store, "--port-file", ports, "--leader-lease", "3s"],
+             f"127.0.0.1:{self.worker}", "--http", "", "--store", self.store, "--port-file", ports, "--leader-lease", "3s", *self.flags],
             stderr=self.log, stdout=self.log, env={**os.environ, "HF_HUB_OFFLINE": "1"})
         while subprocess.run([os.path.join(BIN, "merganser"), "workers", "--server", f"127.0.0.1:{self.user}"],
                              capture_output=True, check=False).returncode != 0:
@@ -159,16 +160,49 @@ def restart(candidates=100000):
     """The coordinator is killed in the middle of a job with 100,000 finished candidates: until it answers, and until it dispatches
     again to new workers."""
     fleet = Fleet()
-    finish("fill", fleet.load(workers=1000, candidates=candidates + 20000, population=10000, leave_after=candidates), fleet)
+    finish("fill", fleet.load(workers=1000, candidates=candidates + 20000, population=10000, leave_after=candidates + 1000), fleet)
+    come_back("restart", fleet)
+
+
+def restart_held():
+    """The same where all that is left of a generation is with 50 workers that do not come back."""
+    fleet = Fleet()
+    finish("fill", fleet.load(workers=50, candidates=500, population=50, candidate_ms=4000, leave_after=50), fleet)
+    come_back("restart-held", fleet)
+
+
+def crowd(watches=400, senders=200, seconds=20):
+    """A job of zero-time candidates while 400 watches read nothing and 200 clients send requests of 4 MB as fast as they can: the
+    coordinator's memory at its most and 15 s after they are gone, what the others are answered in, and how the job goes on."""
+    fleet = Fleet("--client-rate", "1000000")  # all come from one host, whose rate would hold up the good client
+    load = fleet.load(workers=200, candidates=200000, population=5000)
+    time.sleep(8)
+    before, _ = fleet.usage()
+    bad = subprocess.Popen([os.path.join(BIN, "bench", "fleet_crowd"), "--user", f"127.0.0.1:{fleet.user}", "--watches", str(watches),
+                            "--senders", str(senders), "--seconds", str(seconds)], stdout=subprocess.PIPE, text=True)
+    most = 0
+    while bad.poll() is None:
+        most = max(most, fleet.usage()[0])
+        time.sleep(0.1)
+    time.sleep(15)
+    after, _ = fleet.usage()
+    print(json.dumps({"scenario": "crowd", **json.loads(bad.stdout.read()), "coordinator_rss_mb_before": round(before, 1),
+                      "coordinator_rss_mb_most": round(most, 1), "coordinator_rss_mb_after": round(after, 1)}), flush=True)
+    load.kill()
+    load.wait()
+    fleet.close()
+
+
+def come_back(name, fleet):
     fleet.coordinator.send_signal(signal.SIGKILL)
     fleet.coordinator.wait()
     time.sleep(4)  # its lease
     start = time.time()
     answers = fleet.start_coordinator()
-    out, _ = fleet.load(workers=50, attach="job-1", candidates=500).communicate()
+    out, _ = fleet.load(workers=50, attach="job-1", candidates=100, id_prefix="new-").communicate()
     after = json.loads(out)
     rss, _ = fleet.usage()
-    print(json.dumps({"scenario": "restart", "seconds_until_it_answers": round(answers, 2),
+    print(json.dumps({"scenario": name, "seconds_until_it_answers": round(answers, 2),
                       "seconds_until_it_dispatches": round(after["first_assign_unix_s"] - start, 2), "coordinator_rss_mb": round(rss, 1)}),
           flush=True)
     fleet.close()
@@ -248,7 +282,7 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of connections
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart"])
+    parser.add_argument("scenarios", nargs="*", default=["throughput", "latency", "overhead", "connected", "restart", "restart_held"])
     parser.add_argument("--sync-ms", type=float, default=0, help="so much longer each sync of redis-server takes, as on a slower disk")
     parser.add_argument("--peer-python", help="a Python with optuna, for the scenario peers")
     parser.add_argument("--ray-python", help="a Python with ray, for the same")

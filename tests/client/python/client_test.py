@@ -279,6 +279,7 @@ class ClientTest(unittest.TestCase):
         self.assertFalse(one.resume().message.paused)
         updated = one.update(priority=3, candidates=500)
         self.assertEqual((updated.message.spec.priority, updated.message.spec.budget.candidates), (3, 500))
+        self.assertEqual(one.update(samples=1, candidates=500).binding_budget, "")
         with self.assertRaisesRegex(TypeError, "candidate"):
             one.update(candidate=500)
         updated = one.update(wall_time="1h30m", gpu_time="500h", attempt_timeout=90)

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/job/candidate_samples.h"
 #include "coordinator/job/job_loop.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -234,6 +235,39 @@ TEST_F(JobControlTest, UpdatesThatMakeNoSenseAreRefusedAndNameTheField) {
   const std::string other = world_.Submit(SphereSpec("other")).id;
   ASSERT_TRUE(world_.loop->CancelJob(other).ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(world_.loop->UpdateJob(other, Candidates(50)).status()));
+}
+
+TEST_F(JobControlTest, AnUpdateIsAnsweredWithTheOtherBoundThatEndsTheSearchFirst) {
+  world_.AddWorker("w", 2);
+  job_ = world_.Submit(SampledSpec(20)).id;  // 60 candidates
+  RunUntil(11);
+  const JobState& state = *world_.loop->StateOf(job_);
+  ASSERT_EQ(SamplesPerCandidate(state.spec(), *state.facts()), 20);
+  JobUpdate samples{.fields = {"budget.samples"}};
+  samples.values.budget.samples = 800;
+  ASSERT_TRUE(world_.loop->UpdateJob(job_, samples).ok());
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, samples), "") << "nothing comes before what was changed";
+  ASSERT_TRUE(world_.loop->UpdateJob(job_, Candidates(100)).ok());
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, Candidates(100)),
+            "budget.samples of 800 ends the search after about 40 candidates");
+  samples.values.budget.samples = 8000;
+  ASSERT_TRUE(world_.loop->UpdateJob(job_, samples).ok());
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, samples), "budget.candidates of 100 ends the search after about 100 candidates");
+  JobUpdate gpu{.fields = {"budget.gpu_time"}};
+  gpu.values.budget.gpu_time = absl::Seconds(15);  // a candidate takes half a second
+  ASSERT_TRUE(world_.loop->UpdateJob(job_, gpu).ok());
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, Candidates(100)),
+            "budget.gpu_time of 15s ends the search after about 30 candidates");
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, {.fields = {"priority"}}), "");
+  JobUpdate time{.fields = {"budget.wall_time"}};
+  time.values.budget.wall_time = absl::Seconds(1);
+  Pass(2);
+  ASSERT_TRUE(world_.loop->UpdateJob(job_, time).ok());
+  EXPECT_EQ(*world_.loop->WhatBinds(job_, Candidates(100)),
+            "budget.wall_time of 1s is reached: the search proposes nothing more");
+  EXPECT_EQ(world_.Run(job_).phase, JobPhase::kSucceeded);
+  EXPECT_THAT(world_.loop->UpdateJob(job_, Candidates(200)).status().message(),
+              HasSubstr("lets it go on, and budget.wall_time of 1s is reached"));
 }
 
 TEST_F(JobControlTest, WhoSubmittedIsInTheLog) {

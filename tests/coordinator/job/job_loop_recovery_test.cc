@@ -175,12 +175,43 @@ TEST_F(JobLoopTest, AfterTheReattachWindowTheRestIsQueuedAgainForFree) {
   First(*worker);
   world_.workers.clear();
   world_.NewLoop();
-  auto other = world_.AddWorker("w-2");
   Pass(14);
-  EXPECT_THAT(other->held, IsEmpty());
+  EXPECT_EQ(Get(0).state, CandidateState::kRunning);
   Pass(1);
-  ASSERT_THAT(other->held, SizeIs(1));
+  EXPECT_EQ(Get(0).state, CandidateState::kQueued);
   EXPECT_EQ(CountedAttempts(Get(0)), 0);
+}
+
+TEST_F(JobLoopTest, AfterARestartAnIdleWorkerNeedNotWaitForTheWindowOfOneThatDoesNotComeBack) {
+  auto worker = world_.AddWorker("w-1");
+  const Assignment first = First(*worker);
+  world_.workers.clear();
+  world_.NewLoop();
+  auto other = world_.AddWorker("w-2");
+  Pass(5);
+  EXPECT_THAT(other->held, IsEmpty()) << "workers are about to come back";
+  Pass(2);
+  ASSERT_THAT(other->held, SizeIs(1));
+  world_.workers["w-1"] = worker;
+  ASSERT_TRUE(world_.Connect(worker).ok());
+  EXPECT_THAT(worker->disowned, IsEmpty()) << "what it runs goes on nevertheless";
+  EXPECT_EQ(*world_.Work(*worker), Disposition::kCommitted);
+  EXPECT_THAT(other->cancelled, SizeIs(1));
+  EXPECT_EQ(CountedAttempts(Get(0)), 0);
+}
+
+TEST_F(JobLoopTest, WhatAWorkerComesBackWithoutIsQueuedAgainAtOnce) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  world_.NewLoop();
+  auto other = world_.AddWorker("w-2");
+  worker->held.clear();  // the assignment was lost with the connection
+  ASSERT_TRUE(world_.Connect(worker).ok());
+  world_.loop->Tick();
+  ASSERT_THAT(Get(0).attempts, SizeIs(2));
+  EXPECT_EQ(Get(0).attempts[0].message, "worker w-1 came back without it");
+  EXPECT_EQ(CountedAttempts(Get(0)), 0);
+  EXPECT_THAT(other->held, SizeIs(1));
 }
 
 TEST_F(JobLoopTest, WithoutAReattachWindowNothingWaits) {

@@ -420,6 +420,20 @@ TEST_F(JobSchedulingTest, AJobOnlyGoesToWorkersThatFitAndSaysAtOnceIfNoneDoes) {
   EXPECT_EQ(world_.Run(job_).phase, JobPhase::kSucceeded);
 }
 
+TEST_F(JobSchedulingTest, AHubIdDoesNotGoToAWorkerWhoseModelRootsExcludeTheHubCache) {
+  auto confined = AddWorker({.id = "1", .hub_cache = false});
+  JobSpec spec = SphereSpec();
+  spec.models[1].path = "org/ja@main";
+  job_ = world_.Submit(spec).id;
+  world_.loop->Tick();
+  EXPECT_EQ(world_.Summary(job_).unschedulable, "hub_cache");
+  EXPECT_THAT(world_.Summary(job_).waiting, testing::HasSubstr("models.ja (org/ja@main) would be"));
+  auto fits = AddWorker({.id = "2"});
+  world_.loop->Tick();
+  EXPECT_THAT(fits->held, SizeIs(1));
+  EXPECT_THAT(confined->held, IsEmpty());
+}
+
 TEST_F(JobSchedulingTest, ABusyFleetIsSaidToBeBusy) {
   world_.AddWorker("a");
   job_ = world_.Submit(SphereSpec()).id;

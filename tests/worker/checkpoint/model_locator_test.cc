@@ -1,3 +1,4 @@
+#include "worker/checkpoint/hub_access.h"
 #include "worker/checkpoint/model_locator.h"
 
 #include <gmock/gmock.h>
@@ -66,15 +67,11 @@ TEST_F(ModelLocatorTest, ExistingPathWinsOverHubId) {
 }
 
 TEST_F(ModelLocatorTest, AbsentHubModelNamesTheCommandThatFetchesIt) {
-  EXPECT_THAT(Error("org/none", absl::StatusCode::kNotFound),
-              EndsWith("hf download org/none --revision main"));
-  EXPECT_THAT(Error("org/name@v2", absl::StatusCode::kNotFound),
-              EndsWith("hf download org/name --revision v2"));
-  EXPECT_THAT(Error("org/name@fffffff", absl::StatusCode::kNotFound),
-              EndsWith("hf download org/name --revision fffffff"));
+  EXPECT_THAT(Error("org/none", absl::StatusCode::kNotFound), EndsWith("hf download org/none --revision main"));
+  EXPECT_THAT(Error("org/name@v2", absl::StatusCode::kNotFound), EndsWith("hf download org/name --revision v2"));
+  EXPECT_THAT(Error("org/name@fffffff", absl::StatusCode::kNotFound), EndsWith("hf download org/name --revision fffffff"));
   options_.hub_cache = "";
-  EXPECT_THAT(Error("org/name", absl::StatusCode::kNotFound),
-              EndsWith("hf download org/name --revision main"));
+  EXPECT_THAT(Error("org/name", absl::StatusCode::kNotFound), EndsWith("hf download org/name --revision main"));
 }
 
 TEST_F(ModelLocatorTest, BranchWhoseSnapshotIsGoneIsAbsent) {
@@ -90,25 +87,21 @@ TEST_F(ModelLocatorTest, AmbiguousShortCommitListsTheChoices) {
 }
 
 TEST_F(ModelLocatorTest, NeitherPathNorHubIdIsNotFound) {
-  for (const char* spec : {"none", "a/b/c", "../org/none", "org/..", "org/name@../../x",
-                           "org/na me", "org/name@", "/org/none"}) {
-    EXPECT_THAT(Error(spec, absl::StatusCode::kNotFound),
-                HasSubstr("is not a Hub id (org/name[@revision])"))
-        << spec;
+  for (const char* spec :
+       {"none", "a/b/c", "../org/none", "org/..", "org/name@../../x", "org/na me", "org/name@", "/org/none"}) {
+    EXPECT_THAT(Error(spec, absl::StatusCode::kNotFound), HasSubstr("is not a Hub id (org/name[@revision])")) << spec;
   }
 }
 
 TEST_F(ModelLocatorTest, FilesAndEmptyNamesAreRefused) {
   WriteText(root_ + "/jobs/file", "x");
-  EXPECT_THAT(Error("file", absl::StatusCode::kInvalidArgument),
-              HasSubstr("is a file; a checkpoint is a directory"));
+  EXPECT_THAT(Error("file", absl::StatusCode::kInvalidArgument), HasSubstr("is a file; a checkpoint is a directory"));
   EXPECT_THAT(Error("", absl::StatusCode::kInvalidArgument), HasSubstr("empty"));
 }
 
 TEST_F(ModelLocatorTest, RefThatIsNoCommitIsRefused) {
   WriteText(Repository() + "/refs/main", "../../../other");
-  EXPECT_THAT(Error("org/name", absl::StatusCode::kInvalidArgument),
-              HasSubstr("expected a commit"));
+  EXPECT_THAT(Error("org/name", absl::StatusCode::kInvalidArgument), HasSubstr("expected a commit"));
 }
 
 TEST_F(ModelLocatorTest, RootsConfinePaths) {
@@ -116,9 +109,8 @@ TEST_F(ModelLocatorTest, RootsConfinePaths) {
   EXPECT_TRUE(ResolveModel("model", options_).ok());
   EXPECT_TRUE(ResolveModel("../jobs/model", options_).ok());
   for (const char* spec : {"../other/model", "model/../../other/model", "..", "/", "/etc"}) {
-    EXPECT_THAT(
-        Error(spec, absl::StatusCode::kPermissionDenied),
-        AllOf(HasSubstr("is outside of the model roots: " + root_ + "/jobs"), HasSubstr(spec)))
+    EXPECT_THAT(Error(spec, absl::StatusCode::kPermissionDenied),
+                AllOf(HasSubstr("is outside of the model roots: " + root_ + "/jobs"), HasSubstr(spec)))
         << spec;
   }
 }
@@ -152,6 +144,21 @@ TEST_F(ModelLocatorTest, HubCacheCountsAsRootWhenListed) {
   Error("org/name", absl::StatusCode::kPermissionDenied);
   options_.model_roots.push_back(options_.hub_cache);
   EXPECT_TRUE(ResolveModel("org/name", options_).ok());
+}
+
+TEST_F(ModelLocatorTest, RootsAllowTheHubCacheWhereOneHoldsItOrLiesInIt) {
+  EXPECT_TRUE(AllowsHubCache(options_)) << "no roots";
+  for (const char* root : {"", "/hub", "/hub/models--org--name"}) {
+    options_.model_roots = {root_ + "/other", root_ + root};
+    EXPECT_TRUE(AllowsHubCache(options_)) << root;
+  }
+  fs::create_directory(root_ + "/hu");
+  for (const char* root : {"/other", "/hu", "/nowhere"}) {
+    options_.model_roots = {root_ + root};
+    EXPECT_FALSE(AllowsHubCache(options_)) << root;
+  }
+  options_.hub_cache = "";
+  EXPECT_FALSE(AllowsHubCache(options_));
 }
 
 TEST_F(ModelLocatorTest, WhatTheCacheLacksIsDownloadedIfItMay) {
