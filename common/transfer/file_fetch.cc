@@ -65,6 +65,40 @@ class PartFile {
     }
     return absl::OkStatus();
   }
+  absl::StatusOr<std::string> Sum(int64_t begin, int64_t end) const {
+    Sha256Stream sha;
+    for (int64_t at = begin; at < end;) {
+      MG_ASSIGN_OR_RETURN(const std::string bytes, Bytes(at, std::min(end, at + (int64_t{1} << 20))));
+      sha.Add(bytes);
+      at += static_cast<int64_t>(bytes.size());
+    }
+    return sha.Hex();
+  }
+  absl::StatusOr<std::string> Bytes(int64_t begin, int64_t end) const {
+    std::string bytes(static_cast<size_t>(end - begin), '\0');
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t n = pread(fd_, bytes.data() + done, bytes.size() - done, begin + static_cast<int64_t>(done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "cannot read", path_);
+      if (n == 0) return absl::DataLossError(absl::StrCat("'", path_, "' ends before byte ", end));
+      done += static_cast<size_t>(n);
+    }
+    return bytes;
+  }
+  // What is there already from `begin` on.
+  absl::Status Replace(int64_t begin, absl::string_view bytes) const {
+    const int fd = open(path_.c_str(), O_WRONLY | O_CLOEXEC);  // the other one only appends
+    if (fd < 0) return ErrnoStatus(errno, "cannot open", path_);
+    absl::Status written;
+    while (!bytes.empty() && written.ok()) {
+      const ssize_t n = pwrite(fd, bytes.data(), bytes.size(), begin);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) written = ErrnoStatus(errno, "cannot write", path_);
+      if (n > 0) bytes.remove_prefix(n), begin += n;
+    }
+    close(fd);
+    return written;
+  }
   absl::Status Sync() const { return fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "cannot sync", path_); }
 
  private:
@@ -74,6 +108,51 @@ class PartFile {
 
 // A copy of a file that came damaged, kept beside it until a right one tells where.
 std::string DamagedName(absl::string_view path) { return absl::StrCat(path, ".damaged"); }
+
+using Piece = CheckpointSource::Piece;
+
+// "3000-3999 of 20000": where two texts of one length, which begin at `begin` of a file, differ.
+std::string Differing(absl::string_view one, absl::string_view other, int64_t begin, int64_t size) {
+  size_t first = 0, last = one.size();
+  while (first < last && one[first] == other[first]) ++first;
+  while (last > first && one[last - 1] == other[last - 1]) --last;
+  return absl::StrCat(begin + static_cast<int64_t>(first), "-", begin + static_cast<int64_t>(last) - 1, " of ", size);
+}
+
+// Fetches the pieces of `out` anew that are not as told. DataLoss: one of them comes damaged in every try.
+absl::Status Mend(CheckpointSource* source, const CheckpointSource::File& file, const std::vector<Piece>& damaged,
+                  int64_t size, const PartFile& out, const FetchOptions& options, const std::stop_token& stop) {
+  for (const Piece& piece : damaged) {
+    absl::Duration backoff = options.backoff;
+    absl::Status last;
+    for (int attempt = 0; attempt < options.tries; ++attempt) {
+      if (attempt > 0) {
+        MG_RETURN_IF_ERROR(SleepUnlessStopped(backoff, stop));
+        backoff *= 2;
+      }
+      const absl::StatusOr<std::string> bytes = source->ReadPiece(file, piece, stop);
+      last = bytes.status();
+      if (absl::IsUnavailable(last)) continue;
+      MG_RETURN_IF_ERROR(last);
+      Sha256Stream sha;
+      sha.Add(*bytes);
+      const std::string sum = sha.Hex();
+      if (sum != piece.sha256 || static_cast<int64_t>(bytes->size()) != piece.end - piece.begin) {
+        last = absl::DataLossError(absl::StrCat("'", file.name, "': bytes ", piece.begin, "-", piece.end - 1, " of ", size,
+                                                " came from ", source->name(), " with the SHA-256 ", sum,
+                                                " and should have ", piece.sha256));
+        continue;
+      }
+      MG_ASSIGN_OR_RETURN(const std::string before, out.Bytes(piece.begin, piece.end));
+      MG_RETURN_IF_ERROR(out.Replace(piece.begin, *bytes));
+      MG_LOG(WARNING) << "a damaged transfer was mended file=" << file.name << " source=" << source->name() << " bytes=\""
+                      << Differing(before, *bytes, piece.begin, size) << "\" fetched_again=" << piece.end - piece.begin;
+      break;
+    }
+    MG_RETURN_IF_ERROR(last);
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -151,7 +230,20 @@ absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSour
       at(size);
       return absl::OkStatus();
     };
-    absl::StatusOr<std::string> sha256 = source->Read(file, size, sink, stop);
+    std::vector<Piece> wrong;
+    int64_t told_end = 0;
+    const auto told = [&](const Piece& piece) -> absl::Status {
+      if (piece.begin != told_end || piece.end <= piece.begin || piece.end > size ||
+          piece.end - piece.begin > CheckpointSource::kPieceMax) {
+        return absl::DataLossError(absl::StrCat("'", file.name, "': the source tells of bytes ", piece.begin, "-",
+                                                piece.end - 1, " where ", told_end, " of ", size, " are told of"));
+      }
+      told_end = piece.end;
+      MG_ASSIGN_OR_RETURN(const std::string sum, out.Sum(piece.begin, piece.end));
+      if (sum != piece.sha256) wrong.push_back(piece);
+      return stop.stop_requested() ? absl::CancelledError("stopped") : absl::OkStatus();
+    };
+    absl::StatusOr<std::string> sha256 = source->ReadInPieces(file, size, sink, told, stop);
     // There is nothing behind the last byte.
     if (absl::IsOutOfRange(sha256.status()) && size > 0 && (file.size < 0 || size == file.size)) sha256 = "";
     if (sha256.ok() && file.size >= 0 && size < file.size) {
@@ -161,6 +253,17 @@ absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSour
     if (absl::IsUnavailable(last)) {
       if (size - start >= kProgress) attempt = 0;  // a long file over a bad line
       continue;
+    }
+    if (last.ok() && !wrong.empty()) {
+      last = Mend(source, file, wrong, size, out, options, stop);
+      if (absl::IsUnavailable(last)) continue;  // what is mended already is kept
+      if (absl::IsDataLoss(last)) {
+        MG_LOG(WARNING) << "a transfer was damaged: " << last.message();
+        fs::remove(part, error);
+        return last;
+      }
+      sha = Sha256Stream();
+      if (last.ok()) last = out.ReadBack(&sha).status();
     }
     if (last.ok()) {
       const std::string sum = sha.Hex();

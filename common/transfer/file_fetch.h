@@ -22,7 +22,8 @@ struct FetchOptions {
 };
 
 // Writes DIR/NAME.part and renames it once it is whole, synced and, where file.sha256 or the source tells the SHA-256, the
-// right one; a damaged one is fetched again from its start, and where its bytes were wrong is logged. A file that is there
+// right one. Of a damaged one the pieces that are wrong are fetched again where the source tells their sums, else all of it,
+// and where its bytes were wrong is logged. A file that is there
 // already is kept if it has the right size and file.sha256, or no SHA-256 is told. `at` is told how much of it is there; the
 // name was checked before. Returns its size. DataLoss (names file, source and both sums): it was damaged, or longer than the
 // source said, in every try. Errors of the source and of writing.

@@ -135,9 +135,14 @@ absl::Status CheckpointStream::Body() {
     return absl::OutOfRangeError(
         absl::StrCat("offset: ", request_.offset(), " is not within the file's ", file->size, " bytes"));
   }
+  if (request_.end() != 0 && (request_.end() < request_.offset() || request_.end() > file->size)) {
+    return absl::OutOfRangeError(absl::StrCat("end: ", request_.end(), " is not within offset ", request_.offset(),
+                                              " and the file's ", file->size, " bytes"));
+  }
   const std::string path = absl::StrCat(dir, "/", file->name);
   v1::ReadCheckpointFileResponse last;
-  if (request_.offset() == file->size) {
+  const bool part = request_.end() != 0, pieces = request_.with_pieces() && !part;
+  if (request_.offset() == file->size && !pieces) {
     MG_ASSIGN_OR_RETURN(*last.mutable_sha256(), share_.digests().Of(path, [this] { return ended(); }));
     return Write(std::move(last)) ? absl::OkStatus() : absl::CancelledError("the client left");
   }
@@ -145,28 +150,42 @@ absl::Status CheckpointStream::Body() {
   if (in.fd < 0) return ErrnoStatus(errno, "cannot open", path);
   struct stat before = {}, after = {};
   if (fstat(in.fd, &before) != 0) return ErrnoStatus(errno, "cannot look at", path);
-  Sha256Stream sha;
-  std::string piece;
-  for (int64_t at = 0; at < file->size;) {
+  Sha256Stream sha, piece_sha;
+  int64_t piece_begin = 0;
+  std::string bytes;
+  const int64_t all = part ? request_.end() : file->size;
+  for (int64_t at = part ? request_.offset() : 0; at < all;) {
     // What the worker has already is only summed.
     const bool sent = at < request_.offset();
-    const int64_t end =
-        sent ? std::min(at + static_cast<int64_t>(kPiece), request_.offset()) : at + static_cast<int64_t>(kPiece);
-    piece.resize(std::min(end, file->size) - at);
-    const ssize_t n = pread(in.fd, piece.data(), piece.size(), at);
+    int64_t end = std::min(at + static_cast<int64_t>(kMessage), sent ? std::min(all, request_.offset()) : all);
+    const int64_t piece_end = std::min(piece_begin + share_.piece_bytes(), file->size);
+    if (pieces) end = std::min(end, piece_end);
+    bytes.resize(end - at);
+    const ssize_t n = pread(in.fd, bytes.data(), bytes.size(), at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, "cannot read", path);
     if (n == 0) return absl::DataLossError(absl::StrCat("'", path, "' became shorter while it was read"));
-    piece.resize(n);
-    sha.Add(piece);
+    bytes.resize(n);
+    if (!part) sha.Add(bytes);
+    if (pieces) piece_sha.Add(bytes);
     at += n;
     if (ended()) return absl::CancelledError("the client left");
-    if (sent) continue;
-    absl::SleepFor(share_.Reserve(n));
     v1::ReadCheckpointFileResponse response;
-    response.set_data(piece);
+    if (!sent) {
+      absl::SleepFor(share_.Reserve(n));
+      response.set_data(bytes);
+    }
+    if (pieces && at == piece_end) {
+      response.mutable_piece()->set_begin(piece_begin);
+      response.mutable_piece()->set_end(piece_end);
+      response.mutable_piece()->set_sha256(piece_sha.Hex());
+      piece_sha = Sha256Stream();
+      piece_begin = piece_end;
+    }
+    if (sent && !response.has_piece()) continue;
     if (!Write(std::move(response))) return absl::CancelledError("the client left");
   }
+  if (part) return absl::OkStatus();
   last.set_sha256(sha.Hex());
   if (fstat(in.fd, &after) == 0 && StampOf(before) == StampOf(after)) {
     share_.digests().Learn(path, StampOf(before), last.sha256());

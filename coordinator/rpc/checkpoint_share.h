@@ -30,6 +30,9 @@ struct CheckpointShareOptions {
   std::function<absl::StatusOr<std::string>(const std::string& path)> pin_hub_id;
   int streams_max = 16;          // files that are read at a time, a thread each
   int64_t bytes_per_second = 0;  // of all of them together; 0: no bound
+  // Of which the SHA-256 is told besides the whole file's: a worker fetches one that came damaged again. At most
+  // CheckpointSource::kPieceMax.
+  int64_t piece_bytes = int64_t{64} << 20;
 };
 
 // Thread-safe.
@@ -49,6 +52,8 @@ class CheckpointShare {
 
   // Of files that it gave out or was asked about.
   FileDigests& digests() { return digests_; }
+
+  int64_t piece_bytes() const { return options_.piece_bytes; }
 
   // How long the caller must wait before it sends so many bytes.
   absl::Duration Reserve(int64_t bytes);
@@ -70,7 +75,7 @@ class CheckpointShare {
 // One ReadCheckpointFile call.
 class CheckpointStream final : public WriteStream<v1::ReadCheckpointFileResponse> {
  public:
-  static constexpr size_t kPiece = size_t{1} << 20;
+  static constexpr size_t kMessage = size_t{1} << 20;
   static constexpr absl::Duration kWriteTimeout = absl::Seconds(60);
 
   // As WatchStream::Start. `share` outlives it.

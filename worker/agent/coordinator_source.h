@@ -24,8 +24,16 @@ class CoordinatorSource final : public CheckpointSource {
   // Sums no file twice at the coordinator: it remembers.
   absl::StatusOr<std::string> Sha256Of(const File& file, std::stop_token stop) override;
   absl::StatusOr<std::string> Read(const File& file, int64_t offset, const Sink& sink, std::stop_token stop) override;
+  // A coordinator of an older version tells no pieces.
+  absl::StatusOr<std::string> ReadInPieces(const File& file, int64_t offset, const Sink& sink, const PieceSink& told,
+                                           std::stop_token stop) override;
+  absl::StatusOr<std::string> ReadPiece(const File& file, const Piece& piece, std::stop_token stop) override;
 
  private:
+  // The SHA-256 that it tells, "" if none.
+  absl::StatusOr<std::string> Stream(v1::ReadCheckpointFileRequest request, const Sink& sink, const PieceSink& told,
+                                     std::stop_token stop);
+
   const std::vector<ClientChannel> coordinators_;
   const std::string content_;
   size_t leader_ = 0;  // that answered last

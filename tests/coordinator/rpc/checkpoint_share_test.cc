@@ -130,6 +130,46 @@ TEST_F(CheckpointShareTest, AWorkerReadsAFileFromAnyOffset) {
   }
 }
 
+TEST_F(CheckpointShareTest, PiecesAreToldOfWhateverTheOffsetAndCanBeHadAlone) {
+  CheckpointShareOptions share;
+  share.piece_bytes = 1'200'000;
+  StartServer(share);
+  const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
+  CoordinatorSource source({Workers()}, content);
+  ASSERT_TRUE(source.List({}).ok());
+  const std::string weights = ReadAll(dir_ + "/" + path + "/model.safetensors");
+  const auto size = static_cast<int64_t>(weights.size());
+  const CheckpointSource::File file{"model.safetensors", size, ""};
+  for (const int64_t offset : {int64_t{0}, int64_t{1'200'000}, int64_t{1'200'001}, size}) {
+    std::string bytes;
+    std::vector<CheckpointSource::Piece> pieces;
+    const auto told = [&](const CheckpointSource::Piece& piece) {
+      EXPECT_GE(offset + static_cast<int64_t>(bytes.size()), piece.end) << "after its last byte";
+      pieces.push_back(piece);
+      return absl::OkStatus();
+    };
+    const auto keep = [&](absl::string_view more) {
+      bytes.append(more.data(), more.size());
+      return absl::OkStatus();
+    };
+    const auto sum = source.ReadInPieces(file, offset, keep, told, {});
+    ASSERT_TRUE(sum.ok()) << offset << ": " << sum.status();
+    EXPECT_EQ(*sum, Sha256Hex(weights));
+    EXPECT_TRUE(bytes == weights.substr(offset)) << offset;
+    ASSERT_EQ(pieces.size(), 3u) << offset;
+    int64_t end = 0;
+    for (const CheckpointSource::Piece& piece : pieces) {
+      EXPECT_EQ(piece.begin, std::exchange(end, piece.end));
+      const std::string there = weights.substr(piece.begin, piece.end - piece.begin);
+      EXPECT_EQ(piece.sha256, Sha256Hex(there));
+      EXPECT_TRUE(*source.ReadPiece(file, piece, {}) == there);
+    }
+    EXPECT_EQ(end, size);
+  }
+  EXPECT_EQ(source.ReadPiece(file, {0, size + 1, ""}, {}).status().message(),
+            absl::StrCat("end: ", size + 1, " is not within offset 0 and the file's ", size, " bytes"));
+}
+
 TEST_F(CheckpointShareTest, AWorkerThatTakesBytesElsewhereAsksForTheSumAlone) {
   const auto [path, content] = SplitContent(Submit(SphereSpec())->models[0].path);
   CoordinatorSource source({*CreateChannel("127.0.0.1:1"), Workers()}, content);  // the first one is a stand-by that is away
@@ -296,7 +336,8 @@ TEST_F(CheckpointShareTest, AWorkerMayCheckEveryByteOfWhatItFindsHere) {
   WriteAll(copy + "/model.safetensors", weights);
   EXPECT_EQ(provided(), copy);
   options.coordinators.clear();
-  EXPECT_THAT(CheckpointProvider(options).Provide(spec, phase, {}).status().message(), HasSubstr("nobody says what the SHA-256"));
+  EXPECT_THAT(CheckpointProvider(options).Provide(spec, phase, {}).status().message(),
+              HasSubstr("nobody says what the SHA-256"));
 }
 
 TEST_F(CheckpointShareTest, AWorkerThatMayNotFetchSaysWhatItLacks) {
