@@ -42,7 +42,7 @@ bool IsLoopback(absl::string_view address) {
   return inet_pton(AF_INET, host.c_str(), &ip) == 1 && (ntohl(ip.s_addr) >> 24) == 127;
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(absl::Span<const std::string> addresses,
                                                                                const ServerSecurity& security) {
   const bool tls = !security.tls_cert.empty();
   if (tls != !security.tls_key.empty()) {
@@ -51,7 +51,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   if (!tls && !security.tls_ca.empty()) {
     return absl::InvalidArgumentError("--tls-ca needs --tls-cert and --tls-key");
   }
-  if (!IsLoopback(address) && !security.insecure) {
+  for (const std::string& address : addresses) {
+    if (IsLoopback(address) || security.insecure) continue;
     if (!tls) {
       return absl::InvalidArgumentError(absl::StrCat(
           address,

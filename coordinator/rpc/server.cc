@@ -72,8 +72,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(JobManager* manager, Recor
 
 absl::Status Server::Listen(const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
-  MG_ASSIGN_OR_RETURN(user_credentials_, MakeServerCredentials(options.listen, options.security));
-  MG_ASSIGN_OR_RETURN(worker_credentials_, MakeServerCredentials(options.worker_listen, options.security));
+  MG_ASSIGN_OR_RETURN(credentials_, MakeServerCredentials({options.listen, options.worker_listen}, options.security));
   static std::once_flag reflection_once;
   if (options.reflection.value_or(IsLoopback(options.listen))) {
     // For the whole process and for good, which is as gRPC wants it.
@@ -84,7 +83,7 @@ absl::Status Server::Listen(const ServerOptions& options) {
   worker_quota.Resize(kWorkerBuffersBytesMax);
 
   grpc::ServerBuilder user;
-  user.AddListeningPort(options.listen, user_credentials_, &port_);
+  user.AddListeningPort(options.listen, credentials_, &port_);
   user.RegisterService(job_service_.get());
   user.RegisterService(fleet_service_.get());
   user.SetMaxReceiveMessageSize(limits::kRequestBytesMax);
@@ -93,7 +92,7 @@ absl::Status Server::Listen(const ServerOptions& options) {
   MG_ASSIGN_OR_RETURN(user_server_, Build(&user, options.listen, &port_));
 
   grpc::ServerBuilder worker;
-  worker.AddListeningPort(options.worker_listen, worker_credentials_, &worker_port_);
+  worker.AddListeningPort(options.worker_listen, credentials_, &worker_port_);
   worker.RegisterService(worker_service_.get());
   worker.SetMaxReceiveMessageSize(kWorkerMessageBytesMax);
   worker.SetResourceQuota(worker_quota);

@@ -73,8 +73,7 @@ class Server {
   std::unique_ptr<JobService> job_service_;
   std::unique_ptr<FleetService> fleet_service_;
   std::unique_ptr<WorkerService> worker_service_;
-  std::shared_ptr<grpc::ServerCredentials> user_credentials_;
-  std::shared_ptr<grpc::ServerCredentials> worker_credentials_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // of both ports
   std::unique_ptr<grpc::Server> user_server_;
   std::unique_ptr<grpc::Server> worker_server_;
   bool shut_down_ = false;

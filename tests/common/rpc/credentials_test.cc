@@ -25,19 +25,21 @@ TEST(IsLoopbackTest, KnowsItsOwnMachine) {
 }
 
 TEST(MakeServerCredentialsTest, PlaintextOnlyOnLoopbackUnlessSaid) {
-  EXPECT_TRUE(MakeServerCredentials("127.0.0.1:0", {}).ok());
-  const absl::Status refused = MakeServerCredentials("0.0.0.0:0", {}).status();
+  EXPECT_TRUE(MakeServerCredentials({"127.0.0.1:0"}, {}).ok());
+  const absl::Status refused = MakeServerCredentials({"0.0.0.0:0"}, {}).status();
   EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
   EXPECT_THAT(std::string(refused.message()), HasSubstr("--insecure"));
   ServerSecurity insecure;
   insecure.insecure = true;
-  EXPECT_TRUE(MakeServerCredentials("0.0.0.0:0", insecure).ok());
+  EXPECT_TRUE(MakeServerCredentials({"0.0.0.0:0"}, insecure).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials({"127.0.0.1:0", "0.0.0.0:0"}, {}).status()))
+      << "every port counts";
 }
 
 TEST(MakeServerCredentialsTest, HalfAKeyPairIsRefused) {
   ServerSecurity half;
   half.tls_cert = "/some/cert.pem";
-  EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials("127.0.0.1:0", half).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials({"127.0.0.1:0"}, half).status()));
 }
 
 TEST(MakeChannelCredentialsTest, ATokenDoesNotTravelInPlainTextBeyondLoopback) {

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/base/files.h"
+#include "common/base/log.h"
 #include "common/codec/job_codec.h"
 #include "common/rpc/certificate_expiry.h"
 #include "common/rpc/channel.h"
@@ -87,6 +89,11 @@ class TlsTest : public testing::Test {
   absl::Status List(const ClientSecurity& security) {
     const auto channel = CreateChannel(absl::StrCat("127.0.0.1:", server_->port()), security);
     return channel.ok() ? ListBy(*channel) : channel.status();
+  }
+  // A call that only the user port answers gets as far as that answer.
+  bool ReachesWorkerPort(const ClientSecurity& security) {
+    const auto channel = CreateChannel(absl::StrCat("127.0.0.1:", server_->worker_port()), security);
+    return channel.ok() && absl::IsUnimplemented(ListBy(*channel));
   }
   absl::Status ListBy(const ClientChannel& channel) {
     grpc::ClientContext context;
@@ -226,12 +233,20 @@ TEST_F(TlsTest, AClientsFilesMayBePipes) {
 TEST_F(TlsTest, FilesThatDoNotFitAreNotServedInPlaceOfThoseThatDo) {
   Start();
   ASSERT_TRUE(List(As("viewer")).ok());
+  SetLogLevel(LogLevel::kInfo);
+  testing::internal::CaptureStderr();
   std::ofstream(File("server.pem")) << "no certificate\n";
   absl::SleepFor(absl::Seconds(8));  // the files are looked at every 5 s, what is served every second
   EXPECT_TRUE(List(As("viewer")).ok()) << List(As("viewer"));
   MakeCa("next");
   MakeCertificate("server", "next", "localhost", 30);
   EXPECT_TRUE(Eventually([&] { return List(As("viewer", "next")).ok(); }));
+  EXPECT_TRUE(Eventually([&] { return ReachesWorkerPort(As("viewer", "next")); })) << "both ports";
+  const std::string log = testing::internal::GetCapturedStderr();
+  SetLogLevel(LogLevel::kWarning);
+  const auto count = [&](absl::string_view what) { return std::vector<std::string>(absl::StrSplit(log, what)).size() - 1; };
+  EXPECT_GE(count("certificate not replaced"), 1) << log;
+  EXPECT_EQ(count("certificate replaced"), 1) << log;
 }
 
 TEST_F(TlsTest, FilesThatDoNotFitAreRefusedAtTheStart) {
