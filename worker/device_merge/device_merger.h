@@ -1,6 +1,6 @@
 // Merges a candidate in a device's memory, by ATen operations over chunks of each tensor: sources that fit stay there, the
-// others stay in host memory (pinned, for CUDA) and stream through, so that models larger than the device can be merged on
-// it.
+// others stay in host memory (pinned, for CUDA, where it can be) and stream through, so that models larger than the device
+// can be merged on it.
 #ifndef MERGANSER_WORKER_DEVICE_MERGE_DEVICE_MERGER_H_
 #define MERGANSER_WORKER_DEVICE_MERGE_DEVICE_MERGER_H_
 

@@ -52,17 +52,18 @@ at::Tensor AttendSegment(const at::Tensor& q, const at::Tensor& cache, const Seg
   return out.reshape({kv_heads, group, rows, dim}).permute({2, 0, 1, 3}).reshape({rows, kv_heads * group * dim});
 }
 
-// One token of each sequence, by tables on the device alone: as many positions are read of each as the longest may have.
-at::Tensor AttendRows(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan, int64_t window) {
-  const int64_t rows = q.size(0);
+// One token of each sequence, [first, first + rows) of q, by tables on the device alone: as many positions are read of each
+// as the longest may have.
+at::Tensor AttendSomeRows(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan, int64_t window,
+                          int64_t first, int64_t rows) {
   const int64_t kv_heads = cache.size(2);
   const int64_t dim = q.size(2);
   const int64_t group = q.size(1) / kv_heads;
-  const at::Tensor counts = plan.key_counts.unsqueeze(1);
+  const at::Tensor counts = plan.key_counts.narrow(0, first, rows).unsqueeze(1);
   const at::Tensor position = at::arange(plan.max_key, counts.options()).unsqueeze(0);
   at::Tensor unseen = position.ge(counts);
   if (window > 0) unseen = unseen.logical_or(position.lt(counts - window));
-  const at::Tensor row = (plan.key_starts.narrow(0, 0, rows).unsqueeze(1) + position).clamp_max(cache.size(0) - 1);
+  const at::Tensor row = (plan.key_starts.narrow(0, first, rows).unsqueeze(1) + position).clamp_max(cache.size(0) - 1);
   at::Tensor read = cache.index_select(0, row.reshape({-1})).view({rows, plan.max_key, 2, kv_heads, dim});
   // What nobody wrote in this run may be anything, and NaN by zero is NaN.
   read.masked_fill_(unseen.view({rows, plan.max_key, 1, 1, 1}), 0);
@@ -70,9 +71,22 @@ at::Tensor AttendRows(const at::Tensor& q, const at::Tensor& cache, const Attent
   const at::Tensor v = read.select(2, 1).transpose(1, 2);
   at::Tensor bias = at::zeros({rows, 1, 1, plan.max_key}, q.options());
   bias.masked_fill_(unseen.view({rows, 1, 1, plan.max_key}), -INFINITY);
-  const at::Tensor out = WeightedValues(q.reshape({rows, kv_heads, group, dim}), k, v,
+  const at::Tensor out = WeightedValues(q.narrow(0, first, rows).reshape({rows, kv_heads, group, dim}), k, v,
                                         bias.expand({rows, kv_heads, group, plan.max_key}), plan);
   return out.reshape({rows, kv_heads * group * dim});
+}
+
+at::Tensor AttendRows(const at::Tensor& q, const at::Tensor& cache, const AttentionPlan& plan, int64_t window) {
+  const int64_t rows = q.size(0);
+  const int64_t row_bytes = plan.max_key * cache.stride(0) * static_cast<int64_t>(cache.element_size());
+  const int64_t together = std::max<int64_t>(1, plan.gathered_bytes / row_bytes);
+  if (together >= rows) return AttendSomeRows(q, cache, plan, window, 0, rows);
+  at::Tensor out = at::empty({rows, q.size(1) * q.size(2)}, q.options());
+  for (int64_t first = 0; first < rows; first += together) {
+    const int64_t some = std::min(together, rows - first);
+    out.narrow(0, first, some).copy_(AttendSomeRows(q, cache, plan, window, first, some));
+  }
+  return out;
 }
 
 }  // namespace
@@ -113,7 +127,9 @@ AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t sl
     max_query = std::max<int64_t>(max_query, segment.length);
     max_key = std::max<int64_t>(max_key, segment.past + segment.length);
   }
-  if (flash) return TableAttentionPlan(AttentionTable(segments, slot_positions).to(device), true, max_query, max_key);
+  if (flash || (!device.is_cpu() && max_query == 1)) {
+    return TableAttentionPlan(AttentionTable(segments, slot_positions).to(device), flash, max_query, max_key);
+  }
   AttentionPlan plan;
   plan.segments = segments;
   plan.slot_positions = slot_positions;

@@ -18,8 +18,10 @@ struct AttentionPlan {
   double scale = 0;               // of the scores
   double softcap = 0;             // 0: none; not with flash
   bool flash = false;
-  int64_t max_query = 0;    // new tokens of a segment at most
-  int64_t max_key = 0;      // positions that a query sees at most
+  int64_t max_query = 0;  // new tokens of a segment at most
+  int64_t max_key = 0;    // positions that a query sees at most
+  // Without flash and segments: bytes of keys and values that are gathered at a time.
+  int64_t gathered_bytes = int64_t{256} << 20;
   at::Tensor query_starts;  // int32 [segments + 1]
   at::Tensor key_starts;    // int32 [segments + 1]: where each segment's slot begins
   at::Tensor key_counts;    // int32 [segments]: positions in the slot, the new ones included
@@ -36,6 +38,7 @@ at::Tensor AttentionTable(const std::vector<Segment>& segments, int64_t slot_pos
 // By a table that is on the device, whose values may change until Attend. Without `flash`, segments have one new token each.
 AttentionPlan TableAttentionPlan(const at::Tensor& table, bool flash, int64_t max_query, int64_t max_key);
 
+// By tables where `flash` says so and, without it, on CUDA, where segments of one token each are many small problems.
 AttentionPlan MakeAttentionPlan(const std::vector<Segment>& segments, int64_t slot_positions, bool flash,
                                 c10::Device device);
 

@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/aten_attention.h"
 #include "worker/engine/aten_forms.h"
+#include "worker/engine/flash_check.h"
 #include "worker/engine/torch_status.h"
 
 namespace merganser {
@@ -44,11 +46,26 @@ absl::StatusOr<std::unique_ptr<AtenRunner>> AtenRunner::Create(const ModelConfig
   std::unique_ptr<AtenRunner> runner(new AtenRunner(config, max_length));
   runner->options_ = at::TensorOptions().dtype(type).device(device);
   runner->flash_ = CanUseFlashAttention(runner->options_, config.head_dim) && config.attention_softcap == 0;
+  if (runner->flash_) {
+    const absl::Status works = CheckFlashAttention(runner->options_, config.num_heads, config.num_kv_heads, config.head_dim);
+    if (absl::IsResourceExhausted(works)) return works;
+    if (!works.ok()) {
+      MG_LOG(WARNING) << "flash attention is not used on " << device.str()
+                      << ", which makes the engine several times slower: " << works.message();
+      runner->flash_ = false;
+    }
+  }
+  const int64_t rows = slots * max_length + (recorder != nullptr ? 1 : 0);
+  // The last slot's end is counted as well.
+  if (runner->flash_ && rows + max_length > INT32_MAX) {
+    return absl::ResourceExhaustedError(absl::StrCat("a key-value cache of ", slots, " slots of ", max_length,
+                                                     " positions has more rows than flash attention counts (", INT32_MAX,
+                                                     "): fewer sequences, or shorter ones"));
+  }
   MG_RETURN_IF_ERROR(CatchTorch("allocating the key-value cache", [&] {
     c10::InferenceMode guard;
     runner->rope_ = AtenRope({config.rope_theta, config.rope_scaling}, config, max_length, runner->options_);
     if (config.sliding_rope) runner->sliding_rope_ = AtenRope(*config.sliding_rope, config, max_length, runner->options_);
-    const int64_t rows = slots * max_length + (recorder != nullptr ? 1 : 0);
     runner->cache_ = at::zeros({max_hops, rows, 2, config.num_kv_heads, config.head_dim}, runner->options_);
     if (recorder == nullptr) return;
     runner->decoding_ =

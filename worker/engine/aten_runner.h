@@ -23,8 +23,8 @@ namespace merganser {
 class AtenRunner : public ModelRunner {
  public:
   // `type`: at::kBFloat16, kHalf or kFloat. Unimplemented: an activation that CheckActivation
-  // refuses. ResourceExhausted: the cache does not fit. With a `recorder` of the device, steps of one
-  // token per sequence are recorded. REQUIRES: PrepareDevice(device) was OK.
+  // refuses. ResourceExhausted: the cache does not fit, or has more rows than flash attention counts. With a `recorder` of
+  // the device, steps of one token per sequence are recorded. REQUIRES: PrepareDevice(device) was OK.
   static absl::StatusOr<std::unique_ptr<AtenRunner>> Create(const ModelConfig& config, c10::Device device,
                                                             at::ScalarType type, int slots, int64_t max_length, int max_hops,
                                                             std::unique_ptr<StepRecorder> recorder = nullptr);

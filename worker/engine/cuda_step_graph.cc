@@ -1,5 +1,6 @@
 // libmerganser-cuda.so: CUDA graphs. A library of its own because it is linked with libtorch_cuda, which is loaded only
 // where a CUDA device is asked for.
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -26,30 +27,32 @@ class CudaStepGraph : public StepGraph {
   ~CudaStepGraph() override { --pool_->graphs; }  // and graph_ is gone before the next one is made
 
   void Capture(const std::function<void()>& step) {
-    // Only this thread is held to what a capture allows: others may allocate meanwhile.
-    graph_.capture_begin(pool_->id, cudaStreamCaptureModeThreadLocal);
+    bool ending = false;
     try {
+      // Only this thread is held to what a capture allows: others may allocate meanwhile.
+      graph_.capture_begin(pool_->id, cudaStreamCaptureModeThreadLocal);
       step();
+      ending = true;
+      graph_.capture_end();
     } catch (...) {
-      try {
-        graph_.capture_end();
-      } catch (...) {
-        // What the step threw says why. A capture that CUDA gave up leaves its stream with the pool.
-        LeavePool();
-      }
+      // What was thrown first says why, so that nothing else is thrown. What has not begun, or has ended, cannot end.
+      if (!ending) Try([&] { graph_.capture_end(); });
+      // Where CUDA gave the capture up, the allocators would go on asking a graph that is gone whose memory they are to
+      // give.
+      Try([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(c10::cuda::current_device(), pool_->id); });
+      Try([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool_->id); });
       throw;
     }
-    graph_.capture_end();
   }
 
   void Replay() override { graph_.replay(); }
 
  private:
-  void LeavePool() {
+  template <typename Action>
+  static void Try(const Action& action) {
     try {
-      c10::cuda::CUDACachingAllocator::endAllocateToPool(c10::cuda::current_device(), pool_->id);
+      action();
     } catch (...) {
-      // It had left already.
     }
   }
 

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/aten_runner.h"
 #include "worker/engine/cpu_kernels.h"
@@ -17,6 +19,7 @@
 #include "worker/engine/prompt_embeddings.h"
 #include "worker/engine/sampler.h"
 #include "worker/engine/scoring_run.h"
+#include "worker/engine/slot_count.h"
 #include "worker/engine/step_recorder.h"
 #include "worker/engine/weight_layout.h"
 
@@ -82,16 +85,21 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& conf
   return decoder;
 }
 
-absl::Status Decoder::FitSlots(int64_t slot_bytes) {
-  if (options_.kv_memory_bytes == 0) return absl::OkStatus();
-  // One slot more than sequences: the shared prefix's.
-  const int64_t slots = options_.kv_memory_bytes / slot_bytes;
-  if (slots < 2) {
-    return absl::ResourceExhaustedError(absl::StrCat("a key-value cache of ", options_.kv_memory_bytes,
-                                                     " bytes (kv_memory_bytes) is too small: two slots of ", max_length_,
-                                                     " positions need ", 2 * slot_bytes, " bytes"));
+absl::Status Decoder::FitSlots(int64_t slot_bytes, std::optional<int64_t> free_bytes, int64_t element_bytes) {
+  options_.max_sequences = wanted_sequences_;
+  const auto fit = [&](const CacheBound& bound) -> absl::Status {
+    MG_ASSIGN_OR_RETURN(options_.max_sequences, SequencesThatFit(options_.max_sequences, slot_bytes, max_length_, bound));
+    return absl::OkStatus();
+  };
+  if (options_.kv_memory_bytes > 0) MG_RETURN_IF_ERROR(fit({options_.kv_memory_bytes, "kv_memory_bytes"}));
+  if (free_bytes.has_value()) {
+    MG_RETURN_IF_ERROR(fit(DeviceCacheBound(config_, *free_bytes, element_bytes, options_.max_batch_tokens)));
+    if (options_.max_sequences < wanted_sequences_) {
+      MG_LOG(INFO) << "fewer sequences are generated together than wanted sequences=" << options_.max_sequences
+                   << " wanted=" << wanted_sequences_ << " slot_bytes=" << slot_bytes << " free_bytes=" << *free_bytes;
+    }
   }
-  options_.max_sequences = static_cast<int>(std::min<int64_t>(wanted_sequences_, slots - 1));
+  cache_bytes_ = slot_bytes * (options_.max_sequences + 1);  // one slot more: the shared prefix's
   return absl::OkStatus();
 }
 
@@ -110,8 +118,7 @@ absl::Status Decoder::MakeRunner() {
   }
   if (device.is_cpu() && (compute == ComputeType::kFp32 || compute == ComputeType::kBf16Products)) {
     const int64_t slot_bytes = CpuRunner::SlotBytes(config_, max_length_, max_hops_);
-    MG_RETURN_IF_ERROR(FitSlots(slot_bytes));
-    cache_bytes_ = slot_bytes * (options_.max_sequences + 1);
+    MG_RETURN_IF_ERROR(FitSlots(slot_bytes, std::nullopt, sizeof(float)));
     const CpuKernels& kernels = BestCpuKernels();
     absl::StrAppend(&description_, " (", kernels.name, ", ", options_.threads, " threads)");
     MG_ASSIGN_OR_RETURN(runner_, CpuRunner::Create(config_, options_.max_sequences + 1, max_length_, max_hops_,
@@ -126,8 +133,9 @@ absl::Status Decoder::MakeRunner() {
     absl::StrAppend(&description_, " (ATen, ", options_.threads, " threads)");
   }
   const int64_t slot_bytes = AtenRunner::SlotBytes(config_, type, max_length_, max_hops_);
-  MG_RETURN_IF_ERROR(FitSlots(slot_bytes));
-  cache_bytes_ = slot_bytes * (options_.max_sequences + 1);
+  std::optional<int64_t> free_bytes;
+  if (device.is_cuda()) free_bytes = FreeMemory(device, /*give_back=*/true);
+  MG_RETURN_IF_ERROR(FitSlots(slot_bytes, free_bytes, static_cast<int64_t>(c10::elementSize(type))));
   std::unique_ptr<StepRecorder> recorder;
   if (options_.cuda_graphs && device.is_cuda()) {
     MG_ASSIGN_OR_RETURN(recorder, MakeStepRecorder(device));

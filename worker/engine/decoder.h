@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -31,8 +32,7 @@ class Decoder : public Generator, public ServingEngine {
  public:
   // Allocates everything but the weights. InvalidArgument: an option out of range. Unimplemented:
   // an activation that the engine lacks. FailedPrecondition: the device is not
-  // there, or the library for cuda_graphs. ResourceExhausted: not even one slot fits kv_memory_bytes, or the device's
-  // memory.
+  // there, or the library for cuda_graphs. ResourceExhausted: no sequence fits kv_memory_bytes or the device's memory.
   static absl::StatusOr<std::unique_ptr<Decoder>> Create(const ModelConfig& config, const EngineOptions& options);
 
   // Takes a candidate's weights, copied or converted as needed; see WeightSource::may_alias and
@@ -65,7 +65,7 @@ class Decoder : public Generator, public ServingEngine {
 
   // Prompt tokens that enter one step.
   int max_batch_tokens() const { return options_.max_batch_tokens; }
-  // Slots, after kv_memory_bytes.
+  // Those that the cache has slots for.
   int max_sequences() const { return options_.max_sequences; }
   // Of the keys and values of all slots, for paths of the length that came so far.
   int64_t cache_bytes() const { return cache_bytes_; }
@@ -78,7 +78,8 @@ class Decoder : public Generator, public ServingEngine {
   Decoder(const ModelConfig& config, const EngineOptions& options) : config_(config), options_(options) {}
   absl::Status MakeRunner();
   absl::StatusOr<std::vector<LayerHop>> PathOf(const ModelWeights& weights) const;
-  absl::Status FitSlots(int64_t slot_bytes);
+  // Sets max_sequences and cache_bytes_. `free_bytes`: of the device, where it is to bound the cache too.
+  absl::Status FitSlots(int64_t slot_bytes, std::optional<int64_t> free_bytes, int64_t element_bytes);
   absl::Status CheckTokens(absl::Span<const int32_t> tokens, const std::string& what) const;
   absl::Status CheckGeneration(const GenerationRequest& request, const std::string& what) const;
   absl::Status CheckDecoding(const GenerationRequest& request, const std::string& what) const;
@@ -90,7 +91,7 @@ class Decoder : public Generator, public ServingEngine {
   EngineOptions options_;
   int64_t max_length_ = 0;
   int max_hops_ = 0;          // that runner_ was made for
-  int wanted_sequences_ = 0;  // before kv_memory_bytes
+  int wanted_sequences_ = 0;  // before FitSlots
   std::string description_;
   ComputeType compute_ = ComputeType::kAuto;  // resolved
   int64_t cache_bytes_ = 0;

@@ -44,7 +44,7 @@ struct EngineOptions {
   // Positions of one slot: the longest prompt plus its new tokens. 0: max_position_embeddings;
   // never more than that.
   int64_t max_length = 0;
-  // Bound on the key-value cache in bytes; max_sequences shrinks to fit. 0: none.
+  // Bound on the key-value cache in bytes; max_sequences shrinks to fit. 0: none, but what a CUDA device has free.
   int64_t kv_memory_bytes = 0;
   // Most layers that one token may pass through; the cache grows with the longest path that came.
   // 0: as many as the model has (num_layers, or num_hops). At most 1024.

@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 
@@ -14,6 +15,13 @@ namespace {
 
 std::string Text(absl::string_view what, const c10::Error& error) {
   return absl::StrCat(what, ": ", error.what_without_backtrace());
+}
+
+// CUDA's own allocations (pinned memory, graphs, kernels that are loaded late, libraries) fail with errors of a general
+// kind, after which the device works as before.
+bool TellsOfMemory(const c10::Error& error) {
+  const absl::string_view text = error.msg();
+  return absl::StrContains(text, "CUDA error: out of memory") || absl::StrContains(text, "_STATUS_ALLOC_FAILED");
 }
 
 }  // namespace
@@ -32,6 +40,7 @@ absl::Status CatchTorchStatus(absl::string_view what, absl::FunctionRef<absl::St
   } catch (const c10::TypeError& error) {
     return absl::InvalidArgumentError(Text(what, error));
   } catch (const c10::Error& error) {
+    if (TellsOfMemory(error)) return absl::ResourceExhaustedError(Text(what, error));
     MG_LOG(ERROR) << "torch error what=\"" << what << "\" text=\"" << error.what() << "\"";
     return absl::InternalError(Text(what, error));
   } catch (const std::bad_alloc&) {
