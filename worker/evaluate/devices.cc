@@ -1,5 +1,7 @@
 #include "worker/evaluate/devices.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/device.h"
@@ -13,7 +15,7 @@ absl::StatusOr<std::string> DeviceOf(const LocalOptions& options) {
   }
   MG_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(options.device));
   MG_RETURN_IF_ERROR(PrepareDevice(device));
-  return options.device;
+  return device.str();
 }
 
 absl::StatusOr<ComputeType> ComputeOf(const LocalOptions& options, const std::string& device) {
@@ -25,6 +27,13 @@ absl::StatusOr<ComputeType> ComputeOf(const LocalOptions& options, const std::st
   if (options.compute == "fp16")
     return absl::InvalidArgumentError("compute fp16 is for a GPU; on the CPU there are fp32 and bf16");
   return absl::InvalidArgumentError(absl::StrCat("compute '", options.compute, "' is none of auto, fp32, bf16, fp16"));
+}
+
+int SequencesOf(const LocalOptions& options, const std::string& device, int64_t samples) {
+  constexpr int64_t kGpuSequences = 256;
+  if (options.max_sequences > 0) return options.max_sequences;
+  const int64_t least = EngineOptions{}.max_sequences;
+  return static_cast<int>(device == "cpu" ? least : std::clamp(samples, least, kGpuSequences));
 }
 
 }  // namespace merganser

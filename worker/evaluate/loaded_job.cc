@@ -234,7 +234,9 @@ absl::Status LoadedJob::LoadEngine() {
   MG_ASSIGN_OR_RETURN(options.compute, ComputeOf(options_, options.device));
   options.cuda_graphs = options_.cuda_graphs;
   options.threads = ThreadsOf(options_);
-  if (options_.max_sequences > 0) options.max_sequences = options_.max_sequences;
+  int64_t samples = 0;
+  for (const auto& [name, run] : benchmarks_) samples = std::max<int64_t>(samples, run->samples());
+  options.max_sequences = SequencesOf(options_, options.device, samples);
   options.eos_token_ids = donor.generation_config().eos_token_ids;
   options.decode = [this](absl::Span<const int32_t> tokens) {
     return tokenizer_->Decode(tokens, /*skip_special_tokens=*/true);

@@ -1,18 +1,13 @@
 #include "worker/evaluate/merge_placement.h"
 
-#include <ATen/DeviceAccelerator.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
-#if __has_include(<torch/headeronly/version.h>)
-#include <torch/headeronly/version.h>
-#endif
 
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
 #include "common/base/status_macros.h"
-#include "worker/engine/torch_status.h"
+#include "worker/engine/device.h"
 
 namespace merganser {
 namespace {
@@ -20,14 +15,9 @@ namespace {
 constexpr int64_t kMibMax = int64_t{1} << 30;
 
 // Bytes of the device's memory that nobody uses.
-int64_t FreeBytes([[maybe_unused]] const std::string& device) {
-  int64_t bytes = 0;
-#if defined(TORCH_VERSION_MINOR) && (TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 11)
-  // What throws cannot tell either.
-  (void)CatchTorch("free memory",
-                   [&] { bytes = static_cast<int64_t>(at::accelerator::getMemoryInfo(c10::Device(device).index()).first); });
-#endif
-  return bytes;
+int64_t FreeBytes(const std::string& device) {
+  const absl::StatusOr<c10::Device> parsed = ParseDevice(device);
+  return parsed.ok() ? FreeMemory(*parsed).value_or(0) : 0;
 }
 
 // Bytes of memory that this process may still take; 0 if nothing is known.

@@ -1,4 +1,5 @@
-// The device's merge on the CPU device, by the same ATen operations, against the merge in worker/merge.
+// The device's merge on the CPU device (and on a GPU, where there is one), by the same ATen operations, against the merge in
+// worker/merge.
 #include "worker/device_merge/device_merger.h"
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/worker/merge/merge_models.h"
+#include "worker/engine/device.h"
 
 namespace merganser {
 namespace {
@@ -57,7 +59,8 @@ int64_t SourceBytes(const MergeSources& sources, int models) {
 void ExpectSameBytes(const DeviceArena& device, const Arena& cpu, const std::string& what) {
   for (size_t t = 0; t < cpu.layout().tensors().size(); ++t) {
     const int64_t bytes = cpu.layout().tensors()[t].NumBytes();
-    const auto* have = static_cast<const std::byte*>(device.tensor(static_cast<int>(t)).const_data_ptr());
+    const at::Tensor host = device.tensor(static_cast<int>(t)).to(at::kCPU);
+    const auto* have = static_cast<const std::byte*>(host.const_data_ptr());
     const std::byte* want = cpu.data(static_cast<int>(t));
     EXPECT_EQ(std::mismatch(have, have + bytes, want).first - have, bytes) << what << ", " << cpu.layout().tensors()[t].name;
   }
@@ -80,53 +83,66 @@ Recipe RecipeOf(const Method& m, const std::string& dtype) {
                   dtype);
 }
 
-TEST_P(DeviceMergerTest, GivesTheBitsOfTheCpuWhateverStaysOnTheDevice) {
+const std::vector<Method>& Methods() {
+  static const auto* const methods = new std::vector<Method>{
+      Method{"linear", "linear", {{{"weight", 0.7}}, {{"weight", 0.4}}}, {}},
+      Method{"linear_not_normalized", "linear", {{{"weight", 0.7}}, {{"weight", -0.4}}}, {{"normalize", 0}}},
+      Method{
+          "task_arithmetic", "task_arithmetic", {{{"weight", 0.7}}, {{"weight", 0.4}}}, {{"lambda", 1.3}, {"normalize", 1}}},
+      Method{"ties", "ties", {{{"weight", 0.7}, {"density", 0.3}}, {{"weight", 0.4}, {"density", 0.61}}}, {}},
+      Method{"ties_rescaled",
+             "ties",
+             {{{"weight", 0.7}, {"density", 0.3}}, {{"weight", -0.4}}},
+             {{"rescale", 1}, {"normalize", 0}}},
+      Method{"breadcrumbs", "breadcrumbs", {{{"density", 0.5}, {"gamma", 0.1}}, {{"density", 0.9}}}, {}},
+      Method{"breadcrumbs_ties", "breadcrumbs_ties", {{{"density", 0.5}, {"gamma", 0.1}}, {{"density", 0.9}}}, {}},
+      Method{"dare_linear", "dare_linear", {{{"density", 0.3}}, {{"density", 0.8}}}, {{"rescale_by_density", 1}}},
+      Method{"dare_ties", "dare_ties", {{{"density", 0.3}}, {{"weight", 0.2}, {"density", 0.8}}}, {}},
+      Method{"della", "della", {{{"density", 0.5}}, {{"weight", 0.2}, {"density", 0.4}}}, {}},
+      Method{"della_by_density", "della_linear", {{{"density", 0.5}}, {{"density", 0.4}}}, {{"rescale_by_density", 1}}},
+      Method{"slerp", "slerp", {{}}, {{"t", 0.35}}},
+      Method{"multislerp", "multislerp", {{{"weight", 0.7}}, {{"weight", 0.4}}}, {}},
+      Method{"karcher", "karcher", {{}, {}}, {}},
+      Method{"model_stock", "model_stock", {{}, {}}, {}},
+      Method{"model_stock_by_rows", "model_stock", {{}, {}}, {{"filter_wise", 1}}},
+      Method{"sce", "sce", {{}, {}}, {{"select_topk", 0.5}}},
+      Method{"nearswap", "nearswap", {{}}, {{"t", 0.1}}}};
+  return *methods;
+}
+
+// Whatever stays on the device, in every type.
+void ExpectBitsOfTheCpu(const Method& method, const std::string& device_name) {
   for (const auto& [stored, merged, name] :
        {std::tuple{DType::kBF16, DType::kBF16, "bfloat16"}, std::tuple{DType::kF32, DType::kF32, "float32"},
         std::tuple{DType::kF16, DType::kF16, "float16"}}) {
     const auto sources = Sources(stored, merged);
     auto materializer = *Materializer::Create(sources, {});
-    const Recipe recipe = RecipeOf(GetParam(), name);
+    const Recipe recipe = RecipeOf(method, name);
     const MergePlan plan = *MergePlan::Build(recipe, recipe.stacks[0], sources);
     const auto cpu = *Arena::Create(sources->layout());
     ASSERT_TRUE(materializer->Run(plan, *cpu).ok());
     for (const int64_t resident : {int64_t{0}, SourceBytes(*sources, 3) / 2, SourceBytes(*sources, 3)}) {
-      auto merger = *DeviceMerger::Create(*materializer, {.resident_bytes_max = resident, .chunk_elements = 8192});
+      auto merger = *DeviceMerger::Create(*materializer,
+                                          {.device = device_name, .resident_bytes_max = resident, .chunk_elements = 8192});
       EXPECT_LE(merger->resident_bytes(), resident);
-      const auto device = *DeviceArena::Create(sources->layout(), "cpu");
+      const auto device = *DeviceArena::Create(sources->layout(), device_name);
       const absl::Status status = merger->Run(plan, *device);
       ASSERT_TRUE(status.ok()) << status;
-      ExpectSameBytes(*device, *cpu, std::string(name) + ", " + std::to_string(resident) + " bytes resident");
+      ExpectSameBytes(*device, *cpu,
+                      method.name + ", " + std::string(name) + ", " + std::to_string(resident) + " bytes resident");
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Methods, DeviceMergerTest,
-    ::testing::Values(
-        Method{"linear", "linear", {{{"weight", 0.7}}, {{"weight", 0.4}}}, {}},
-        Method{"linear_not_normalized", "linear", {{{"weight", 0.7}}, {{"weight", -0.4}}}, {{"normalize", 0}}},
-        Method{"task_arithmetic",
-               "task_arithmetic",
-               {{{"weight", 0.7}}, {{"weight", 0.4}}},
-               {{"lambda", 1.3}, {"normalize", 1}}},
-        Method{"ties", "ties", {{{"weight", 0.7}, {"density", 0.3}}, {{"weight", 0.4}, {"density", 0.61}}}, {}},
-        Method{"ties_rescaled",
-               "ties",
-               {{{"weight", 0.7}, {"density", 0.3}}, {{"weight", -0.4}}},
-               {{"rescale", 1}, {"normalize", 0}}},
-        Method{"breadcrumbs", "breadcrumbs", {{{"density", 0.5}, {"gamma", 0.1}}, {{"density", 0.9}}}, {}},
-        Method{"breadcrumbs_ties", "breadcrumbs_ties", {{{"density", 0.5}, {"gamma", 0.1}}, {{"density", 0.9}}}, {}},
-        Method{"dare_linear", "dare_linear", {{{"density", 0.3}}, {{"density", 0.8}}}, {{"rescale_by_density", 1}}},
-        Method{"dare_ties", "dare_ties", {{{"density", 0.3}}, {{"weight", 0.2}, {"density", 0.8}}}, {}},
-        Method{"della", "della", {{{"density", 0.5}}, {{"weight", 0.2}, {"density", 0.4}}}, {}},
-        Method{"della_by_density", "della_linear", {{{"density", 0.5}}, {{"density", 0.4}}}, {{"rescale_by_density", 1}}},
-        Method{"slerp", "slerp", {{}}, {{"t", 0.35}}},
-        Method{"multislerp", "multislerp", {{{"weight", 0.7}}, {{"weight", 0.4}}}, {}},
-        Method{"karcher", "karcher", {{}, {}}, {}}, Method{"model_stock", "model_stock", {{}, {}}, {}},
-        Method{"model_stock_by_rows", "model_stock", {{}, {}}, {{"filter_wise", 1}}},
-        Method{"sce", "sce", {{}, {}}, {{"select_topk", 0.5}}}, Method{"nearswap", "nearswap", {{}}, {{"t", 0.1}}}),
-    [](const auto& info) { return info.param.name; });
+TEST_P(DeviceMergerTest, GivesTheBitsOfTheCpu) { ExpectBitsOfTheCpu(GetParam(), "cpu"); }
+
+INSTANTIATE_TEST_SUITE_P(Methods, DeviceMergerTest, ::testing::ValuesIn(Methods()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(DeviceMergerGpuTest, GivesTheBitsOfTheCpu) {
+  if (const absl::Status device = PrepareDevice(c10::Device(c10::kCUDA, 0)); !device.ok()) GTEST_SKIP() << device;
+  for (const Method& method : Methods()) ExpectBitsOfTheCpu(method, "cuda:0");
+}
 
 TEST(DeviceMergerTrafficTest, OnlyWhatDoesNotStayStreams) {
   const auto sources = Sources(DType::kBF16, DType::kBF16);
