@@ -1,7 +1,10 @@
 #include "worker/vision/clip_tower.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/engine/torch_status.h"
 
 namespace merganser {
 namespace {
@@ -43,7 +46,10 @@ absl::StatusOr<ClipTower> ClipTower::Load(const VisionConfig& config, const Find
     MG_RETURN_IF_ERROR(linear(prefix + "self_attn.q_proj", hidden, hidden, &q));
     MG_RETURN_IF_ERROR(linear(prefix + "self_attn.k_proj", hidden, hidden, &k));
     MG_RETURN_IF_ERROR(linear(prefix + "self_attn.v_proj", hidden, hidden, &v));
-    layer.qkv = {at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias})};
+    MG_RETURN_IF_ERROR(CatchTorch("joining the vision tower's q, k and v", [&] {
+      c10::InferenceMode guard;
+      layer.qkv = {at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias})};
+    }));
     MG_RETURN_IF_ERROR(linear(prefix + "self_attn.out_proj", hidden, hidden, &layer.out));
     MG_RETURN_IF_ERROR(linear(prefix + "mlp.fc1", inner, hidden, &layer.fc1));
     MG_RETURN_IF_ERROR(linear(prefix + "mlp.fc2", hidden, inner, &layer.fc2));
@@ -62,7 +68,8 @@ at::Tensor ClipTower::Attend(const Layer& layer, const at::Tensor& x) const {
   const at::Tensor qkv =
       at::linear(x, layer.qkv.weight, layer.qkv.bias).view({tiles, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4});
   const at::Tensor attended = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
-  return at::linear(attended.transpose(1, 2).reshape({tiles, tokens, config_.hidden_size}), layer.out.weight, layer.out.bias);
+  return at::linear(attended.transpose(1, 2).reshape({tiles, tokens, config_.hidden_size}), layer.out.weight,
+                    layer.out.bias);
 }
 
 at::Tensor ClipTower::Forward(const at::Tensor& pixels) const {
@@ -72,7 +79,8 @@ at::Tensor ClipTower::Forward(const at::Tensor& pixels) const {
   at::Tensor x = Apply(pre_norm_, at::cat({first, patches}, 1) + position_embedding_);
   for (const Layer& layer : layers_) {
     x = x + Attend(layer, Apply(layer.norm1, x));
-    const at::Tensor inner = Activate(at::linear(Apply(layer.norm2, x), layer.fc1.weight, layer.fc1.bias), config_.hidden_act);
+    const at::Tensor inner =
+        Activate(at::linear(Apply(layer.norm2, x), layer.fc1.weight, layer.fc1.bias), config_.hidden_act);
     x = x + at::linear(inner, layer.fc2.weight, layer.fc2.bias);
   }
   return x;
