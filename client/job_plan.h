@@ -23,9 +23,9 @@ struct StagePlan {
   std::vector<GeneLabel> genes;
   int population = 0;
   int64_t population_max = 0;  // what evaluation slots may raise it to; 0: nothing raises it
-  int64_t candidates = 0;   // 0: only time or a target bounds it
-  int64_t generations = 0;  // likewise
-  bool by_samples = false;  // it is the budget of samples that bounds them
+  int64_t candidates = 0;      // 0: only time or a target bounds it
+  int64_t generations = 0;     // likewise
+  bool by_samples = false;     // it is the budget of samples that bounds them
 };
 
 struct JobPlan {

@@ -20,7 +20,8 @@ std::pair<std::string, int> WithoutLayer(const std::string& name) {
     size_t end = at + 1;
     while (end < name.size() && absl::ascii_isdigit(static_cast<unsigned char>(name[end]))) ++end;
     int layer = -1;
-    if (end == at + 1 || end == name.size() || name[end] != '.' || !absl::SimpleAtoi(name.substr(at + 1, end - at - 1), &layer))
+    if (end == at + 1 || end == name.size() || name[end] != '.' ||
+        !absl::SimpleAtoi(name.substr(at + 1, end - at - 1), &layer))
       continue;
     return {absl::StrCat(name.substr(0, at + 1), "#", name.substr(end)), layer};
   }
@@ -43,13 +44,15 @@ std::string MergePlanText(const RecipeExportPlan& plan) {
       "\nmemory at most ", FormatBytes(plan.memory_bytes), " beyond the page cache\ncomputing about ",
       DurationText(absl::Seconds(plan.estimated_seconds)), ", the disk's time apart\n");
   for (const std::string& note : plan.notes) absl::StrAppend(&text, note, "\n");
-  absl::StrAppend(&text, "mergekit.yaml: ", plan.no_mergekit_yaml.empty() ? "yes" : absl::StrCat("no, ", plan.no_mergekit_yaml), "\n\n");
+  absl::StrAppend(
+      &text, "mergekit.yaml: ", plan.no_mergekit_yaml.empty() ? "yes" : absl::StrCat("no, ", plan.no_mergekit_yaml), "\n\n");
   std::vector<Line> lines;
   for (const RecipeExportPlan::Tensor& tensor : plan.tensors) {
     Line line{WithoutLayer(tensor.name).first, tensor.dtype, absl::StrJoin(tensor.shape, " x "), tensor.from, 0, 0};
     Line* same = nullptr;
     for (Line& other : lines) {
-      if (other.name == line.name && other.dtype == line.dtype && other.shape == line.shape && other.from == line.from) same = &other;
+      if (other.name == line.name && other.dtype == line.dtype && other.shape == line.shape && other.from == line.from)
+        same = &other;
     }
     if (same == nullptr) same = &lines.emplace_back(std::move(line));
     same->bytes += tensor.write_bytes;
@@ -89,13 +92,14 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
     absl::string_view suffix;
     double bytes;
   };
-  constexpr Unit kUnits[] = {{"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"KB", 1e3},
-                             {"MB", 1e6},     {"GB", 1e9},        {"B", 1},              {"", 1}};
+  constexpr Unit kUnits[] = {
+      {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}};
   for (const Unit& unit : kUnits) {
     if (!absl::EndsWithIgnoreCase(text, unit.suffix)) continue;
     double number = 0;
     const absl::string_view digits = text.substr(0, text.size() - unit.suffix.size());
-    if (absl::SimpleAtod(absl::StripAsciiWhitespace(digits), &number) && number * unit.bytes >= 1 && number * unit.bytes < 9e18)
+    if (absl::SimpleAtod(absl::StripAsciiWhitespace(digits), &number) && number * unit.bytes >= 1 &&
+        number * unit.bytes < 9e18)
       return static_cast<int64_t>(number * unit.bytes);
     break;
   }

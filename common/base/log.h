@@ -38,12 +38,11 @@ inline constexpr LogLevel ERROR = LogLevel::kError;
 }  // namespace log_internal
 }  // namespace merganser
 
-#define MG_LOG(severity)                                                                          \
-  if (::merganser::log_internal::severity < ::merganser::GetLogLevel()) {                          \
-  } else                                                                                           \
+#define MG_LOG(severity)                                                  \
+  if (::merganser::log_internal::severity < ::merganser::GetLogLevel()) { \
+  } else                                                                  \
     ::merganser::log_internal::Line(::merganser::log_internal::severity, __FILE__, __LINE__).stream()
 
-#define MG_CHECK(condition) \
-  ((condition) ? (void)0 : ::merganser::log_internal::CheckFailed(#condition, __FILE__, __LINE__))
+#define MG_CHECK(condition) ((condition) ? (void)0 : ::merganser::log_internal::CheckFailed(#condition, __FILE__, __LINE__))
 
 #endif  // MERGANSER_COMMON_BASE_LOG_H_

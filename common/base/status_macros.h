@@ -22,10 +22,10 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view conte
 #define MG_CONCAT_INNER_(a, b) a##b
 #define MG_CONCAT_(a, b) MG_CONCAT_INNER_(a, b)
 
-#define MG_RETURN_IF_ERROR(expr)                      \
-  do {                                                \
-    ::absl::Status mg_status_ = (expr);               \
-    if (!mg_status_.ok()) return mg_status_;          \
+#define MG_RETURN_IF_ERROR(expr)             \
+  do {                                       \
+    ::absl::Status mg_status_ = (expr);      \
+    if (!mg_status_.ok()) return mg_status_; \
   } while (false)
 
 #define MG_ASSIGN_OR_RETURN(lhs, expr) MG_ASSIGN_OR_RETURN_(MG_CONCAT_(mg_or_, __LINE__), lhs, expr)

@@ -164,7 +164,8 @@ v1::Candidate ToProto(const Candidate& c) {
   proto.set_message(c.message);
   *proto.mutable_timings() = ToProto(c.timings);
   *proto.mutable_create_time() = ToProto(c.create_time);
-  SetEnd(c.end_time, [](v1::Candidate* p) { return p->mutable_end_time(); }, &proto);
+  SetEnd(
+      c.end_time, [](v1::Candidate* p) { return p->mutable_end_time(); }, &proto);
   return proto;
 }
 
@@ -292,8 +293,8 @@ Evaluation FromProto(const v1::Evaluation& p) {
   for (const v1::BenchmarkResult& r : p.results()) {
     BenchmarkResult result{r.benchmark(), {r.metrics().begin(), r.metrics().end()}, {}};
     for (const v1::SampleOutcome& s : r.samples()) {
-      result.samples.push_back({s.question(), s.answer(), s.completion(), s.prediction(), s.correct(),
-                                {s.values().begin(), s.values().end()}});
+      result.samples.push_back(
+          {s.question(), s.answer(), s.completion(), s.prediction(), s.correct(), {s.values().begin(), s.values().end()}});
     }
     result.numbers = {r.numbers().begin(), r.numbers().end()};
     e.results.push_back(std::move(result));

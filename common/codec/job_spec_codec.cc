@@ -32,8 +32,12 @@ void SortByName(std::vector<T>& items) {
 Value ToProto(const Granularity& granularity) {
   Value value;
   switch (granularity.kind) {
-    case Granularity::Kind::kModel: value.set_string_value("model"); break;
-    case Granularity::Kind::kLayer: value.set_string_value("layer"); break;
+    case Granularity::Kind::kModel:
+      value.set_string_value("model");
+      break;
+    case Granularity::Kind::kLayer:
+      value.set_string_value("layer");
+      break;
     case Granularity::Kind::kBlock:
       (*value.mutable_struct_value()->mutable_fields())["block"].set_number_value(granularity.block);
       break;
@@ -56,7 +60,7 @@ absl::StatusOr<Granularity> ParseGranularity(const Value& value, const std::stri
       return granularity;
     }
     return Bad(field, absl::StrCat("unknown '", value.string_value(), "'",
-                                    DidYouMean(value.string_value(), {"model", "layer", "block", "filters"})));
+                                   DidYouMean(value.string_value(), {"model", "layer", "block", "filters"})));
   }
   if (value.kind_case() != Value::kStructValue || value.struct_value().fields_size() != 1) return Bad(field, kForms);
   const auto& [key, inner] = *value.struct_value().fields().begin();
@@ -241,8 +245,8 @@ absl::StatusOr<Budget> ParseBudget(const v1::Budget& proto, const std::string& a
 // so one walk over the chosen message's fields serves all: numbers and words, unset ones left out.
 OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
   OptimizerSpec spec;
-  const auto* kind = proto.GetReflection()->GetOneofFieldDescriptor(
-      proto, v1::OptimizerSpec::descriptor()->FindOneofByName("kind"));
+  const auto* kind =
+      proto.GetReflection()->GetOneofFieldDescriptor(proto, v1::OptimizerSpec::descriptor()->FindOneofByName("kind"));
   if (kind == nullptr) return spec;
   spec.name = kind->name();
   const google::protobuf::Message& options = proto.GetReflection()->GetMessage(proto, kind);
@@ -256,7 +260,8 @@ OptimizerSpec ParseOptimizer(const v1::OptimizerSpec& proto) {
       case google::protobuf::FieldDescriptor::CPPTYPE_DOUBLE:
         spec.numbers[field->name()] = options.GetReflection()->GetDouble(options, field);
         break;
-      default: spec.words[field->name()] = options.GetReflection()->GetString(options, field);
+      default:
+        spec.words[field->name()] = options.GetReflection()->GetString(options, field);
     }
   }
   return spec;
@@ -400,7 +405,8 @@ absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& proto) {
   JobSpec spec;
   spec.name = proto.name();
   spec.seed = proto.seed();
-  for (const auto& [name, model] : proto.models()) spec.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
+  for (const auto& [name, model] : proto.models())
+    spec.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
   SortByName(spec.models);
   MG_RETURN_IF_ERROR(ParseSpaces(proto.space(), "", &spec.parameter, &spec.data_flow));
   spec.optimizer = ParseOptimizer(proto.optimizer());

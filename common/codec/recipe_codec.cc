@@ -29,8 +29,8 @@ absl::StatusOr<TensorGroup> FromProto(const v1::TensorGroup& proto, const std::s
   group.first_layer = proto.first_layer();
   group.end_layer = proto.has_end_layer() ? proto.end_layer() : -1;
   if (group.first_layer < 0 || (proto.has_end_layer() && group.end_layer <= group.first_layer)) {
-    return absl::InvalidArgumentError(absl::StrCat(field, ": layers [", group.first_layer, ", ", group.end_layer,
-                                                   ") are no range of layers"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": layers [", group.first_layer, ", ", group.end_layer, ") are no range of layers"));
   }
   group.filter = proto.filter();
   return group;
@@ -59,13 +59,14 @@ absl::StatusOr<TokenizerSpec> FromProto(const v1::TokenizerSpec& proto) {
     const v1::TokenRule& r = proto.tokens(i);
     const std::string field = absl::StrCat("tokenizer.tokens[", i, "]");
     if (r.token().empty() && (r.model().empty() || !r.model_token().empty() || r.has_token_id() || r.zero() || r.force())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, ".token: missing; a rule for all tokens that several models know has a model and nothing else"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, ".token: missing; a rule for all tokens that several models know has a model and nothing else"));
     }
     if (r.has_token_id() && r.token_id() < 0) {
       return absl::InvalidArgumentError(absl::StrCat(field, ".token_id: ", r.token_id(), " is negative"));
     }
-    tokenizer.tokens.push_back({r.token(), r.model(), r.model_token(), r.has_token_id() ? r.token_id() : -1, r.zero(), r.force()});
+    tokenizer.tokens.push_back(
+        {r.token(), r.model(), r.model_token(), r.has_token_id() ? r.token_id() : -1, r.zero(), r.force()});
   }
   if (proto.pad_to_multiple_of() < 0) {
     return absl::InvalidArgumentError(
@@ -128,7 +129,8 @@ v1::Recipe ToProto(const Recipe& recipe) {
 
 absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
   Recipe recipe;
-  for (const auto& [name, model] : proto.models()) recipe.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
+  for (const auto& [name, model] : proto.models())
+    recipe.models.push_back({name, model.path(), model.lora(), {model.rename().begin(), model.rename().end()}});
   // A proto map has no order; equal recipes must be equal.
   std::sort(recipe.models.begin(), recipe.models.end(),
             [](const ModelRef& a, const ModelRef& b) { return a.name < b.name; });
@@ -148,8 +150,8 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& proto) {
       GroupSettings settings;
       MG_ASSIGN_OR_RETURN(settings.group, FromProto(g.group(), absl::StrCat(field, ".group")));
       if (g.sources_size() > static_cast<int>(stack.sources.size())) {
-        return absl::InvalidArgumentError(absl::StrCat(field, ".sources: ", g.sources_size(), " entries for ",
-                                                       stack.sources.size(), " sources"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(field, ".sources: ", g.sources_size(), " entries for ", stack.sources.size(), " sources"));
       }
       for (const v1::Parameters& p : g.sources()) {
         settings.source_parameters.emplace_back(p.values().begin(), p.values().end());

@@ -50,10 +50,18 @@ void EmitString(const std::string& text, YAML::Emitter& out) {
 
 void EmitValue(const google::protobuf::Value& value, YAML::Emitter& out) {
   switch (value.kind_case()) {
-    case google::protobuf::Value::kNumberValue: out << Shortest(value.number_value()); break;
-    case google::protobuf::Value::kStringValue: EmitString(value.string_value(), out); break;
-    case google::protobuf::Value::kBoolValue: out << (value.bool_value() ? "true" : "false"); break;
-    case google::protobuf::Value::kListValue: EmitList(value.list_value(), out); break;
+    case google::protobuf::Value::kNumberValue:
+      out << Shortest(value.number_value());
+      break;
+    case google::protobuf::Value::kStringValue:
+      EmitString(value.string_value(), out);
+      break;
+    case google::protobuf::Value::kBoolValue:
+      out << (value.bool_value() ? "true" : "false");
+      break;
+    case google::protobuf::Value::kListValue:
+      EmitList(value.list_value(), out);
+      break;
     case google::protobuf::Value::kStructValue: {
       std::vector<std::string> keys;
       for (const auto& [key, inner] : value.struct_value().fields()) keys.push_back(key);
@@ -66,7 +74,8 @@ void EmitValue(const google::protobuf::Value& value, YAML::Emitter& out) {
       out << YAML::EndMap;
       break;
     }
-    default: out << YAML::Null;
+    default:
+      out << YAML::Null;
   }
 }
 
@@ -92,7 +101,8 @@ void EmitScalar(const Message& message, const FieldDescriptor* field, int index,
     case FieldDescriptor::CPPTYPE_BOOL:
       out << ((many ? r->GetRepeatedBool(message, field, index) : r->GetBool(message, field)) ? "true" : "false");
       break;
-    default: out << YAML::Null;
+    default:
+      out << YAML::Null;
   }
 }
 
@@ -139,8 +149,8 @@ void Emit(const Message& message, YAML::Emitter& out) {
                             absl::UTCTimeZone());
     return;
   }
-  const bool plain_list = type->field_count() == 1 && type->field(0)->is_repeated() &&
-                          type->field(0)->name() == "values" && !type->field(0)->is_map();
+  const bool plain_list = type->field_count() == 1 && type->field(0)->is_repeated() && type->field(0)->name() == "values" &&
+                          !type->field(0)->is_map();
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   if (plain_list && fields.empty()) {

@@ -11,9 +11,9 @@ namespace merganser {
 
 // Unset fields keep the built-in's value.
 struct BenchmarkSpec {
-  std::string name;  // its key in the job: names results, metrics and objectives
-  std::string use;   // what it extends: a built-in ("mgsm_ja") or another benchmark of the job
-  std::string data;  // .jsonl or MGSM .tsv; absolute once the client has read the job file
+  std::string name;                              // its key in the job: names results, metrics and objectives
+  std::string use;                               // what it extends: a built-in ("mgsm_ja") or another benchmark of the job
+  std::string data;                              // .jsonl or MGSM .tsv; absolute once the client has read the job file
   std::optional<std::string> prompt;             // Jinja over the sample's fields
   std::optional<int> max_new_tokens;             // tokens
   std::optional<std::vector<std::string>> stop;  // generation ends at the first of these; not part of the completion

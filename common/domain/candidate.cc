@@ -6,23 +6,34 @@ namespace merganser {
 
 absl::string_view ToString(CandidateKind kind) {
   switch (kind) {
-    case CandidateKind::kPrepare: return "prepare";
-    case CandidateKind::kSource: return "source";
-    case CandidateKind::kAverage: return "average";
-    case CandidateKind::kSearch: return "search";
-    case CandidateKind::kFinalist: return "finalist";
-    case CandidateKind::kHeldOut: return "held_out";
+    case CandidateKind::kPrepare:
+      return "prepare";
+    case CandidateKind::kSource:
+      return "source";
+    case CandidateKind::kAverage:
+      return "average";
+    case CandidateKind::kSearch:
+      return "search";
+    case CandidateKind::kFinalist:
+      return "finalist";
+    case CandidateKind::kHeldOut:
+      return "held_out";
   }
   return "unknown";
 }
 
 absl::string_view ToString(CandidateState state) {
   switch (state) {
-    case CandidateState::kQueued: return "queued";
-    case CandidateState::kRunning: return "running";
-    case CandidateState::kSucceeded: return "succeeded";
-    case CandidateState::kFailed: return "failed";
-    case CandidateState::kCancelled: return "cancelled";
+    case CandidateState::kQueued:
+      return "queued";
+    case CandidateState::kRunning:
+      return "running";
+    case CandidateState::kSucceeded:
+      return "succeeded";
+    case CandidateState::kFailed:
+      return "failed";
+    case CandidateState::kCancelled:
+      return "cancelled";
   }
   return "unknown";
 }
@@ -51,15 +62,24 @@ absl::string_view ToString(FailureClass failure) {
 
 absl::string_view ToString(JobPhase phase) {
   switch (phase) {
-    case JobPhase::kPreparing: return "preparing";
-    case JobPhase::kBaselines: return "baselines";
-    case JobPhase::kSearch: return "search";
-    case JobPhase::kFinalists: return "finalists";
-    case JobPhase::kHeldOut: return "held_out";
-    case JobPhase::kSucceeded: return "succeeded";
-    case JobPhase::kFailed: return "failed";
-    case JobPhase::kCancelled: return "cancelled";
-    case JobPhase::kDamaged: return "damaged";
+    case JobPhase::kPreparing:
+      return "preparing";
+    case JobPhase::kBaselines:
+      return "baselines";
+    case JobPhase::kSearch:
+      return "search";
+    case JobPhase::kFinalists:
+      return "finalists";
+    case JobPhase::kHeldOut:
+      return "held_out";
+    case JobPhase::kSucceeded:
+      return "succeeded";
+    case JobPhase::kFailed:
+      return "failed";
+    case JobPhase::kCancelled:
+      return "cancelled";
+    case JobPhase::kDamaged:
+      return "damaged";
   }
   return "unknown";
 }

@@ -50,7 +50,7 @@ struct AttemptEnded {
 // An attempt scored its candidate's blocks, which are not all yet; the candidate waits for its race to go on.
 struct BlockScored {
   int64_t candidate = 0;
-  int attempt = 0;    // whose record has them; 0: they were known of an equal recipe
+  int attempt = 0;           // whose record has them; 0: they were known of an equal recipe
   ScoresByBenchmark scores;  // of the samples that the attempt evaluated
   std::string record_key;
   std::string record_sha256;
@@ -95,7 +95,7 @@ struct PhaseStarted {
 // What somebody did to the job, or to a worker while the job ran.
 enum class ActionKind {
   kSubmitted,
-  kPaused,  // nothing new is dispatched
+  kPaused,   // nothing new is dispatched
   kResumed,  // from a pause, or (reopens) from the job's failure
   kUpdated,  // with the job's settings from now on
   kCancelled,
@@ -124,7 +124,7 @@ struct ActionTaken {
   // failed; it is in the phase again in which it failed, and what failed for reasons outside of it is tried again
   // (job_state.h).
   bool reopens = false;
-  std::string worker;    // kWorker...: its id
+  std::string worker;                         // kWorker...: its id
   absl::Time until = absl::InfiniteFuture();  // kWorkerQuarantined: when it ends; infinite: once it is released
   bool operator==(const ActionTaken&) const = default;
 };

@@ -21,9 +21,8 @@ absl::Status Bad(absl::string_view field, absl::string_view what) {
 
 bool IsName(absl::string_view name, size_t length_max) {
   if (name.empty() || name.size() > length_max || !absl::ascii_isalnum(name[0])) return false;
-  return std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
-  });
+  return std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.'; });
 }
 
 absl::Status ValidateModels(const JobSpec& spec) {
@@ -81,7 +80,8 @@ absl::Status ValidateBenchmarks(const JobSpec& spec) {
   std::set<std::string> names;
   for (const BenchmarkSpec& b : spec.benchmarks) {
     MG_DOMAIN_CHECK(ValidateBenchmark(b, absl::StrCat("benchmarks.", b.name)));
-    if (b.name == kCostBenchmark) return Bad("benchmarks.cost", "'cost' stands for what a recipe costs; choose another name");
+    if (b.name == kCostBenchmark)
+      return Bad("benchmarks.cost", "'cost' stands for what a recipe costs; choose another name");
     names.insert(b.name);
   }
   for (const BenchmarkSpec& b : spec.held_out) {

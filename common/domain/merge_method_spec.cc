@@ -18,8 +18,7 @@ MethodParameter PerSource(std::string name, double otherwise, double low = -kInf
   return {std::move(name), Scope::kSource, Kind::kNumber, otherwise, low, high};
 }
 
-MethodParameter Number(std::string name, std::optional<double> otherwise, double low = -kInfinity,
-                       double high = kInfinity) {
+MethodParameter Number(std::string name, std::optional<double> otherwise, double low = -kInfinity, double high = kInfinity) {
   return {std::move(name), Scope::kMethod, Kind::kNumber, otherwise, low, high};
 }
 
@@ -88,9 +87,8 @@ absl::Status CheckValue(const MethodParameter& parameter, double value) {
   if (parameter.kind == Kind::kSwitch && value != 0 && value != 1) return bad("is neither 0 nor 1");
   if (parameter.kind == Kind::kInteger && value != std::trunc(value)) return bad("is not a whole number");
   if (value >= parameter.low && value <= parameter.high) return absl::OkStatus();
-  return parameter.high == kInfinity
-             ? bad(absl::StrCat("is below ", parameter.low))
-             : bad(absl::StrCat("is not in [", parameter.low, ", ", parameter.high, "]"));
+  return parameter.high == kInfinity ? bad(absl::StrCat("is below ", parameter.low))
+                                     : bad(absl::StrCat("is not in [", parameter.low, ", ", parameter.high, "]"));
 }
 
 const MethodParameter* MethodSpec::Find(absl::string_view parameter) const {
@@ -112,10 +110,12 @@ absl::Status MethodSpec::CheckSourceCount(int sources) const {
   if (sources >= sources_min && sources <= sources_max) return absl::OkStatus();
   const bool exactly = sources_min == sources_max;
   const int bound = sources < sources_min ? sources_min : sources_max;
-  return absl::InvalidArgumentError(absl::StrCat(
-      name, base == Base::kRequired ? " merges its base with " : " merges ",
-      exactly ? "exactly " : sources < sources_min ? "at least " : "at most ", bound,
-      bound == 1 ? " source; the stack has " : " sources; the stack has ", sources));
+  return absl::InvalidArgumentError(absl::StrCat(name, base == Base::kRequired ? " merges its base with " : " merges ",
+                                                 exactly                 ? "exactly "
+                                                 : sources < sources_min ? "at least "
+                                                                         : "at most ",
+                                                 bound, bound == 1 ? " source; the stack has " : " sources; the stack has ",
+                                                 sources));
 }
 
 const std::vector<MethodSpec>& AllMethodSpecs() {

@@ -17,10 +17,14 @@ bool Belongs(const TensorGroup& group, ModelPart part, int layer, absl::string_v
 
 absl::string_view ModelPartName(ModelPart part) {
   switch (part) {
-    case ModelPart::kEmbedding: return "embedding";
-    case ModelPart::kLayers: return "layers";
-    case ModelPart::kNorm: return "norm";
-    case ModelPart::kHead: return "head";
+    case ModelPart::kEmbedding:
+      return "embedding";
+    case ModelPart::kLayers:
+      return "layers";
+    case ModelPart::kNorm:
+      return "norm";
+    case ModelPart::kHead:
+      return "head";
   }
   return "unknown";
 }

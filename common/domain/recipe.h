@@ -65,8 +65,8 @@ enum class Arithmetic { kFp32, kMergekit };
 // A source checkpoint as it is (method ""; `sources` holds its one name), or a merge of checkpoints.
 struct Stack {
   std::string name;
-  std::string method;                // one of AllMethodSpecs() (merge_method_spec.h)
-  std::string base;                  // name of a ModelRef; "" where the method takes none
+  std::string method;  // one of AllMethodSpecs() (merge_method_spec.h)
+  std::string base;    // name of a ModelRef; "" where the method takes none
   // Names of ModelRefs, or of stacks that stand earlier in the recipe (nested merges; those are computed in fp32, with no
   // rounding in between). The base is not among them.
   std::vector<std::string> sources;
@@ -112,10 +112,10 @@ struct TokenizerSpec {
 struct Recipe {
   std::vector<ModelRef> models;
   std::vector<Stack> stacks;
-  std::vector<Hop> path;        // empty: the layers of stacks[0] in order, all scales 1
-  std::string tokenizer_from;   // name of the model whose tokenizer, config and chat template the merge takes
+  std::vector<Hop> path;           // empty: the layers of stacks[0] in order, all scales 1
+  std::string tokenizer_from;      // name of the model whose tokenizer, config and chat template the merge takes
   std::string dtype = "bfloat16";  // storage type of the merged weights: "bfloat16", "float16" or "float32"
-  uint64_t mask_seed = 0;       // seed of random masks (DARE); the same for all candidates of a job
+  uint64_t mask_seed = 0;          // seed of random masks (DARE); the same for all candidates of a job
   // Names of the stacks that give the embedding, and the final norm and head; "": stacks[0].
   std::string embedding_from;
   std::string head_from;

@@ -210,7 +210,8 @@ absl::Status ValidateDataFlowSpace(const JobSpec& spec, const SearchStage& in, i
     return Bad(absl::StrCat(at, ".repeats"), absl::StrCat(space.repeats, " is not in [1, ", limits::kRepeatsMax, "]"));
   }
   const Bounds& b = space.scale_bounds;
-  if (!std::isfinite(b.low) || !std::isfinite(b.high) || b.low < 0 || b.high > limits::kScaleMax || !(b.low < 1 && 1 < b.high)) {
+  if (!std::isfinite(b.low) || !std::isfinite(b.high) || b.low < 0 || b.high > limits::kScaleMax ||
+      !(b.low < 1 && 1 < b.high)) {
     return Bad(absl::StrCat(at, ".scale_bounds"),
                absl::StrCat("[", b.low, ", ", b.high, "] must lie in [0, ", limits::kScaleMax, "] and hold 1 inside"));
   }
@@ -224,8 +225,9 @@ absl::Status ValidateDataFlowSpace(const JobSpec& spec, const SearchStage& in, i
   }
   if (space.sources.size() == 1 && space.encoding == DataFlowSpace::Encoding::kPath && space.repeats == 1 &&
       space.scales == DataFlowSpace::Scales::kNone) {
-    return Bad(absl::StrCat(at, ".sources"), "one source's layers, once each and unscaled, leave only layers to drop; "
-                                             "give more sources, repeats or scales");
+    return Bad(absl::StrCat(at, ".sources"),
+               "one source's layers, once each and unscaled, leave only layers to drop; "
+               "give more sources, repeats or scales");
   }
   return absl::OkStatus();
 }
@@ -233,7 +235,8 @@ absl::Status ValidateDataFlowSpace(const JobSpec& spec, const SearchStage& in, i
 absl::Status ValidateBudget(const Budget& budget, int stage) {
   const std::string at = absl::StrCat(StageField(stage), "budget");
   if (budget.candidates < 0 || budget.candidates > limits::kCandidatesMax) {
-    return Bad(absl::StrCat(at, ".candidates"), absl::StrCat(budget.candidates, " is not in [1, ", limits::kCandidatesMax, "]"));
+    return Bad(absl::StrCat(at, ".candidates"),
+               absl::StrCat(budget.candidates, " is not in [1, ", limits::kCandidatesMax, "]"));
   }
   if (budget.generations < 0) return Bad(absl::StrCat(at, ".generations"), absl::StrCat(budget.generations, " is below 1"));
   if (budget.samples < 0) return Bad(absl::StrCat(at, ".samples"), absl::StrCat(budget.samples, " is below 1"));
@@ -287,8 +290,9 @@ absl::Status ValidateFinalists(const JobSpec& spec) {
   if (finalists.count == 0) {
     if (finalists != Finalists{}) return Bad("finalists.count", "missing; say how many candidates are scored again");
     if (spec.samples.per_generation > 0) {
-      return Bad("finalists", "missing; with samples.per_generation the fitness of two generations is of other samples, so "
-                              "the winner has to be found on a benchmark of its own: {count: 8, benchmark: NAME}");
+      return Bad("finalists",
+                 "missing; with samples.per_generation the fitness of two generations is of other samples, so "
+                 "the winner has to be found on a benchmark of its own: {count: 8, benchmark: NAME}");
     }
     return absl::OkStatus();
   }

@@ -92,8 +92,7 @@ struct Turn {
 
 }  // namespace
 
-std::vector<DispatchChoice> Dispatcher::Plan(absl::Span<const DispatchJob> jobs,
-                                             std::vector<DispatchWorker> workers) {
+std::vector<DispatchChoice> Dispatcher::Plan(absl::Span<const DispatchJob> jobs, std::vector<DispatchWorker> workers) {
   std::vector<DispatchChoice> plan;
   Room room(std::move(workers));
   size_t start = 0;

@@ -60,8 +60,7 @@ class Dispatcher {
   static constexpr absl::Duration kAgeing = absl::Minutes(1);
 
   // `jobs` in a stable order.
-  std::vector<DispatchChoice> Plan(absl::Span<const DispatchJob> jobs,
-                                   std::vector<DispatchWorker> workers);
+  std::vector<DispatchChoice> Plan(absl::Span<const DispatchJob> jobs, std::vector<DispatchWorker> workers);
 
  private:
   std::string last_served_;  // job id

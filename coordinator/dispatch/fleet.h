@@ -58,8 +58,8 @@ class Fleet {
   // newer version; nothing is restored.
   absl::Status RestoreQuarantines(absl::string_view saved, absl::Time now, absl::Duration monotonic);
   // A session of `info.id` opens; returns the link of the one it replaces, or null. What is known of the worker stays.
-  std::shared_ptr<WorkerLink> Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link,
-                                      absl::Time now, absl::Duration monotonic);
+  std::shared_ptr<WorkerLink> Connect(const WorkerInfo& info, std::shared_ptr<WorkerLink> link, absl::Time now,
+                                      absl::Duration monotonic);
   // nullptr if there is none.
   Worker* Find(const std::string& id);
   void Remove(const std::string& id) { workers_.erase(id); }

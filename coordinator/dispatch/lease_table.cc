@@ -39,8 +39,7 @@ bool LeaseTable::Extend(const AttemptId& id, const std::string& token, const std
   return true;
 }
 
-void LeaseTable::Expire(const AttemptId& id, absl::Duration now, FailureClass on_expiry,
-                        std::string message) {
+void LeaseTable::Expire(const AttemptId& id, absl::Duration now, FailureClass on_expiry, std::string message) {
   const auto it = leases_.find(id);
   if (it == leases_.end()) return;
   it->second.on_expiry = on_expiry;

@@ -64,8 +64,7 @@ class LeaseTable {
     }
   };
   struct DeadlineOrder {
-    bool operator()(const std::pair<absl::Duration, AttemptId>& a,
-                    const std::pair<absl::Duration, AttemptId>& b) const {
+    bool operator()(const std::pair<absl::Duration, AttemptId>& a, const std::pair<absl::Duration, AttemptId>& b) const {
       if (a.first != b.first) return a.first < b.first;
       return AttemptOrder()(a.second, b.second);
     }

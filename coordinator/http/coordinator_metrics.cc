@@ -74,8 +74,9 @@ CoordinatorMetrics::CoordinatorMetrics()
                                       "Proposals that the budget still allows; absent where it names no count.")),
       job_last_progress_(Gauge(registry_, "merganser_job_last_progress_timestamp_seconds",
                                "When a candidate last finished, as Unix time.")),
-      jobs_damaged_(Gauge(registry_, "merganser_jobs_damaged", "Jobs that are set aside because their log cannot be replayed.")
-                        .Add({})),
+      jobs_damaged_(
+          Gauge(registry_, "merganser_jobs_damaged", "Jobs that are set aside because their log cannot be replayed.")
+              .Add({})),
       leader_(Gauge(registry_, "merganser_leader", "1 while this coordinator leads.").Add({})),
       leader_epoch_(Gauge(registry_, "merganser_leader_epoch",
                           "Epoch under which this coordinator last led; grows with "

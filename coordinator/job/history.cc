@@ -16,8 +16,7 @@ constexpr int64_t kPage = 1000;  // events per read
 
 class Checker {
  public:
-  Checker(ResultsStore* store, const JobCodec& codec, std::string id, JobSpec spec,
-          const HistoryOptions& options)
+  Checker(ResultsStore* store, const JobCodec& codec, std::string id, JobSpec spec, const HistoryOptions& options)
       : store_(*store), codec_(codec), options_(options), state_(std::move(id), std::move(spec)) {}
 
   absl::StatusOr<HistoryReport> Run() {
@@ -53,12 +52,10 @@ class Checker {
     max_attempts_ = std::max(max_attempts_, state_.spec().max_attempts);  // an update may lower it later
     const auto* finished = std::get_if<CandidateFinished>(&event->body);
     if (finished != nullptr && ++terminal_[finished->candidate] > 1) {
-      Find("I1", stored.seq,
-           absl::StrCat("candidate ", finished->candidate, " ends a second time"));
+      Find("I1", stored.seq, absl::StrCat("candidate ", finished->candidate, " ends a second time"));
       return false;
     }
-    if (const auto* proposed = std::get_if<CandidatesProposed>(&event->body))
-      Proposed(stored.seq, *proposed);
+    if (const auto* proposed = std::get_if<CandidatesProposed>(&event->body)) Proposed(stored.seq, *proposed);
     if (absl::Status fits = state_.Apply(stored.seq, *event); !fits.ok()) {
       Find("I8", stored.seq, std::string(fits.message()));
       return false;
@@ -81,15 +78,13 @@ class Checker {
 
   void Proposed(int64_t seq, const CandidatesProposed& proposed) {
     bool search = false;
-    for (const Candidate& candidate : proposed.candidates)
-      search |= candidate.kind == CandidateKind::kSearch;
+    for (const Candidate& candidate : proposed.candidates) search |= candidate.kind == CandidateKind::kSearch;
     // A rolling search has no barrier between generations.
     if (!search || state_.generations().empty() || state_.spec().mode == SearchMode::kRolling) return;
     for (const int64_t number : state_.generations().back()) {
       if (!IsTerminal(state_.Find(number)->state)) {
         Find("I3", seq,
-             absl::StrCat("a generation is proposed while candidate ", number,
-                          " of the last one is not finished"));
+             absl::StrCat("a generation is proposed while candidate ", number, " of the last one is not finished"));
       }
     }
   }
@@ -120,8 +115,7 @@ class Checker {
     if (!options_.records) return absl::OkStatus();
     const absl::StatusOr<std::string> bytes = store_.GetRecord(key);
     if (absl::IsNotFound(bytes.status()) || absl::IsDataLoss(bytes.status())) {
-      Find("I12", seq,
-           absl::StrCat("candidate ", candidate.number, ": ", bytes.status().message()));
+      Find("I12", seq, absl::StrCat("candidate ", candidate.number, ": ", bytes.status().message()));
       return absl::OkStatus();
     }
     MG_RETURN_IF_ERROR(bytes.status());
@@ -149,11 +143,10 @@ class Checker {
                           ", the budget allows ", allowed));
       }
     }
-    if (state_.over() && state_.phase() == JobPhase::kSucceeded &&
-        state_.search_finished() != state_.search_proposed()) {
+    if (state_.over() && state_.phase() == JobPhase::kSucceeded && state_.search_finished() != state_.search_proposed()) {
       Find("I4", 0,
-           absl::StrCat("the job succeeded with ", state_.search_finished(), " of ",
-                        state_.search_proposed(), " candidates finished"));
+           absl::StrCat("the job succeeded with ", state_.search_finished(), " of ", state_.search_proposed(),
+                        " candidates finished"));
     }
     if (options_.must_be_over && !state_.over()) {
       Find("I10", 0,
@@ -170,8 +163,7 @@ class Checker {
       if (candidate == nullptr || (candidate->record_key != acked.record_key &&
                                    std::none_of(candidate->attempts.begin(), candidate->attempts.end(), scored))) {
         Find("I2", 0,
-             absl::StrCat("candidate ", acked.candidate, ": the acked result ", acked.record_key,
-                          " is not in the log"));
+             absl::StrCat("candidate ", acked.candidate, ": the acked result ", acked.record_key, " is not in the log"));
       }
     }
   }
@@ -188,18 +180,16 @@ class Checker {
 }  // namespace
 
 std::string ToString(const HistoryFinding& finding) {
-  return absl::StrCat(finding.invariant, " ", finding.job_id,
-                      finding.seq > 0 ? absl::StrCat(" event ", finding.seq) : "", ": ",
-                      finding.message);
+  return absl::StrCat(finding.invariant, " ", finding.job_id, finding.seq > 0 ? absl::StrCat(" event ", finding.seq) : "",
+                      ": ", finding.message);
 }
 
-absl::StatusOr<HistoryReport> CheckHistory(ResultsStore* store, const JobCodec& codec,
-                                           const StoredJob& job, const HistoryOptions& options) {
+absl::StatusOr<HistoryReport> CheckHistory(ResultsStore* store, const JobCodec& codec, const StoredJob& job,
+                                           const HistoryOptions& options) {
   absl::StatusOr<JobSpec> spec = codec.DecodeSpec(job.spec);
   if (!spec.ok()) {
     HistoryReport report;
-    report.findings.push_back(
-        {"I8", job.id, 0, absl::StrCat("its spec cannot be read: ", spec.status().message())});
+    report.findings.push_back({"I8", job.id, 0, absl::StrCat("its spec cannot be read: ", spec.status().message())});
     return report;
   }
   return Checker(store, codec, job.id, *std::move(spec), options).Run();

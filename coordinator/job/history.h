@@ -62,8 +62,7 @@ struct HistoryReport {
 
 // Reads the job's whole log. Errors are those of the store; whatever is wrong with the history is a
 // finding. The check of a log stops at the first event that does not replay (I8).
-absl::StatusOr<HistoryReport> CheckHistory(ResultsStore* store, const JobCodec& codec,
-                                           const StoredJob& job,
+absl::StatusOr<HistoryReport> CheckHistory(ResultsStore* store, const JobCodec& codec, const StoredJob& job,
                                            const HistoryOptions& options = {});
 
 }  // namespace merganser

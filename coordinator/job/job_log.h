@@ -41,8 +41,7 @@ class JobLog {
   static constexpr absl::Duration kTailAge = absl::Minutes(2);
 
   // `on_applied` sees each new event once it is stored and in the state (not those of Replay). It must not commit.
-  JobLog(const JobLogDeps& deps, std::string id, JobSpec spec,
-         std::function<void(const JobEvent&)> on_applied);
+  JobLog(const JobLogDeps& deps, std::string id, JobSpec spec, std::function<void(const JobEvent&)> on_applied);
   JobLog(const JobLog&) = delete;
   JobLog& operator=(const JobLog&) = delete;
 
@@ -58,8 +57,7 @@ class JobLog {
   //   FailedPrecondition  one of `required_records` is not in the store; nothing is kept.
   //   Internal            the log is damaged: an event did not fit the state (a bug), or the store lacks what it
   //                       acknowledged.
-  absl::Status Commit(int64_t epoch, std::vector<EventBody> events,
-                      std::vector<std::string> required_records = {});
+  absl::Status Commit(int64_t epoch, std::vector<EventBody> events, std::vector<std::string> required_records = {});
 
   // Nothing can be stored now; of a damaged log, for good.
   bool stalled() const { return pending_.has_value() || damaged(); }

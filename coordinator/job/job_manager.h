@@ -47,9 +47,9 @@ class JobObserver {
 };
 
 struct JobManagerOptions {
-  std::string holder = "coordinator";                   // named to others that want to lead
-  absl::Duration leader_lease = absl::Seconds(10);      // renewed every third of it
-  absl::Duration lease = absl::Seconds(30);             // of an attempt; extended by each heartbeat
+  std::string holder = "coordinator";               // named to others that want to lead
+  absl::Duration leader_lease = absl::Seconds(10);  // renewed every third of it
+  absl::Duration lease = absl::Seconds(30);         // of an attempt; extended by each heartbeat
   absl::Duration heartbeat_interval = absl::Seconds(5);
   absl::Duration reattach_window = absl::Seconds(15);   // after a start: workers may re-present running attempts
   int64_t snapshot_every = 1000;                        // proposals between snapshots of what the optimizer has learnt

@@ -46,7 +46,7 @@ struct SearchStep {
 struct StageState {
   int64_t proposed = 0;
   int64_t finished = 0;
-  int64_t samples = 0;  // evaluated for its candidates that have one result at least
+  int64_t samples = 0;   // evaluated for its candidates that have one result at least
   PhaseTimings timings;  // of its candidates' results
   int64_t generations = 0;
   int64_t first_generation = 0;

@@ -38,9 +38,17 @@ absl::Status SetField(const std::string& field, const JobSpec& values, Budget* b
   } else if (field == "share") {
     spec->share = values.share;
   } else {
-    const std::vector<std::string> known = {
-        "budget",        "budget.candidates", "budget.generations", "budget.samples", "budget.wall_time", "budget.gpu_time",
-        "budget.target", "max_attempts",      "attempt_timeout",    "priority",       "share"};
+    const std::vector<std::string> known = {"budget",
+                                            "budget.candidates",
+                                            "budget.generations",
+                                            "budget.samples",
+                                            "budget.wall_time",
+                                            "budget.gpu_time",
+                                            "budget.target",
+                                            "max_attempts",
+                                            "attempt_timeout",
+                                            "priority",
+                                            "share"};
     return absl::InvalidArgumentError(absl::StrCat("update_mask: '", field, "' cannot change", DidYouMean(field, known)));
   }
   return absl::OkStatus();

@@ -32,8 +32,8 @@ class KnownRecipes {
   std::optional<int64_t> Find(const Candidate& candidate, uint64_t hash) const;
 
   const JobState& state_;
-  std::vector<uint64_t> hashes_;                                  // by candidate
-  std::unordered_map<uint64_t, std::vector<int64_t>> by_hash_;    // kSearch candidates, oldest first
+  std::vector<uint64_t> hashes_;                                // by candidate
+  std::unordered_map<uint64_t, std::vector<int64_t>> by_hash_;  // kSearch candidates, oldest first
 };
 
 }  // namespace merganser

@@ -60,8 +60,7 @@ void KnownSamples::Add(const RecipeOf& recipe_of, const Candidate& candidate, co
   bytes_ += BytesOf(entry.scores);
 }
 
-const SampleScores* KnownSamples::Find(const RecipeOf& recipe_of, const Recipe& recipe,
-                                       const std::string& benchmark) const {
+const SampleScores* KnownSamples::Find(const RecipeOf& recipe_of, const Recipe& recipe, const std::string& benchmark) const {
   if (recipe.stacks.empty() || entries_.empty()) return nullptr;
   const int64_t owner = OwnerOf(recipe_of, recipe, HashOfRecipe(recipe));
   if (owner < 0) return nullptr;

@@ -215,7 +215,8 @@ absl::Status Check(const ReplayOptions& options, int samples) {
   }
   for (const std::vector<bool>& one : options.known) {
     if (static_cast<int>(one.size()) == samples) continue;
-    return absl::InvalidArgumentError(absl::StrCat("known has a model of ", one.size(), " samples, the record has ", samples));
+    return absl::InvalidArgumentError(
+        absl::StrCat("known has a model of ", one.size(), " samples, the record has ", samples));
   }
   if (options.sample_evaluations.empty()) return absl::InvalidArgumentError("sample_evaluations has no budget");
   for (size_t i = 0; i < options.sample_evaluations.size(); ++i) {

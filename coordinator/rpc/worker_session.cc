@@ -41,8 +41,7 @@ WorkerSession::WorkerSession(const ServiceContext* services, CallPool* pool, con
       gate_([this](grpc::Status status) { this->Finish(std::move(status)); }) {}
 
 std::shared_ptr<WorkerSession> WorkerSession::Start(const ServiceContext* services, CallPool* pool,
-                                                    const SessionOptions& options,
-                                                    grpc::CallbackServerContext* context) {
+                                                    const SessionOptions& options, grpc::CallbackServerContext* context) {
   auto session = std::make_shared<WorkerSession>(services, pool, options);
   session->self_ = session;
   const absl::Status allowed = Admit(*services, *context, "Session", Role::kWorker);

@@ -36,8 +36,8 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::SessionRequest, v
   static constexpr int kRunningMax = 10'000;  // attempts in one message
 
   // `services` and `pool` outlive it.
-  static std::shared_ptr<WorkerSession> Start(const ServiceContext* services, CallPool* pool,
-                                              const SessionOptions& options, grpc::CallbackServerContext* context);
+  static std::shared_ptr<WorkerSession> Start(const ServiceContext* services, CallPool* pool, const SessionOptions& options,
+                                              grpc::CallbackServerContext* context);
   // Use Start.
   WorkerSession(const ServiceContext* services, CallPool* pool, const SessionOptions& options);
 

@@ -14,17 +14,17 @@ namespace {
 using Encoding = DataFlowSpace::Encoding;
 
 // Of a slot's number p in kPublished: the optimizer's sigma0 of 1/6 gives p a standard deviation of 0.1.
-constexpr double kSpan = 2;                        // p = kSpan * (g - 0.5)
-constexpr double kDeviation = 0.1;                 // of p and of scales
-constexpr double kSigma0 = 1.0 / 6;                // the optimizers' default
-constexpr double kProbablyKept = 0.9;              // first mean of a gene of two levels: far in level 1
+constexpr double kSpan = 2;            // p = kSpan * (g - 0.5)
+constexpr double kDeviation = 0.1;     // of p and of scales
+constexpr double kSigma0 = 1.0 / 6;    // the optimizers' default
+constexpr double kProbablyKept = 0.9;  // first mean of a gene of two levels: far in level 1
 constexpr double kProbablyDropped = 0.1;
 // Of a network of scales: a hidden unit's weights, which let it tell a layer from its neighbours, and what it adds to a
 // scale.
 constexpr Bounds kNetworkWeights{-3, 3};
 constexpr Bounds kNetworkOutputs{-1, 1};
 constexpr double kNetworkDeviation = 1;
-constexpr double kProbablyStays = 0.15;            // with the favourite: one or two of eight choices leave it
+constexpr double kProbablyStays = 0.15;  // with the favourite: one or two of eight choices leave it
 
 // Adds stacks of a source to the recipe under construction and remembers where they went.
 class Stacks {
@@ -35,8 +35,8 @@ class Stacks {
   int Add(const Recipe& source, int stack) {
     Stack wanted = source.stacks[stack];
     for (int turn = 1;; ++turn) {
-      const auto same = std::find_if(recipe_.stacks.begin(), recipe_.stacks.end(),
-                                     [&](const Stack& s) { return s.name == wanted.name; });
+      const auto same =
+          std::find_if(recipe_.stacks.begin(), recipe_.stacks.end(), [&](const Stack& s) { return s.name == wanted.name; });
       if (same == recipe_.stacks.end()) break;
       if (*same == wanted) return static_cast<int>(same - recipe_.stacks.begin());
       wanted.name = absl::StrCat(source.stacks[stack].name, "-", turn + 1);
@@ -89,11 +89,13 @@ int DataFlowDecoder::SourceOf(const Choice& choice, absl::Span<const double> gen
   return level(choice.leave_gene) == 0 ? 0 : 1 + level(choice.source_gene);
 }
 
-absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int num_layers, int stage, const Recipe* winner) {
+absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int num_layers, int stage,
+                                                        const Recipe* winner) {
   const SearchStage in = StageOf(spec, stage);
   const std::string at = absl::StrCat(StageField(stage), "space.data_flow");
   if (!in.data_flow) return absl::InvalidArgumentError(absl::StrCat(at, ": missing"));
-  if (num_layers < 1) return absl::InvalidArgumentError(absl::StrCat("models: a model of ", num_layers, " layers has no path"));
+  if (num_layers < 1)
+    return absl::InvalidArgumentError(absl::StrCat("models: a model of ", num_layers, " layers has no path"));
   const DataFlowSpace& space = *in.data_flow;
   DataFlowDecoder decoder;
   decoder.spec_ = spec;
@@ -123,9 +125,10 @@ absl::StatusOr<DataFlowDecoder> DataFlowDecoder::Create(const JobSpec& spec, int
   const int64_t matrix = space.scales == DataFlowSpace::Scales::kMatrix ? int64_t{decoder.layers_} * decoder.layers_ : 0;
   const int64_t dimension = slots * 4 + matrix + 4;  // a network's genes are too few to count
   if (dimension > limits::kGenomeDimensionMax) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        at, ": the genome would have about ", dimension, " coordinates (", slots, " slots, ", matrix, " scales of a matrix of ",
-        decoder.layers_, " x ", decoder.layers_, "); at most ", limits::kGenomeDimensionMax, "; scales: slot has fewer"));
+    return absl::InvalidArgumentError(absl::StrCat(at, ": the genome would have about ", dimension, " coordinates (", slots,
+                                                   " slots, ", matrix, " scales of a matrix of ", decoder.layers_, " x ",
+                                                   decoder.layers_, "); at most ", limits::kGenomeDimensionMax,
+                                                   "; scales: slot has fewer"));
   }
   // The ends that kPublished forces may come on top.
   decoder.longest_path_ = static_cast<int>(space.max_hops > 0 ? std::min<int64_t>(space.max_hops, slots) : slots);
@@ -144,10 +147,9 @@ void DataFlowDecoder::AddSlots(const DataFlowSpace& space) {
         Slot slot{.depth = depth};
         const std::string group = repeat == 0 ? absl::StrCat("depth.", depth) : absl::StrCat("again.", repeat, ".", depth);
         slot.source = AddChoice(group, "source");
-        slot.keep_gene = AddGene({.kind = Gene::Kind::kCategorical,
-                                  .levels = 2,
-                                  .start = repeat == 0 ? kProbablyKept : kProbablyDropped},
-                                 {group, "", "keep", {0, 1}});
+        slot.keep_gene =
+            AddGene({.kind = Gene::Kind::kCategorical, .levels = 2, .start = repeat == 0 ? kProbablyKept : kProbablyDropped},
+                    {group, "", "keep", {0, 1}});
         slots_.push_back(slot);
       }
     }
@@ -160,14 +162,13 @@ void DataFlowDecoder::AddSlots(const DataFlowSpace& space) {
         Slot slot{.layer = LayerOf(source, index)};
         const GeneLabel label{absl::StrCat("slot.", slots_.size()), space.sources[source], "keep", {0, 1}};
         if (space.encoding == Encoding::kPublished) {
-          slot.keep_gene = AddGene({.start = 0.5 + (first_pass ? 2 * kDeviation / kSpan : 0),
-                                    .scale = kDeviation / kSpan / kSigma0},
-                                   {label.group, label.source, label.parameter, {-kSpan / 2, kSpan / 2}});
+          slot.keep_gene =
+              AddGene({.start = 0.5 + (first_pass ? 2 * kDeviation / kSpan : 0), .scale = kDeviation / kSpan / kSigma0},
+                      {label.group, label.source, label.parameter, {-kSpan / 2, kSpan / 2}});
         } else {
-          slot.keep_gene = AddGene({.kind = Gene::Kind::kCategorical,
-                                    .levels = 2,
-                                    .start = first_pass ? kProbablyKept : kProbablyDropped},
-                                   label);
+          slot.keep_gene = AddGene(
+              {.kind = Gene::Kind::kCategorical, .levels = 2, .start = first_pass ? kProbablyKept : kProbablyDropped},
+              label);
         }
         slots_.push_back(slot);
       }

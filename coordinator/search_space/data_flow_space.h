@@ -64,7 +64,7 @@ class DataFlowDecoder {
  private:
   struct Layer {
     int source = 0;
-    int index = 0;  // within the source
+    int index = 0;   // within the source
     int global = 0;  // within the pool
   };
   // Genes that choose a source.
@@ -73,11 +73,11 @@ class DataFlowDecoder {
     int source_gene = -1;  // which one (of the others)
   };
   struct Slot {
-    int depth = 0;                 // kPath
-    Layer layer;                   // kPublished, kBits
-    Choice source;                 // kPath
+    int depth = 0;  // kPath
+    Layer layer;    // kPublished, kBits
+    Choice source;  // kPath
     int keep_gene = -1;
-    int scale_gene = -1;           // kSlot
+    int scale_gene = -1;  // kSlot
   };
   struct Kept {
     Layer layer;
@@ -104,10 +104,10 @@ class DataFlowDecoder {
 
   JobSpec spec_;
   DataFlowSpace space_;
-  std::vector<Recipe> pool_;                  // by source; "merged": a recipe without stacks, given to Decode
-  std::vector<std::vector<Hop>> pool_hops_;   // by source: its layers, stack by the number in its recipe
-  std::vector<int> first_global_;             // by source: the number of its first layer in the pool
-  int layers_ = 0;                            // M
+  std::vector<Recipe> pool_;                 // by source; "merged": a recipe without stacks, given to Decode
+  std::vector<std::vector<Hop>> pool_hops_;  // by source: its layers, stack by the number in its recipe
+  std::vector<int> first_global_;            // by source: the number of its first layer in the pool
+  int layers_ = 0;                           // M
   std::vector<Slot> slots_;
   int matrix_gene_ = -1;
   std::optional<ScaleNetwork> network_;

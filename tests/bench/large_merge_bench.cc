@@ -66,11 +66,11 @@ std::vector<TensorHeader> TensorsOf(const Shape& s) {
 absl::Status WriteModel(const Shape& s, int number, const std::string& dir) {
   const std::string donor = dir + "-config";
   fs::create_directories(donor);
-  std::ofstream(donor + "/config.json") << "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"vocab_size\": "
-                                        << s.vocab << ", \"hidden_size\": " << s.hidden << ", \"intermediate_size\": " << s.mlp
-                                        << ", \"num_hidden_layers\": " << s.layers << ", \"num_attention_heads\": " << s.hidden / 64
-                                        << ", \"num_key_value_heads\": " << s.kv / 64
-                                        << ", \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": false}";
+  std::ofstream(donor + "/config.json")
+      << "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"vocab_size\": " << s.vocab
+      << ", \"hidden_size\": " << s.hidden << ", \"intermediate_size\": " << s.mlp << ", \"num_hidden_layers\": " << s.layers
+      << ", \"num_attention_heads\": " << s.hidden / 64 << ", \"num_key_value_heads\": " << s.kv / 64
+      << ", \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": false}";
   CheckpointWriterOptions options;
   options.out_dir = dir;
   options.donor_dir = donor;
@@ -124,7 +124,8 @@ void Measure(const std::string& name, int64_t bytes, Body body) {
     std::exit(1);
   }
   std::printf("%-8s %8.1f s  %6.2f GB read and written  %7.1f MB/s  peak RssAnon %.2f GiB\n", name.c_str(), seconds,
-              static_cast<double>(bytes) / 1e9, static_cast<double>(bytes) / 1e6 / seconds, static_cast<double>(peak) / (1 << 20));
+              static_cast<double>(bytes) / 1e9, static_cast<double>(bytes) / 1e6 / seconds,
+              static_cast<double>(peak) / (1 << 20));
   std::fflush(stdout);
 }
 
@@ -134,7 +135,8 @@ absl::Status CopyFiles(const std::string& from, const std::string& to) {
   std::vector<char> buffer(16 << 20);
   for (const auto& entry : fs::directory_iterator(from)) {
     const int in = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-    const int out = open((to + "/" + entry.path().filename().string()).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const int out =
+        open((to + "/" + entry.path().filename().string()).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (in < 0 || out < 0) return absl::UnavailableError("cannot open");
     for (ssize_t n; (n = read(in, buffer.data(), buffer.size())) > 0;) {
       if (write(out, buffer.data(), static_cast<size_t>(n)) != n) return absl::UnavailableError("cannot write");
@@ -170,7 +172,8 @@ int main(int argc, char** argv) {
     std::cerr << "needs " << missing * model_bytes / 1e9 << " GB in " << folder << "; free are " << free_bytes / 1e9 << "\n";
     return 1;
   }
-  std::printf("shape %s: %.2f GB a model, %d threads\n", shape->name.c_str(), static_cast<double>(model_bytes) / 1e9, threads);
+  std::printf("shape %s: %.2f GB a model, %d threads\n", shape->name.c_str(), static_cast<double>(model_bytes) / 1e9,
+              threads);
   std::string dirs[3];
   for (int i = 0; i < 3; ++i) {
     dirs[i] = absl::StrCat(folder, "/model-", i);
@@ -198,7 +201,9 @@ int main(int argc, char** argv) {
     options.out_dir = absl::StrCat(folder, "/out-", method);
     const int models = method == "linear" ? 2 : 3;
     Measure(method, model_bytes * (models + 1), [&] {
-      return ExportRecipeFiles(recipe, [](const std::string& path) -> absl::StatusOr<std::string> { return path; }, options, {}).status();
+      return ExportRecipeFiles(recipe, [](const std::string& path) -> absl::StatusOr<std::string> { return path; }, options,
+                               {})
+          .status();
     });
     fs::remove_all(options.out_dir);
   };

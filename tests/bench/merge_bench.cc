@@ -55,8 +55,7 @@ struct World {
         for (int64_t i = 0; i < kElements; ++i) values[i] += base[i];
         std::byte* data = bytes->data() + t * kElements * 2;
         StoreBlock(DType::kBF16, values.data(), kElements, data);
-        model.tensors.push_back(
-            {tensors[t].name, DType::kBF16, tensors[t].shape, absl::MakeConstSpan(data, kElements * 2)});
+        model.tensors.push_back({tensors[t].name, DType::kBF16, tensors[t].shape, absl::MakeConstSpan(data, kElements * 2)});
       }
       models[name] = std::move(model);
     }
@@ -75,9 +74,8 @@ double TimeCopy(World& world, ThreadPool& pool) {
   constexpr int64_t kPiece = int64_t{1} << 20;
   const std::byte* from = world.sources->tensor(0, 0).data;
   const auto start = std::chrono::steady_clock::now();
-  pool.For(kBytes / kPiece, [&](int, int64_t i) {
-    std::memcpy(world.arena->data(0) + i * kPiece, from + i * kPiece, kPiece);
-  });
+  pool.For(kBytes / kPiece,
+           [&](int, int64_t i) { std::memcpy(world.arena->data(0) + i * kPiece, from + i * kPiece, kPiece); });
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

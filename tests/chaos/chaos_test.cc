@@ -143,8 +143,8 @@ TEST(ChaosTest, NoAcknowledgedResultIsLostAndNoneCountsTwice) {
   EXPECT_EQ(report.records, report.results);
   const std::vector<AckedResult> acked = fleet.Acked();
   EXPECT_GT(acked.size(), 0u);
-  std::cerr << "chaos: " << candidates << " candidates in " << absl::FormatDuration(absl::Now() - start) << ", " << acked.size()
-            << " acknowledged results all there";
+  std::cerr << "chaos: " << candidates << " candidates in " << absl::FormatDuration(absl::Now() - start) << ", "
+            << acked.size() << " acknowledged results all there";
   for (const auto& [what, times] : faults.counts()) std::cerr << ", " << what << " " << times;
   std::cerr << "\n";
 }
@@ -176,7 +176,8 @@ TEST(StandbyTest, AFrozenLeaderIsReplacedAndEndsWhenItWakes) {
   fleet.coordinator(leader).Signal(SIGSTOP);
   EXPECT_TRUE(fleet.EventuallyLeads(1 - leader));
   const int64_t before = fleet.SearchFinished(job);
-  EXPECT_TRUE(Eventually([&] { return fleet.SearchFinished(job) > before + 10; })) << "the workers did not find the new leader";
+  EXPECT_TRUE(Eventually([&] { return fleet.SearchFinished(job) > before + 10; }))
+      << "the workers did not find the new leader";
   fleet.coordinator(leader).Signal(SIGCONT);
   EXPECT_EQ(fleet.coordinator(leader).Wait(absl::Seconds(60)), 75) << fleet.coordinator(leader).Stderr();
   EXPECT_TRUE(Eventually([&] { return fleet.Over(job); }));

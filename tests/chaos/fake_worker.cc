@@ -46,7 +46,8 @@ class SleepingEvaluator final : public CandidateEvaluator {
   absl::StatusOr<Evaluation> Evaluate(const JobSpec&, const Recipe& recipe, const std::vector<std::string>& benchmarks,
                                       const PhaseCallback& phase, std::stop_token stop) override {
     phase("evaluate");
-    const absl::Time end = absl::Now() + absl::Milliseconds(milliseconds_ / 2 + static_cast<int>(rng_.NextU64() % milliseconds_));
+    const absl::Time end =
+        absl::Now() + absl::Milliseconds(milliseconds_ / 2 + static_cast<int>(rng_.NextU64() % milliseconds_));
     while (absl::Now() < end) {
       if (stop.stop_requested()) return absl::CancelledError("stopped");
       absl::SleepFor(std::min(absl::Milliseconds(10), end - absl::Now()));
@@ -110,7 +111,8 @@ int Main(int argc, char** argv) {
     if (!store.ok() && signal.Wait(absl::Milliseconds(200)).has_value()) return 143;
   }
   std::vector<CoordinatorChannels> channels;
-  for (const std::string& address : flags.coordinators) channels.push_back({*CreateChannel(address), *CreateChannel(address)});
+  for (const std::string& address : flags.coordinators)
+    channels.push_back({*CreateChannel(address), *CreateChannel(address)});
   SessionClientOptions session;
   session.backoff_max = absl::Seconds(2);
   session.report_timeout = absl::Seconds(5);

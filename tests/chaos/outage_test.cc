@@ -144,9 +144,9 @@ TEST(OutageTest, CoordinatorsWaitWhileTheStoreIsFullAndOneLeadsOnceItHasRoom) {
   ASSERT_GE(leader, 0);
   fleet.Redis({"CONFIG", "SET", "maxmemory", "1"});
   fleet.coordinator(leader).Signal(SIGKILL);
-  fleet.StartCoordinator(leader);  // as its supervisor does
+  fleet.StartCoordinator(leader);                               // as its supervisor does
   int ended = fleet.coordinator(other).Wait(absl::Seconds(6));  // the lease is over after two
-  if (ended == 75) {  // it led until the machine stalled, and was about to leave
+  if (ended == 75) {                                            // it led until the machine stalled, and was about to leave
     fleet.StartCoordinator(other);
     ended = fleet.coordinator(other).Wait(absl::Seconds(6));
   }

@@ -10,7 +10,8 @@ using ::testing::HasSubstr;
 
 RecipeExportPlan Plan() {
   RecipeExportPlan plan;
-  for (const char* name : {"model.layers.0.up.weight", "model.layers.1.up.weight"}) plan.tensors.push_back({name, "bfloat16", {4, 2}, "ties of a onto b", 32, 16});
+  for (const char* name : {"model.layers.0.up.weight", "model.layers.1.up.weight"})
+    plan.tensors.push_back({name, "bfloat16", {4, 2}, "ties of a onto b", 32, 16});
   plan.tensors.push_back({"lm_head.weight", "bfloat16", {2}, "copy of a", 4, 4});
   plan.layers = 2;
   plan.shards = 1;

@@ -131,7 +131,8 @@ TEST_F(StoreCommandTest, DamageIsFoundAndSalvaged) {
 }
 
 TEST_F(StoreCommandTest, AFileThatIsNoStoreIsNamed) {
-  std::ofstream(Path("text.db")) << "this is no database, and long enough to be looked at as one, page by page ................";
+  std::ofstream(Path("text.db"))
+      << "this is no database, and long enough to be looked at as one, page by page ................";
   EXPECT_FALSE(Run({"verify", Uri("text.db")}).ok());
   EXPECT_THAT(std::string(Run({"verify", Uri("nowhere.db")}).status().message()), HasSubstr("nowhere.db"));
 }

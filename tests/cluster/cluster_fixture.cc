@@ -10,18 +10,20 @@
 
 namespace merganser {
 
-std::string Binary(const std::string& name) { return std::filesystem::absolute(absl::StrCat(MG_BINARY_DIR, "/bin/", name)).string(); }
+std::string Binary(const std::string& name) {
+  return std::filesystem::absolute(absl::StrCat(MG_BINARY_DIR, "/bin/", name)).string();
+}
 
 std::string WriteJob(const std::string& dir, int candidates, int samples, uint64_t seed) {
   const std::string example = std::filesystem::absolute(MG_SOURCE_DIR "/examples/ja-math").string();
   std::stringstream text;
   text << std::ifstream(example + "/job.yaml").rdbuf();
-  const std::string yaml = absl::StrReplaceAll(
-      text.str(), {{"{path: ", absl::StrCat("{path: ", example, "/")},
-                   {"data: tasks/", absl::StrCat("data: ", example, "/tasks/")},
-                   {"{candidates: 400}", absl::StrCat("{candidates: ", candidates, "}")},
-                   {"max_new_tokens: 36", absl::StrCat("max_new_tokens: 36\n    limit: ", samples)},
-                   {"seed: 42", absl::StrCat("seed: ", seed)}});
+  const std::string yaml =
+      absl::StrReplaceAll(text.str(), {{"{path: ", absl::StrCat("{path: ", example, "/")},
+                                       {"data: tasks/", absl::StrCat("data: ", example, "/tasks/")},
+                                       {"{candidates: 400}", absl::StrCat("{candidates: ", candidates, "}")},
+                                       {"max_new_tokens: 36", absl::StrCat("max_new_tokens: 36\n    limit: ", samples)},
+                                       {"seed: 42", absl::StrCat("seed: ", seed)}});
   const std::string path = dir + "/job.yaml";
   std::ofstream(path) << yaml;
   return path;
@@ -74,11 +76,9 @@ void ExpectNothingLost(ResultsStore& store, const LogFacts& facts, int search_ca
   for (const auto& [number, candidate] : facts.candidates) {
     search += candidate.kind == CandidateKind::kSearch;
     const auto terminal = facts.terminal_events.find(number);
-    EXPECT_EQ(terminal == facts.terminal_events.end() ? 0 : terminal->second, 1)
-        << "candidate " << number;
+    EXPECT_EQ(terminal == facts.terminal_events.end() ? 0 : terminal->second, 1) << "candidate " << number;
     EXPECT_EQ(candidate.state, CandidateState::kSucceeded) << "candidate " << number;
-    EXPECT_TRUE(store.GetRecord(candidate.record_key).ok())
-        << "candidate " << number << " " << candidate.record_key;
+    EXPECT_TRUE(store.GetRecord(candidate.record_key).ok()) << "candidate " << number << " " << candidate.record_key;
   }
   EXPECT_EQ(search, search_candidates);
   // Nothing is run again once its result is in the log.
@@ -89,8 +89,7 @@ void ExpectNothingLost(ResultsStore& store, const LogFacts& facts, int search_ca
 std::vector<std::pair<std::vector<double>, std::vector<double>>> Results(const LogFacts& facts) {
   std::vector<std::pair<std::vector<double>, std::vector<double>>> results;
   for (const auto& [number, candidate] : facts.candidates) {
-    if (candidate.kind == CandidateKind::kSearch)
-      results.emplace_back(candidate.genome, candidate.fitness);
+    if (candidate.kind == CandidateKind::kSearch) results.emplace_back(candidate.genome, candidate.fitness);
   }
   return results;
 }

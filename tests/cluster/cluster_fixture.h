@@ -23,10 +23,10 @@ std::string WriteJob(const std::string& dir, int candidates, int samples, uint64
 
 // What a job's log says once all is over.
 struct LogFacts {
-  std::map<int64_t, Candidate> candidates;        // proposals with what their terminal event gave them
-  std::map<int64_t, int> terminal_events;         // per candidate
-  std::map<int64_t, int> attempts;                // per candidate
-  std::map<int64_t, int64_t> finished_at;         // seq of the terminal event
+  std::map<int64_t, Candidate> candidates;          // proposals with what their terminal event gave them
+  std::map<int64_t, int> terminal_events;           // per candidate
+  std::map<int64_t, int> attempts;                  // per candidate
+  std::map<int64_t, int64_t> finished_at;           // seq of the terminal event
   std::vector<std::pair<int64_t, int64_t>> starts;  // (seq, candidate) of every AttemptStarted
   JobPhase phase = JobPhase::kPreparing;
   int64_t seq = 0;

@@ -29,8 +29,7 @@ TEST(InProcessTest, ExampleJobFindsAMergeThatBeatsEverySource) {
 
   JobManagerOptions options;
   options.reattach_window = absl::ZeroDuration();
-  const auto manager =
-      JobManager::Create(store->get(), &ProtoJobCodec(), &Clock::Real(), nullptr, options);
+  const auto manager = JobManager::Create(store->get(), &ProtoJobCodec(), &Clock::Real(), nullptr, options);
   ASSERT_EQ(manager->Start(), absl::OkStatus());
   InProcessLink link(manager.get());
   AgentOptions agent_options;
@@ -54,8 +53,7 @@ TEST(InProcessTest, ExampleJobFindsAMergeThatBeatsEverySource) {
   const auto candidates = manager->ListCandidates(job->id);
   ASSERT_TRUE(candidates.ok());
   for (const Candidate& c : *candidates) {
-    if (c.kind == CandidateKind::kHeldOut)
-      held_out[c.label] = c.metrics.at("ja_math_test").at("acc_ja");
+    if (c.kind == CandidateKind::kHeldOut) held_out[c.label] = c.metrics.at("ja_math_test").at("acc_ja");
   }
   for (const char* other : {"base", "ja", "math", "average"}) {
     EXPECT_GT(held_out.at("winner"), held_out.at(other) + 0.1) << other;
@@ -63,8 +61,8 @@ TEST(InProcessTest, ExampleJobFindsAMergeThatBeatsEverySource) {
   std::printf(
       "winner %.3f average %.3f; seconds: materialize %.2f prefill %.2f decode %.2f tokenize %.2f "
       "score %.2f record %.2f\n",
-      held_out["winner"], held_out["average"], job->timings.materialize, job->timings.prefill,
-      job->timings.decode, job->timings.tokenize, job->timings.score, job->timings.record);
+      held_out["winner"], held_out["average"], job->timings.materialize, job->timings.prefill, job->timings.decode,
+      job->timings.tokenize, job->timings.score, job->timings.record);
   link.Disconnect();
   agent.Stop();
   manager->Stop();

@@ -47,16 +47,14 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
   }
 
   // Three tensors: below a block, several blocks, several chunks.
-  static std::vector<NamedTensor> Tensors(uint64_t seed, float sigma,
-                                          const std::vector<NamedTensor>& around = {}) {
+  static std::vector<NamedTensor> Tensors(uint64_t seed, float sigma, const std::vector<NamedTensor>& around = {}) {
     std::vector<NamedTensor> tensors = {{"model.norm.weight", {37}, {}},
                                         {"model.layers.0.mlp.up_proj.weight", {70, 200}, {}},
                                         {"model.embed_tokens.weight", {1001, 150}, {}}};
     for (size_t t = 0; t < tensors.size(); ++t) {
       int64_t count = 1;
       for (const int64_t dim : tensors[t].shape) count *= dim;
-      tensors[t].values =
-          Gaussian(count, seed + 100 * t, sigma, around.empty() ? Values{} : around[t].values);
+      tensors[t].values = Gaussian(count, seed + 100 * t, sigma, around.empty() ? Values{} : around[t].values);
     }
     return tensors;
   }
@@ -66,10 +64,9 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
     const auto base = Tensors(1, 0.5f);
     const auto a = alike == Alike::kAll ? base : Tensors(2, 0.1f, base);
     const auto b = alike == Alike::kNone ? Tensors(3, 0.1f, base) : a;
-    return *MergeSources::Create({{"base", MakeModel(base, dtype())},
-                                  {"a", MakeModel(a, dtype())},
-                                  {"b", MakeModel(b, dtype())}},
-                                 MakeLayout(base, dtype()));
+    return *MergeSources::Create(
+        {{"base", MakeModel(base, dtype())}, {"a", MakeModel(a, dtype())}, {"b", MakeModel(b, dtype())}},
+        MakeLayout(base, dtype()));
   }
 
   std::vector<Values> Stored(const MergeSources& sources, int model) const {
@@ -82,16 +79,13 @@ class MergeMethodContractTest : public ::testing::TestWithParam<std::tuple<std::
     return all;
   }
 
-  std::vector<Values> Merge(const std::shared_ptr<const MergeSources>& sources,
-                            const std::vector<std::string>& names,
-                            const std::vector<Parameters>& own,
-                            const MaterializerOptions& options = {},
+  std::vector<Values> Merge(const std::shared_ptr<const MergeSources>& sources, const std::vector<std::string>& names,
+                            const std::vector<Parameters>& own, const MaterializerOptions& options = {},
                             Parameters whole = {}) const {
     if (Takes("t")) whole.emplace("t", 0.35);
     if (Takes("select_topk")) whole.emplace("select_topk", 0.6);
     const auto merged =
-        MergeAll(OneGroup(method(), base(), names, own, whole, std::string(ConfigName(dtype()))),
-                 sources, options);
+        MergeAll(OneGroup(method(), base(), names, own, whole, std::string(ConfigName(dtype()))), sources, options);
     EXPECT_TRUE(merged.ok()) << merged.status();
     return merged.ok() ? *merged : std::vector<Values>{};
   }
@@ -133,15 +127,13 @@ TEST_P(MergeMethodContractTest, IdenticalModelsGiveThatModel) {
 TEST_P(MergeMethodContractTest, ZeroWeightsGiveTheBaseBitForBit) {
   if (base().empty() || !Takes("weight")) GTEST_SKIP() << method() << " has no base or no weight";
   const auto sources = Family();
-  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0, 0.5), Source(0, 0.7)}),
-            Stored(*sources, sources->IndexOf("base")));
+  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(0, 0.5), Source(0, 0.7)}), Stored(*sources, sources->IndexOf("base")));
 }
 
 TEST_P(MergeMethodContractTest, DensityZeroGivesTheBaseBitForBit) {
   if (!Takes("density")) GTEST_SKIP() << method() << " has no density";
   const auto sources = Family();
-  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0), Source(1, 0)}),
-            Stored(*sources, sources->IndexOf("base")));
+  EXPECT_EQ(Merge(sources, {"a", "b"}, {Source(1, 0), Source(1, 0)}), Stored(*sources, sources->IndexOf("base")));
 }
 
 TEST_P(MergeMethodContractTest, TwoSourcesMayChangePlacesWithTheirParameters) {
@@ -174,9 +166,7 @@ TEST_P(MergeMethodContractTest, BlocksAndThreadsDoNotChangeABit) {
   const auto want = Merge(sources, Names(), own, {.threads = 1});
   EXPECT_EQ(Merge(sources, Names(), own, {.threads = 4}), want);
   EXPECT_EQ(Merge(sources, Names(), own, {.threads = 2, .block_elements = 64}), want);
-  EXPECT_EQ(
-      Merge(sources, Names(), own, {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}),
-      want);
+  EXPECT_EQ(Merge(sources, Names(), own, {.threads = 3, .block_elements = 65536, .order_bytes_max = 0}), want);
 }
 
 TEST_P(MergeMethodContractTest, LambdaZeroGivesTheBase) {
@@ -220,11 +210,9 @@ std::vector<std::string> MethodNames() {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllMethods, MergeMethodContractTest,
-                         ::testing::Combine(::testing::ValuesIn(MethodNames()),
-                                            ::testing::ValuesIn(kStored)),
+                         ::testing::Combine(::testing::ValuesIn(MethodNames()), ::testing::ValuesIn(kStored)),
                          [](const auto& info) {
-                           return std::get<0>(info.param) + "_" +
-                                  std::string(Name(std::get<1>(info.param)));
+                           return std::get<0>(info.param) + "_" + std::string(Name(std::get<1>(info.param)));
                          });
 
 TEST(MergeMethodRegistryTest, HasExactlyTheMethodsThatJobsMayName) {

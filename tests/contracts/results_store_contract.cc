@@ -221,8 +221,7 @@ TEST_P(ResultsStoreContract, EventsComeBackInOrderByPages) {
   ASSERT_TRUE(store().Append(1, other, 0, {"of another job"}).ok());
   ASSERT_TRUE(store().Append(1, job, 3, Bodies(4, 2)).ok());
 
-  const StoredEvent e1{1, "event 1"}, e2{2, "event 2"}, e3{3, "event 3"}, e4{4, "event 4"},
-      e5{5, "event 5"};
+  const StoredEvent e1{1, "event 1"}, e2{2, "event 2"}, e3{3, "event 3"}, e4{4, "event 4"}, e5{5, "event 5"};
   EXPECT_THAT(*store().ReadEvents(job, 0, 100), ElementsAre(e1, e2, e3, e4, e5));
   EXPECT_THAT(*store().ReadEvents(job, 0, 2), ElementsAre(e1, e2));
   EXPECT_THAT(*store().ReadEvents(job, 2, 2), ElementsAre(e3, e4));
@@ -235,8 +234,7 @@ TEST_P(ResultsStoreContract, EventsComeBackInOrderByPages) {
 TEST_P(ResultsStoreContract, EventsHoldAnyBytes) {
   MustLead();
   const std::string job = MustCreateJob(1);
-  const std::vector<std::string> events = {AllBytes(), "", std::string(1, '\0'),
-                                           std::string(1 << 20, 'x')};
+  const std::vector<std::string> events = {AllBytes(), "", std::string(1, '\0'), std::string(1 << 20, 'x')};
   ASSERT_TRUE(store().Append(1, job, 0, events).ok());
   EXPECT_TRUE(store().Append(1, job, 0, events).ok()) << "repeat";
   const auto read = store().ReadEvents(job, 0, 10);
@@ -264,9 +262,8 @@ TEST_P(ResultsStoreContract, AnAppendThatDiffersFromTheLogOrOverlapsItsEndIsAbor
     int64_t expected_seq;
     std::vector<std::string> events;
   };
-  for (const Case& c :
-       {Case{"other event", 2, {"another"}}, Case{"second differs", 1, {"event 2", "another"}},
-        Case{"partial repeat and more", 2, Bodies(3, 2)}, Case{"a prefix only", 0, {"event"}}}) {
+  for (const Case& c : {Case{"other event", 2, {"another"}}, Case{"second differs", 1, {"event 2", "another"}},
+                        Case{"partial repeat and more", 2, Bodies(3, 2)}, Case{"a prefix only", 0, {"event"}}}) {
     SCOPED_TRACE(c.what);
     const absl::Status status = store().Append(1, job, c.expected_seq, c.events);
     EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
@@ -478,8 +475,7 @@ TEST_P(ResultsStoreContract, EverythingIsThereAfterReopening) {
   EXPECT_EQ((*jobs)[0].spec, AllBytes());
   EXPECT_EQ((*jobs)[0].create_time, created);
   EXPECT_EQ(store().GetRecord(key).value(), AllBytes());
-  EXPECT_THAT(*store().ReadEvents(job, 0, 10),
-              ElementsAre(StoredEvent{1, AllBytes()}, StoredEvent{2, ""}));
+  EXPECT_THAT(*store().ReadEvents(job, 0, 10), ElementsAre(StoredEvent{1, AllBytes()}, StoredEvent{2, ""}));
   EXPECT_EQ((*store().GetSnapshot(job))->body, "state");
   EXPECT_EQ(store().CreateJob(2, "request-1", "name", "").value(), job);
   EXPECT_EQ(MustCreateJob(2), "job-2");

@@ -106,22 +106,21 @@ class StopRedis final : public testing::Environment {
 };
 const testing::Environment* const kStopRedis = testing::AddGlobalTestEnvironment(new StopRedis);
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ResultsStoreContract,
-    testing::Values(
-        StoreKind{"memory", [](std::string&) { return std::make_unique<MemoryWorld>(); }},
-        StoreKind{"sqlite", [](std::string&) { return std::make_unique<SqliteWorld>(); }},
-        StoreKind{"redis",
-                  [](std::string& reason) -> std::unique_ptr<StoreWorld> {
-                    if (!RedisWorld::Server().ok()) {
-                      reason = RedisWorld::Server().status().ToString();
-                      // Only a missing program excuses; one that does not start is a failure.
-                      if (!absl::IsNotFound(RedisWorld::Server().status())) ADD_FAILURE() << reason;
-                      return nullptr;
-                    }
-                    return std::make_unique<RedisWorld>();
-                  }}),
-    [](const testing::TestParamInfo<StoreKind>& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, ResultsStoreContract,
+                         testing::Values(StoreKind{"memory", [](std::string&) { return std::make_unique<MemoryWorld>(); }},
+                                         StoreKind{"sqlite", [](std::string&) { return std::make_unique<SqliteWorld>(); }},
+                                         StoreKind{"redis",
+                                                   [](std::string& reason) -> std::unique_ptr<StoreWorld> {
+                                                     if (!RedisWorld::Server().ok()) {
+                                                       reason = RedisWorld::Server().status().ToString();
+                                                       // Only a missing program excuses; one that does not start is a failure.
+                                                       if (!absl::IsNotFound(RedisWorld::Server().status()))
+                                                         ADD_FAILURE() << reason;
+                                                       return nullptr;
+                                                     }
+                                                     return std::make_unique<RedisWorld>();
+                                                   }}),
+                         [](const testing::TestParamInfo<StoreKind>& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace merganser

@@ -18,7 +18,8 @@ using namespace merganser;
 // Any model has these tensors.
 const std::vector<std::string>& Names() {
   static const auto* const names = [] {
-    auto* all = new std::vector<std::string>{"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight", "visual.proj"};
+    auto* all =
+        new std::vector<std::string>{"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight", "visual.proj"};
     for (int i = 0; i < 4; ++i) {
       all->push_back(absl::StrCat("model.layers.", i, ".self_attn.q_proj.weight"));
       all->push_back(absl::StrCat("model.layers.", i, ".mlp.up_proj.weight"));

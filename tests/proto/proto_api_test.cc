@@ -63,12 +63,14 @@ std::set<std::string> Api() {
   for (const Descriptor* message : Messages()) {
     for (int i = 0; i < message->field_count(); ++i) {
       const FieldDescriptor* field = message->field(i);
-      std::string type = field->message_type() != nullptr ? std::string(field->message_type()->full_name()) : field->type_name();
+      std::string type =
+          field->message_type() != nullptr ? std::string(field->message_type()->full_name()) : field->type_name();
       if (field->is_map()) {
         const Descriptor* entry = field->message_type();
         type = absl::StrCat("map ", entry->field(0)->type_name(), " ",
-                            entry->field(1)->message_type() != nullptr ? std::string(entry->field(1)->message_type()->full_name())
-                                                                       : entry->field(1)->type_name());
+                            entry->field(1)->message_type() != nullptr
+                                ? std::string(entry->field(1)->message_type()->full_name())
+                                : entry->field(1)->type_name());
       }
       lines.insert(absl::StrCat(message->name(), ".", field->name(), " ", field->number(), " ",
                                 field->is_repeated() && !field->is_map() ? "repeated " : "", type));
@@ -118,8 +120,8 @@ TEST(ProtoApiTest, FieldsAreLowerSnakeCaseAndTimesSayThatTheyAre) {
       const FieldDescriptor* field = message->field(i);
       const std::string name(field->name());
       for (const char c : name) {
-        EXPECT_TRUE(absl::ascii_islower(static_cast<unsigned char>(c)) || absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
-                    c == '_')
+        EXPECT_TRUE(absl::ascii_islower(static_cast<unsigned char>(c)) ||
+                    absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '_')
             << field->full_name();
       }
       if (field->message_type() != nullptr && field->message_type()->full_name() == "google.protobuf.Timestamp") {

@@ -36,8 +36,7 @@ TEST(FleetRegressionTest, AnAssignmentThatStalledIsNotSentToAWorkerThatDrainsMea
 class FailoverTest : public testing::Test {
  protected:
   FailoverTest() {
-    loop_ = std::make_unique<JobLoop>(&client_, &ProtoJobCodec(), &clock_, nullptr,
-                                      JobManagerOptions());
+    loop_ = std::make_unique<JobLoop>(&client_, &ProtoJobCodec(), &clock_, nullptr, JobManagerOptions());
     EXPECT_TRUE(loop_->Start().ok());
     id_ = loop_->CreateJob("", SphereSpec())->id;
     store_.Replicate();

@@ -18,11 +18,10 @@ struct Simulation::Coordinator {
   int index = 0;
   int life = 0;  // which process this is; steps meant for an earlier one are dropped
   std::unique_ptr<SimStoreClient> store;
-  std::unique_ptr<JobLoop> loop;  // null: not running
-  bool in_call = false;           // waits for the store while others go on
-  bool doomed = false;            // dies when its call returns
-  std::deque<std::pair<int, std::function<void(Coordinator&)>>>
-      inbox;  // (life, step), in order of arrival
+  std::unique_ptr<JobLoop> loop;                                        // null: not running
+  bool in_call = false;                                                 // waits for the store while others go on
+  bool doomed = false;                                                  // dies when its call returns
+  std::deque<std::pair<int, std::function<void(Coordinator&)>>> inbox;  // (life, step), in order of arrival
   bool inbox_due = false;
   absl::Duration frozen_until;
   absl::Duration cut_until;  // from the store
@@ -57,8 +56,7 @@ struct Simulation::Worker {
   bool up = false;
   bool draining = false;
   absl::Duration frozen_until;
-  std::deque<std::pair<int, std::function<void(Worker&)>>>
-      inbox;  // (life, step), in order of arrival
+  std::deque<std::pair<int, std::function<void(Worker&)>>> inbox;  // (life, step), in order of arrival
   bool inbox_due = false;
   absl::Duration cut_from_store_until;
   absl::Duration cut_from_coordinator_until;

@@ -2,8 +2,7 @@
 
 namespace merganser {
 
-SimStore::SimStore(const Clock* clock)
-    : clock_(clock), live_(std::make_unique<MemoryStore>(clock_)) {}
+SimStore::SimStore(const Clock* clock) : clock_(clock), live_(std::make_unique<MemoryStore>(clock_)) {}
 
 bool SimStore::FailOver() {
   const bool lost = replicated_ < synced_;

@@ -28,8 +28,7 @@ class SimStore {
   template <typename F>
   auto Write(F write, bool acknowledged) {
     auto result = write(*live_);
-    if (IsOk(result))
-      writes_.push_back({[write](ResultsStore& store) { (void)write(store); }, clock_.passed()});
+    if (IsOk(result)) writes_.push_back({[write](ResultsStore& store) { (void)write(store); }, clock_.passed()});
     if (acknowledged) synced_ = writes_.size();
     return result;
   }
@@ -86,59 +85,46 @@ class SimStoreClient final : public ResultsStore {
   SimStoreClient(SimStore* server, Hooks hooks) : server_(*server), hooks_(std::move(hooks)) {}
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override {
-    return Write<absl::Status>(
-        [key, bytes = std::string(bytes)](ResultsStore& s) { return s.PutRecord(key, bytes); });
+    return Write<absl::Status>([key, bytes = std::string(bytes)](ResultsStore& s) { return s.PutRecord(key, bytes); });
   }
   absl::StatusOr<std::string> GetRecord(const std::string& key) override {
     return Read<absl::StatusOr<std::string>>([&](ResultsStore& s) { return s.GetRecord(key); });
   }
   absl::StatusOr<int64_t> Lead(const std::string& holder, absl::Duration lease) override {
-    return Write<absl::StatusOr<int64_t>>(
-        [holder, lease](ResultsStore& s) { return s.Lead(holder, lease); });
+    return Write<absl::StatusOr<int64_t>>([holder, lease](ResultsStore& s) { return s.Lead(holder, lease); });
   }
   absl::Status RenewLead(int64_t epoch, absl::Duration lease) override {
-    return Write<absl::Status>(
-        [epoch, lease](ResultsStore& s) { return s.RenewLead(epoch, lease); });
+    return Write<absl::Status>([epoch, lease](ResultsStore& s) { return s.RenewLead(epoch, lease); });
   }
   absl::Status ReleaseLead(int64_t epoch) override {
     return Write<absl::Status>([epoch](ResultsStore& s) { return s.ReleaseLead(epoch); });
   }
-  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id,
-                                        const std::string& name, absl::string_view spec) override {
-    return Write<absl::StatusOr<std::string>>([=, spec = std::string(spec)](ResultsStore& s) {
-      return s.CreateJob(epoch, request_id, name, spec);
-    });
+  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                        absl::string_view spec) override {
+    return Write<absl::StatusOr<std::string>>(
+        [=, spec = std::string(spec)](ResultsStore& s) { return s.CreateJob(epoch, request_id, name, spec); });
   }
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override {
-    return Read<absl::StatusOr<std::vector<StoredJob>>>(
-        [](ResultsStore& s) { return s.ListJobs(); });
+    return Read<absl::StatusOr<std::vector<StoredJob>>>([](ResultsStore& s) { return s.ListJobs(); });
   }
-  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events,
+  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq, absl::Span<const std::string> events,
                       absl::Span<const std::string> required_records) override {
-    return Write<absl::Status>(
-        [=, events = std::vector<std::string>(events.begin(), events.end()),
-         required = std::vector<std::string>(required_records.begin(), required_records.end())](ResultsStore& s) {
-          return s.Append(epoch, job_id, expected_seq, events, required);
-        });
+    return Write<absl::Status>([=, events = std::vector<std::string>(events.begin(), events.end()),
+                                required = std::vector<std::string>(required_records.begin(), required_records.end())](
+                                   ResultsStore& s) { return s.Append(epoch, job_id, expected_seq, events, required); });
   }
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
-                                                      int64_t limit) override {
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override {
     return Read<absl::StatusOr<std::vector<StoredEvent>>>(
         [&](ResultsStore& s) { return s.ReadEvents(job_id, after_seq, limit); });
   }
-  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
-                           const StoredSnapshot& snapshot) override {
-    return Write<absl::Status>(
-        [=](ResultsStore& s) { return s.PutSnapshot(epoch, job_id, snapshot); });
+  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) override {
+    return Write<absl::Status>([=](ResultsStore& s) { return s.PutSnapshot(epoch, job_id, snapshot); });
   }
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override {
-    return Read<absl::StatusOr<std::optional<StoredSnapshot>>>(
-        [&](ResultsStore& s) { return s.GetSnapshot(job_id); });
+    return Read<absl::StatusOr<std::optional<StoredSnapshot>>>([&](ResultsStore& s) { return s.GetSnapshot(job_id); });
   }
   absl::Status PutFleet(int64_t epoch, absl::string_view body) override {
-    return Write<absl::Status>(
-        [epoch, body = std::string(body)](ResultsStore& s) { return s.PutFleet(epoch, body); });
+    return Write<absl::Status>([epoch, body = std::string(body)](ResultsStore& s) { return s.PutFleet(epoch, body); });
   }
   absl::StatusOr<std::string> GetFleet() override {
     return Read<absl::StatusOr<std::string>>([](ResultsStore& s) { return s.GetFleet(); });

@@ -32,8 +32,7 @@ void Simulation::Hire() {
     result.report.id = {summary.job_id, summary.candidate, summary.attempt};
     result.report.token = summary.token;
     result.report.worker_id = workers_[w]->id;
-    result.report.record_key =
-        RecordKey(summary.job_id, summary.candidate, summary.attempt, summary.token);
+    result.report.record_key = RecordKey(summary.job_id, summary.candidate, summary.attempt, summary.token);
     result.report.record_sha256 = Sha256Hex(record);
     workers_[w]->on_disk[result.report.record_key] = record;
     result.record = std::move(record);
@@ -89,8 +88,7 @@ void Simulation::Dial(int w) {
     if (worker.session >= 0) return;
     const int c = Draw(static_cast<int>(coordinators_.size()));
     const absl::Duration again = Between(absl::Milliseconds(500), absl::Seconds(4));
-    if (coordinators_[c]->loop == nullptr ||
-        clock_.Monotonic() < worker.cut_from_coordinator_until) {
+    if (coordinators_[c]->loop == nullptr || clock_.Monotonic() < worker.cut_from_coordinator_until) {
       At(again, [this, w, life] { OnWorker(w, life, [this, w](Worker&) { Dial(w); }); });
       return;
     }
@@ -153,8 +151,7 @@ void Simulation::ToWorker(int id, std::function<void(Worker&)> message) {
     ++faults_["message to a worker lost"];
     return;
   }
-  session.to_worker =
-      std::max(session.to_worker, now + Between(absl::Milliseconds(1), absl::Milliseconds(200)));
+  session.to_worker = std::max(session.to_worker, now + Between(absl::Milliseconds(1), absl::Milliseconds(200)));
   At(session.to_worker - now, [this, id, message = std::move(message)] {
     const Session& s = *sessions_[id];
     if (!s.worker_end) return;
@@ -169,8 +166,7 @@ void Simulation::ToCoordinator(int id, std::function<void(Coordinator&, Session&
   if (!session.worker_end) return;
   const absl::Duration now = clock_.Monotonic();
   if (now < workers_[session.worker]->cut_from_coordinator_until) return;
-  session.to_coordinator = std::max(session.to_coordinator,
-                                    now + Between(absl::Milliseconds(1), absl::Milliseconds(200)));
+  session.to_coordinator = std::max(session.to_coordinator, now + Between(absl::Milliseconds(1), absl::Milliseconds(200)));
   At(session.to_coordinator - now, [this, id, message = std::move(message)] {
     const Session& s = *sessions_[id];
     if (!s.coordinator_end) return;
@@ -188,8 +184,7 @@ void Simulation::Beat(int w, int life) {
     const int id = worker.session;
     if (id < 0) return;
     const bool draining = worker.draining;
-    ToCoordinator(id, [this, running = RunningOf(worker), draining](Coordinator& coordinator,
-                                                                    Session& session) {
+    ToCoordinator(id, [this, running = RunningOf(worker), draining](Coordinator& coordinator, Session& session) {
       coordinator.loop->WorkerHeartbeat(workers_[session.worker]->id, running, draining);
       session.draining_known |= draining;
     });
@@ -206,18 +201,15 @@ void Simulation::Link::Assign(const Assignment& assignment) {
   const Session& session = *sim.sessions_[session_];
   if (session.draining_known) {
     sim.Find("I9", assignment.id.job_id,
-             absl::StrCat("candidate ", assignment.id.candidate,
-                          " goes to a worker that said it drains"));
+             absl::StrCat("candidate ", assignment.id.candidate, " goes to a worker that said it drains"));
   }
   sim.ToWorker(session_, [&sim, assignment](Worker& worker) {
     if (worker.held.count(assignment.token) != 0) return;
     worker.held[assignment.token] = {assignment.id, assignment.token, "queued"};
     if (worker.draining || worker.queue.size() >= kQueueMax) {
       Result result;
-      result.report = {.id = assignment.id,
-                       .token = assignment.token,
-                       .worker_id = worker.id,
-                       .failure = FailureClass::kReleased};
+      result.report = {
+          .id = assignment.id, .token = assignment.token, .worker_id = worker.id, .failure = FailureClass::kReleased};
       sim.Report(worker.index, worker.life, std::move(result));
       return;
     }
@@ -230,8 +222,7 @@ void Simulation::Link::Cancel(const AttemptId& id) {
   Simulation& sim = simulation_;
   sim.ToWorker(session_, [id](Worker& worker) {
     std::erase_if(worker.queue, [&](const Assignment& a) { return a.id == id; });
-    std::erase_if(worker.held,
-                  [&](const auto& h) { return h.second.id == id && h.second.phase != "record"; });
+    std::erase_if(worker.held, [&](const auto& h) { return h.second.id == id && h.second.phase != "record"; });
   });
 }
 
@@ -256,8 +247,7 @@ std::vector<RunningAttempt> Simulation::RunningOf(const Worker& worker) const {
   std::vector<RunningAttempt> running;
   for (const auto& [token, attempt] : worker.held) running.push_back(attempt);
   std::sort(running.begin(), running.end(), [](const RunningAttempt& a, const RunningAttempt& b) {
-    return std::tie(a.id.job_id, a.id.candidate, a.id.attempt) <
-           std::tie(b.id.job_id, b.id.candidate, b.id.attempt);
+    return std::tie(a.id.job_id, a.id.candidate, a.id.attempt) < std::tie(b.id.job_id, b.id.candidate, b.id.attempt);
   });
   return running;
 }
@@ -310,15 +300,13 @@ void Simulation::StartNext(int w) {
 
 void Simulation::Store(int w, int life, Result result) {
   OnWorker(w, life, [this, w, life, result = std::move(result)](Worker& worker) mutable {
-    const bool away =
-        clock_.Monotonic() < store_away_until_ || clock_.Monotonic() < worker.cut_from_store_until;
+    const bool away = clock_.Monotonic() < store_away_until_ || clock_.Monotonic() < worker.cut_from_store_until;
     const int draw = faulty_ ? Draw(30) : 30;
     const std::string key = result.report.record_key;
     const std::string bytes = result.record;
     absl::Status put = absl::UnavailableError("the store is away");
     if (!away && draw != 0) {
-      put = store_.Write([key, bytes](ResultsStore& s) { return s.PutRecord(key, bytes); },
-                         draw != 1);
+      put = store_.Write([key, bytes](ResultsStore& s) { return s.PutRecord(key, bytes); }, draw != 1);
       if (draw == 1) put = absl::UnavailableError("the answer was lost");
     }
     if (put.ok()) {
@@ -328,8 +316,7 @@ void Simulation::Store(int w, int life, Result result) {
       return;
     }
     worker.on_disk[key] = bytes;
-    const absl::Duration wait =
-        std::min(absl::Milliseconds(500) * (1 << std::min(result.tries++, 5)), absl::Seconds(15));
+    const absl::Duration wait = std::min(absl::Milliseconds(500) * (1 << std::min(result.tries++, 5)), absl::Seconds(15));
     At(wait, [this, w, life, result] { Store(w, life, result); });
   });
 }
@@ -337,15 +324,13 @@ void Simulation::Store(int w, int life, Result result) {
 void Simulation::Report(int w, int life, Result result) {
   OnWorker(w, life, [this, w, life, result = std::move(result)](Worker& worker) mutable {
     const int tries = result.tries++;
-    const absl::Duration again =
-        std::min(absl::Milliseconds(500) * (1 << std::min(tries, 5)), absl::Seconds(15));
+    const absl::Duration again = std::min(absl::Milliseconds(500) * (1 << std::min(tries, 5)), absl::Seconds(15));
     const auto retry = [this, w, life, result](absl::Duration wait) {
       At(wait, [this, w, life, result] { Report(w, life, result); });
     };
     const int session = worker.session;
     // To the coordinator that it knows; without one to any, which refuses if it does not lead.
-    const int c = session >= 0 ? sessions_[session]->coordinator
-                               : Draw(static_cast<int>(coordinators_.size()));
+    const int c = session >= 0 ? sessions_[session]->coordinator : Draw(static_cast<int>(coordinators_.size()));
     const bool cut = clock_.Monotonic() < worker.cut_from_coordinator_until;
     if (cut || coordinators_[c]->loop == nullptr || (faulty_ && Draw(30) == 0)) {
       retry(cut ? kReportTimeout : again);
@@ -360,11 +345,9 @@ void Simulation::Report(int w, int life, Result result) {
       At(Between(absl::Milliseconds(1), absl::Milliseconds(300)),
          [this, c, coordinator_life, report, w, life, answered, again, retry] {
            OnLoop(c, coordinator_life, [=, this](Coordinator& coordinator) {
-             const absl::StatusOr<Disposition> disposition =
-                 coordinator.loop->ReportAttempt(report);
-             Trace(absl::StrCat("report ", report.worker_id, " ", report.id.job_id, "/",
-                                report.id.candidate, "#", report.id.attempt, " ",
-                                disposition.ok() ? ToString(*disposition) : "error"));
+             const absl::StatusOr<Disposition> disposition = coordinator.loop->ReportAttempt(report);
+             Trace(absl::StrCat("report ", report.worker_id, " ", report.id.job_id, "/", report.id.candidate, "#",
+                                report.id.attempt, " ", disposition.ok() ? ToString(*disposition) : "error"));
              coordinator.loop->Tick();
              if (faulty_ && Draw(30) == 0) return;  // the answer is lost
              At(Between(absl::Milliseconds(1), absl::Milliseconds(100)),

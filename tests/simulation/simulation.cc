@@ -14,8 +14,7 @@ namespace {
 constexpr int kCoordinators = 2;
 constexpr int kWorkers = 3;
 constexpr absl::Duration kFaults = absl::Minutes(2);  // faults happen this long
-constexpr absl::Duration kQuiet =
-    absl::Minutes(30);  // then the jobs have this long: they need about three minutes
+constexpr absl::Duration kQuiet = absl::Minutes(30);  // then the jobs have this long: they need about three minutes
 constexpr absl::Duration kReplicaEvery = absl::Seconds(1);
 constexpr size_t kWorkersMax = 200;  // hired in one history; bounds a seed's time
 
@@ -39,8 +38,7 @@ absl::Duration Simulation::Between(absl::Duration low, absl::Duration high) {
 }
 
 void Simulation::At(absl::Duration delay, std::function<void()> step) {
-  later_.push(
-      {clock_.Monotonic() + std::max(delay, absl::ZeroDuration()), ++steps_, std::move(step)});
+  later_.push({clock_.Monotonic() + std::max(delay, absl::ZeroDuration()), ++steps_, std::move(step)});
 }
 
 void Simulation::RunUntil(absl::Duration time) {
@@ -59,8 +57,7 @@ void Simulation::Trace(const std::string& line) {
   if (options_.trace) std::fprintf(stderr, "%s\n", full.c_str());
 }
 
-void Simulation::Find(const std::string& invariant, const std::string& job,
-                      const std::string& message) {
+void Simulation::Find(const std::string& invariant, const std::string& job, const std::string& message) {
   Trace(absl::StrCat("BROKEN ", invariant, " ", message));
   findings_.push_back({invariant, job, 0, message});
 }
@@ -132,27 +129,23 @@ void Simulation::Inject() {
       worker->draining = true;
       for (const Assignment& assignment : std::exchange(worker->queue, {})) {
         Result result;
-        result.report = {.id = assignment.id,
-                         .token = assignment.token,
-                         .worker_id = worker->id,
-                         .failure = FailureClass::kReleased};
+        result.report = {
+            .id = assignment.id, .token = assignment.token, .worker_id = worker->id, .failure = FailureClass::kReleased};
         Report(worker->index, worker->life, std::move(result));
       }
       // It leaves after its grace, finished or not, as a pod does.
-      At(Between(absl::Seconds(5), absl::Seconds(30)),
-         [this, w = worker->index, life = worker->life] {
-           OnWorker(w, life, [this, w](Worker&) { Fire(w, /*spool_survives=*/true); });
-         });
+      At(Between(absl::Seconds(5), absl::Seconds(30)), [this, w = worker->index, life = worker->life] {
+        OnWorker(w, life, [this, w](Worker&) { Fire(w, /*spool_survives=*/true); });
+      });
       break;
     }
     case 11:
       if (sent_.empty()) break;
       count("old report repeated");
-      OnLoop(coordinator.index, coordinator.life,
-             [report = sent_[Draw(static_cast<int>(sent_.size()))]](Coordinator& c) {
-               (void)c.loop->ReportAttempt(report);
-               c.loop->Tick();
-             });
+      OnLoop(coordinator.index, coordinator.life, [report = sent_[Draw(static_cast<int>(sent_.size()))]](Coordinator& c) {
+        (void)c.loop->ReportAttempt(report);
+        c.loop->Tick();
+      });
       break;
     case 13:
       if (job_ids_.empty()) break;
@@ -177,8 +170,7 @@ void Simulation::Inject() {
       Break(worker->session, /*both_notice=*/true);
       break;
   }
-  trouble_until_ = std::max(
-      {trouble_until_, now, store_away_until_, coordinator.cut_until, coordinator.frozen_until});
+  trouble_until_ = std::max({trouble_until_, now, store_away_until_, coordinator.cut_until, coordinator.frozen_until});
 }
 
 // A person who asks whoever leads until it is done, and who lets a paused job go on after a while; a failed one, too.
@@ -216,8 +208,7 @@ void Simulation::CheckRunning() {
   const absl::Duration now = clock_.Monotonic();
   const JobManagerOptions options;
   const absl::Duration bound = 2 * options.lease + options.reattach_window;
-  if (leader == nullptr || now < leader->frozen_until || now - leader->led_since < bound ||
-      now - trouble_until_ < bound) {
+  if (leader == nullptr || now < leader->frozen_until || now - leader->led_since < bound || now - trouble_until_ < bound) {
     return;
   }
   for (const std::string& id : job_ids_) {
@@ -240,16 +231,14 @@ void Simulation::CheckEnd() {
     // Records that a failover took are gone: nobody but a worker's spool had them.
     options.records = !lost_writes_;
     const HistoryReport report = *CheckHistory(&store_.live(), ProtoJobCodec(), job, options);
-    for (const HistoryFinding& finding : report.findings)
-      Find(finding.invariant, finding.job_id, ToString(finding));
+    for (const HistoryFinding& finding : report.findings) Find(finding.invariant, finding.job_id, ToString(finding));
   }
   if (Coordinator* leader = Leader(); leader != nullptr) CompareReplay(*leader);
 }
 
 std::vector<Candidate> Simulation::CandidatesOf(size_t i) {
   Coordinator* const leader = Leader();
-  const JobState* const state =
-      leader == nullptr || i >= job_ids_.size() ? nullptr : leader->loop->StateOf(job_ids_[i]);
+  const JobState* const state = leader == nullptr || i >= job_ids_.size() ? nullptr : leader->loop->StateOf(job_ids_[i]);
   return state == nullptr ? std::vector<Candidate>{} : state->candidates();
 }
 
@@ -282,8 +271,7 @@ void Simulation::Run(const std::vector<JobSpec>& specs) {
   Heal();
   const auto over = [&] {
     Coordinator* const leader = Leader();
-    return leader != nullptr &&
-           std::all_of(job_ids_.begin(), job_ids_.end(), [&](const std::string& id) {
+    return leader != nullptr && std::all_of(job_ids_.begin(), job_ids_.end(), [&](const std::string& id) {
              const JobState* state = leader->loop->StateOf(id);
              return state != nullptr && state->over() && state->phase() != JobPhase::kFailed;
            });

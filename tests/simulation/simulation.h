@@ -105,9 +105,7 @@ class Simulation {
     absl::Duration at;
     uint64_t order;
     std::function<void()> step;
-    bool operator<(const Later& other) const {
-      return at != other.at ? at > other.at : order > other.order;
-    }
+    bool operator<(const Later& other) const { return at != other.at ? at > other.at : order > other.order; }
   };
 
   const SimulationOptions options_;

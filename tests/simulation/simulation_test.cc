@@ -52,8 +52,7 @@ class SimulationTest : public testing::Test {
     Simulation simulation(options);
     simulation.Run({Spec("a"), Spec("b")});
     for (const HistoryFinding& finding : simulation.findings()) ADD_FAILURE() << ToString(finding);
-    for (size_t job = 0; job < 2;
-         ++job) {  // I3 and I11: told the same, in the same order, so proposed the same
+    for (size_t job = 0; job < 2; ++job) {  // I3 and I11: told the same, in the same order, so proposed the same
       const std::vector<Candidate> candidates = simulation.CandidatesOf(job);
       const std::vector<Candidate>& undisturbed = undisturbed_[job];
       ASSERT_EQ(candidates.size(), undisturbed.size());

@@ -183,9 +183,8 @@ absl::StatusOr<std::string> Agent::MakeRecord(const Assignment& assignment, std:
   const auto phase = [&](absl::string_view name) { SetPhase(assignment.id, name); };
   v1::ResultRecord record;
   if (assignment.kind == CandidateKind::kPrepare) {
-    MG_ASSIGN_OR_RETURN(const JobFacts facts, CatchAll<JobFacts>([&] {
-                          return evaluator_->Prepare(*assignment.spec, phase, stop);
-                        }));
+    MG_ASSIGN_OR_RETURN(const JobFacts facts,
+                        CatchAll<JobFacts>([&] { return evaluator_->Prepare(*assignment.spec, phase, stop); }));
     *record.mutable_facts() = ToProto(facts);
   } else {
     // Told before its merge is done, the evaluator might take what waits for what it is to merge now.

@@ -129,7 +129,8 @@ absl::Status ChildEvaluator::Spawn() {
   if (error != 0) {
     pid_ = 0;
     Kill();
-    return absl::FailedPreconditionError(absl::StrCat("the evaluator '", words[0], "' cannot be started: ", strerror(error)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the evaluator '", words[0], "' cannot be started: ", strerror(error)));
   }
   pollfd wait{fd_, POLLIN, 0};
   const int ready = poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(options_.start_timeout)));
@@ -139,8 +140,8 @@ absl::Status ChildEvaluator::Spawn() {
     return absl::OkStatus();
   }
   bool may_pass = true;
-  const std::string how = ready > 0 ? Obituary(&may_pass)
-                                    : absl::StrCat("it said nothing for ", absl::FormatDuration(options_.start_timeout));
+  const std::string how =
+      ready > 0 ? Obituary(&may_pass) : absl::StrCat("it said nothing for ", absl::FormatDuration(options_.start_timeout));
   Kill();
   const std::string message = absl::StrCat("the evaluator did not start: ", how);
   return may_pass ? absl::UnavailableError(message) : absl::FailedPreconditionError(message);
@@ -175,8 +176,8 @@ std::string ChildEvaluator::Obituary(bool* may_pass) {
   return absl::StrCat("exit code ", WEXITSTATUS(status));
 }
 
-absl::StatusOr<std::string> ChildEvaluator::Call(char kind, const std::string& request, char wanted, const PhaseCallback& phase,
-                                                 std::stop_token stop) {
+absl::StatusOr<std::string> ChildEvaluator::Call(char kind, const std::string& request, char wanted,
+                                                 const PhaseCallback& phase, std::stop_token stop) {
   // One that died while nobody asked it is no fault of this candidate. A process closes what it holds before it is a zombie.
   pollfd left{fd_, POLLRDHUP, 0};
   if (pid_ > 0 && poll(&left, 1, 0) > 0) Kill();
@@ -359,8 +360,8 @@ int ServeEvaluator(int fd, CandidateEvaluator* evaluator) {
       answer = absl::AbortedError("the evaluator threw something that is no exception");
       poisoned = true;
     }
-    const bool written = answer.ok() ? WriteFrame(fd, answer->kind, answer->payload)
-                                     : WriteFrame(fd, kError, StatusText(answer.status()));
+    const bool written =
+        answer.ok() ? WriteFrame(fd, answer->kind, answer->payload) : WriteFrame(fd, kError, StatusText(answer.status()));
     if (poisoned || !written) return kExitPoisoned;
   }
 }

@@ -21,8 +21,8 @@
 namespace merganser {
 
 struct ReporterOptions {
-  std::string spool_dir;                                // "" keeps unstored results in memory
-  int64_t spool_bytes_max = int64_t{4} << 30;           // of unstored results on disk
+  std::string spool_dir;                       // "" keeps unstored results in memory
+  int64_t spool_bytes_max = int64_t{4} << 30;  // of unstored results on disk
   absl::Duration backoff_first = absl::Milliseconds(500);
   absl::Duration backoff_max = absl::Seconds(30);
 };

@@ -50,13 +50,12 @@ void AddMgsm(std::vector<BuiltinBenchmark>* table) {
   BuiltinBenchmark all;
   all.spec.name = "mgsm";
   all.spec.average_of = std::vector<std::string>{"mgsm_ja"};
-  for (const Labels& labels : {Labels{"bn", "প্রশ্ন: ", "ধাপে ধাপে উত্তর: "}, Labels{"de", "Frage: ", "Schritt-für-Schritt-Antwort: "},
-                               Labels{"en", "Question: ", "Step-by-Step Answer: "},
-                               Labels{"es", "Pregunta: ", "Respuesta paso a paso: "},
-                               Labels{"fr", "Question : ", "Réponse étape par étape : "},
-                               Labels{"ru", "Задача: ", "Пошаговое решение: "}, Labels{"sw", "Swali: ", "Jibu la Hatua kwa Hatua: "},
-                               Labels{"te", "ప్రశ్న: ", "దశలవారీగా సమాధానం: "}, Labels{"th", "โจทย์: ", "คำตอบทีละขั้นตอน: "},
-                               Labels{"zh", "问题：", "逐步解答："}}) {
+  for (const Labels& labels :
+       {Labels{"bn", "প্রশ্ন: ", "ধাপে ধাপে উত্তর: "}, Labels{"de", "Frage: ", "Schritt-für-Schritt-Antwort: "},
+        Labels{"en", "Question: ", "Step-by-Step Answer: "}, Labels{"es", "Pregunta: ", "Respuesta paso a paso: "},
+        Labels{"fr", "Question : ", "Réponse étape par étape : "}, Labels{"ru", "Задача: ", "Пошаговое решение: "},
+        Labels{"sw", "Swali: ", "Jibu la Hatua kwa Hatua: "}, Labels{"te", "ప్రశ్న: ", "దశలవారీగా సమాధానం: "},
+        Labels{"th", "โจทย์: ", "คำตอบทีละขั้นตอน: "}, Labels{"zh", "问题：", "逐步解答："}}) {
     const std::string question = labels.question, answer = labels.answer;
     BuiltinBenchmark b;
     b.spec.name = std::string("mgsm_") + labels.language;
@@ -128,7 +127,7 @@ void AddGsm8k(std::vector<BuiltinBenchmark>* table) {
 }  // namespace
 
 std::vector<std::string> MmluColumns() {
-  return {"question|input|prompt|0",         "A|choice0|choice_a|option_a|1", "B|choice1|choice_b|option_b|2",
+  return {"question|input|prompt|0",       "A|choice0|choice_a|option_a|1", "B|choice1|choice_b|option_b|2",
           "C|choice2|choice_c|option_c|3", "D|choice3|choice_d|option_d|4", "answer|target|label|5"};
 }
 
@@ -147,19 +146,63 @@ void AddMmlu(std::vector<BuiltinBenchmark>* table) {
   BuiltinBenchmark group;
   group.spec.name = "mmlu";
   group.spec.average_of.emplace();
-  for (const char* subject : {
-           "abstract_algebra", "anatomy", "astronomy", "business_ethics", "clinical_knowledge", "college_biology",
-           "college_chemistry", "college_computer_science", "college_mathematics", "college_medicine", "college_physics",
-           "computer_security", "conceptual_physics", "econometrics", "electrical_engineering", "elementary_mathematics",
-           "formal_logic", "global_facts", "high_school_biology", "high_school_chemistry", "high_school_computer_science",
-           "high_school_european_history", "high_school_geography", "high_school_government_and_politics",
-           "high_school_macroeconomics", "high_school_mathematics", "high_school_microeconomics", "high_school_physics",
-           "high_school_psychology", "high_school_statistics", "high_school_us_history", "high_school_world_history",
-           "human_aging", "human_sexuality", "international_law", "jurisprudence", "logical_fallacies", "machine_learning",
-           "management", "marketing", "medical_genetics", "miscellaneous", "moral_disputes", "moral_scenarios", "nutrition",
-           "philosophy", "prehistory", "professional_accounting", "professional_law", "professional_medicine",
-           "professional_psychology", "public_relations", "security_studies", "sociology", "us_foreign_policy", "virology",
-           "world_religions"}) {
+  for (const char* subject : {"abstract_algebra",
+                              "anatomy",
+                              "astronomy",
+                              "business_ethics",
+                              "clinical_knowledge",
+                              "college_biology",
+                              "college_chemistry",
+                              "college_computer_science",
+                              "college_mathematics",
+                              "college_medicine",
+                              "college_physics",
+                              "computer_security",
+                              "conceptual_physics",
+                              "econometrics",
+                              "electrical_engineering",
+                              "elementary_mathematics",
+                              "formal_logic",
+                              "global_facts",
+                              "high_school_biology",
+                              "high_school_chemistry",
+                              "high_school_computer_science",
+                              "high_school_european_history",
+                              "high_school_geography",
+                              "high_school_government_and_politics",
+                              "high_school_macroeconomics",
+                              "high_school_mathematics",
+                              "high_school_microeconomics",
+                              "high_school_physics",
+                              "high_school_psychology",
+                              "high_school_statistics",
+                              "high_school_us_history",
+                              "high_school_world_history",
+                              "human_aging",
+                              "human_sexuality",
+                              "international_law",
+                              "jurisprudence",
+                              "logical_fallacies",
+                              "machine_learning",
+                              "management",
+                              "marketing",
+                              "medical_genetics",
+                              "miscellaneous",
+                              "moral_disputes",
+                              "moral_scenarios",
+                              "nutrition",
+                              "philosophy",
+                              "prehistory",
+                              "professional_accounting",
+                              "professional_law",
+                              "professional_medicine",
+                              "professional_psychology",
+                              "public_relations",
+                              "security_studies",
+                              "sociology",
+                              "us_foreign_policy",
+                              "virology",
+                              "world_religions"}) {
     BuiltinBenchmark b;
     b.spec.name = std::string("mmlu_") + subject;
     b.spec.output = "multiple_choice";

@@ -11,10 +11,10 @@
 namespace merganser {
 
 struct BuiltinBenchmark {
-  BenchmarkSettings spec;          // its name; `use` may name another built-in, listed before it
-  std::string file;            // the data's name where the user gives a folder
-  std::string few_shot_file;   // the examples' name there; "" if `spec` has them, or there are none
-  std::string source;          // where the data is to be had, for errors
+  BenchmarkSettings spec;     // its name; `use` may name another built-in, listed before it
+  std::string file;           // the data's name where the user gives a folder
+  std::string few_shot_file;  // the examples' name there; "" if `spec` has them, or there are none
+  std::string source;         // where the data is to be had, for errors
   std::vector<std::pair<std::string, std::string>> other_releases = {};  // `file` and `few_shot_file`, in the same form
 };
 

@@ -19,9 +19,8 @@ absl::StatusOr<Sample> SampleOf(const std::string& path, const Row& row, const D
   const auto question = fields.find(options.question_field);
   if (question == fields.end()) return missing(options.question_field);
   if (!question->is_string()) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": field '", options.question_field,
-                                                   "' is of type ", question->type_name(),
-                                                   ", not a string"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": field '", options.question_field, "' is of type ", question->type_name(), ", not a string"));
   }
   const auto answer = fields.find(options.answer_field);
   if (answer == fields.end()) return missing(options.answer_field);
@@ -38,8 +37,7 @@ absl::StatusOr<Sample> SampleOf(const std::string& path, const Row& row, const D
 
 }  // namespace
 
-absl::StatusOr<std::vector<Sample>> LoadDataset(const std::string& path,
-                                                const DatasetOptions& options) {
+absl::StatusOr<std::vector<Sample>> LoadDataset(const std::string& path, const DatasetOptions& options) {
   RowOptions rows_as;
   rows_as.columns = options.columns;
   rows_as.tsv_columns = {options.question_field, options.answer_field};

@@ -16,14 +16,13 @@ struct DatasetOptions {
   std::string question_field = "question";
   std::string answer_field = "answer";
   std::vector<std::string> columns;  // see RowOptions
-  std::optional<int64_t> limit;  // only the first `limit` samples are read and checked; at least 1
+  std::optional<int64_t> limit;      // only the first `limit` samples are read and checked; at least 1
 };
 
 // The samples of `path`, in the file's order, from rows with the two fields (see LoadRows; a .tsv without `columns` is
 // question, tab, answer, as MGSM's); the other fields are kept for the prompt template. Errors of LoadRows; InvalidArgument
 // names file and line ("tasks/x.jsonl:17: field 'answer' is missing"), see ParseAnswer.
-absl::StatusOr<std::vector<Sample>> LoadDataset(const std::string& path,
-                                                const DatasetOptions& options = {});
+absl::StatusOr<std::vector<Sample>> LoadDataset(const std::string& path, const DatasetOptions& options = {});
 
 }  // namespace merganser
 

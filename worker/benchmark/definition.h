@@ -22,21 +22,21 @@ enum class BenchmarkOutput {
 // Examples before each sample's prompt.
 struct FewShots {
   int count = 0;
-  std::string data;                   // a file of examples; "" if `samples` has them
-  std::optional<uint64_t> seed;       // unset: the first `count`; set: drawn anew for each sample
-  bool python = false;                // see FewShotSettings
+  std::string data;              // a file of examples; "" if `samples` has them
+  std::optional<uint64_t> seed;  // unset: the first `count`; set: drawn anew for each sample
+  bool python = false;           // see FewShotSettings
   std::string delimiter = "\n\n";
-  std::vector<std::string> samples;   // JSON objects
-  bool excludes_sample = false;       // no sample is its own example
+  std::vector<std::string> samples;  // JSON objects
+  bool excludes_sample = false;      // no sample is its own example
 
   bool operator==(const FewShots&) const = default;
 };
 
 struct BenchmarkDefinition {
-  std::string name;        // names the result
-  std::string data;        // a file, see dataset.h; "" is enough for scoring stored completions
-  std::string prompt;      // Jinja over the sample's fields; "" likewise
-  int max_new_tokens = 0;  // tokens, 1 to 1048576; 0 likewise
+  std::string name;               // names the result
+  std::string data;               // a file, see dataset.h; "" is enough for scoring stored completions
+  std::string prompt;             // Jinja over the sample's fields; "" likewise
+  int max_new_tokens = 0;         // tokens, 1 to 1048576; 0 likewise
   std::vector<std::string> stop;  // generation ends at the first of these; not part of the completion
   std::string extract;            // number rule, see number_rule.h; "": filters and metrics
   std::string language;           // "" for no language check
@@ -60,10 +60,10 @@ struct BenchmarkDefinition {
   std::vector<BenchmarkSettings> members;  // see settings.h, as the next
   std::vector<AverageMetric> average_metrics;
   BenchmarkSampling sampling;
-  std::optional<CodeSettings> code;  // completions are programs
-  int completions = 1;               // of each prompt
-  int64_t skip = 0;                  // rows at the data's beginning that are no samples
-  std::optional<int> answer_tokens;  // completions: at most the longest reference's tokens and so many more
+  std::optional<CodeSettings> code;    // completions are programs
+  int completions = 1;                 // of each prompt
+  int64_t skip = 0;                    // rows at the data's beginning that are no samples
+  std::optional<int> answer_tokens;    // completions: at most the longest reference's tokens and so many more
   bool language_of_reference = false;  // see settings.h, as below
   bool bootstrap_median = false;
   std::optional<JpLmehSettings> jp_lmeh;

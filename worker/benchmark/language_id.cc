@@ -51,17 +51,14 @@ Loaded& LoadedModels() {
 
 }  // namespace
 
-absl::StatusOr<std::string> FindLanguageModel(const std::string& explicit_path,
-                                              const std::vector<std::string>& folders) {
+absl::StatusOr<std::string> FindLanguageModel(const std::string& explicit_path, const std::vector<std::string>& folders) {
   if (!explicit_path.empty()) {
     if (IsFile(explicit_path)) return explicit_path;
-    return absl::FailedPreconditionError(
-        absl::StrCat("the language model '", explicit_path, "' is not a file", kHowToGet));
+    return absl::FailedPreconditionError(absl::StrCat("the language model '", explicit_path, "' is not a file", kHowToGet));
   }
   if (const char* named = std::getenv(kVariable); named != nullptr && *named != '\0') {
     if (IsFile(named)) return std::string(named);
-    return absl::FailedPreconditionError(
-        absl::StrCat(kVariable, " names '", named, "', which is not a file", kHowToGet));
+    return absl::FailedPreconditionError(absl::StrCat(kVariable, " names '", named, "', which is not a file", kHowToGet));
   }
   std::vector<std::string> tried = {"lid.176.ftz"};
   for (const std::string& folder : folders) {
@@ -70,9 +67,8 @@ absl::StatusOr<std::string> FindLanguageModel(const std::string& explicit_path,
   for (const std::string& path : tried) {
     if (IsFile(path)) return path;
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("the language check needs fastText's lid.176.ftz, and ", kVariable,
-                   " is not set (looked at ", absl::StrJoin(tried, ", "), ")", kHowToGet));
+  return absl::FailedPreconditionError(absl::StrCat("the language check needs fastText's lid.176.ftz, and ", kVariable,
+                                                    " is not set (looked at ", absl::StrJoin(tried, ", "), ")", kHowToGet));
 }
 
 LanguageId::LanguageId() = default;
@@ -87,21 +83,17 @@ absl::StatusOr<std::shared_ptr<const LanguageId>> LanguageId::Load(const std::st
 
   std::ifstream file(path, std::ios::binary);
   if (!IsFile(path) || !file) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot open the language model '", path, "'", kHowToGet));
+    return absl::FailedPreconditionError(absl::StrCat("cannot open the language model '", path, "'", kHowToGet));
   }
   const auto invalid = [&](absl::string_view why) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "' is not a whole fastText language model: ", why, kHowToGet));
+    return absl::InvalidArgumentError(absl::StrCat("'", path, "' is not a whole fastText language model: ", why, kHowToGet));
   };
   // FastText::loadModel(path) checks the same, but cannot tell a file that ends too early.
   int32_t magic = 0, version = 0;
   file.read(reinterpret_cast<char*>(&magic), sizeof magic);
   file.read(reinterpret_cast<char*>(&version), sizeof version);
-  if (!file || magic != kMagic || version > kVersionMax)
-    return invalid("its first bytes are others");
-  std::shared_ptr<LanguageId> model(
-      new LanguageId);  // shared by the benchmarks that check a language
+  if (!file || magic != kMagic || version > kVersionMax) return invalid("its first bytes are others");
+  std::shared_ptr<LanguageId> model(new LanguageId);  // shared by the benchmarks that check a language
   try {
     // A missing end becomes an exception of the stream instead of fields left unset.
     file.exceptions(std::ios::failbit | std::ios::badbit);
@@ -123,8 +115,7 @@ absl::StatusOr<std::shared_ptr<const LanguageId>> LanguageId::Load(const std::st
   return model;
 }
 
-absl::StatusOr<double> LanguageId::Probability(absl::string_view text,
-                                               absl::string_view language) const {
+absl::StatusOr<double> LanguageId::Probability(absl::string_view text, absl::string_view language) const {
   // The published scorer calls the Python binding, which ends the line itself.
   std::istringstream line(absl::StrCat(absl::StrReplaceAll(text, {{"\n", ""}}), "\n"));
   const std::string label = absl::StrCat(kLabelPrefix, language);
@@ -143,9 +134,9 @@ absl::StatusOr<double> LanguageId::Probability(absl::string_view text,
 absl::Status LanguageId::CheckLanguage(absl::string_view language) const {
   if (std::binary_search(languages_.begin(), languages_.end(), language)) return absl::OkStatus();
   const std::string nearest = ClosestName(language, languages_);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "language '", language, "' is not one of the language model's ", languages_.size(),
-      nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?")));
+  return absl::InvalidArgumentError(absl::StrCat("language '", language, "' is not one of the language model's ",
+                                                 languages_.size(),
+                                                 nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?")));
 }
 
 }  // namespace merganser

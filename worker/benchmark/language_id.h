@@ -20,8 +20,7 @@ namespace merganser {
 // LID176FTZ_PATH names; else the first of ./lid.176.ftz and `folder`/lid.176.ftz for each of
 // `folders` that is a file. FailedPrecondition if there is none, saying what was looked at and
 // where the file is to be had.
-absl::StatusOr<std::string> FindLanguageModel(const std::string& explicit_path,
-                                              const std::vector<std::string>& folders);
+absl::StatusOr<std::string> FindLanguageModel(const std::string& explicit_path, const std::vector<std::string>& folders);
 
 // The loaded model: immutable, thread-safe, shared by all benchmarks of the process.
 class LanguageId {

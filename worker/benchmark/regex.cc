@@ -37,8 +37,7 @@ absl::StatusOr<Regex> Regex::Compile(absl::string_view pattern) {
   void* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.empty() ? "" : pattern.data()), pattern.size(),
                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &at, nullptr);
   if (code == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("pattern '", Shortened(pattern), "': ", ErrorText(error), ", at ", at));
+    return absl::InvalidArgumentError(absl::StrCat("pattern '", Shortened(pattern), "': ", ErrorText(error), ", at ", at));
   }
   return Regex(code);
 }
@@ -55,8 +54,7 @@ void Regex::ForEach(absl::string_view text, const Use& use) const {
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.empty() ? "" : text.data());
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match);
     size_t from = 0;
-    while (from <= text.size() &&
-           pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match, context) > 0) {
+    while (from <= text.size() && pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match, context) > 0) {
       const size_t begin = range[0], end = range[1];
       if (begin > end || begin < from) break;  // \K inside a lookahead
       use(begin, end, range, pcre2_get_ovector_count(match));

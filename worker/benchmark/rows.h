@@ -24,8 +24,8 @@ struct RowOptions {
   // of `tsv_columns`.
   std::vector<std::string> columns;
   std::vector<std::string> tsv_columns = {"question", "answer"};  // MGSM's
-  std::optional<int64_t> limit;  // only the first `limit` rows are read; at least 1
-  int64_t skip = 0;              // rows at the beginning that are left out before
+  std::optional<int64_t> limit;                                   // only the first `limit` rows are read; at least 1
+  int64_t skip = 0;                                               // rows at the beginning that are left out before
 };
 
 // The rows of `path`, in the file's order.

@@ -57,23 +57,19 @@ std::string NumberText(double value) {
   return nlohmann::json(value).dump();
 }
 
-absl::StatusOr<AnswerNumber> ParseAnswer(absl::string_view field,
-                                         const nlohmann::ordered_json& value) {
+absl::StatusOr<AnswerNumber> ParseAnswer(absl::string_view field, const nlohmann::ordered_json& value) {
   if (value.is_number()) return AnswerNumber{value.dump(), value.get<double>()};
   if (!value.is_string()) {
-    return absl::InvalidArgumentError(absl::StrCat("field '", field, "' is ",
-                                                   value.is_null() ? "" : "of type ",
-                                                   value.type_name(), ", not a number"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("field '", field, "' is ", value.is_null() ? "" : "of type ", value.type_name(), ", not a number"));
   }
   const auto& whole = value.get_ref<const std::string&>();
   absl::string_view text = whole;
-  if (const size_t mark = text.rfind("####"); mark != absl::string_view::npos)
-    text.remove_prefix(mark + 4);
+  if (const size_t mark = text.rfind("####"); mark != absl::string_view::npos) text.remove_prefix(mark + 4);
   AnswerNumber answer;
   const auto plain = PlainNumber(absl::StripAsciiWhitespace(text));
   if (!plain || !absl::SimpleAtod(*plain, &answer.value) || !std::isfinite(answer.value)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("field '", field, "' is '", Shortened(whole), "', not a number"));
+    return absl::InvalidArgumentError(absl::StrCat("field '", field, "' is '", Shortened(whole), "', not a number"));
   }
   answer.text = NumberText(answer.value);
   return answer;

@@ -17,8 +17,7 @@ struct Sample {
   std::string question;     // "" where the file need not have one (completions)
   std::string answer;       // with a number rule a JSON number: "18", "5600", "0.5"
   double answer_value = 0;  // the same, for comparing
-  std::string
-      fields_json;  // all fields of the item as one JSON object; what the prompt template sees
+  std::string fields_json;  // all fields of the item as one JSON object; what the prompt template sees
   // Where filters and metrics score instead of a number rule:
   std::vector<std::string> references;  // any of them is right; the first is `answer`
   std::vector<std::string> choices;     // multiple choice
@@ -40,8 +39,7 @@ struct AnswerNumber {
 // the part after the last "####") write it; commas must separate groups of three digits.
 // InvalidArgument, without the place: "field 'answer' is null, not a number", "field 'answer' is
 // '1,5', not a number".
-absl::StatusOr<AnswerNumber> ParseAnswer(absl::string_view field,
-                                         const nlohmann::ordered_json& value);
+absl::StatusOr<AnswerNumber> ParseAnswer(absl::string_view field, const nlohmann::ordered_json& value);
 
 // The shortest JSON number for `value`: "18", "0.5". REQUIRES: finite.
 std::string NumberText(double value);

@@ -44,7 +44,8 @@ bool IsAbout(absl::string_view message, const std::string& name, absl::string_vi
   const std::string benchmark = absl::StrCat("benchmark '", name, "'");
   const bool plain = absl::ConsumePrefix(&message, absl::StrCat(benchmark, ": "));
   if (absl::StrContains(message, absl::StrCat(field, " of ", benchmark))) return true;
-  return plain && absl::ConsumePrefix(&message, field) && (message.empty() || absl::StrContains(" :.[", message.substr(0, 1)));
+  return plain && absl::ConsumePrefix(&message, field) &&
+         (message.empty() || absl::StrContains(" :.[", message.substr(0, 1)));
 }
 
 namespace {

@@ -93,16 +93,31 @@ bool ParseQuoted(absl::string_view* text, std::string* value) {
     text->remove_prefix(1);
     size_t digits = 0;
     switch (escaped) {
-      case 'n': value->push_back('\n'); break;
-      case 't': value->push_back('\t'); break;
-      case 'r': value->push_back('\r'); break;
+      case 'n':
+        value->push_back('\n');
+        break;
+      case 't':
+        value->push_back('\t');
+        break;
+      case 'r':
+        value->push_back('\r');
+        break;
       case '\\':
       case '\'':
-      case '"': value->push_back(escaped); break;
-      case 'x': digits = 2; break;
-      case 'u': digits = 4; break;
-      case 'U': digits = 8; break;
-      default: return false;
+      case '"':
+        value->push_back(escaped);
+        break;
+      case 'x':
+        digits = 2;
+        break;
+      case 'u':
+        digits = 4;
+        break;
+      case 'U':
+        digits = 8;
+        break;
+      default:
+        return false;
     }
     if (digits == 0) continue;
     uint32_t c32 = 0;

@@ -52,8 +52,7 @@ std::string Reason(absl::string_view what) {
 
 std::string LineName(absl::string_view path, int64_t line) { return absl::StrCat(path, ":", line); }
 
-absl::StatusOr<std::vector<TextLine>> ReadTextLines(const std::string& path, int64_t first,
-                                                    const TextLineLimits& limits) {
+absl::StatusOr<std::vector<TextLine>> ReadTextLines(const std::string& path, int64_t first, const TextLineLimits& limits) {
   MG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, limits.file_bytes_max));
   absl::string_view rest = bytes;
   absl::ConsumePrefix(&rest, "\xEF\xBB\xBF");
@@ -66,18 +65,17 @@ absl::StatusOr<std::vector<TextLine>> ReadTextLines(const std::string& path, int
     absl::ConsumeSuffix(&text, "\r");
     if (absl::StripAsciiWhitespace(text).empty()) continue;
     if (static_cast<int64_t>(text.size()) > limits.line_bytes_max) {
-      return absl::InvalidArgumentError(absl::StrCat(LineName(path, number), ": the line has ",
-                                                     text.size(), " bytes, more than ",
-                                                     limits.line_bytes_max));
+      return absl::InvalidArgumentError(
+          absl::StrCat(LineName(path, number), ": the line has ", text.size(), " bytes, more than ", limits.line_bytes_max));
     }
     if (const auto bad = FirstInvalidUtf8(text)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(LineName(path, number), ":", *bad + 1, ": invalid UTF-8 (byte 0x",
-                       absl::Hex(static_cast<unsigned char>(text[*bad]), absl::kZeroPad2), ")"));
+      return absl::InvalidArgumentError(absl::StrCat(LineName(path, number), ":", *bad + 1, ": invalid UTF-8 (byte 0x",
+                                                     absl::Hex(static_cast<unsigned char>(text[*bad]), absl::kZeroPad2),
+                                                     ")"));
     }
     if (static_cast<int64_t>(lines.size()) == limits.lines_max) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": more than ", limits.lines_max,
-                                                     " samples; set 'limit' or split the file"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": more than ", limits.lines_max, " samples; set 'limit' or split the file"));
     }
     lines.push_back({number, std::string(text)});
   }
@@ -87,11 +85,9 @@ absl::StatusOr<std::vector<TextLine>> ReadTextLines(const std::string& path, int
   return lines;
 }
 
-absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view path,
-                                                       const TextLine& line) {
+absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view path, const TextLine& line) {
   const auto error = [&](size_t column, absl::string_view what) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(LineName(path, line.number), ":", column, ": ", what));
+    return absl::InvalidArgumentError(absl::StrCat(LineName(path, line.number), ":", column, ": ", what));
   };
   if (const size_t at = TooDeepAt(line.text); at != absl::string_view::npos) {
     return error(at + 1, absl::StrCat("JSON nested more than ", kNestingMax, " levels deep"));

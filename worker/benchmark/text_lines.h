@@ -35,8 +35,7 @@ absl::StatusOr<std::vector<TextLine>> ReadTextLines(const std::string& path, int
 
 // `line` of the file `path` as a JSON object, fields in their written order. InvalidArgument with
 // "path:line:column: ..." for broken JSON, nesting over 100 levels, or anything but an object.
-absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view path,
-                                                       const TextLine& line);
+absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view path, const TextLine& line);
 
 // "path:line".
 std::string LineName(absl::string_view path, int64_t line);

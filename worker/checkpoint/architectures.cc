@@ -33,11 +33,10 @@ std::vector<Architecture> Build() {
   std::vector<Architecture> all;
   const auto decoder = [&](std::vector<absl::string_view> names, std::vector<TensorPattern> tensors,
                            std::vector<absl::string_view> mlp_output) {
-    all.push_back({std::move(names), "model.layers.", "model.embed_tokens.weight", "lm_head.weight",
-                   std::move(tensors), std::move(mlp_output)});
+    all.push_back({std::move(names), "model.layers.", "model.embed_tokens.weight", "lm_head.weight", std::move(tensors),
+                   std::move(mlp_output)});
   };
-  decoder({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"},
-          {MG_LLAMA_ENDS, MG_LLAMA_LAYER("model.layers.#.")},
+  decoder({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"}, {MG_LLAMA_ENDS, MG_LLAMA_LAYER("model.layers.#.")},
           {"mlp.down_proj.weight", "mlp.down_proj.bias"});
   decoder({"Qwen3ForCausalLM"},
           {MG_LLAMA_ENDS,
@@ -45,8 +44,7 @@ std::vector<Architecture> Build() {
            {"model.layers.#.self_attn.k_norm.weight"},
            MG_LLAMA_LAYER("model.layers.#.")},
           {"mlp.down_proj.weight", "mlp.down_proj.bias"});
-  decoder({"GemmaForCausalLM"}, {MG_LLAMA_ENDS, MG_LLAMA_LAYER("model.layers.#.")},
-          {"mlp.down_proj.weight"});
+  decoder({"GemmaForCausalLM"}, {MG_LLAMA_ENDS, MG_LLAMA_LAYER("model.layers.#.")}, {"mlp.down_proj.weight"});
   // The norm behind the MLP is the last operation before the sum; its weight enters as 1 + w, so that a
   // scale of it is no scale of w alone. See FoldScale.
   decoder({"Gemma2ForCausalLM", "Gemma3ForCausalLM"},
@@ -138,8 +136,7 @@ const std::vector<Architecture>& KnownArchitectures() {
 
 const Architecture* FindArchitecture(absl::string_view name) {
   for (const Architecture& architecture : KnownArchitectures()) {
-    if (std::find(architecture.names.begin(), architecture.names.end(), name) !=
-        architecture.names.end())
+    if (std::find(architecture.names.begin(), architecture.names.end(), name) != architecture.names.end())
       return &architecture;
   }
   return nullptr;
@@ -162,15 +159,13 @@ bool MatchesPattern(absl::string_view name, absl::string_view pattern) {
   return false;
 }
 
-absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names,
-                          const std::string& dir) {
+absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names, const std::string& dir) {
   const absl::flat_hash_set<absl::string_view> have(names.begin(), names.end());
   int layers = 0;
   for (const std::string& name : names) layers = std::max(layers, RoleOf(name).layer + 1);
   const auto missing = [&](const std::string& name) {
-    return absl::InvalidArgumentError(absl::StrCat("'", dir, "': tensor '", name,
-                                                   "' is missing; ", architecture.names[0],
-                                                   " needs it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", dir, "': tensor '", name, "' is missing; ", architecture.names[0], " needs it"));
   };
   for (const TensorPattern& pattern : architecture.tensors) {
     if (pattern.optional || absl::StrContains(pattern.name, "*")) continue;
@@ -186,13 +181,11 @@ absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std
   return absl::OkStatus();
 }
 
-std::vector<std::string> UnknownTensors(const Architecture& architecture,
-                                        absl::Span<const std::string> names) {
+std::vector<std::string> UnknownTensors(const Architecture& architecture, absl::Span<const std::string> names) {
   std::vector<std::string> unknown;
   for (const std::string& name : names) {
     const auto matches = [&](const TensorPattern& p) { return MatchesPattern(name, p.name); };
-    if (std::none_of(architecture.tensors.begin(), architecture.tensors.end(), matches))
-      unknown.push_back(name);
+    if (std::none_of(architecture.tensors.begin(), architecture.tensors.end(), matches)) unknown.push_back(name);
   }
   return unknown;
 }

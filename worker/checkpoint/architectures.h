@@ -38,12 +38,10 @@ const Architecture* FindArchitecture(absl::string_view name);
 // OK if the checkpoint in `dir` holds every tensor that `architecture` asks of its `layers` layers
 // (counted in the names); else InvalidArgument naming the first that is missing. `names` are the
 // checkpoint's tensors, in any order.
-absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names,
-                          const std::string& dir);
+absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names, const std::string& dir);
 
 // Those of `names` that `architecture` does not know.
-std::vector<std::string> UnknownTensors(const Architecture& architecture,
-                                        absl::Span<const std::string> names);
+std::vector<std::string> UnknownTensors(const Architecture& architecture, absl::Span<const std::string> names);
 
 // True if `name` has the form of `pattern`.
 bool MatchesPattern(absl::string_view name, absl::string_view pattern);

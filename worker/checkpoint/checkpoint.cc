@@ -40,8 +40,7 @@ absl::Status Checkpoint::LoadConfigs() {
   const std::string path = (fs::path(dir_) / "config.json").string();
   absl::StatusOr<std::string> text = ReadFile(path, kConfigBytesMax);
   if (absl::IsNotFound(text.status())) {
-    return absl::NotFoundError(
-        absl::StrCat("'", dir_, "' has no config.json: not a checkpoint directory"));
+    return absl::NotFoundError(absl::StrCat("'", dir_, "' has no config.json: not a checkpoint directory"));
   }
   MG_RETURN_IF_ERROR(text.status());
   MG_ASSIGN_OR_RETURN(config_, ModelConfig::Parse(*text, path));
@@ -53,8 +52,7 @@ absl::Status Checkpoint::LoadConfigs() {
     return absl::OkStatus();
   }
   MG_RETURN_IF_ERROR(generation.status());
-  MG_ASSIGN_OR_RETURN(generation_config_,
-                      GenerationConfig::Parse(*generation, generation_path, config_));
+  MG_ASSIGN_OR_RETURN(generation_config_, GenerationConfig::Parse(*generation, generation_path, config_));
   generation_json_ = *std::move(generation);
   return absl::OkStatus();
 }
@@ -64,20 +62,19 @@ absl::Status Checkpoint::CheckArchitecture() const {
     const TensorView* found = Find(expected.name);
     if (found == nullptr) {
       const bool tied = expected.name == "lm_head.weight";
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", dir_, "': tensor '", expected.name, "' is missing; ",
-                       config_.architecture, " needs it with shape ", ShapeText(expected.shape),
-                       tied ? " since config.json does not set tie_word_embeddings" : ""));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", dir_, "': tensor '", expected.name, "' is missing; ", config_.architecture, " needs it with shape ",
+          ShapeText(expected.shape), tied ? " since config.json does not set tie_word_embeddings" : ""));
     }
     if (found->shape != expected.shape) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", FileOf(expected.name), "': tensor '", expected.name, "' has shape ",
-          ShapeText(found->shape), "; config.json asks for ", ShapeText(expected.shape)));
+      return absl::InvalidArgumentError(absl::StrCat("'", FileOf(expected.name), "': tensor '", expected.name,
+                                                     "' has shape ", ShapeText(found->shape), "; config.json asks for ",
+                                                     ShapeText(expected.shape)));
     }
     if (!IsFloatingPoint(found->dtype)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", FileOf(expected.name), "': tensor '", expected.name, "' has dtype ",
-          Name(found->dtype), "; expected a floating-point type (a quantized checkpoint?)"));
+      return absl::InvalidArgumentError(absl::StrCat("'", FileOf(expected.name), "': tensor '", expected.name,
+                                                     "' has dtype ", Name(found->dtype),
+                                                     "; expected a floating-point type (a quantized checkpoint?)"));
     }
   }
   return absl::OkStatus();
@@ -87,23 +84,21 @@ std::string Checkpoint::Fingerprint() const {
   constexpr size_t kWholeBytesMax = 256 << 10;
   constexpr size_t kPieces = 64;
   constexpr size_t kPieceBytes = 1024;
-  std::string digests = absl::StrCat("merganser checkpoint 1\n", Sha256Hex(config_.raw_json), "\n",
-                                     Sha256Hex(generation_json_), "\n");
+  std::string digests =
+      absl::StrCat("merganser checkpoint 1\n", Sha256Hex(config_.raw_json), "\n", Sha256Hex(generation_json_), "\n");
   for (const TensorView& tensor : tensors()) {
-    const absl::string_view bytes(reinterpret_cast<const char*>(tensor.data.data()),
-                                  tensor.data.size());
+    const absl::string_view bytes(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
     std::string sample;
     if (bytes.size() > kWholeBytesMax) {
       const size_t last = bytes.size() - kPieceBytes;
       for (size_t i = 0; i < kPieces; ++i) {
         // The last piece ends with the tensor.
-        absl::StrAppend(&sample, bytes.substr(last / (kPieces - 1) * i +
-                                                  last % (kPieces - 1) * i / (kPieces - 1),
-                                              kPieceBytes));
+        absl::StrAppend(&sample,
+                        bytes.substr(last / (kPieces - 1) * i + last % (kPieces - 1) * i / (kPieces - 1), kPieceBytes));
       }
     }
-    absl::StrAppend(&digests, tensor.name.size(), " ", tensor.name, " ", Name(tensor.dtype), " ",
-                    ShapeText(tensor.shape), " ", Sha256Hex(sample.empty() ? bytes : sample), "\n");
+    absl::StrAppend(&digests, tensor.name.size(), " ", tensor.name, " ", Name(tensor.dtype), " ", ShapeText(tensor.shape),
+                    " ", Sha256Hex(sample.empty() ? bytes : sample), "\n");
   }
   return Sha256Hex(digests);
 }
@@ -131,19 +126,16 @@ absl::Status Checkpoint::CheckFinite() const {
   }
   if (bad_element.empty()) return absl::OkStatus();
   const auto [i, element] = *bad_element.begin();
-  return absl::InvalidArgumentError(
-      absl::StrCat("'", FileOf(tensors()[i].name), "': tensor '", tensors()[i].name, "' has ",
-                   IsNaN(tensors()[i], element) ? "a NaN" : "an infinity", " at element ", element,
-                   " of shape ", ShapeText(tensors()[i].shape)));
+  return absl::InvalidArgumentError(absl::StrCat("'", FileOf(tensors()[i].name), "': tensor '", tensors()[i].name, "' has ",
+                                                 IsNaN(tensors()[i], element) ? "a NaN" : "an infinity", " at element ",
+                                                 element, " of shape ", ShapeText(tensors()[i].shape)));
 }
 
 absl::Status CheckHomologous(const Checkpoint& base, const Checkpoint& other) {
-  const auto missing = [](const Checkpoint& has, const Checkpoint& lacks,
-                          const TensorView& tensor) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", has.dir(), "' has tensor '", Printable(tensor.name), "' with shape ",
-                     ShapeText(tensor.shape), ", which '", lacks.dir(),
-                     "' lacks: the checkpoints cannot be merged"));
+  const auto missing = [](const Checkpoint& has, const Checkpoint& lacks, const TensorView& tensor) {
+    return absl::InvalidArgumentError(absl::StrCat("'", has.dir(), "' has tensor '", Printable(tensor.name), "' with shape ",
+                                                   ShapeText(tensor.shape), ", which '", lacks.dir(),
+                                                   "' lacks: the checkpoints cannot be merged"));
   };
   auto a = base.tensors().begin();
   auto b = other.tensors().begin();
@@ -153,10 +145,9 @@ absl::Status CheckHomologous(const Checkpoint& base, const Checkpoint& other) {
     }
     if (a == base.tensors().end() || b->name < a->name) return missing(other, base, *b);
     if (a->shape != b->shape) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", Printable(a->name), "' has shape ", ShapeText(a->shape), " in '",
-                       base.dir(), "' and ", ShapeText(b->shape), " in '", other.dir(),
-                       "': the checkpoints cannot be merged"));
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(a->name), "' has shape ", ShapeText(a->shape),
+                                                     " in '", base.dir(), "' and ", ShapeText(b->shape), " in '",
+                                                     other.dir(), "': the checkpoints cannot be merged"));
     }
     ++a, ++b;
   }

@@ -25,15 +25,21 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kConfigFile[] = "config.json";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
-constexpr const char* kDonorFiles[] = {
-    "generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json", "spiece.model",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json",      "merges.txt",
-    "preprocessor_config.json", "processor_config.json",
-    "chat_template.jinja",     "chat_template.json"};
+constexpr const char* kDonorFiles[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer.model",
+                                       "tokenizer_config.json",
+                                       "spiece.model",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "preprocessor_config.json",
+                                       "processor_config.json",
+                                       "chat_template.jinja",
+                                       "chat_template.json"};
 
-std::string Dump(const Json& json) {
-  return absl::StrCat(json.dump(2, ' ', false, Json::error_handler_t::replace), "\n");
-}
+std::string Dump(const Json& json) { return absl::StrCat(json.dump(2, ' ', false, Json::error_handler_t::replace), "\n"); }
 
 absl::StatusOr<std::string> MergedConfig(const CheckpointWriterOptions& options) {
   const std::string& dir = options.config_dir.empty() ? options.donor_dir : options.config_dir;
@@ -45,16 +51,14 @@ absl::StatusOr<std::string> MergedConfig(const CheckpointWriterOptions& options)
     config.merge_patch(patch);
   }
   if (options.dtype) {
-    config[config.contains("dtype") ? "dtype" : "torch_dtype"] =
-        std::string(ConfigName(*options.dtype));
+    config[config.contains("dtype") ? "dtype" : "torch_dtype"] = std::string(ConfigName(*options.dtype));
     if (config.contains("dtype")) config.erase("torch_dtype");
   }
   return Dump(config);
 }
 
 // The names and texts of all files but the weights.
-absl::StatusOr<std::map<std::string, std::string>> SmallFiles(
-    const CheckpointWriterOptions& options) {
+absl::StatusOr<std::map<std::string, std::string>> SmallFiles(const CheckpointWriterOptions& options) {
   std::map<std::string, std::string> files;
   MG_ASSIGN_OR_RETURN(files[kConfigFile], MergedConfig(options));
   for (const char* name : kDonorFiles) {
@@ -65,12 +69,10 @@ absl::StatusOr<std::map<std::string, std::string>> SmallFiles(
     files[name] = *std::move(bytes);
   }
   for (const auto& [name, text] : options.text_files) {
-    if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos ||
-        name.find('\0') != std::string::npos || name == kConfigFile || name == kIndexFile ||
-        absl::EndsWith(name, ".safetensors")) {
+    if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos || name.find('\0') != std::string::npos ||
+        name == kConfigFile || name == kIndexFile || absl::EndsWith(name, ".safetensors")) {
       return absl::InvalidArgumentError(
-          absl::StrCat("text file '", Printable(name),
-                       "' is not a plain file name, or one that the export writes itself"));
+          absl::StrCat("text file '", Printable(name), "' is not a plain file name, or one that the export writes itself"));
     }
     files[name] = text;
   }
@@ -78,11 +80,10 @@ absl::StatusOr<std::map<std::string, std::string>> SmallFiles(
 }
 
 // Consecutive tensors that share a file.
-absl::StatusOr<std::vector<std::vector<TensorHeader>>> Shards(
-    const std::vector<TensorHeader>& tensors, int64_t max_shard_bytes, int64_t& total_bytes) {
+absl::StatusOr<std::vector<std::vector<TensorHeader>>> Shards(const std::vector<TensorHeader>& tensors,
+                                                              int64_t max_shard_bytes, int64_t& total_bytes) {
   if (max_shard_bytes <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_shard_bytes ", max_shard_bytes, " is not positive"));
+    return absl::InvalidArgumentError(absl::StrCat("max_shard_bytes ", max_shard_bytes, " is not positive"));
   }
   std::vector<std::vector<TensorHeader>> shards;
   absl::flat_hash_set<absl::string_view> names;
@@ -90,15 +91,13 @@ absl::StatusOr<std::vector<std::vector<TensorHeader>>> Shards(
   total_bytes = 0;
   for (const TensorHeader& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", Printable(tensor.name), "' appears twice"));
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(tensor.name), "' appears twice"));
     }
     int64_t bytes = SizeOf(tensor.dtype);
     for (int64_t dimension : tensor.shape) {
       if (dimension < 0 || __builtin_mul_overflow(bytes, dimension, &bytes)) {
-        return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(tensor.name),
-                                                       "': shape ", ShapeText(tensor.shape),
-                                                       " is negative or too large"));
+        return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(tensor.name), "': shape ",
+                                                       ShapeText(tensor.shape), " is negative or too large"));
       }
     }
     if (__builtin_add_overflow(total_bytes, bytes, &total_bytes)) {
@@ -117,16 +116,14 @@ absl::StatusOr<std::vector<std::vector<TensorHeader>>> Shards(
 
 absl::Status WriteShard(const std::string& path, const std::vector<TensorHeader>& tensors,
                         const CheckpointWriter::TensorSource& source) {
-  MG_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer,
-                      SafetensorsWriter::Create(path, tensors));
+  MG_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer, SafetensorsWriter::Create(path, tensors));
   for (const TensorHeader& tensor : tensors) {
     int64_t given = 0;
     const auto append = [&](absl::Span<const std::byte> bytes) {
       given += static_cast<int64_t>(bytes.size());
       // Checked for each tensor: an excess would otherwise be taken for the next one's start.
       if (given > tensor.NumBytes()) {
-        return absl::OutOfRangeError(
-            absl::StrCat("more bytes than the ", tensor.NumBytes(), " of its shape"));
+        return absl::OutOfRangeError(absl::StrCat("more bytes than the ", tensor.NumBytes(), " of its shape"));
       }
       return writer->Append(bytes);
     };
@@ -135,9 +132,8 @@ absl::Status WriteShard(const std::string& path, const std::vector<TensorHeader>
     if (absl::StartsWith(written.message(), "tensor '")) return written;
     MG_RETURN_IF_ERROR(Annotate(written, absl::StrCat("tensor '", Printable(tensor.name), "'")));
     if (given != tensor.NumBytes()) {
-      return absl::FailedPreconditionError(absl::StrCat("tensor '", Printable(tensor.name),
-                                                        "': ", given, " bytes given, ",
-                                                        tensor.NumBytes(), " expected"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("tensor '", Printable(tensor.name), "': ", given, " bytes given, ", tensor.NumBytes(), " expected"));
     }
   }
   return writer->Finish();
@@ -145,40 +141,34 @@ absl::Status WriteShard(const std::string& path, const std::vector<TensorHeader>
 
 }  // namespace
 
-absl::Status CheckpointWriter::Write(const std::vector<TensorHeader>& tensors,
-                                     const TensorSource& source) const {
+absl::Status CheckpointWriter::Write(const std::vector<TensorHeader>& tensors, const TensorSource& source) const {
   int64_t wanted_bytes = 0;
   MG_ASSIGN_OR_RETURN(const auto shards, Shards(tensors, options_.max_shard_bytes, wanted_bytes));
   MG_ASSIGN_OR_RETURN(const auto small_files, SmallFiles(options_));
   const int64_t tensor_bytes = wanted_bytes;
   for (const auto& [name, bytes] : small_files) wanted_bytes += static_cast<int64_t>(bytes.size());
-  MG_ASSIGN_OR_RETURN(const auto staged,
-                      StagedDirectory::Create(options_.out_dir, options_.overwrite, kConfigFile));
+  MG_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Create(options_.out_dir, options_.overwrite, kConfigFile));
   MG_RETURN_IF_ERROR(CheckFreeSpace(staged->path(), wanted_bytes));
 
   const fs::path folder = staged->path();
-  for (const auto& [name, bytes] : small_files)
-    MG_RETURN_IF_ERROR(WriteFileAtomically((folder / name).string(), bytes));
+  for (const auto& [name, bytes] : small_files) MG_RETURN_IF_ERROR(WriteFileAtomically((folder / name).string(), bytes));
   std::map<std::string, std::string> file_of;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shards.size() == 1 ? "model.safetensors"
-                                                : absl::StrFormat("model-%05d-of-%05d.safetensors",
-                                                                  i + 1, shards.size());
+    const std::string name =
+        shards.size() == 1 ? "model.safetensors" : absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size());
     MG_RETURN_IF_ERROR(WriteShard((folder / name).string(), shards[i], source));
     for (const TensorHeader& tensor : shards[i]) file_of[tensor.name] = name;
   }
   if (shards.size() > 1) {
-    const nlohmann::json index = {{"metadata", {{"total_size", tensor_bytes}}},
-                                  {"weight_map", file_of}};
-    MG_RETURN_IF_ERROR(WriteFileAtomically(
-        (folder / kIndexFile).string(),
-        absl::StrCat(index.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n")));
+    const nlohmann::json index = {{"metadata", {{"total_size", tensor_bytes}}}, {"weight_map", file_of}};
+    MG_RETURN_IF_ERROR(
+        WriteFileAtomically((folder / kIndexFile).string(),
+                            absl::StrCat(index.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n")));
   }
   // What is renamed into place must load. A family that this build cannot run may still be
   // exported.
   const absl::Status opens = Checkpoint::Open(folder.string()).status();
-  if (!opens.ok() && !absl::IsUnimplemented(opens))
-    return Annotate(opens, "the export would not load");
+  if (!opens.ok() && !absl::IsUnimplemented(opens)) return Annotate(opens, "the export would not load");
   return staged->Commit();
 }
 

@@ -19,8 +19,8 @@
 namespace merganser {
 
 struct CheckpointWriterOptions {
-  std::string out_dir;    // its parent folder must exist
-  std::string donor_dir;  // gives config.json, generation_config.json and the tokenizer's files
+  std::string out_dir;     // its parent folder must exist
+  std::string donor_dir;   // gives config.json, generation_config.json and the tokenizer's files
   std::string config_dir;  // gives config.json instead; "": donor_dir
   // Written to config.json (as `dtype` where the donor has that, else as `torch_dtype`); nullopt:
   // as the donor has it.
@@ -47,8 +47,7 @@ class CheckpointWriter {
   using Append = std::function<absl::Status(absl::Span<const std::byte>)>;
   // Gives all bytes of one tensor to `append`. Called once for each tensor, in order, from the
   // calling thread.
-  using TensorSource =
-      std::function<absl::Status(const TensorHeader& tensor, const Append& append)>;
+  using TensorSource = std::function<absl::Status(const TensorHeader& tensor, const Append& append)>;
 
   explicit CheckpointWriter(CheckpointWriterOptions options) : options_(std::move(options)) {}
 

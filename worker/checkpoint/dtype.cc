@@ -48,10 +48,8 @@ static_assert(InEnumOrder(), "kEntries is indexed by DType");
 
 absl::Status Unknown(absl::string_view name, absl::string_view Entry::*member) {
   std::string known;
-  for (const Entry& entry : kEntries)
-    absl::StrAppend(&known, known.empty() ? "" : ", ", entry.*member);
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown dtype '", name.substr(0, 40), "' (known: ", known, ")"));
+  for (const Entry& entry : kEntries) absl::StrAppend(&known, known.empty() ? "" : ", ", entry.*member);
+  return absl::InvalidArgumentError(absl::StrCat("unknown dtype '", name.substr(0, 40), "' (known: ", known, ")"));
 }
 
 }  // namespace

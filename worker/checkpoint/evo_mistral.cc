@@ -18,9 +18,11 @@ absl::StatusOr<std::vector<Hop>> ReadEvoMistralPath(const WeightFiles& files) {
   if (layers == nullptr) return bad(kInputLayersTensor, "is missing");
   if (scales == nullptr) return bad(kInputScalesTensor, "is missing");
   if (layers->dtype != DType::kI32 || layers->shape.size() != 1)
-    return bad(kInputLayersTensor, absl::StrCat("is ", Name(layers->dtype), " ", ShapeText(layers->shape), "; expected I32 [hops]"));
+    return bad(kInputLayersTensor,
+               absl::StrCat("is ", Name(layers->dtype), " ", ShapeText(layers->shape), "; expected I32 [hops]"));
   if (scales->dtype != DType::kF32 || scales->shape != layers->shape)
-    return bad(kInputScalesTensor, absl::StrCat("is ", Name(scales->dtype), " ", ShapeText(scales->shape), "; expected F32 ", ShapeText(layers->shape)));
+    return bad(kInputScalesTensor, absl::StrCat("is ", Name(scales->dtype), " ", ShapeText(scales->shape), "; expected F32 ",
+                                                ShapeText(layers->shape)));
   std::vector<Hop> path;
   for (int64_t i = 0; i < layers->shape[0]; ++i) {
     int32_t layer;

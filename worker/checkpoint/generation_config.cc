@@ -13,8 +13,7 @@ GenerationConfig GenerationConfig::FromModelConfig(const ModelConfig& config) {
   return result;
 }
 
-absl::StatusOr<GenerationConfig> GenerationConfig::Parse(absl::string_view text,
-                                                         const std::string& path,
+absl::StatusOr<GenerationConfig> GenerationConfig::Parse(absl::string_view text, const std::string& path,
                                                          const ModelConfig& config) {
   constexpr int64_t kTokensMax = int64_t{1} << 31;
   constexpr double kFactorMax = 1e6;
@@ -33,8 +32,7 @@ absl::StatusOr<GenerationConfig> GenerationConfig::Parse(absl::string_view text,
   MG_ASSIGN_OR_RETURN(result.temperature, json.Double("temperature", {0, kFactorMax}));
   MG_ASSIGN_OR_RETURN(result.top_p, json.Double("top_p", {0, 1, /*low_open=*/true}));
   MG_ASSIGN_OR_RETURN(result.top_k, json.Int("top_k", 0, kTokensMax));
-  MG_ASSIGN_OR_RETURN(result.repetition_penalty,
-                      json.Double("repetition_penalty", {0, kFactorMax, /*low_open=*/true}));
+  MG_ASSIGN_OR_RETURN(result.repetition_penalty, json.Double("repetition_penalty", {0, kFactorMax, /*low_open=*/true}));
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> beams, json.Int("num_beams", 1, 1024));
   if (beams) result.num_beams = *beams;
   return result;

@@ -32,8 +32,7 @@ struct GenerationConfig {
   // Parses the text of a generation_config.json; token ids that it does not give come from
   // `config`. `path` is for messages. InvalidArgument: not JSON, or a value of the wrong type or
   // out of bounds (names file, field, value and bound).
-  static absl::StatusOr<GenerationConfig> Parse(absl::string_view json, const std::string& path,
-                                                const ModelConfig& config);
+  static absl::StatusOr<GenerationConfig> Parse(absl::string_view json, const std::string& path, const ModelConfig& config);
 };
 
 }  // namespace merganser

@@ -44,8 +44,7 @@ class StrictJsonCheck : public nlohmann::json_sax<Json> {
     --depth_;
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
     error_position = position;
     error = "not valid JSON";
     return false;
@@ -77,8 +76,7 @@ std::string Where(absl::string_view text, size_t position) {
 // ASCII, so that cutting it cannot split a character.
 std::string ValueText(const Json& value) {
   constexpr size_t kBytesMax = 120;
-  const std::string text =
-      value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
   return text.size() > kBytesMax ? absl::StrCat(text.substr(0, kBytesMax), "...") : text;
 }
 
@@ -87,15 +85,13 @@ std::string ValueText(const Json& value) {
 absl::StatusOr<Json> ParseJsonObject(absl::string_view text, const std::string& path) {
   StrictJsonCheck check;
   if (!Json::sax_parse(text.begin(), text.end(), &check)) {
-    const std::string where =
-        check.error_position ? absl::StrCat(" (", Where(text, *check.error_position), ")") : "";
-    return absl::InvalidArgumentError(absl::StrCat(
-        "'", path, "': ", check.error.empty() ? "not valid JSON" : check.error, where));
+    const std::string where = check.error_position ? absl::StrCat(" (", Where(text, *check.error_position), ")") : "";
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", path, "': ", check.error.empty() ? "not valid JSON" : check.error, where));
   }
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "': a JSON ", json.type_name(), "; expected an object"));
+    return absl::InvalidArgumentError(absl::StrCat("'", path, "': a JSON ", json.type_name(), "; expected an object"));
   }
   return json;
 }
@@ -109,21 +105,17 @@ const Json* JsonObject::Get(absl::string_view field) const {
 
 absl::Status JsonObject::Bad(absl::string_view field, absl::string_view wanted) const {
   const auto it = json_->find(std::string(field));
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", path_, "': field '", prefix_, field, "' is ",
-      it == json_->end() ? std::string("missing") : ValueText(*it), "; expected ", wanted));
+  return absl::InvalidArgumentError(absl::StrCat("'", path_, "': field '", prefix_, field, "' is ",
+                                                 it == json_->end() ? std::string("missing") : ValueText(*it), "; expected ",
+                                                 wanted));
 }
 
-absl::StatusOr<std::optional<int64_t>> JsonObject::Int(absl::string_view field, int64_t low,
-                                                       int64_t high) const {
+absl::StatusOr<std::optional<int64_t>> JsonObject::Int(absl::string_view field, int64_t low, int64_t high) const {
   const Json* value = Get(field);
   if (value == nullptr) return std::optional<int64_t>();
-  const auto bad = [&] {
-    return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]"));
-  };
+  const auto bad = [&] { return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]")); };
   if (!value->is_number_integer()) return bad();
-  if (value->is_number_unsigned() &&
-      value->get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+  if (value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
     return bad();
   }
   const int64_t number = value->get<int64_t>();
@@ -131,22 +123,18 @@ absl::StatusOr<std::optional<int64_t>> JsonObject::Int(absl::string_view field, 
   return std::optional<int64_t>(number);
 }
 
-absl::StatusOr<int64_t> JsonObject::RequiredInt(absl::string_view field, int64_t low,
-                                                int64_t high) const {
+absl::StatusOr<int64_t> JsonObject::RequiredInt(absl::string_view field, int64_t low, int64_t high) const {
   MG_ASSIGN_OR_RETURN(const std::optional<int64_t> value, Int(field, low, high));
   if (!value) return Bad(field, absl::StrCat("an integer in [", low, ", ", high, "]"));
   return *value;
 }
 
-absl::StatusOr<std::optional<double>> JsonObject::Double(absl::string_view field,
-                                                         Range range) const {
+absl::StatusOr<std::optional<double>> JsonObject::Double(absl::string_view field, Range range) const {
   const Json* value = Get(field);
   if (value == nullptr) return std::optional<double>();
   const double number = value->is_number() ? value->get<double>() : 0;
-  if (!value->is_number() || number < range.low || number > range.high ||
-      (range.low_open && number == range.low)) {
-    return Bad(field, absl::StrCat("a number in ", range.low_open ? "(" : "[", range.low, ", ",
-                                   range.high, "]"));
+  if (!value->is_number() || number < range.low || number > range.high || (range.low_open && number == range.low)) {
+    return Bad(field, absl::StrCat("a number in ", range.low_open ? "(" : "[", range.low, ", ", range.high, "]"));
   }
   return std::optional<double>(number);
 }
@@ -166,8 +154,7 @@ absl::StatusOr<std::optional<std::string>> JsonObject::String(absl::string_view 
 }
 
 absl::StatusOr<std::optional<int32_t>> JsonObject::TokenId(absl::string_view field) const {
-  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> id,
-                      Int(field, -1, std::numeric_limits<int32_t>::max()));
+  MG_ASSIGN_OR_RETURN(const std::optional<int64_t> id, Int(field, -1, std::numeric_limits<int32_t>::max()));
   if (!id || *id < 0) return std::optional<int32_t>();
   return std::optional<int32_t>(static_cast<int32_t>(*id));
 }
@@ -182,8 +169,7 @@ absl::StatusOr<std::vector<int32_t>> JsonObject::TokenIds(absl::string_view fiel
     return ids;
   }
   for (const Json& item : *value) {
-    if (!item.is_number_unsigned() ||
-        item.get<uint64_t>() > uint64_t{std::numeric_limits<int32_t>::max()}) {
+    if (!item.is_number_unsigned() || item.get<uint64_t>() > uint64_t{std::numeric_limits<int32_t>::max()}) {
       return Bad(field, "a token id or a list of token ids in [0, 2147483647]");
     }
     ids.push_back(item.get<int32_t>());

@@ -19,8 +19,7 @@ namespace merganser {
 // The object that `text` holds, with its keys in the file's order. InvalidArgument, naming file,
 // line and column, if it is not JSON, not an object, nested deeper than 100, or has a key twice in
 // one object.
-absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view text,
-                                                       const std::string& path);
+absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(absl::string_view text, const std::string& path);
 
 // A JSON object whose fields are read with their bounds. Every error is InvalidArgument and names
 // file, field, value and bound. A field that is null counts as absent. Refers to `json`, which must
@@ -36,8 +35,7 @@ class JsonObject {
   // The value, or nullptr if it is absent or null.
   const nlohmann::ordered_json* Get(absl::string_view field) const;
 
-  absl::StatusOr<std::optional<int64_t>> Int(absl::string_view field, int64_t low,
-                                             int64_t high) const;
+  absl::StatusOr<std::optional<int64_t>> Int(absl::string_view field, int64_t low, int64_t high) const;
   absl::StatusOr<int64_t> RequiredInt(absl::string_view field, int64_t low, int64_t high) const;
   // `low_open`: the lower bound itself is not allowed.
   struct Range {

@@ -21,18 +21,36 @@ constexpr int64_t kLayersMax = 1'000'000;
 constexpr int64_t kVocabMax = int64_t{1} << 30;
 
 // Lists in a config with an entry for each layer.
-constexpr const char* kPerLayerLists[] = {"layer_types", "mlp_layer_types", "layers_block_type",
-                                          "no_rope_layers"};
+constexpr const char* kPerLayerLists[] = {"layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers"};
 
 // Of configs that ModelConfig does not read.
-constexpr const char* kForwardPassFields[] = {
-    "rope_theta",          "rope_scaling",       "rope_parameters",    "rope_local_base_freq",
-    "partial_rotary_factor", "rotary_pct",       "rotary_emb_base",    "sliding_window",
-    "use_sliding_window",  "max_window_layers",  "sliding_window_pattern", "layer_types",
-    "rms_norm_eps",        "layer_norm_eps",     "layer_norm_epsilon", "hidden_act",
-    "hidden_activation",   "activation_function", "num_attention_heads", "num_key_value_heads",
-    "n_head",              "head_dim",           "num_experts_per_tok", "use_parallel_residual",
-    "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar"};
+constexpr const char* kForwardPassFields[] = {"rope_theta",
+                                              "rope_scaling",
+                                              "rope_parameters",
+                                              "rope_local_base_freq",
+                                              "partial_rotary_factor",
+                                              "rotary_pct",
+                                              "rotary_emb_base",
+                                              "sliding_window",
+                                              "use_sliding_window",
+                                              "max_window_layers",
+                                              "sliding_window_pattern",
+                                              "layer_types",
+                                              "rms_norm_eps",
+                                              "layer_norm_eps",
+                                              "layer_norm_epsilon",
+                                              "hidden_act",
+                                              "hidden_activation",
+                                              "activation_function",
+                                              "num_attention_heads",
+                                              "num_key_value_heads",
+                                              "n_head",
+                                              "head_dim",
+                                              "num_experts_per_tok",
+                                              "use_parallel_residual",
+                                              "attn_logit_softcapping",
+                                              "final_logit_softcapping",
+                                              "query_pre_attn_scalar"};
 
 // The object that holds the language model's settings: `text_config` of a multi-modal config.
 const Json& TextConfig(const Json& json) {
@@ -158,15 +176,16 @@ absl::StatusOr<RawConfig> RawConfig::Read(const std::string& dir) {
   MG_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(config.json, config.path));
   const auto quantization = json.find("quantization_config");
   if (quantization != json.end() && !quantization->is_null()) {
-    const bool named = quantization->is_object() && quantization->contains("quant_method") &&
-                       (*quantization)["quant_method"].is_string();
-    return absl::UnimplementedError(absl::StrCat(
-        "'", config.path, "': the checkpoint is quantized (quantization_config.quant_method ",
-        named ? Printable((*quantization)["quant_method"].get<std::string>()) : "unknown",
-        "); use the unquantized checkpoint"));
+    const bool named =
+        quantization->is_object() && quantization->contains("quant_method") && (*quantization)["quant_method"].is_string();
+    return absl::UnimplementedError(
+        absl::StrCat("'", config.path, "': the checkpoint is quantized (quantization_config.quant_method ",
+                     named ? Printable((*quantization)["quant_method"].get<std::string>()) : "unknown",
+                     "); use the unquantized checkpoint"));
   }
   const auto architectures = json.find("architectures");
-  if (architectures != json.end() && architectures->is_array() && !architectures->empty() && (*architectures)[0].is_string()) {
+  if (architectures != json.end() && architectures->is_array() && !architectures->empty() &&
+      (*architectures)[0].is_string()) {
     config.architecture = (*architectures)[0].get<std::string>();
   }
   const JsonObject top(json, config.path);
@@ -211,7 +230,8 @@ std::string PathConfigPatch(const RawConfig& config, absl::Span<const int> layer
   };
   for (const char* field : kPerLayerLists) {
     const auto list = text.find(field);
-    if (list != text.end() && list->is_array() && static_cast<int64_t>(list->size()) == config.num_layers) pick(field, *list);
+    if (list != text.end() && list->is_array() && static_cast<int64_t>(list->size()) == config.num_layers)
+      pick(field, *list);
   }
   const std::vector<std::string> by_rule = LayerTypesByRule(config, text);
   if (!text.contains("layer_types") && !by_rule.empty()) pick("layer_types", Json(by_rule));
@@ -262,7 +282,8 @@ std::string PatchedConfig(const RawConfig& config, const std::string& patch) {
 std::string TieConfigPatch(const RawConfig& config, bool tied) {
   const Json json = Parsed(config);
   Json patch = {{"tie_word_embeddings", tied}};
-  if (HasTextConfig(json) && TextConfig(json).contains("tie_word_embeddings")) patch["text_config"]["tie_word_embeddings"] = tied;
+  if (HasTextConfig(json) && TextConfig(json).contains("tie_word_embeddings"))
+    patch["text_config"]["tie_word_embeddings"] = tied;
   return patch.dump();
 }
 

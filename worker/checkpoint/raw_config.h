@@ -15,13 +15,13 @@ namespace merganser {
 
 struct RawConfig {
   std::string path;
-  std::string json;                        // the file's text
-  std::string architecture;                // the first of "architectures"; "" if there is none
-  std::string model_type;                  // "" if there is none
+  std::string json;                         // the file's text
+  std::string architecture;                 // the first of "architectures"; "" if there is none
+  std::string model_type;                   // "" if there is none
   std::optional<bool> tie_word_embeddings;  // as written
-  int64_t num_layers = 0;                  // 0: not given under a known name
-  std::string layers_key;                  // where: "num_hidden_layers", "text_config.num_hidden_layers"
-  int64_t vocab_size = 0;                  // 0: not given
+  int64_t num_layers = 0;                   // 0: not given under a known name
+  std::string layers_key;                   // where: "num_hidden_layers", "text_config.num_hidden_layers"
+  int64_t vocab_size = 0;                   // 0: not given
   std::string vocab_key;
   // What decides the forward pass beyond the tensors, field by field, as text: RoPE, window, norms,
   // activation, heads. Defaults are filled in for the families that ModelConfig knows.

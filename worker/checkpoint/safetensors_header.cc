@@ -29,8 +29,7 @@ class HeaderSax : public nlohmann::json_sax<Json> {
   bool binary(binary_t&) override { return Unexpected("binary"); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (value > uint64_t{std::numeric_limits<int64_t>::max()})
-      return Unexpected(absl::StrCat(value));
+    if (value > uint64_t{std::numeric_limits<int64_t>::max()}) return Unexpected(absl::StrCat(value));
     if (state_ == State::kShapeItem) {
       entry_.shape.push_back(static_cast<int64_t>(value));
       return true;
@@ -91,8 +90,7 @@ class HeaderSax : public nlohmann::json_sax<Json> {
     if (key == "shape") seen = &seen_shape_, state_ = State::kShapeStart;
     if (key == "data_offsets") seen = &seen_offsets_, state_ = State::kOffsetsStart;
     if (seen == nullptr) {
-      return Fail(
-          absl::StrCat("unknown field '", Printable(key), "' (known: dtype, shape, data_offsets)"));
+      return Fail(absl::StrCat("unknown field '", Printable(key), "' (known: dtype, shape, data_offsets)"));
     }
     if (*seen) return Fail(absl::StrCat("field '", key, "' appears twice"));
     *seen = true;
@@ -108,8 +106,8 @@ class HeaderSax : public nlohmann::json_sax<Json> {
       state_ = State::kNameKey;
       return true;
     }
-    for (auto [seen, field] : {std::pair{seen_dtype_, "dtype"}, std::pair{seen_shape_, "shape"},
-                               std::pair{seen_offsets_, "data_offsets"}}) {
+    for (auto [seen, field] :
+         {std::pair{seen_dtype_, "dtype"}, std::pair{seen_shape_, "shape"}, std::pair{seen_offsets_, "data_offsets"}}) {
       if (!seen) return Fail(absl::StrCat("field '", field, "' is missing"));
     }
     if (!CheckSize()) return false;
@@ -139,8 +137,7 @@ class HeaderSax : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
     error_ = absl::StrCat("the header is not valid JSON at byte ", position);
     return false;
   }
@@ -184,17 +181,14 @@ class HeaderSax : public nlohmann::json_sax<Json> {
     }
     if (empty) bytes = 0;
     if (entry_.begin > entry_.end || entry_.end - entry_.begin != bytes) {
-      return Fail(absl::StrCat("data_offsets [", entry_.begin, ", ", entry_.end,
-                               "] do not span the ", bytes, " bytes of ", Name(entry_.dtype), " ",
-                               ShapeText(entry_.shape)));
+      return Fail(absl::StrCat("data_offsets [", entry_.begin, ", ", entry_.end, "] do not span the ", bytes, " bytes of ",
+                               Name(entry_.dtype), " ", ShapeText(entry_.shape)));
     }
     return true;
   }
 
   bool Fail(absl::string_view what) {
-    error_ = state_ == State::kStart
-                 ? std::string(what)
-                 : absl::StrCat("tensor '", Printable(entry_.name), "': ", what);
+    error_ = state_ == State::kStart ? std::string(what) : absl::StrCat("tensor '", Printable(entry_.name), "': ", what);
     return false;
   }
 
@@ -221,8 +215,7 @@ class HeaderSax : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json,
-                                                         const std::string& path) {
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json, const std::string& path) {
   SafetensorsHeader header;
   HeaderSax sax(header);
   if (!Json::sax_parse(json.begin(), json.end(), &sax)) {

@@ -32,8 +32,7 @@ struct SafetensorsHeader {
 // Parses the JSON text and checks each entry by itself: all three fields once, a known type, and
 // end - begin equal to the bytes that type and shape ask for (without overflow). InvalidArgument
 // names `path`, the tensor and the numbers.
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json,
-                                                         const std::string& path);
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json, const std::string& path);
 
 }  // namespace merganser
 

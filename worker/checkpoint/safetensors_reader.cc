@@ -20,37 +20,32 @@
 namespace merganser {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "safetensors data is used as it lies in the file");
+static_assert(std::endian::native == std::endian::little, "safetensors data is used as it lies in the file");
 
 constexpr int64_t kPrefixBytes = 8;
 
 // The entries, sorted by offset, must cover [0, data_bytes) without gap or overlap.
-absl::Status CheckTiling(std::vector<SafetensorsEntry>& entries, int64_t data_bytes,
-                         const std::string& path) {
+absl::Status CheckTiling(std::vector<SafetensorsEntry>& entries, int64_t data_bytes, const std::string& path) {
   // Empty tensors share their offset with their neighbour, so the end is compared too.
-  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   int64_t position = 0;
   for (const SafetensorsEntry& entry : entries) {
     if (entry.begin != position) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", path, "': tensor '", Printable(entry.name), "' starts at byte ", entry.begin,
-          " of the data, ", entry.begin > position ? "a gap behind" : "an overlap with",
-          " the previous end at ", position));
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", path, "': tensor '", Printable(entry.name), "' starts at byte ", entry.begin, " of the data, ",
+                       entry.begin > position ? "a gap behind" : "an overlap with", " the previous end at ", position));
     }
     position = entry.end;
   }
   if (position > data_bytes) {
-    const auto first = std::find_if(entries.begin(), entries.end(),
-                                    [&](const auto& entry) { return entry.end > data_bytes; });
-    return absl::DataLossError(
-        absl::StrCat("'", path, "' is truncated: its tensors need ", position, " bytes of data, ",
-                     data_bytes, " are present; the first incomplete one is '",
-                     Printable(first->name), "' with ", first->end - first->begin,
-                     " bytes, of which ", std::max<int64_t>(0, data_bytes - first->begin),
-                     " are present (an interrupted download or copy: fetch the file again)"));
+    const auto first =
+        std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.end > data_bytes; });
+    return absl::DataLossError(absl::StrCat("'", path, "' is truncated: its tensors need ", position, " bytes of data, ",
+                                            data_bytes, " are present; the first incomplete one is '",
+                                            Printable(first->name), "' with ", first->end - first->begin,
+                                            " bytes, of which ", std::max<int64_t>(0, data_bytes - first->begin),
+                                            " are present (an interrupted download or copy: fetch the file again)"));
   }
   if (position < data_bytes) {
     return absl::InvalidArgumentError(
@@ -61,36 +56,31 @@ absl::Status CheckTiling(std::vector<SafetensorsEntry>& entries, int64_t data_by
 
 }  // namespace
 
-absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file,
-                                                     const std::string& path) {
+absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file, const std::string& path) {
   const int64_t file_bytes = static_cast<int64_t>(file.size());
   if (file_bytes < kPrefixBytes) {
     return absl::DataLossError(
-        absl::StrCat("'", path, "' is truncated: ", file_bytes,
-                     " bytes, less than the 8 bytes of the header's length"));
+        absl::StrCat("'", path, "' is truncated: ", file_bytes, " bytes, less than the 8 bytes of the header's length"));
   }
   const absl::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
   if (absl::StartsWith(text, "version https://git-lfs")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "'", path, "' is a Git LFS pointer, not the weights; run `git lfs pull` in its folder"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", path, "' is a Git LFS pointer, not the weights; run `git lfs pull` in its folder"));
   }
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
   if (header_bytes > uint64_t{kSafetensorsHeaderBytesMax}) {
-    return absl::InvalidArgumentError(absl::StrCat("'", path, "': header length ", header_bytes,
-                                                   " is more than ", kSafetensorsHeaderBytesMax,
-                                                   "; not a safetensors file"));
+    return absl::InvalidArgumentError(absl::StrCat("'", path, "': header length ", header_bytes, " is more than ",
+                                                   kSafetensorsHeaderBytesMax, "; not a safetensors file"));
   }
   const int64_t data_start = kPrefixBytes + static_cast<int64_t>(header_bytes);
   if (data_start > file_bytes) {
-    return absl::DataLossError(absl::StrCat("'", path, "' is truncated: the header takes ",
-                                            header_bytes, " bytes, ", file_bytes - kPrefixBytes,
-                                            " are present"));
+    return absl::DataLossError(absl::StrCat("'", path, "' is truncated: the header takes ", header_bytes, " bytes, ",
+                                            file_bytes - kPrefixBytes, " are present"));
   }
   const absl::string_view json = text.substr(kPrefixBytes, header_bytes);
   if (json.empty() || json[0] != '{') {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "': the header does not start with '{'"));
+    return absl::InvalidArgumentError(absl::StrCat("'", path, "': the header does not start with '{'"));
   }
   MG_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(json, path));
   MG_RETURN_IF_ERROR(CheckTiling(header.entries, file_bytes - data_start, path));
@@ -105,8 +95,7 @@ absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte>
   return contents;
 }
 
-absl::StatusOr<std::unique_ptr<const SafetensorsReader>> SafetensorsReader::Open(
-    const std::string& path) {
+absl::StatusOr<std::unique_ptr<const SafetensorsReader>> SafetensorsReader::Open(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
   struct stat info;
@@ -129,9 +118,7 @@ absl::StatusOr<std::unique_ptr<const SafetensorsReader>> SafetensorsReader::Open
   close(fd);
   MG_ASSIGN_OR_RETURN(
       reader->contents_,
-      ParseSafetensors(
-          absl::MakeConstSpan(static_cast<const std::byte*>(reader->mapping_), reader->size_),
-          path));
+      ParseSafetensors(absl::MakeConstSpan(static_cast<const std::byte*>(reader->mapping_), reader->size_), path));
   return std::unique_ptr<const SafetensorsReader>(std::move(reader));
 }
 

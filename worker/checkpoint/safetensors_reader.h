@@ -33,8 +33,7 @@ struct SafetensorsContents {
 // unknown keys, sizes that match the shapes, and data that the tensors tile without gap or overlap
 // up to the end of the file. InvalidArgument naming the file, the tensor and the numbers; DataLoss
 // ("truncated") if the file ends before its tensors do.
-absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file,
-                                                     const std::string& path);
+absl::StatusOr<SafetensorsContents> ParseSafetensors(absl::Span<const std::byte> file, const std::string& path);
 
 inline constexpr int64_t kSafetensorsHeaderBytesMax = 100'000'000;  // the format's own limit
 

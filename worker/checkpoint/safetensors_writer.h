@@ -34,9 +34,10 @@ class SafetensorsWriter {
   // file does not fit on the disk. InvalidArgument: a duplicate or reserved name, a negative size,
   // more than 2^62 bytes together, a header longer than the format allows. ResourceExhausted: disk
   // full (names file, wanted and free bytes). NotFound: no such folder. PermissionDenied.
-  static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
-      const std::string& path, const std::vector<TensorHeader>& tensors,
-      const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+  static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(const std::string& path,
+                                                                   const std::vector<TensorHeader>& tensors,
+                                                                   const std::map<std::string, std::string>& metadata = {
+                                                                       {"format", "pt"}});
 
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;

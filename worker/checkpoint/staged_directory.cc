@@ -22,9 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int OpenFolder(const std::string& path) {
-  return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
+int OpenFolder(const std::string& path) { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
 
 // Removes `path` unless somebody holds its lock. A process id alone would not do: in containers
 // they repeat, and those of other machines on a shared disk mean nothing here.
@@ -47,8 +45,7 @@ void RemoveLeftovers(const fs::path& out) {
     const std::string name = entry.path().filename().string();
     absl::string_view digits = name;
     int pid = 0;
-    if (!absl::ConsumePrefix(&digits, prefix) || !absl::SimpleAtoi(digits, &pid) || pid <= 0)
-      continue;
+    if (!absl::ConsumePrefix(&digits, prefix) || !absl::SimpleAtoi(digits, &pid) || pid <= 0) continue;
     const bool alive = pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
     if (!alive) RemoveIfAbandoned(entry.path());
   }
@@ -61,12 +58,10 @@ absl::Status SyncFolder(const std::string& path) {
   const int error = errno;
   close(fd);
   // Some file systems cannot sync folders.
-  return result == 0 || error == EINVAL ? absl::OkStatus()
-                                        : ErrnoStatus(error, "cannot sync", path);
+  return result == 0 || error == EINVAL ? absl::OkStatus() : ErrnoStatus(error, "cannot sync", path);
 }
 
-absl::Status CheckReplaceable(const std::string& out, bool overwrite,
-                              const std::string& marker_file) {
+absl::Status CheckReplaceable(const std::string& out, bool overwrite, const std::string& marker_file) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(out, error))) return absl::OkStatus();
   if (!fs::is_directory(fs::symlink_status(out, error))) {
@@ -76,26 +71,24 @@ absl::Status CheckReplaceable(const std::string& out, bool overwrite,
   if (error) return ErrnoStatus(error.value(), "cannot read", out);
   if (empty) return absl::OkStatus();
   if (!overwrite) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "'", out, "' exists and is not empty; choose another directory, or replace it with --overwrite"));
+    return absl::AlreadyExistsError(
+        absl::StrCat("'", out, "' exists and is not empty; choose another directory, or replace it with --overwrite"));
   }
   if (!fs::exists(fs::path(out) / marker_file, error)) {
-    return absl::FailedPreconditionError(absl::StrCat("'", out,
-                                                      "' is not overwritten: it holds no ",
-                                                      marker_file, ", so it is not a checkpoint"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("'", out, "' is not overwritten: it holds no ", marker_file, ", so it is not a checkpoint"));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StagedDirectory>> StagedDirectory::Create(
-    const std::string& out_dir, bool overwrite, const std::string& marker_file) {
+absl::StatusOr<std::unique_ptr<StagedDirectory>> StagedDirectory::Create(const std::string& out_dir, bool overwrite,
+                                                                         const std::string& marker_file) {
   fs::path out = fs::path(out_dir).lexically_normal();
   if (!out.has_filename()) out = out.parent_path();  // "dir/"
   if (!out.has_filename() || out.filename() == "." || out.filename() == "..") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", out_dir, "' is no name for a new directory"));
+    return absl::InvalidArgumentError(absl::StrCat("'", out_dir, "' is no name for a new directory"));
   }
   MG_RETURN_IF_ERROR(CheckReplaceable(out.string(), overwrite, marker_file));
   RemoveLeftovers(out);
@@ -116,8 +109,7 @@ absl::StatusOr<std::unique_ptr<StagedDirectory>> StagedDirectory::Create(
   // EWOULDBLOCK: another process took the new folder for a leftover. Errors of file systems without
   // locks do not matter.
   if (flock(staged->lock_fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("another export to '", out.string(), "' is under way"));
+    return absl::AlreadyExistsError(absl::StrCat("another export to '", out.string(), "' is under way"));
   }
   return staged;
 }
@@ -149,8 +141,7 @@ absl::Status StagedDirectory::Commit() {
     if (rename(path_.c_str(), out_.c_str()) != 0) {
       const int second = errno;
       if (rename(old.c_str(), out_.c_str()) != 0) {
-        return ErrnoStatus(
-            second, absl::StrCat("what was there is now '", old, "'; cannot rename to"), out_);
+        return ErrnoStatus(second, absl::StrCat("what was there is now '", old, "'; cannot rename to"), out_);
       }
       return ErrnoStatus(second, "cannot rename to", out_);
     }

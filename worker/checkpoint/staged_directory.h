@@ -19,8 +19,7 @@ class StagedDirectory {
   // another export to it is under way. FailedPrecondition: `overwrite`, but the folder holds no
   // `marker_file`, so that it is hardly what the caller means to replace. NotFound: the parent
   // folder does not exist. PermissionDenied.
-  static absl::StatusOr<std::unique_ptr<StagedDirectory>> Create(const std::string& out,
-                                                                 bool overwrite,
+  static absl::StatusOr<std::unique_ptr<StagedDirectory>> Create(const std::string& out, bool overwrite,
                                                                  const std::string& marker_file);
 
   ~StagedDirectory();

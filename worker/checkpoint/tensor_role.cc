@@ -43,8 +43,8 @@ constexpr PartPrefix kParts[] = {
 };
 
 constexpr absl::string_view kLayerPrefixes[] = {
-    "model.layers.",   "language_model.model.layers.", "model.language_model.layers.",
-    "gpt_neox.layers.", "transformer.h.",              "backbone.layers."};
+    "model.layers.",   "language_model.model.layers.", "model.language_model.layers.", "gpt_neox.layers.", "transformer.h.",
+    "backbone.layers."};
 
 // The number at the start of `rest`, if a point follows it; else -1.
 int LeadingLayer(absl::string_view rest) {
@@ -52,8 +52,8 @@ int LeadingLayer(absl::string_view rest) {
   const absl::string_view digits = rest.substr(0, rest.find('.'));
   int layer = -1;
   if (digits.empty() || digits.size() > kLayerDigitsMax || digits.size() == rest.size() ||
-      !std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit) ||
-      (digits[0] == '0' && digits.size() > 1) || !absl::SimpleAtoi(digits, &layer)) {
+      !std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit) || (digits[0] == '0' && digits.size() > 1) ||
+      !absl::SimpleAtoi(digits, &layer)) {
     return -1;
   }
   return layer;
@@ -61,8 +61,7 @@ int LeadingLayer(absl::string_view rest) {
 
 // What stands before the first number of a name, its point included; "" without a number.
 absl::string_view NumberedPrefix(absl::string_view name) {
-  for (size_t point = name.find('.'); point != absl::string_view::npos;
-       point = name.find('.', point + 1)) {
+  for (size_t point = name.find('.'); point != absl::string_view::npos; point = name.find('.', point + 1)) {
     if (LeadingLayer(name.substr(point + 1)) >= 0) return name.substr(0, point + 1);
   }
   return "";

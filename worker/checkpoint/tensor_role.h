@@ -12,9 +12,8 @@
 namespace merganser {
 
 struct TensorRole {
-  std::optional<ModelPart>
-      part;        // absent: none of the parts that recipes know (a vision tower, for instance)
-  int layer = -1;  // of a tensor with part kLayers, else -1
+  std::optional<ModelPart> part;  // absent: none of the parts that recipes know (a vision tower, for instance)
+  int layer = -1;                 // of a tensor with part kLayers, else -1
   bool operator==(const TensorRole&) const = default;
 };
 

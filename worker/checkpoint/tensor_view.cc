@@ -12,9 +12,7 @@ int64_t TensorView::NumElements() const {
   return n;
 }
 
-std::string ShapeText(absl::Span<const int64_t> shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
+std::string ShapeText(absl::Span<const int64_t> shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
 
 std::string Printable(absl::string_view name) {
   constexpr size_t kBytesMax = 120;

@@ -17,9 +17,7 @@ using Json = nlohmann::ordered_json;
 constexpr int64_t kFileBytesMax = int64_t{512} << 20;
 constexpr int64_t kIdMax = 1 << 30;
 
-std::string Dump(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
-}
+std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace); }
 
 class Reader {
  public:
@@ -45,8 +43,7 @@ class Reader {
     if (added == json.end() || added->is_null()) return absl::OkStatus();
     if (!added->is_array()) return Bad("has added_tokens that are no list");
     for (const Json& entry : *added) {
-      if (!entry.is_object() || !entry.contains("content") || !entry["content"].is_string() ||
-          !entry.contains("id")) {
+      if (!entry.is_object() || !entry.contains("content") || !entry["content"].is_string() || !entry.contains("id")) {
         return Bad("has an added token without content or id");
       }
       const std::string token = entry["content"].get<std::string>();
@@ -57,26 +54,21 @@ class Reader {
   }
 
  private:
-  absl::Status Bad(absl::string_view what) const {
-    return absl::InvalidArgumentError(absl::StrCat("'", path_, "' ", what));
-  }
+  absl::Status Bad(absl::string_view what) const { return absl::InvalidArgumentError(absl::StrCat("'", path_, "' ", what)); }
 
   absl::Status Add(const std::string& token, const Json& value) {
-    if (!value.is_number_integer())
-      return Bad(absl::StrCat("gives token '", Printable(token), "' no whole number as id"));
+    if (!value.is_number_integer()) return Bad(absl::StrCat("gives token '", Printable(token), "' no whole number as id"));
     const int64_t id = value.get<int64_t>();
     if (id < 0 || id > kIdMax)
       return Bad(absl::StrCat("gives token '", Printable(token), "' the id ", id, ", not in [0, ", kIdMax, "]"));
     const auto [known, is_new] = out_.ids.emplace(token, static_cast<int>(id));
     if (!is_new && known->second != id) {
-      return Bad(absl::StrCat("gives token '", Printable(token), "' the ids ", known->second,
-                              " and ", id));
+      return Bad(absl::StrCat("gives token '", Printable(token), "' the ids ", known->second, " and ", id));
     }
     if (static_cast<size_t>(id) >= out_.tokens.size()) out_.tokens.resize(id + 1);
     std::string& slot = out_.tokens[id];
     if (!slot.empty() && slot != token) {
-      return Bad(absl::StrCat("gives the id ", id, " to '", Printable(slot), "' and to '",
-                              Printable(token), "'"));
+      return Bad(absl::StrCat("gives the id ", id, " to '", Printable(slot), "' and to '", Printable(token), "'"));
     }
     slot = token;
     return absl::OkStatus();
@@ -98,9 +90,10 @@ absl::StatusOr<TokenizerVocabulary> TokenizerVocabulary::Read(const std::string&
   TokenizerVocabulary vocabulary;
   absl::StatusOr<std::string> text = ReadFile(path, kFileBytesMax);
   if (absl::IsNotFound(text.status())) {
-    return absl::NotFoundError(absl::StrCat(
-        "'", dir, "' has no tokenizer.json; make one: python -c \"from transformers import "
-        "AutoTokenizer as T; T.from_pretrained('", dir, "').save_pretrained('", dir, "')\""));
+    return absl::NotFoundError(absl::StrCat("'", dir,
+                                            "' has no tokenizer.json; make one: python -c \"from transformers import "
+                                            "AutoTokenizer as T; T.from_pretrained('",
+                                            dir, "').save_pretrained('", dir, "')\""));
   }
   MG_RETURN_IF_ERROR(text.status());
   MG_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(*text, path));
@@ -109,17 +102,14 @@ absl::StatusOr<TokenizerVocabulary> TokenizerVocabulary::Read(const std::string&
   return vocabulary;
 }
 
-absl::StatusOr<std::string> TokenizerJsonWith(const TokenizerVocabulary& vocabulary,
-                                              const std::vector<std::string>& names,
+absl::StatusOr<std::string> TokenizerJsonWith(const TokenizerVocabulary& vocabulary, const std::vector<std::string>& names,
                                               const std::vector<std::string>& entries) {
   if (names.empty()) return vocabulary.json;
   MG_ASSIGN_OR_RETURN(Json json, ParseJsonObject(vocabulary.json, "tokenizer.json"));
-  if (!json.contains("added_tokens") || !json["added_tokens"].is_array())
-    json["added_tokens"] = Json::array();
+  if (!json.contains("added_tokens") || !json["added_tokens"].is_array()) json["added_tokens"] = Json::array();
   for (size_t i = 0; i < names.size(); ++i) {
-    Json entry = {{"id", 0},         {"content", names[i]}, {"single_word", false},
-                  {"lstrip", false}, {"rstrip", false},     {"normalized", false},
-                  {"special", false}};
+    Json entry = {{"id", 0},         {"content", names[i]}, {"single_word", false}, {"lstrip", false},
+                  {"rstrip", false}, {"normalized", false}, {"special", false}};
     if (!entries[i].empty()) {
       MG_ASSIGN_OR_RETURN(entry, ParseJsonObject(entries[i], "added_tokens"));
     }
@@ -139,8 +129,7 @@ absl::StatusOr<std::string> ReadChatTemplate(const std::string& dir) {
   return field != config->end() && field->is_string() ? field->get<std::string>() : "";
 }
 
-absl::StatusOr<std::string> TokenizerConfigWithTemplate(const std::string& dir,
-                                                        const std::string& chat_template) {
+absl::StatusOr<std::string> TokenizerConfigWithTemplate(const std::string& dir, const std::string& chat_template) {
   absl::StatusOr<Json> config = ReadJson(dir + "/tokenizer_config.json");
   if (absl::IsNotFound(config.status())) return "";
   MG_RETURN_IF_ERROR(config.status());

@@ -30,29 +30,23 @@ absl::Status NoWeights(const std::string& dir, const std::string& file) {
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string();
     if (absl::EndsWith(name, ".gguf")) {
-      return absl::UnimplementedError(
-          absl::StrCat("'", dir, "' holds its weights as GGUF ('", name,
-                       "'), which is quantized; merge the model that it was made from"));
+      return absl::UnimplementedError(absl::StrCat("'", dir, "' holds its weights as GGUF ('", name,
+                                                   "'), which is quantized; merge the model that it was made from"));
     }
-    if (absl::StartsWith(name, "pytorch_model") || absl::EndsWith(name, ".pt") ||
-        absl::EndsWith(name, ".pth")) {
-      return absl::UnimplementedError(
-          absl::StrCat("'", dir, "' holds its weights as pickles ('", name,
-                       "'), which can run code when they are read; convert it "
-                       "once: python -c \"from transformers import AutoModelForCausalLM as M; "
-                       "M.from_pretrained('",
-                       dir, "', torch_dtype='auto').save_pretrained('", dir,
-                       "-safetensors')\" and copy the tokenizer files"));
+    if (absl::StartsWith(name, "pytorch_model") || absl::EndsWith(name, ".pt") || absl::EndsWith(name, ".pth")) {
+      return absl::UnimplementedError(absl::StrCat("'", dir, "' holds its weights as pickles ('", name,
+                                                   "'), which can run code when they are read; convert it "
+                                                   "once: python -c \"from transformers import AutoModelForCausalLM as M; "
+                                                   "M.from_pretrained('",
+                                                   dir, "', torch_dtype='auto').save_pretrained('", dir,
+                                                   "-safetensors')\" and copy the tokenizer files"));
     }
   }
-  return absl::NotFoundError(
-      absl::StrCat("'", dir, "' has neither ", file, " nor ", file, ".index.json: no weights"));
+  return absl::NotFoundError(absl::StrCat("'", dir, "' has neither ", file, " nor ", file, ".index.json: no weights"));
 }
 
 // Tables that follow from the config; transformers stopped storing them.
-bool IsComputedTable(absl::string_view name) {
-  return absl::EndsWith(name, ".rotary_emb.inv_freq");
-}
+bool IsComputedTable(absl::string_view name) { return absl::EndsWith(name, ".rotary_emb.inv_freq"); }
 
 // The language model inside a vision-language checkpoint goes by a plain model's names, too: "model.norm.weight" for
 // "language_model.model.norm.weight" (files of transformers 4) or "model.language_model.norm.weight" (its names since 5).
@@ -69,8 +63,7 @@ void AddLanguageModelNames(const std::vector<TensorView>& tensors, absl::flat_ha
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const WeightFiles>> WeightFiles::Open(const std::string& dir,
-                                                                     const std::string& stem) {
+absl::StatusOr<std::shared_ptr<const WeightFiles>> WeightFiles::Open(const std::string& dir, const std::string& stem) {
   MG_RETURN_IF_ERROR(CheckDirectory(dir));
   std::shared_ptr<WeightFiles> files(new WeightFiles);
   files->dir_ = dir;
@@ -92,8 +85,7 @@ absl::Status WeightFiles::Load(const std::string& stem) {
   }
   std::vector<int> order(tensors_.size());
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](int a, int b) { return tensors_[a].name < tensors_[b].name; });
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return tensors_[a].name < tensors_[b].name; });
   std::vector<TensorView> tensors;
   std::vector<int> file_of;
   for (int i : order) {
@@ -128,23 +120,20 @@ absl::Status WeightFiles::LoadShards(const std::string& index_path) {
   for (const std::string& name : files) {
     const std::string path = (fs::path(dir_) / name).string();
     if (!Exists(path)) {
-      return absl::NotFoundError(
-          absl::StrCat("'", index_path, "' names the file '", Printable(name),
-                       "', which is not in the directory (an interrupted download?)"));
+      return absl::NotFoundError(absl::StrCat("'", index_path, "' names the file '", Printable(name),
+                                              "', which is not in the directory (an interrupted download?)"));
     }
     MG_ASSIGN_OR_RETURN(auto file, SafetensorsReader::Open(path));
     for (const TensorView& tensor : file->tensors()) {
       const auto it = file_of_tensor.find(tensor.name);
       if (it == file_of_tensor.end()) {
         if (IsComputedTable(tensor.name)) continue;
-        return absl::InvalidArgumentError(absl::StrCat("'", path, "' holds tensor '",
-                                                       Printable(tensor.name), "', which '",
+        return absl::InvalidArgumentError(absl::StrCat("'", path, "' holds tensor '", Printable(tensor.name), "', which '",
                                                        index_path, "' does not list"));
       }
       if (it->second != name) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("'", path, "' holds tensor '", Printable(tensor.name), "', which '",
-                         index_path, "' places in '", Printable(it->second), "'"));
+        return absl::InvalidArgumentError(absl::StrCat("'", path, "' holds tensor '", Printable(tensor.name), "', which '",
+                                                       index_path, "' places in '", Printable(it->second), "'"));
       }
     }
     AddFile(std::move(file));
@@ -157,9 +146,8 @@ absl::Status WeightFiles::LoadShards(const std::string& index_path) {
   }
   for (const auto& [tensor, name] : file_of_tensor) {
     if (!present.contains(tensor)) {
-      return absl::InvalidArgumentError(absl::StrCat("'", index_path, "' places tensor '",
-                                                     Printable(tensor), "' in '", Printable(name),
-                                                     "', which does not hold it"));
+      return absl::InvalidArgumentError(absl::StrCat("'", index_path, "' places tensor '", Printable(tensor), "' in '",
+                                                     Printable(name), "', which does not hold it"));
     }
   }
   return absl::OkStatus();

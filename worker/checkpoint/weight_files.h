@@ -26,8 +26,7 @@ class WeightFiles {
   // index names is missing. InvalidArgument: a bad index, a malformed safetensors file, or a tensor in
   // a shard other than the index says. DataLoss: a truncated file. Unimplemented: weights in pickle or
   // GGUF form only (the message tells how to convert). PermissionDenied. Messages name the file.
-  static absl::StatusOr<std::shared_ptr<const WeightFiles>> Open(const std::string& dir,
-                                                                 const std::string& stem = "model");
+  static absl::StatusOr<std::shared_ptr<const WeightFiles>> Open(const std::string& dir, const std::string& stem = "model");
 
   WeightFiles(const WeightFiles&) = delete;
   WeightFiles& operator=(const WeightFiles&) = delete;

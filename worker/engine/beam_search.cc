@@ -12,8 +12,7 @@ constexpr float kNever = -1.0e9f;  // what transformers adds to the score of wha
 
 }  // namespace
 
-BeamSearch::BeamSearch(const Beams& options, int max_new_tokens, std::vector<int32_t> eos_token_ids,
-                       HasStop has_stop)
+BeamSearch::BeamSearch(const Beams& options, int max_new_tokens, std::vector<int32_t> eos_token_ids, HasStop has_stop)
     : options_(options),
       max_new_tokens_(max_new_tokens),
       eos_token_ids_(std::move(eos_token_ids)),
@@ -40,8 +39,7 @@ absl::Status BeamSearch::FindHits(std::vector<Candidate>& candidates) const {
 }
 
 void BeamSearch::UpdateFinished(const std::vector<Candidate>& candidates) {
-  const bool full =
-      std::all_of(finished_.begin(), finished_.end(), [](const Finished& f) { return f.real; });
+  const bool full = std::all_of(finished_.begin(), finished_.end(), [](const Finished& f) { return f.real; });
   const float divisor = static_cast<float>(std::pow(length_ + 1.0, options_.length_penalty));
   // Only a candidate among the first `count` may finish; those behind are there so that enough
   // beams live on.
@@ -85,8 +83,7 @@ absl::StatusOr<bool> BeamSearch::Advance(absl::Span<const float> log_probs, int6
 
   // Those that go on: the hit ones last, as if their score were lower by 1e9.
   std::vector<Candidate> live = candidates;
-  const bool all_hit =
-      std::all_of(live.begin(), live.end(), [](const Candidate& c) { return c.hit; });
+  const bool all_hit = std::all_of(live.begin(), live.end(), [](const Candidate& c) { return c.hit; });
   std::stable_partition(live.begin(), live.end(), [](const Candidate& c) { return !c.hit; });
   live.resize(std::min(live.size(), static_cast<size_t>(options_.count)));
   std::vector<Beam> next;
@@ -98,15 +95,11 @@ absl::StatusOr<bool> BeamSearch::Advance(absl::Span<const float> log_probs, int6
   beams_ = std::move(next);
   ++length_;
 
-  const float best_possible =
-      beams_[0].score / static_cast<float>(std::pow(length_, options_.length_penalty));
+  const float best_possible = beams_[0].score / static_cast<float>(std::pow(length_, options_.length_penalty));
   const float worst = finished_.back().score;
-  can_improve_ =
-      can_improve_ && std::any_of(finished_.begin(), finished_.end(), [&](const Finished& f) {
-        return best_possible > (f.real ? worst : kNever);
-      });
-  const bool full =
-      std::all_of(finished_.begin(), finished_.end(), [](const Finished& f) { return f.real; });
+  can_improve_ = can_improve_ && std::any_of(finished_.begin(), finished_.end(),
+                                             [&](const Finished& f) { return best_possible > (f.real ? worst : kNever); });
+  const bool full = std::all_of(finished_.begin(), finished_.end(), [](const Finished& f) { return f.real; });
   return !can_improve_ || (full && options_.early_stopping) || all_hit;
 }
 

@@ -26,8 +26,7 @@ class BeamSearch {
   using HasStop = std::function<absl::StatusOr<bool>(absl::Span<const int32_t> tokens)>;
 
   // `eos_token_ids` and `has_stop` (may be null) end a beam, as does max_new_tokens.
-  BeamSearch(const Beams& options, int max_new_tokens, std::vector<int32_t> eos_token_ids,
-             HasStop has_stop);
+  BeamSearch(const Beams& options, int max_new_tokens, std::vector<int32_t> eos_token_ids, HasStop has_stop);
 
   // The live beams; one without tokens at the start, options.count after the first Advance.
   const std::vector<Beam>& beams() const { return beams_; }

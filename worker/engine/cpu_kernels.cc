@@ -23,13 +23,11 @@ extern const CpuKernels kKernels;
 const CpuKernels* FindCpuKernels(const char* name) {
   if (std::strcmp(name, "generic") == 0) return &kernels_generic::kKernels;
 #ifdef MERGANSER_X86_KERNELS
-  if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
-      __builtin_cpu_supports("fma")) {
+  if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     return &kernels_avx2::kKernels;
   }
-  if (std::strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw")) {
+  if (std::strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
     return &kernels_avx512::kKernels;
   }
   if (std::strcmp(name, "avx512bf16") == 0 && __builtin_cpu_supports("avx512bf16") && FindCpuKernels("avx512") != nullptr) {

@@ -20,10 +20,8 @@ absl::Status Bad(absl::string_view field, double value, absl::string_view bound)
 
 absl::Status Validate(const Sampling& s) {
   // Written so that NaN is out of range.
-  if (!(s.temperature >= 0 && s.temperature <= 100))
-    return Bad("temperature", s.temperature, "[0, 100]");
-  if (s.top_k < 0)
-    return absl::InvalidArgumentError(absl::StrCat("top_k is ", s.top_k, ", below 0"));
+  if (!(s.temperature >= 0 && s.temperature <= 100)) return Bad("temperature", s.temperature, "[0, 100]");
+  if (s.top_k < 0) return absl::InvalidArgumentError(absl::StrCat("top_k is ", s.top_k, ", below 0"));
   if (!(s.top_p > 0 && s.top_p <= 1)) return Bad("top_p", s.top_p, "(0, 1]");
   if (!(s.repetition_penalty > 0 && s.repetition_penalty <= 100)) {
     return Bad("repetition_penalty", s.repetition_penalty, "(0, 100]");
@@ -65,8 +63,8 @@ std::vector<TokenLogProb> MostLikely(absl::Span<const float> log_probs, int coun
   return best;
 }
 
-void Sampler::Penalize(absl::Span<const int32_t> before, absl::Span<const int32_t> after,
-                       double penalty, absl::Span<float> scores) {
+void Sampler::Penalize(absl::Span<const int32_t> before, absl::Span<const int32_t> after, double penalty,
+                       absl::Span<float> scores) {
   ++call_;
   const float p = static_cast<float>(penalty);
   for (const absl::Span<const int32_t> tokens : {before, after}) {
@@ -84,16 +82,14 @@ int32_t Sampler::Draw(const Sampling& sampling, uint64_t step, absl::Span<float>
   for (float& x : logits) x /= temperature;
   order_.resize(logits.size());
   std::iota(order_.begin(), order_.end(), 0);
-  const auto larger = [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  };
+  const auto larger = [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
   size_t kept = order_.size();
   if (sampling.top_k > 0 && static_cast<size_t>(sampling.top_k) < kept) {
     kept = sampling.top_k;
     std::nth_element(order_.begin(), order_.begin() + kept - 1, order_.end(), larger);
     const float least = logits[order_[kept - 1]];
-    const auto end = std::partition(order_.begin() + kept, order_.end(),
-                                    [&](int32_t token) { return logits[token] >= least; });
+    const auto end =
+        std::partition(order_.begin() + kept, order_.end(), [&](int32_t token) { return logits[token] >= least; });
     kept = end - order_.begin();
   }
   if (sampling.top_p < 1) {

@@ -31,8 +31,7 @@ class Sampler {
 
   // transformers' repetition penalty: each token of `before` or `after` once, scores below 0 are
   // multiplied by `penalty` and others divided.
-  void Penalize(absl::Span<const int32_t> before, absl::Span<const int32_t> after, double penalty,
-                absl::Span<float> scores);
+  void Penalize(absl::Span<const int32_t> before, absl::Span<const int32_t> after, double penalty, absl::Span<float> scores);
 
   // Draws a token by temperature, top_k and top_p, in this order, as transformers applies them.
   // Overwrites `logits`. REQUIRES: sampling.temperature > 0.

@@ -15,18 +15,15 @@ int CommonPrefix(absl::Span<const std::vector<int32_t>* const> prompts) {
   size_t common = first.size();
   for (const std::vector<int32_t>* prompt : prompts) {
     common = std::min(common, prompt->size() - 1);
-    common =
-        std::mismatch(first.begin(), first.begin() + common, prompt->begin()).first - first.begin();
+    common = std::mismatch(first.begin(), first.begin() + common, prompt->begin()).first - first.begin();
   }
   return static_cast<int>(common);
 }
 
 }  // namespace
 
-void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens,
-                 GenerationTimings& timings) {
-  const double share =
-      static_cast<double>(prompt_tokens) / static_cast<double>(prompt_tokens + generated_tokens);
+void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens, GenerationTimings& timings) {
+  const double share = static_cast<double>(prompt_tokens) / static_cast<double>(prompt_tokens + generated_tokens);
   timings.prefill_seconds += seconds * share;
   timings.decode_seconds += seconds * (1.0 - share);
   timings.prompt_tokens += prompt_tokens;

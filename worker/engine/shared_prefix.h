@@ -22,8 +22,7 @@ absl::StatusOr<int> PrefillSharedPrefix(ModelRunner& runner, const EngineOptions
                                         GenerationTimings& timings);
 
 // Adds the time of one step to `timings`, divided by kind of token.
-void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens,
-                 GenerationTimings& timings);
+void AddStepTime(double seconds, int64_t prompt_tokens, int64_t generated_tokens, GenerationTimings& timings);
 
 }  // namespace merganser
 

@@ -47,10 +47,8 @@ void ThreadTeam::Claim(int member) {
 void ThreadTeam::Work(int member) {
   uint64_t seen = 0;
   for (;;) {
-    WaitUntil(mu_, [&] {
-      return epoch_.load(std::memory_order_acquire) != seen ||
-             stopping_.load(std::memory_order_acquire);
-    });
+    WaitUntil(mu_,
+              [&] { return epoch_.load(std::memory_order_acquire) != seen || stopping_.load(std::memory_order_acquire); });
     if (stopping_.load(std::memory_order_acquire)) return;
     seen = epoch_.load(std::memory_order_acquire);
     Claim(member);

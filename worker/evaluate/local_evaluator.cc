@@ -34,8 +34,8 @@ absl::StatusOr<JobFacts> LocalEvaluator::Prepare(const JobSpec& spec, const Phas
 }
 
 absl::StatusOr<Evaluation> LocalEvaluator::Evaluate(const JobSpec& spec, const Recipe& recipe,
-                                                    const std::vector<std::string>& benchmarks,
-                                                    const PhaseCallback& phase, std::stop_token stop) {
+                                                    const std::vector<std::string>& benchmarks, const PhaseCallback& phase,
+                                                    std::stop_token stop) {
   MG_RETURN_IF_ERROR(Load(spec, phase, stop));
   return job_->Evaluate(recipe, benchmarks, phase, stop);
 }

@@ -24,14 +24,15 @@
 namespace merganser {
 
 // Of --cuda-graphs.
-inline constexpr char kCudaGraphsHelp[] = "on a GPU: decode steps as CUDA graphs (never run on a device yet: docs/engine.md)";
+inline constexpr char kCudaGraphsHelp[] =
+    "on a GPU: decode steps as CUDA graphs (never run on a device yet: docs/engine.md)";
 
 struct LocalOptions {
-  std::string device = "auto";           // "auto" (CUDA device 0 if there is one), "cpu", "cuda:N"
+  std::string device = "auto";  // "auto" (CUDA device 0 if there is one), "cpu", "cuda:N"
   // "auto", "fp32", "bf16" (on the CPU: bf16 products with fp32 sums) or "fp16" (on a GPU)
   std::string compute = "auto";
-  bool cuda_graphs = false;              // EngineOptions::cuda_graphs
-  int threads = 0;                       // CPU threads; 0: all processors that the process may use
+  bool cuda_graphs = false;  // EngineOptions::cuda_graphs
+  int threads = 0;           // CPU threads; 0: all processors that the process may use
   // Where candidates are merged: "host" (by the CPU), "device" (in the device's memory), "auto" ("device" on a GPU, else
   // "host").
   std::string merge = "auto";
@@ -57,7 +58,7 @@ struct ExportRequest {
   // "": an ordinary checkpoint, a path's scales folded into its weights; "evomistral": distinct layers with the path beside
   // them (EvoMistralForCausalLM).
   std::string form;
-  bool digest = false;  // compute ExportFacts::weights_sha256
+  bool digest = false;                                                    // compute ExportFacts::weights_sha256
   std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;  // may be null
 };
 
@@ -126,11 +127,11 @@ struct ServeRequest {
   std::string model;  // directory or Hub id
   std::string name;   // that requests use; "": the last part of `model`. `model` itself is always known, too
   std::string host = "127.0.0.1";
-  int port = 8000;         // 0: any that is free
-  std::string api_key;     // that requests must bear; "": none
-  int64_t max_length = 0;  // positions of a prompt with its new tokens; 0: the model's, at most 4096
-  int queue = 4096;        // completions that may wait
-  int connections = 64;    // requests that are answered at a time
+  int port = 8000;                               // 0: any that is free
+  std::string api_key;                           // that requests must bear; "": none
+  int64_t max_length = 0;                        // positions of a prompt with its new tokens; 0: the model's, at most 4096
+  int queue = 4096;                              // completions that may wait
+  int connections = 64;                          // requests that are answered at a time
   std::function<void(const ServeFacts&)> ready;  // called once, when the endpoint listens; may be null
 };
 

@@ -48,13 +48,11 @@ bool HasRename(const JobSpec& spec, const std::string& name) {
 }
 
 bool AllPlain(const JobSpec& spec, const CheckpointMap& models) {
-  return std::all_of(spec.models.begin(), spec.models.end(), [&](const ModelRef& model) {
-    return model.rename.empty() && !IsVisionModel(*models.at(model.name));
-  });
+  return std::all_of(spec.models.begin(), spec.models.end(),
+                     [&](const ModelRef& model) { return model.rename.empty() && !IsVisionModel(*models.at(model.name)); });
 }
 
-absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models,
-                                         const std::vector<std::string>& model_roots) {
+absl::StatusOr<CheckpointMap> OpenModels(const std::vector<ModelRef>& models, const std::vector<std::string>& model_roots) {
   const ModelLocatorOptions options = LocatorOptions(model_roots);
   CheckpointMap checkpoints;
   for (const ModelRef& model : models) {

@@ -38,28 +38,23 @@ absl::StatusOr<ArenaLayout> ArenaLayout::Create(std::vector<ArenaTensor> tensors
   ArenaLayout layout;
   int64_t offset = 0;
   for (const ArenaTensor& tensor : tensors) {
-    if (tensor.dtype != DType::kBF16 && tensor.dtype != DType::kF16 &&
-        tensor.dtype != DType::kF32) {
-      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name,
-                                                     "' has type ", Name(tensor.dtype),
-                                                     "; merges are stored as BF16, F16 or F32"));
+    if (tensor.dtype != DType::kBF16 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kF32) {
+      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has type ",
+                                                     Name(tensor.dtype), "; merges are stored as BF16, F16 or F32"));
     }
     int64_t bytes = SizeOf(tensor.dtype);
     for (const int64_t dim : tensor.shape) {
       if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes) || bytes > (int64_t{1} << 56)) {
-        return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name,
-                                                       "' has no valid shape [",
+        return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' has no valid shape [",
                                                        absl::StrJoin(tensor.shape, ", "), "]"));
       }
     }
     if (!layout.index_of_.emplace(tensor.name, static_cast<int>(layout.offsets_.size())).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("arena layout: tensor '", tensor.name, "' is listed twice"));
+      return absl::InvalidArgumentError(absl::StrCat("arena layout: tensor '", tensor.name, "' is listed twice"));
     }
     layout.offsets_.push_back(offset);
     offset = RoundUp(offset + bytes, kAlignment);
-    if (offset > (int64_t{1} << 56))
-      return absl::InvalidArgumentError("arena layout: the sizes overflow");
+    if (offset > (int64_t{1} << 56)) return absl::InvalidArgumentError("arena layout: the sizes overflow");
   }
   layout.total_bytes_ = offset;
   layout.tensors_ = std::move(tensors);
@@ -134,14 +129,12 @@ std::string WeightsSha256(const Arena& arena) {
   const std::vector<ArenaTensor>& tensors = arena.layout().tensors();
   std::vector<int> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](int a, int b) { return tensors[a].name < tensors[b].name; });
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return tensors[a].name < tensors[b].name; });
   std::string lines;
   for (const int i : order) {
-    const absl::string_view bytes(reinterpret_cast<const char*>(arena.data(i)),
-                                  static_cast<size_t>(tensors[i].NumBytes()));
-    absl::StrAppend(&lines, tensors[i].name, " ", Name(tensors[i].dtype), " [",
-                    absl::StrJoin(tensors[i].shape, ","), "] ", Sha256Hex(bytes), "\n");
+    const absl::string_view bytes(reinterpret_cast<const char*>(arena.data(i)), static_cast<size_t>(tensors[i].NumBytes()));
+    absl::StrAppend(&lines, tensors[i].name, " ", Name(tensors[i].dtype), " [", absl::StrJoin(tensors[i].shape, ","), "] ",
+                    Sha256Hex(bytes), "\n");
   }
   return Sha256Hex(lines);
 }

@@ -8,8 +8,7 @@
 
 namespace merganser {
 
-MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t count,
-                               float* __restrict acc) {
+MG_MULTIVERSION void AddScaled(const float* __restrict x, float weight, int64_t count, float* __restrict acc) {
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * x[i];
 }
 
@@ -24,8 +23,8 @@ void LoadDifference(const FloatTensor& base, const FloatTensor& source, int64_t 
   }
 }
 
-MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base,
-                                         float weight, int64_t count, float* __restrict acc) {
+MG_MULTIVERSION void AddScaledDifference(const float* __restrict x, const float* __restrict base, float weight,
+                                         int64_t count, float* __restrict acc) {
   for (int64_t i = 0; i < count; ++i) acc[i] += weight * (x[i] - base[i]);
 }
 
@@ -41,8 +40,7 @@ MG_MULTIVERSION void Divide(float divisor, int64_t count, float* x) {
   for (int64_t i = 0; i < count; ++i) x[i] /= divisor;
 }
 
-MG_MULTIVERSION void DivideEach(const float* __restrict divisors, int64_t count,
-                                float* __restrict x) {
+MG_MULTIVERSION void DivideEach(const float* __restrict divisors, int64_t count, float* __restrict x) {
   for (int64_t i = 0; i < count; ++i) x[i] /= divisors[i];
 }
 
@@ -50,8 +48,7 @@ MG_MULTIVERSION void MultiplyEach(const float* __restrict factors, int64_t count
   for (int64_t i = 0; i < count; ++i) x[i] *= factors[i];
 }
 
-MG_MULTIVERSION void AddToBase(const float* base, const float* x, float factor, int64_t count,
-                               float* out) {
+MG_MULTIVERSION void AddToBase(const float* base, const float* x, float factor, int64_t count, float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = base[i] + factor * x[i];
 }
 
@@ -162,8 +159,7 @@ MG_MULTIVERSION void SumAgreeingOfMany(float* const* x, const float* weights, in
         weight_sum[at + i] += signed_to_majority > 0 ? weight : 0.0f;
       }
     }
-    for (int64_t i = 0; i < n; ++i)
-      weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
+    for (int64_t i = 0; i < n; ++i) weight_sum[at + i] = weight_sum[at + i] == 0 ? 1.0f : weight_sum[at + i];
   }
 }
 

@@ -71,8 +71,8 @@ class CandidateTerms {
   std::vector<WholeTerm> whole_;   // [tensor]
   size_t used_ = 0;                // slots of the current plan
   std::vector<CutRequest> cut_requests_;
-  std::vector<double> partial_sums_;              // [run][slot]
-  std::vector<double> whole_sums_;                // ... of what is not thinned, where the facts do not have it
+  std::vector<double> partial_sums_;  // [run][slot]
+  std::vector<double> whole_sums_;    // ... of what is not thinned, where the facts do not have it
   const int64_t mask_bytes_max_;
   std::vector<uint8_t> mask_bits_;
   std::vector<int64_t> mask_at_;                  // [tensor][slot]: byte in mask_bits_, or -1

@@ -21,8 +21,7 @@ inline T At(const std::byte* data, int64_t i) {
 }
 
 MG_MULTIVERSION void LoadBF16(const std::byte* data, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i)
-    out[i] = std::bit_cast<float>(uint32_t{At<uint16_t>(data, i)} << 16);
+  for (int64_t i = 0; i < count; ++i) out[i] = std::bit_cast<float>(uint32_t{At<uint16_t>(data, i)} << 16);
 }
 
 MG_MULTIVERSION void LoadF16(const std::byte* data, int64_t count, float* out) {
@@ -31,8 +30,7 @@ MG_MULTIVERSION void LoadF16(const std::byte* data, int64_t count, float* out) {
     // The exponent's bias changes by 112; the multiplication also normalises subnormals.
     const float magnitude = std::bit_cast<float>((half & 0x7fffu) << 13) * 0x1p112f;
     const uint32_t special = (half & 0x7c00u) == 0x7c00u ? kExponent : 0u;
-    out[i] =
-        std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | special | (half & 0x8000u) << 16);
+    out[i] = std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | special | (half & 0x8000u) << 16);
   }
 }
 
@@ -42,8 +40,7 @@ MG_MULTIVERSION void LoadF64(const std::byte* data, int64_t count, float* out) {
 
 MG_MULTIVERSION bool StoreF32(const float* in, int64_t count, std::byte* out) {
   uint32_t bad = 0;
-  for (int64_t i = 0; i < count; ++i)
-    bad |= (std::bit_cast<uint32_t>(in[i]) & kExponent) == kExponent ? 1u : 0u;
+  for (int64_t i = 0; i < count; ++i) bad |= (std::bit_cast<uint32_t>(in[i]) & kExponent) == kExponent ? 1u : 0u;
   std::memcpy(out, in, count * sizeof(float));
   return bad == 0;
 }
@@ -66,8 +63,7 @@ MG_MULTIVERSION bool StoreF16(const float* in, int64_t count, std::byte* out) {
     const uint32_t magnitude = bits & 0x7fffffffu;
     // Below 2^-14: adding 0.5, whose last bit is worth 2^-24, lets the addition round to the
     // subnormal grid.
-    const uint32_t subnormal =
-        std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
     const uint32_t normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
     uint32_t half = magnitude < 0x38800000u ? subnormal : normal;
     half = magnitude >= 0x47800000u ? 0x7c00u : half;
@@ -81,23 +77,20 @@ MG_MULTIVERSION bool StoreF16(const float* in, int64_t count, std::byte* out) {
 
 MG_MULTIVERSION bool AllFinite16(const std::byte* data, int64_t count, uint16_t exponent) {
   uint32_t bad = 0;
-  for (int64_t i = 0; i < count; ++i)
-    bad |= (At<uint16_t>(data, i) & exponent) == exponent ? 1u : 0u;
+  for (int64_t i = 0; i < count; ++i) bad |= (At<uint16_t>(data, i) & exponent) == exponent ? 1u : 0u;
   return bad == 0;
 }
 
 MG_MULTIVERSION bool AllFinite32(const std::byte* data, int64_t count) {
   uint32_t bad = 0;
-  for (int64_t i = 0; i < count; ++i)
-    bad |= (At<uint32_t>(data, i) & kExponent) == kExponent ? 1u : 0u;
+  for (int64_t i = 0; i < count; ++i) bad |= (At<uint32_t>(data, i) & kExponent) == kExponent ? 1u : 0u;
   return bad == 0;
 }
 
 }  // namespace
 
 bool IsMergeable(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
-         dtype == DType::kBF16;
+  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
 void LoadBlock(const FloatTensor& tensor, int64_t first, int64_t count, float* out) {

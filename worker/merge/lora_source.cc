@@ -28,14 +28,13 @@ struct Pair {
 
 std::vector<float> AsFloats(const TensorView& view) {
   std::vector<float> values(static_cast<size_t>(view.NumElements()));
-  LoadBlock({view.dtype, view.data.data(), view.NumElements()}, 0, view.NumElements(),
-            values.data());
+  LoadBlock({view.dtype, view.data.data(), view.NumElements()}, 0, view.NumElements(), values.data());
   return values;
 }
 
 // weights [rows, columns] += scale * left [rows, rank] * right [rank, columns]
-void AddProduct(const std::vector<float>& left, const std::vector<float>& right, int64_t rows,
-                int64_t rank, int64_t columns, float scale, float* weights) {
+void AddProduct(const std::vector<float>& left, const std::vector<float>& right, int64_t rows, int64_t rank, int64_t columns,
+                float scale, float* weights) {
   for (int64_t i = 0; i < rows; ++i) {
     float* row = weights + i * columns;
     for (int64_t k = 0; k < rank; ++k) {
@@ -57,20 +56,18 @@ std::vector<float> Transposed(const std::vector<float>& values, int64_t rows, in
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
-    std::shared_ptr<const TensorSource> model, const std::string& adapter_dir) {
+absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(std::shared_ptr<const TensorSource> model,
+                                                               const std::string& adapter_dir) {
   const std::string config_path = adapter_dir + "/adapter_config.json";
   MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, int64_t{16} << 20));
   MG_ASSIGN_OR_RETURN(const LoraConfig config, LoraConfig::Parse(text, config_path));
-  MG_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightFiles> files,
-                      WeightFiles::Open(adapter_dir, "adapter_model"));
-  auto adapted = std::make_shared<DerivedSource>(
-      model, absl::StrCat(model->label(), "+", adapter_dir));
+  MG_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightFiles> files, WeightFiles::Open(adapter_dir, "adapter_model"));
+  auto adapted = std::make_shared<DerivedSource>(model, absl::StrCat(model->label(), "+", adapter_dir));
   std::map<std::string, Pair> pairs;
   for (const TensorView& tensor : files->tensors()) {
     const auto bad = [&](absl::string_view what) {
-      return absl::InvalidArgumentError(absl::StrCat("'", files->FileOf(tensor.name), "': tensor '",
-                                                     Printable(tensor.name), "' ", what));
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", files->FileOf(tensor.name), "': tensor '", Printable(tensor.name), "' ", what));
     };
     if (!IsMergeable(tensor.dtype)) return bad(absl::StrCat("has type ", Name(tensor.dtype)));
     absl::string_view name = tensor.name;
@@ -89,39 +86,36 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
     } else {
       // A module that was trained whole.
       const TensorHeader* replaced = model->Find(name);
-      if (replaced == nullptr)
-        return bad(absl::StrCat("has no place in '", model->label(), "'"));
+      if (replaced == nullptr) return bad(absl::StrCat("has no place in '", model->label(), "'"));
       if (replaced->shape != tensor.shape) {
-        return bad(absl::StrCat("has shape ", ShapeText(tensor.shape), "; the model's is ",
-                                ShapeText(replaced->shape)));
+        return bad(absl::StrCat("has shape ", ShapeText(tensor.shape), "; the model's is ", ShapeText(replaced->shape)));
       }
       TensorView view = tensor;
       view.name = std::string(name);
-      adapted->Replace({view.name, view.dtype, view.shape},
-                       [view, files] { return LoadedTensor{view, files}; }, 0);
+      adapted->Replace(
+          {view.name, view.dtype, view.shape},
+          [view, files] {
+            return LoadedTensor{view, files};
+          },
+          0);
     }
   }
-  if (pairs.empty())
-    return absl::InvalidArgumentError(absl::StrCat("'", adapter_dir, "' adapts no tensor"));
+  if (pairs.empty()) return absl::InvalidArgumentError(absl::StrCat("'", adapter_dir, "' adapts no tensor"));
   for (const auto& [module, pair] : pairs) {
     const std::string name = module + ".weight";
     const auto bad = [&, module = module](absl::string_view what) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", adapter_dir, "': module '", Printable(module), "' ", what));
+      return absl::InvalidArgumentError(absl::StrCat("'", adapter_dir, "': module '", Printable(module), "' ", what));
     };
     if (pair.a == nullptr || pair.b == nullptr) return bad("has one of its two matrices only");
     const TensorHeader* header = model->Find(name);
-    if (header == nullptr)
-      return bad(absl::StrCat("has no place in '", model->label(), "': no tensor '", name, "'"));
+    if (header == nullptr) return bad(absl::StrCat("has no place in '", model->label(), "': no tensor '", name, "'"));
     const bool two = header->shape.size() == 2 && pair.a->shape.size() == 2 && pair.b->shape.size() == 2;
     const bool transposed = config.fan_in_fan_out || pair.embedding;
     const int64_t rank = two ? pair.a->shape[0] : 0;
-    if (!two || rank < 1 || pair.b->shape[1] != rank ||
-        pair.a->shape[1] != header->shape[transposed ? 0 : 1] ||
+    if (!two || rank < 1 || pair.b->shape[1] != rank || pair.a->shape[1] != header->shape[transposed ? 0 : 1] ||
         pair.b->shape[0] != header->shape[transposed ? 1 : 0]) {
-      return bad(absl::StrCat("has matrices of shape ", ShapeText(pair.a->shape), " and ",
-                              ShapeText(pair.b->shape), "; '", name, "' is ",
-                              ShapeText(header->shape)));
+      return bad(absl::StrCat("has matrices of shape ", ShapeText(pair.a->shape), " and ", ShapeText(pair.b->shape), "; '",
+                              name, "' is ", ShapeText(header->shape)));
     }
     if (const int64_t said = config.RankOf(module); said != 0 && said != rank) {
       return bad(absl::StrCat("has matrices of rank ", rank, ", and adapter_config.json says ", said,
@@ -130,24 +124,25 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
     const auto scale = static_cast<float>(config.Scale(module, rank));
     TensorHeader out{name, DType::kF32, header->shape};
     // `files` keeps what the pair points into.
-    adapted->Replace(out, [=, pair = pair]() -> absl::StatusOr<LoadedTensor> {
-      const std::shared_ptr<const WeightFiles> keep = files;
-      MG_ASSIGN_OR_RETURN(const LoadedTensor original, model->Load(name));
-      const int64_t count = original.view.NumElements();
-      const auto buffer = NewBuffer(count * 4);
-      auto* weights = reinterpret_cast<float*>(buffer.get());
-      LoadBlock({original.view.dtype, original.view.data.data(), count}, 0, count, weights);
-      const std::vector<float> a = AsFloats(*pair.a), b = AsFloats(*pair.b);
-      const int64_t rows = out.shape[0], columns = out.shape[1];
-      if (transposed) {  // (B A)^T = A^T B^T
-        AddProduct(Transposed(a, rank, rows), Transposed(b, columns, rank), rows, rank, columns,
-                   scale, weights);
-      } else {
-        AddProduct(b, a, rows, rank, columns, scale, weights);
-      }
-      return LoadedTensor{{name, DType::kF32, out.shape, {buffer.get(), static_cast<size_t>(count * 4)}},
-                          buffer};
-    }, out.NumBytes() + model->BufferBytes(name));
+    adapted->Replace(
+        out,
+        [=, pair = pair]() -> absl::StatusOr<LoadedTensor> {
+          const std::shared_ptr<const WeightFiles> keep = files;
+          MG_ASSIGN_OR_RETURN(const LoadedTensor original, model->Load(name));
+          const int64_t count = original.view.NumElements();
+          const auto buffer = NewBuffer(count * 4);
+          auto* weights = reinterpret_cast<float*>(buffer.get());
+          LoadBlock({original.view.dtype, original.view.data.data(), count}, 0, count, weights);
+          const std::vector<float> a = AsFloats(*pair.a), b = AsFloats(*pair.b);
+          const int64_t rows = out.shape[0], columns = out.shape[1];
+          if (transposed) {  // (B A)^T = A^T B^T
+            AddProduct(Transposed(a, rank, rows), Transposed(b, columns, rank), rows, rank, columns, scale, weights);
+          } else {
+            AddProduct(b, a, rows, rank, columns, scale, weights);
+          }
+          return LoadedTensor{{name, DType::kF32, out.shape, {buffer.get(), static_cast<size_t>(count * 4)}}, buffer};
+        },
+        out.NumBytes() + model->BufferBytes(name));
   }
   return std::shared_ptr<const TensorSource>(std::move(adapted));
 }

@@ -19,8 +19,8 @@ namespace merganser {
 // NotFound: no such files. InvalidArgument (names file, tensor and shapes): a bad config, an adapter
 // tensor that the model has no place for, half a pair, or shapes that do not fit. Unimplemented: another
 // kind of adapter (DoRA, biases, layers replicated).
-absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(
-    std::shared_ptr<const TensorSource> model, const std::string& adapter_dir);
+absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(std::shared_ptr<const TensorSource> model,
+                                                               const std::string& adapter_dir);
 
 }  // namespace merganser
 

@@ -162,8 +162,8 @@ uint32_t MagnitudeIndex::ValueOf(int64_t kept, Scratch& scratch) const {
 
 MagnitudeCut MagnitudeIndex::CutByHistogram(int64_t kept, bool exact, Scratch& scratch) const {
   // The bin of the last kept element: the highest one with at least `kept` elements at or above it.
-  const auto end = std::partition_point(at_or_above_.begin(), at_or_above_.end(),
-                                        [&](int64_t count) { return count >= kept; });
+  const auto end =
+      std::partition_point(at_or_above_.begin(), at_or_above_.end(), [&](int64_t count) { return count >= kept; });
   const int64_t above = *end, in_bin = *(end - 1) - above;
   const uint32_t bin = static_cast<uint32_t>(first_bin_ + (end - at_or_above_.begin()) - 1);
   int64_t left = kept - above;  // to keep in this bin, at least 1

@@ -22,10 +22,10 @@ absl::Status MergeMethod::Combine(const MergeSettings&, const Products&, bool, a
 
 const std::vector<const MergeMethod*>& AllMergeMethods() {
   static const auto* const methods = new std::vector<const MergeMethod*>{
-      NewLinear(),          NewTaskArithmetic(), NewTies(),       NewDareLinear(),  NewDareTies(),
-      NewDellaLinear(),     NewDella(),          NewBreadcrumbs(), NewBreadcrumbsTies(), NewSce(),
-      NewSlerp(),           NewNuslerp(),        NewMultislerp(), NewKarcher(),     NewModelStock(),
-      NewNearswap(),        NewArceeFusion(),    NewRam(),        NewRamplusTl(),   NewPassthrough(),
+      NewLinear(),      NewTaskArithmetic(), NewTies(),        NewDareLinear(),      NewDareTies(),
+      NewDellaLinear(), NewDella(),          NewBreadcrumbs(), NewBreadcrumbsTies(), NewSce(),
+      NewSlerp(),       NewNuslerp(),        NewMultislerp(),  NewKarcher(),         NewModelStock(),
+      NewNearswap(),    NewArceeFusion(),    NewRam(),         NewRamplusTl(),       NewPassthrough(),
   };
   return *methods;
 }

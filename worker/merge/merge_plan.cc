@@ -21,9 +21,9 @@ absl::Status Bad(absl::string_view where, absl::string_view what) {
 }
 
 // Checks `given` against the method's parameters of `scope`, and adds the defaults.
-absl::StatusOr<std::map<std::string, double, std::less<>>> Complete(
-    const std::map<std::string, double>& given, const MethodSpec& method,
-    MethodParameter::Scope scope, absl::string_view where) {
+absl::StatusOr<std::map<std::string, double, std::less<>>> Complete(const std::map<std::string, double>& given,
+                                                                    const MethodSpec& method, MethodParameter::Scope scope,
+                                                                    absl::string_view where) {
   for (const auto& [name, value] : given) {
     const MethodParameter* parameter = method.Find(name);
     if (parameter == nullptr || parameter->scope != scope) {
@@ -44,8 +44,7 @@ absl::StatusOr<std::map<std::string, double, std::less<>>> Complete(
   return all;
 }
 
-double Get(const std::map<std::string, double, std::less<>>& values, const std::string& name,
-           double otherwise) {
+double Get(const std::map<std::string, double, std::less<>>& values, const std::string& name, double otherwise) {
   const auto it = values.find(name);
   return it == values.end() ? otherwise : it->second;
 }
@@ -55,8 +54,8 @@ absl::Status CheckDtype(const Recipe& recipe, const ArenaLayout& layout) {
   if (!dtype.ok()) return Annotate(dtype.status(), "recipe.dtype");
   for (const ArenaTensor& tensor : layout.tensors()) {
     if (tensor.dtype != *dtype) {
-      return Bad("recipe.dtype", absl::StrCat(recipe.dtype, ", but tensor '", tensor.name,
-                                              "' is to be stored as ", ConfigName(tensor.dtype)));
+      return Bad("recipe.dtype", absl::StrCat(recipe.dtype, ", but tensor '", tensor.name, "' is to be stored as ",
+                                              ConfigName(tensor.dtype)));
     }
   }
   return absl::OkStatus();
@@ -68,24 +67,21 @@ int GroupOf(const Stack& stack, const TensorRole& role, absl::string_view tensor
   for (size_t g = 0; g < stack.settings.size(); ++g) {
     const TensorGroup& group = stack.settings[g].group;
     const bool belongs = role.part.has_value() ? Belongs(group, *role.part, role.layer, tensor_name)
-                                               : group.parts.empty() && group.first_layer == 0 &&
-                                                     group.end_layer < 0 &&
+                                               : group.parts.empty() && group.first_layer == 0 && group.end_layer < 0 &&
                                                      absl::StrContains(tensor_name, group.filter);
     if (belongs) return static_cast<int>(g);
   }
   return -1;
 }
 
-absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
-                                              const MergeMethod& method) {
+absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group, const MergeMethod& method) {
   using Scope = MethodParameter::Scope;
   const GroupSettings& given = stack.settings[group];
   const MethodSpec& spec = method.spec();
-  const std::string where =
-      absl::StrCat("stack '", stack.name, "', group '", given.group.name, "'");
+  const std::string where = absl::StrCat("stack '", stack.name, "', group '", given.group.name, "'");
   if (given.source_parameters.size() != stack.sources.size()) {
-    return Bad(where, absl::StrCat("parameters of ", given.source_parameters.size(),
-                                   " sources; the stack has ", stack.sources.size()));
+    return Bad(where, absl::StrCat("parameters of ", given.source_parameters.size(), " sources; the stack has ",
+                                   stack.sources.size()));
   }
   MergeSettings settings;
   double weight_sum = 0;
@@ -96,8 +92,7 @@ absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
     settings.densities.push_back(Get(own, "density", 1));
     weight_sum += static_cast<float>(settings.weights.back());
     const double density = settings.densities.back(), epsilon = Get(own, "epsilon", 0);
-    if (density > 0 && density < 1 && epsilon > 0 &&
-        (density - epsilon <= 0 || density + epsilon >= 1)) {
+    if (density > 0 && density < 1 && epsilon > 0 && (density - epsilon <= 0 || density + epsilon >= 1)) {
       return Bad(at, absl::StrCat("density ", density, " with epsilon ", epsilon,
                                   ": density - epsilon and density + epsilon must lie in (0, 1)"));
     }
@@ -120,8 +115,7 @@ absl::StatusOr<MergeSettings> ResolveSettings(const Stack& stack, int group,
 absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& stack,
                                            std::shared_ptr<const MergeSources> sources) {
   if (!recipe.path.empty()) {
-    return absl::UnimplementedError(
-        "data-flow recipes: this recipe has a path of hops; only merged weights are supported");
+    return absl::UnimplementedError("data-flow recipes: this recipe has a path of hops; only merged weights are supported");
   }
   const std::string where = absl::StrCat("stack '", stack.name, "'");
   MergePlan plan;
@@ -132,11 +126,8 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   }
   for (const std::string& source : stack.sources) {
     const int i = sources->IndexOf(source);
-    if (i < 0)
-      return Bad(where,
-                 absl::StrCat("no model '", source, "'", DidYouMean(source, sources->names())));
-    if (std::find(plan.models_.begin(), plan.models_.end(), i) != plan.models_.end() ||
-        source == stack.base) {
+    if (i < 0) return Bad(where, absl::StrCat("no model '", source, "'", DidYouMean(source, sources->names())));
+    if (std::find(plan.models_.begin(), plan.models_.end(), i) != plan.models_.end() || source == stack.base) {
       return Bad(where, absl::StrCat("model '", source, "' is named twice"));
     }
     plan.models_.push_back(i);
@@ -146,8 +137,7 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   plan.arithmetic_ = stack.arithmetic;
   if (stack.method.empty()) {
     if (stack.sources.size() != 1 || !stack.base.empty()) {
-      return Bad(where,
-                 "without a method it is a copy of one source; name a method to merge several");
+      return Bad(where, "without a method it is a copy of one source; name a method to merge several");
     }
     return plan;
   }
@@ -155,37 +145,31 @@ absl::StatusOr<MergePlan> MergePlan::Build(const Recipe& recipe, const Stack& st
   if (plan.method_ == nullptr) {
     std::vector<std::string> known;
     for (const MergeMethod* method : AllMergeMethods()) known.emplace_back(method->name());
-    return Bad(where, absl::StrCat("unknown method '", stack.method, "'",
-                                   DidYouMean(stack.method, known)));
+    return Bad(where, absl::StrCat("unknown method '", stack.method, "'", DidYouMean(stack.method, known)));
   }
   const MethodSpec& spec = plan.method_->spec();
   if (spec.base == MethodSpec::Base::kRequired && stack.base.empty())
     return Bad(where, absl::StrCat(stack.method, " needs a base"));
   if (spec.base == MethodSpec::Base::kNone && !stack.base.empty()) {
-    return Bad(where, absl::StrCat(stack.method, " takes no base; name '", stack.base,
-                                   "' among the sources"));
+    return Bad(where, absl::StrCat(stack.method, " takes no base; name '", stack.base, "' among the sources"));
   }
   const absl::Status count = spec.CheckSourceCount(static_cast<int>(stack.sources.size()));
   if (!count.ok()) return Annotate(count, where);
   if (!stack.base.empty()) {
     const int base = plan.sources_->IndexOf(stack.base);
     if (base < 0) {
-      return Bad(where, absl::StrCat("no model '", stack.base, "'",
-                                     DidYouMean(stack.base, plan.sources_->names())));
+      return Bad(where, absl::StrCat("no model '", stack.base, "'", DidYouMean(stack.base, plan.sources_->names())));
     }
     plan.base_ = base;
   }
   for (size_t g = 0; g < stack.settings.size(); ++g) {
-    MG_ASSIGN_OR_RETURN(MergeSettings settings,
-                        ResolveSettings(stack, static_cast<int>(g), *plan.method_));
+    MG_ASSIGN_OR_RETURN(MergeSettings settings, ResolveSettings(stack, static_cast<int>(g), *plan.method_));
     plan.settings_.push_back(std::move(settings));
   }
   const std::vector<ArenaTensor>& tensors = plan.sources_->layout().tensors();
   for (size_t t = 0; t < tensors.size(); ++t) {
-    plan.group_of_.push_back(
-        GroupOf(stack, plan.sources_->role(static_cast<int>(t)), tensors[t].name));
-    if (plan.group_of_.back() < 0)
-      return Bad(where, absl::StrCat("no group takes tensor '", tensors[t].name, "'"));
+    plan.group_of_.push_back(GroupOf(stack, plan.sources_->role(static_cast<int>(t)), tensors[t].name));
+    if (plan.group_of_.back() < 0) return Bad(where, absl::StrCat("no group takes tensor '", tensors[t].name, "'"));
   }
   return plan;
 }

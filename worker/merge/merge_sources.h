@@ -36,12 +36,10 @@ class MergeSources {
   // and the layout has none). InvalidArgument otherwise; the message names the tensor, both models
   // and both shapes. `roles` (null: those of RoleOf) may know the layers of other families; it is only
   // used during the call.
+  static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(const std::map<std::string, Model>& models,
+                                                                    ArenaLayout layout, const TensorRoles* roles = nullptr);
   static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
-      const std::map<std::string, Model>& models, ArenaLayout layout,
-      const TensorRoles* roles = nullptr);
-  static absl::StatusOr<std::shared_ptr<const MergeSources>> Create(
-      const std::map<std::string, std::shared_ptr<const Checkpoint>>& checkpoints,
-      ArenaLayout layout);
+      const std::map<std::string, std::shared_ptr<const Checkpoint>>& checkpoints, ArenaLayout layout);
 
   const ArenaLayout& layout() const { return layout_; }
   // In order; index = number of the model.

@@ -28,9 +28,7 @@ struct VectorShape {
   static VectorShape For(VectorScope scope, absl::Span<const int64_t> tensor_shape);
   // REQUIRES: the tensor is not empty.
   int64_t VectorOf(int64_t element) const {
-    return scope == VectorScope::kTensor          ? 0
-           : scope == VectorScope::kLastDimension ? element / length
-                                                  : element % vectors;
+    return scope == VectorScope::kTensor ? 0 : scope == VectorScope::kLastDimension ? element / length : element % vectors;
   }
 };
 

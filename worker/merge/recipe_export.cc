@@ -51,8 +51,8 @@ absl::StatusOr<std::vector<Hop>> OwnPath(const Recipe& recipe, const RecipeModel
     if (model == models.opened.end() || model->second.config.architecture != kEvoMistralArchitecture) continue;
     MG_ASSIGN_OR_RETURN(std::vector<Hop> own, ReadEvoMistralPath(*model->second.files));
     if (!holder.empty() && own != path) {
-      return absl::InvalidArgumentError(absl::StrCat("path: '", holder, "' and '", name,
-                                                     "' have paths of their own that differ; write the path"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("path: '", holder, "' and '", name, "' have paths of their own that differ; write the path"));
     }
     path = std::move(own);
     holder = name;
@@ -107,22 +107,23 @@ absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& reso
   plan_options.threads = options.threads;
   plan_options.batch_bytes = options.batch_bytes;
   plan_options.distinct_layers = evo;
-  MG_ASSIGN_OR_RETURN(prepared.plan,
-                      RecipePlan::Build(prepared.recipe, prepared.models.sources, plan_options, prepared.models.mlp_output,
-                                        prepared.models.norm_plus_one));
+  MG_ASSIGN_OR_RETURN(prepared.plan, RecipePlan::Build(prepared.recipe, prepared.models.sources, plan_options,
+                                                       prepared.models.mlp_output, prepared.models.norm_plus_one));
   const RecipePlan& plan = *prepared.plan;
   const RawConfig& config = prepared.models.opened.at(prepared.models.config_donor).config;
   prepared.config_patch = prepared.models.config_patch;
   if (evo) {
     if (config.architecture != "MistralForCausalLM" && config.architecture != kEvoMistralArchitecture) {
-      return absl::InvalidArgumentError(absl::StrCat("form: evomistral is a form of Mistral models; this is a ",
-                                                     config.architecture));
+      return absl::InvalidArgumentError(
+          absl::StrCat("form: evomistral is a form of Mistral models; this is a ", config.architecture));
     }
     const auto hops = static_cast<int64_t>(plan.hops().size());
-    prepared.extra.emplace_back(TensorHeader{std::string(kInputLayersTensor), DType::kI32, {hops}}, PathTensor(plan.hops(), false));
-    prepared.extra.emplace_back(TensorHeader{std::string(kInputScalesTensor), DType::kF32, {hops}}, PathTensor(plan.hops(), true));
-    prepared.config_patch = JoinPatches(prepared.config_patch,
-                                        EvoMistralConfigPatch(config, plan.layers(), static_cast<int>(hops)));
+    prepared.extra.emplace_back(TensorHeader{std::string(kInputLayersTensor), DType::kI32, {hops}},
+                                PathTensor(plan.hops(), false));
+    prepared.extra.emplace_back(TensorHeader{std::string(kInputScalesTensor), DType::kF32, {hops}},
+                                PathTensor(plan.hops(), true));
+    prepared.config_patch =
+        JoinPatches(prepared.config_patch, EvoMistralConfigPatch(config, plan.layers(), static_cast<int>(hops)));
   } else if (!prepared.recipe.path.empty()) {
     std::vector<int> layers;
     for (const RecipePlan::PlacedHop& hop : plan.hops()) layers.push_back(hop.layer);
@@ -164,9 +165,11 @@ absl::StatusOr<RecipeExportPlan> PlanRecipeExport(const Recipe& recipe, const Mo
     }
     shard_bytes += bytes;
     plan.read_bytes += read_bytes;
-    plan.tensors.push_back({header.name, std::string(ConfigName(header.dtype)), header.shape, std::move(from), read_bytes, bytes});
+    plan.tensors.push_back(
+        {header.name, std::string(ConfigName(header.dtype)), header.shape, std::move(from), read_bytes, bytes});
   };
-  for (const PlannedTensor& tensor : prepared.plan->tensors()) add(tensor.header, prepared.plan->Describe(tensor), tensor.read_bytes);
+  for (const PlannedTensor& tensor : prepared.plan->tensors())
+    add(tensor.header, prepared.plan->Describe(tensor), tensor.read_bytes);
   for (const auto& [header, bytes] : prepared.extra) add(header, "the path", 0);
   plan.layers = prepared.plan->layers();
   plan.parameters = prepared.parameters;

@@ -141,7 +141,8 @@ class Adapter {
     if (config.architecture == kEvoMistralArchitecture) architecture_ = FindArchitecture("MistralForCausalLM");
     if (architecture_ == nullptr) return;
     for (const absl::string_view pattern : architecture_->mlp_output) models_.mlp_output.emplace_back(pattern);
-    models_.norm_plus_one = absl::StartsWith(config.architecture, "Gemma2") || absl::StartsWith(config.architecture, "Gemma3");
+    models_.norm_plus_one =
+        absl::StartsWith(config.architecture, "Gemma2") || absl::StartsWith(config.architecture, "Gemma3");
   }
 
   absl::Status CheckArchitectures() {
@@ -231,13 +232,14 @@ class Adapter {
         if (!is_tied) continue;
         TensorHeader header = *source->Find(end.embedding);
         header.name = HeadName(end.embedding);
-        derived->Replace(header,
-                         [source, embedding = end.embedding, name = header.name]() -> absl::StatusOr<LoadedTensor> {
-                           MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(embedding));
-                           loaded.view.name = name;
-                           return loaded;
-                         },
-                         source->BufferBytes(end.embedding));
+        derived->Replace(
+            header,
+            [source, embedding = end.embedding, name = header.name]() -> absl::StatusOr<LoadedTensor> {
+              MG_ASSIGN_OR_RETURN(LoadedTensor loaded, source->Load(embedding));
+              loaded.view.name = name;
+              return loaded;
+            },
+            source->BufferBytes(end.embedding));
       }
       models_.sources[name] = std::move(derived);
     }
@@ -246,8 +248,9 @@ class Adapter {
       AddPatch(TieConfigPatch(ConfigDonor().config, head == "tied"));
     }
     if (!recipe_.head.empty() || (ScalesTheEmbedding() && head == "untied")) {
-      models_.notes.push_back(absl::StrCat("head: ", head, head == "untied" ? "; tied models' heads are copies of their embeddings"
-                                                                          : "; heads of untied models are dropped"));
+      models_.notes.push_back(absl::StrCat("head: ", head,
+                                           head == "untied" ? "; tied models' heads are copies of their embeddings"
+                                                            : "; heads of untied models are dropped"));
     }
     return absl::OkStatus();
   }
@@ -295,14 +298,15 @@ class Adapter {
         const TensorHeader* other = theirs->Find(tensor);
         if (other == nullptr || other->shape.size() != header.shape.size() ||
             (header.shape.size() == 2 && other->shape[1] != header.shape[1]) || !IsMergeable(other->dtype)) {
-          return absl::InvalidArgumentError(absl::StrCat("vocabulary_from: tensor '", tensor, "' of '", name,
-                                                         "' has shape ", ShapeText(header.shape), ", which does not fit that of '",
-                                                         donor, "'"));
+          return absl::InvalidArgumentError(absl::StrCat("vocabulary_from: tensor '", tensor, "' of '", name, "' has shape ",
+                                                         ShapeText(header.shape), ", which does not fit that of '", donor,
+                                                         "'"));
         }
         header.shape[0] = rows;
         const bool grows = rows > own->Find(tensor)->shape[0];
-        derived->Replace(header, [own, theirs, header, grows] { return WithRows(*own, *theirs, header, grows); },
-                         grows ? header.NumBytes() : 0);
+        derived->Replace(
+            header, [own, theirs, header, grows] { return WithRows(*own, *theirs, header, grows); },
+            grows ? header.NumBytes() : 0);
       }
       pending_[name] = std::move(derived);
     }
@@ -313,8 +317,8 @@ class Adapter {
   }
 
   // `own`'s first rows, and `theirs` behind them where it has too few.
-  static absl::StatusOr<LoadedTensor> WithRows(const TensorSource& own, const TensorSource& theirs, const TensorHeader& header,
-                                               bool grows) {
+  static absl::StatusOr<LoadedTensor> WithRows(const TensorSource& own, const TensorSource& theirs,
+                                               const TensorHeader& header, bool grows) {
     MG_ASSIGN_OR_RETURN(LoadedTensor loaded, own.Load(header.name));
     loaded.view.shape = header.shape;
     if (!grows) {
@@ -389,8 +393,8 @@ class Adapter {
         if (!text.ok()) return Annotate(text.status(), absl::StrCat("chat_template: models.", name));
         if (!text->empty()) ++counts[*text];
       }
-      const auto best = std::max_element(counts.begin(), counts.end(),
-                                         [](const auto& a, const auto& b) { return a.second < b.second; });
+      const auto best =
+          std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
       if (best == counts.end()) return absl::OkStatus();
       chosen = best->first;
     }

@@ -41,8 +41,8 @@ struct RecipeModels {
   std::set<std::string> dropped_files;            // of the donor's that would contradict them
   std::vector<std::string> mlp_output;            // for RecipePlan::Build
   bool norm_plus_one = false;
-  bool reheaded = false;                          // heads of some models are dropped, or made of their embeddings
-  std::vector<std::string> notes;                 // what a user should know: "vocabulary: 32064 rows, from 'b'"
+  bool reheaded = false;           // heads of some models are dropped, or made of their embeddings
+  std::vector<std::string> notes;  // what a user should know: "vocabulary: 32064 rows, from 'b'"
 };
 
 // Opens the recipe's models and adapts them as it says; of a model that sees and is renamed, a vision tower or projector

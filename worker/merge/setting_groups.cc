@@ -77,9 +77,8 @@ std::vector<Unit> Units(const SettingsByTensor& tensors) {
 std::string GroupName(const TensorGroup& group) {
   std::string name = group.parts.empty() ? "others" : std::string(ModelPartName(group.parts[0]));
   if (!group.parts.empty() && group.parts[0] == ModelPart::kLayers) {
-    name = group.end_layer - group.first_layer == 1
-               ? absl::StrCat("layer.", group.first_layer)
-               : absl::StrCat("layers.", group.first_layer, "-", group.end_layer - 1);
+    name = group.end_layer - group.first_layer == 1 ? absl::StrCat("layer.", group.first_layer)
+                                                    : absl::StrCat("layers.", group.first_layer, "-", group.end_layer - 1);
   }
   return group.filter.empty() ? name : absl::StrCat(name, " ", group.filter);
 }

@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kBlock = 4096;
 
 // Variances of the task vectors of `models`, as sce ranks them.
-void LoadVariances(const std::vector<FloatTensor>& models, const FloatTensor& base, int64_t first, int64_t count, float* out) {
+void LoadVariances(const std::vector<FloatTensor>& models, const FloatTensor& base, int64_t first, int64_t count,
+                   float* out) {
   std::vector<float> x(models.size() * kBlock);
   std::vector<float*> blocks;
   for (size_t m = 0; m < models.size(); ++m) {
@@ -112,8 +113,7 @@ void SourceFacts::PrepareMagnitudes(int base, int model) {
     const int t = by_size[tensors - 1 - i];  // the largest first, for balance
     const FloatTensor& from = sources_->tensor(base, t);
     const FloatTensor& to = sources_->tensor(model, t);
-    facts.magnitudes[t] =
-        whole_order[t] ? MagnitudeIndex::BuildOrder(from, to) : MagnitudeIndex::BuildHistogram(from, to);
+    facts.magnitudes[t] = whole_order[t] ? MagnitudeIndex::BuildOrder(from, to) : MagnitudeIndex::BuildHistogram(from, to);
   });
 }
 
@@ -194,9 +194,8 @@ void SourceFacts::PrepareVariances(const MergePlan& plan) {
     for (const int model : plan.models()) models.push_back(sources_->tensor(model, t));
     const FloatTensor base = sources_->tensor(plan.base(), t);
     facts.variances[t] = MagnitudeIndex::BuildHistogram(
-        base.count, [models, base](int64_t first, int64_t count, float* out) {
-          LoadVariances(models, base, first, count, out);
-        });
+        base.count,
+        [models, base](int64_t first, int64_t count, float* out) { LoadVariances(models, base, first, count, out); });
   });
 }
 

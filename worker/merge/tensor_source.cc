@@ -13,9 +13,7 @@
 namespace merganser {
 namespace {
 
-bool NameLess(const TensorHeader& header, absl::string_view name) {
-  return absl::string_view(header.name) < name;
-}
+bool NameLess(const TensorHeader& header, absl::string_view name) { return absl::string_view(header.name) < name; }
 
 // The whole pages within a range; empty if there are none.
 std::pair<void*, size_t> PagesWithin(absl::Span<const std::byte> bytes) {
@@ -29,8 +27,7 @@ std::pair<void*, size_t> PagesWithin(absl::Span<const std::byte> bytes) {
 class FileSourceImpl : public TensorSource {
  public:
   explicit FileSourceImpl(std::shared_ptr<const WeightFiles> files) : files_(std::move(files)) {
-    for (const TensorView& tensor : files_->tensors())
-      headers_.push_back({tensor.name, tensor.dtype, tensor.shape});
+    for (const TensorView& tensor : files_->tensors()) headers_.push_back({tensor.name, tensor.dtype, tensor.shape});
   }
 
   const std::string& label() const override { return files_->dir(); }
@@ -39,8 +36,7 @@ class FileSourceImpl : public TensorSource {
   absl::StatusOr<LoadedTensor> Load(absl::string_view name) const override {
     const TensorView* view = files_->Find(name);
     if (view == nullptr) {
-      return absl::NotFoundError(
-          absl::StrCat("'", files_->dir(), "' has no tensor '", Printable(name), "'"));
+      return absl::NotFoundError(absl::StrCat("'", files_->dir(), "' has no tensor '", Printable(name), "'"));
     }
     const auto [pages, size] = PagesWithin(view->data);
     if (size > 0) (void)madvise(pages, size, MADV_WILLNEED);
@@ -84,8 +80,7 @@ void DerivedSource::Erase(absl::string_view name) {
 void DerivedSource::Replace(TensorHeader header, Loader loader, int64_t buffer_bytes) {
   Erase(header.name);
   own_[header.name] = {std::move(loader), buffer_bytes};
-  headers_.insert(std::lower_bound(headers_.begin(), headers_.end(), header.name, NameLess),
-                  std::move(header));
+  headers_.insert(std::lower_bound(headers_.begin(), headers_.end(), header.name, NameLess), std::move(header));
 }
 
 void DerivedSource::Hide(const std::string& name) {
@@ -95,8 +90,7 @@ void DerivedSource::Hide(const std::string& name) {
 
 absl::StatusOr<LoadedTensor> DerivedSource::Load(absl::string_view name) const {
   if (Find(name) == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("'", label_, "' has no tensor '", Printable(name), "'"));
+    return absl::NotFoundError(absl::StrCat("'", label_, "' has no tensor '", Printable(name), "'"));
   }
   const auto own = own_.find(name);
   return own != own_.end() ? own->second.loader() : inner_->Load(name);
@@ -114,13 +108,17 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> RenamedSource(std::shared_pt
     TensorHeader out = header;
     if (rule != nullptr) out.name = absl::StrCat(rule->second, header.name.substr(rule->first.size()));
     if (renamed->Find(out.name) != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("rename: two tensors of '", source->label(), "' would be '", out.name, "'"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("rename: two tensors of '", source->label(), "' would be '", out.name, "'"));
     }
-    renamed->Replace(out, [source, from = header.name, to = out.name]() -> absl::StatusOr<LoadedTensor> {
-      absl::StatusOr<LoadedTensor> loaded = source->Load(from);
-      if (loaded.ok()) loaded->view.name = to;
-      return loaded;
-    }, source->BufferBytes(header.name));
+    renamed->Replace(
+        out,
+        [source, from = header.name, to = out.name]() -> absl::StatusOr<LoadedTensor> {
+          absl::StatusOr<LoadedTensor> loaded = source->Load(from);
+          if (loaded.ok()) loaded->view.name = to;
+          return loaded;
+        },
+        source->BufferBytes(header.name));
   }
   return std::shared_ptr<const TensorSource>(std::move(renamed));
 }

@@ -38,8 +38,7 @@ void ThreadPool::Loop(int thread) {
     const int64_t count = count_;
     const Body* body = body_;
     mu_.Unlock();
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;)
-      (*body)(thread, i);
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) (*body)(thread, i);
     mu_.Lock();
     --running_;
   }

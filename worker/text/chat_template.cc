@@ -33,22 +33,18 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::string& checkpoint_di
   }
   auto it = config.chat_templates.find("default");
   if (it == config.chat_templates.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "'", checkpoint_dir, "': no chat template is named default, only ",
-        absl::StrJoin(config.chat_templates, ", ", [](std::string* out, const auto& pair) {
-          absl::StrAppend(out, "'", pair.first, "'");
-        })));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", checkpoint_dir, "': no chat template is named default, only ",
+                     absl::StrJoin(config.chat_templates, ", ",
+                                   [](std::string* out, const auto& pair) { absl::StrAppend(out, "'", pair.first, "'"); })));
   }
   MG_ASSIGN_OR_RETURN(Template compiled,
-                      Template::Compile(absl::StrCat(checkpoint_dir, ":chat_template"), it->second,
-                                        TemplateKind::kChat));
+                      Template::Compile(absl::StrCat(checkpoint_dir, ":chat_template"), it->second, TemplateKind::kChat));
   return ChatTemplate(it->second, std::move(compiled), std::move(config.special_tokens));
 }
 
-absl::StatusOr<std::string> ChatTemplate::Render(absl::string_view messages_json,
-                                                 bool add_generation_prompt,
-                                                 absl::string_view extra_json,
-                                                 absl::Time now) const {
+absl::StatusOr<std::string> ChatTemplate::Render(absl::string_view messages_json, bool add_generation_prompt,
+                                                 absl::string_view extra_json, absl::Time now) const {
   Json messages = ParseOrDiscarded(messages_json);
   if (!messages.is_array()) return absl::InvalidArgumentError("messages: not a JSON array");
   Json kept = Json::array();

@@ -30,8 +30,7 @@ class ChatTemplate {
   // = false. InvalidArgument: not a list of objects, or the template refused them (its own message
   // is kept).
   absl::StatusOr<std::string> Render(absl::string_view messages_json, bool add_generation_prompt,
-                                     absl::string_view extra_json = "{}",
-                                     absl::Time now = absl::Now()) const;
+                                     absl::string_view extra_json = "{}", absl::Time now = absl::Now()) const;
 
   // As the checkpoint has it, Jinja.
   const std::string& source() const { return source_; }

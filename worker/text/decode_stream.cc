@@ -14,8 +14,7 @@ constexpr absl::string_view kReplacementCharacter = "\xEF\xBF\xBD";
 }  // namespace
 
 absl::StatusOr<std::string> DecodeStream::NewText(absl::Span<const int32_t> window) const {
-  MG_ASSIGN_OR_RETURN(std::string before,
-                      tokenizer_->Decode(window.subspan(0, settled_), skip_special_tokens_));
+  MG_ASSIGN_OR_RETURN(std::string before, tokenizer_->Decode(window.subspan(0, settled_), skip_special_tokens_));
   MG_ASSIGN_OR_RETURN(std::string all, tokenizer_->Decode(window, skip_special_tokens_));
   if (absl::StartsWith(all, before)) return all.substr(before.size());
   // A byte run turned to garbage after part of it was handed out: decode what follows on its own.

@@ -45,32 +45,29 @@ void mg_text_ids_free(MgTextIds ids);
 // `json`: the bytes of tokenizer.json; its truncation and padding are switched off.
 // `added_tokens_decoder`: the JSON object of that name in tokenizer_config.json ("{}" if none),
 // whose tokens join the vocabulary.
-int32_t mg_text_tokenizer_new(MgTextSlice json, MgTextSlice added_tokens_decoder,
-                              MgTextTokenizer** out, MgTextBuffer* error);
+int32_t mg_text_tokenizer_new(MgTextSlice json, MgTextSlice added_tokens_decoder, MgTextTokenizer** out,
+                              MgTextBuffer* error);
 void mg_text_tokenizer_free(MgTextTokenizer* tokenizer);
-int32_t mg_text_tokenizer_encode(const MgTextTokenizer* tokenizer, MgTextSlice text,
-                                 bool add_special_tokens, MgTextIds* out, MgTextBuffer* error);
+int32_t mg_text_tokenizer_encode(const MgTextTokenizer* tokenizer, MgTextSlice text, bool add_special_tokens, MgTextIds* out,
+                                 MgTextBuffer* error);
 // All ids in one array; text i ends before ends[i] (`ends` has room for `count`). Runs on several
 // threads.
-int32_t mg_text_tokenizer_encode_batch(const MgTextTokenizer* tokenizer, const MgTextSlice* texts,
-                                       size_t count, bool add_special_tokens, size_t* ends,
-                                       MgTextIds* out, MgTextBuffer* error);
+int32_t mg_text_tokenizer_encode_batch(const MgTextTokenizer* tokenizer, const MgTextSlice* texts, size_t count,
+                                       bool add_special_tokens, size_t* ends, MgTextIds* out, MgTextBuffer* error);
 // Ids outside the vocabulary decode to nothing.
-int32_t mg_text_tokenizer_decode(const MgTextTokenizer* tokenizer, const uint32_t* ids,
-                                 size_t count, bool skip_special_tokens, MgTextBuffer* out,
-                                 MgTextBuffer* error);
+int32_t mg_text_tokenizer_decode(const MgTextTokenizer* tokenizer, const uint32_t* ids, size_t count,
+                                 bool skip_special_tokens, MgTextBuffer* out, MgTextBuffer* error);
 size_t mg_text_tokenizer_vocab_size(const MgTextTokenizer* tokenizer);
 int64_t mg_text_tokenizer_token_id(const MgTextTokenizer* tokenizer,
                                    MgTextSlice token);  // -1: no such token
 
 // `chat` picks the environment (TemplateKind in template.h). `name` appears in error messages.
-int32_t mg_text_template_new(MgTextSlice name, MgTextSlice source, bool chat, MgTextTemplate** out,
-                             MgTextBuffer* error);
+int32_t mg_text_template_new(MgTextSlice name, MgTextSlice source, bool chat, MgTextTemplate** out, MgTextBuffer* error);
 void mg_text_template_free(MgTextTemplate* handle);
 // `context`: a JSON object, its members are the variables. `now`: what strftime_now formats, in
 // seconds since 1970, UTC.
-int32_t mg_text_template_render(const MgTextTemplate* handle, MgTextSlice context, int64_t now,
-                                MgTextBuffer* out, MgTextBuffer* error);
+int32_t mg_text_template_render(const MgTextTemplate* handle, MgTextSlice context, int64_t now, MgTextBuffer* out,
+                                MgTextBuffer* error);
 
 }  // extern "C"
 

@@ -16,27 +16,24 @@ using text_internal::ToStatus;
 
 void Template::Free::operator()(MgTextTemplate* handle) const { mg_text_template_free(handle); }
 
-Template::Template(std::string name, MgTextTemplate* handle)
-    : name_(std::move(name)), handle_(handle) {}
+Template::Template(std::string name, MgTextTemplate* handle) : name_(std::move(name)), handle_(handle) {}
 
-absl::StatusOr<Template> Template::Compile(absl::string_view name, absl::string_view source,
-                                           TemplateKind kind) {
+absl::StatusOr<Template> Template::Compile(absl::string_view name, absl::string_view source, TemplateKind kind) {
   MG_RETURN_IF_ERROR(CheckSize(absl::StrCat("template ", name), source, kSourceBytesMax));
   MgTextTemplate* handle = nullptr;
   RustBuffer error;
-  const int32_t code = mg_text_template_new(ToSlice(name), ToSlice(source),
-                                            kind == TemplateKind::kChat, &handle, error.out());
+  const int32_t code =
+      mg_text_template_new(ToSlice(name), ToSlice(source), kind == TemplateKind::kChat, &handle, error.out());
   MG_RETURN_IF_ERROR(Annotate(ToStatus(code, error), absl::StrCat("template ", name)));
   return Template(std::string(name), handle);
 }
 
 absl::StatusOr<std::string> Template::Render(absl::string_view json_context, absl::Time now) const {
-  MG_RETURN_IF_ERROR(
-      CheckSize(absl::StrCat("context of template ", name_), json_context, kContextBytesMax));
+  MG_RETURN_IF_ERROR(CheckSize(absl::StrCat("context of template ", name_), json_context, kContextBytesMax));
   RustBuffer text;
   RustBuffer error;
-  const int32_t code = mg_text_template_render(handle_.get(), ToSlice(json_context),
-                                               absl::ToUnixSeconds(now), text.out(), error.out());
+  const int32_t code =
+      mg_text_template_render(handle_.get(), ToSlice(json_context), absl::ToUnixSeconds(now), text.out(), error.out());
   MG_RETURN_IF_ERROR(Annotate(ToStatus(code, error), absl::StrCat("template ", name_)));
   return std::string(text.view());
 }

@@ -55,8 +55,7 @@ class Template {
   // time, not each machine's.
   //   InvalidArgument    not a JSON object, an undefined variable, raise_exception, any other error of the template
   //   ResourceExhausted  the template ran for too many steps
-  absl::StatusOr<std::string> Render(absl::string_view json_context,
-                                     absl::Time now = absl::Now()) const;
+  absl::StatusOr<std::string> Render(absl::string_view json_context, absl::Time now = absl::Now()) const;
 
  private:
   struct Free {

@@ -44,8 +44,7 @@ class Tokenizer {
   // The ids of `text`; special tokens spelt out in it become their ids. `add_special_tokens` puts
   // BOS (EOS …) around it as the checkpoint asks; pass false for a rendered chat template, which
   // spells its BOS. InvalidArgument: not UTF-8 (names the byte), larger than kTextBytesMax.
-  absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
-                                              bool add_special_tokens) const;
+  absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text, bool add_special_tokens) const;
 
   // Encode of each text, in order, on several threads. An error names the text's index.
   absl::StatusOr<std::vector<std::vector<int32_t>>> EncodeBatch(absl::Span<const std::string> texts,

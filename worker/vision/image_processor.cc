@@ -25,7 +25,8 @@ at::Tensor CenterCrop(const at::Tensor& image, Resolution size) {
   if (height == size.height && width == size.width) return image;
   at::Tensor source = image;
   if (height < size.height || width < size.width) {
-    const int64_t left = std::max<int64_t>(0, (size.width - width) / 2), top = std::max<int64_t>(0, (size.height - height) / 2);
+    const int64_t left = std::max<int64_t>(0, (size.width - width) / 2),
+                  top = std::max<int64_t>(0, (size.height - height) / 2);
     const int64_t right = std::max<int64_t>(0, (size.width - width + 1) / 2);
     const int64_t bottom = std::max<int64_t>(0, (size.height - height + 1) / 2);
     source = at::constant_pad_nd(source, {left, right, top, bottom}, 0);
@@ -62,7 +63,8 @@ at::Tensor FitInto(const at::Tensor& image, Resolution target) {
 
 std::vector<at::Tensor> Tiles(const at::Tensor& image, const ImageProcessorConfig& config) {
   const int edge = config.crop.height;
-  const Resolution best = SelectBestResolution({static_cast<int>(image.size(1)), static_cast<int>(image.size(2))}, config.pinpoints);
+  const Resolution best =
+      SelectBestResolution({static_cast<int>(image.size(1)), static_cast<int>(image.size(2))}, config.pinpoints);
   const at::Tensor fitted = FitInto(image, best);
   const Resolution whole = config.exact.height > 0 ? config.exact : Resolution{config.shortest_edge, config.shortest_edge};
   std::vector<at::Tensor> tiles = {Resize(image, whole.height, whole.width)};

@@ -13,9 +13,9 @@
 namespace merganser {
 
 struct PixelValues {
-  int tiles = 0;  // 1, or with LLaVA-NeXT the whole picture and then its tiles, row by row
-  int height = 0, width = 0;             // of a tile
-  std::vector<float> values;             // [tiles, 3, height, width], normalized
+  int tiles = 0;                          // 1, or with LLaVA-NeXT the whole picture and then its tiles, row by row
+  int height = 0, width = 0;              // of a tile
+  std::vector<float> values;              // [tiles, 3, height, width], normalized
   int image_height = 0, image_width = 0;  // of the picture
 };
 

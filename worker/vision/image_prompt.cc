@@ -6,11 +6,12 @@
 
 namespace merganser {
 
-absl::StatusOr<ImagePrompt> ExpandImageTokens(absl::Span<const int32_t> tokens, int32_t image_token, absl::Span<const int> rows) {
+absl::StatusOr<ImagePrompt> ExpandImageTokens(absl::Span<const int32_t> tokens, int32_t image_token,
+                                              absl::Span<const int> rows) {
   const size_t found = std::count(tokens.begin(), tokens.end(), image_token);
   if (found != rows.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", found, " image tokens (<image>, id ", image_token, ") for ",
-                                                   rows.size(), rows.size() == 1 ? " image" : " images"));
+    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", found, " image tokens (<image>, id ", image_token,
+                                                   ") for ", rows.size(), rows.size() == 1 ? " image" : " images"));
   }
   ImagePrompt prompt;
   for (const int32_t token : tokens) {

@@ -17,7 +17,8 @@ struct ImagePrompt {
 
 // Repeats the i-th `image_token` of `tokens` rows[i] times. InvalidArgument if there are not as many image tokens as images
 // (says how many of each).
-absl::StatusOr<ImagePrompt> ExpandImageTokens(absl::Span<const int32_t> tokens, int32_t image_token, absl::Span<const int> rows);
+absl::StatusOr<ImagePrompt> ExpandImageTokens(absl::Span<const int32_t> tokens, int32_t image_token,
+                                              absl::Span<const int> rows);
 
 }  // namespace merganser
 

@@ -61,8 +61,7 @@ absl::Status MemoryStore::ReleaseLead(int64_t epoch) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> MemoryStore::CreateJob(int64_t epoch, const std::string& request_id,
-                                                   const std::string& name,
+absl::StatusOr<std::string> MemoryStore::CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
                                                    absl::string_view spec) {
   absl::MutexLock lock(&mu_);
   MG_RETURN_IF_ERROR(CheckEpoch(epoch));
@@ -84,8 +83,7 @@ absl::StatusOr<std::vector<StoredJob>> MemoryStore::ListJobs() {
 }
 
 absl::Status MemoryStore::Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                                 absl::Span<const std::string> events,
-                                 absl::Span<const std::string> required_records) {
+                                 absl::Span<const std::string> events, absl::Span<const std::string> required_records) {
   absl::MutexLock lock(&mu_);
   MG_RETURN_IF_ERROR(CheckEpoch(epoch));
   Job* const job = FindJob(job_id);
@@ -95,9 +93,8 @@ absl::Status MemoryStore::Append(int64_t epoch, const std::string& job_id, int64
     return store_errors::BeyondLog(job_id, expected_seq, end);
   }
   if (expected_seq < end) {
-    const bool repeat =
-        expected_seq + static_cast<int64_t>(events.size()) <= end &&
-        std::equal(events.begin(), events.end(), job->events.begin() + expected_seq);
+    const bool repeat = expected_seq + static_cast<int64_t>(events.size()) <= end &&
+                        std::equal(events.begin(), events.end(), job->events.begin() + expected_seq);
     return repeat ? absl::OkStatus() : store_errors::LogConflict(job_id, expected_seq, end);
   }
   for (const std::string& required : required_records) {
@@ -107,22 +104,20 @@ absl::Status MemoryStore::Append(int64_t epoch, const std::string& job_id, int64
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<StoredEvent>> MemoryStore::ReadEvents(const std::string& job_id,
-                                                                 int64_t after_seq, int64_t limit) {
+absl::StatusOr<std::vector<StoredEvent>> MemoryStore::ReadEvents(const std::string& job_id, int64_t after_seq,
+                                                                 int64_t limit) {
   absl::MutexLock lock(&mu_);
   const Job* const job = FindJob(job_id);
   if (job == nullptr) return store_errors::NoJob(job_id);
   std::vector<StoredEvent> events;
   const auto end = static_cast<int64_t>(job->events.size());
-  for (int64_t seq = std::max<int64_t>(after_seq, 0) + 1;
-       seq <= end && static_cast<int64_t>(events.size()) < limit; ++seq) {
+  for (int64_t seq = std::max<int64_t>(after_seq, 0) + 1; seq <= end && static_cast<int64_t>(events.size()) < limit; ++seq) {
     events.push_back({seq, job->events[seq - 1]});
   }
   return events;
 }
 
-absl::Status MemoryStore::PutSnapshot(int64_t epoch, const std::string& job_id,
-                                      const StoredSnapshot& snapshot) {
+absl::Status MemoryStore::PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) {
   absl::MutexLock lock(&mu_);
   MG_RETURN_IF_ERROR(CheckEpoch(epoch));
   Job* const job = FindJob(job_id);

@@ -25,16 +25,13 @@ class MemoryStore final : public ResultsStore {
   absl::StatusOr<int64_t> Lead(const std::string& holder, absl::Duration lease) override;
   absl::Status RenewLead(int64_t epoch, absl::Duration lease) override;
   absl::Status ReleaseLead(int64_t epoch) override;
-  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id,
-                                        const std::string& name, absl::string_view spec) override;
+  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                        absl::string_view spec) override;
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override;
-  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events,
+  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq, absl::Span<const std::string> events,
                       absl::Span<const std::string> required_records = {}) override;
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
-                                                      int64_t limit) override;
-  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
-                           const StoredSnapshot& snapshot) override;
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override;
+  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) override;
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override;
   absl::Status PutFleet(int64_t epoch, absl::string_view body) override;
   absl::StatusOr<std::string> GetFleet() override;

@@ -6,9 +6,7 @@
 
 namespace merganser {
 
-std::string RedisPool::Key(absl::string_view name) const {
-  return absl::StrCat(options_.prefix, name);
-}
+std::string RedisPool::Key(absl::string_view name) const { return absl::StrCat(options_.prefix, name); }
 
 absl::StatusOr<RedisReply> RedisPool::Command(absl::Span<const absl::string_view> args) {
   std::unique_ptr<RedisClient> client;

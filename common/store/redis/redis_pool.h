@@ -26,17 +26,14 @@ class RedisPool {
   explicit RedisPool(RedisOptions options) : options_(std::move(options)) {}
 
   // As RedisClient::Command.
-  absl::StatusOr<RedisReply> Command(absl::Span<const absl::string_view> args)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<RedisReply> Command(absl::Span<const absl::string_view> args) ABSL_LOCKS_EXCLUDED(mu_);
 
   const RedisOptions& options() const { return options_; }
   // prefix + `name`.
   std::string Key(absl::string_view name) const;
 
  private:
-  bool CanTake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return !idle_.empty() || opened_ < kConnectionsMax;
-  }
+  bool CanTake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !idle_.empty() || opened_ < kConnectionsMax; }
 
   // Constant after construction.
   const RedisOptions options_;

@@ -37,7 +37,8 @@ std::vector<absl::StatusOr<std::string>> RedisRecordStore::GetRecords(absl::Span
     std::vector<std::string> names = {"MGET"};
     for (const std::string& key : some) names.push_back(pool_->Key(key));
     absl::StatusOr<RedisReply> reply = pool_->Command(std::vector<absl::string_view>(names.begin(), names.end()));
-    if (reply.ok() && reply->elements.size() != some.size()) reply = absl::InternalError("MGET gave another number of values");
+    if (reply.ok() && reply->elements.size() != some.size())
+      reply = absl::InternalError("MGET gave another number of values");
     for (size_t i = 0; i < some.size(); ++i) {
       if (!reply.ok()) {
         records.push_back(reply.status());

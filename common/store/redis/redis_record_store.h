@@ -30,8 +30,7 @@ class RedisRecordStore final : public RecordStore {
   absl::Status Ping();
 
  private:
-  const std::shared_ptr<RedisPool>
-      pool_;  // shared with the RedisStore that owns this object, if one does
+  const std::shared_ptr<RedisPool> pool_;  // shared with the RedisStore that owns this object, if one does
 };
 
 }  // namespace merganser

@@ -26,8 +26,7 @@ std::string Milliseconds(absl::Duration lease) {
 }
 
 // The Status of a function's answer other than OK that every function may give.
-absl::Status StatusOf(const std::vector<std::string>& answer, int64_t epoch,
-                      const std::string& job_id) {
+absl::Status StatusOf(const std::vector<std::string>& answer, int64_t epoch, const std::string& job_id) {
   if (answer[0] == "OK") return absl::OkStatus();
   if (answer[0] == "STALE" && answer.size() > 1) {
     return store_errors::StaleEpoch(epoch, Number(answer[1]));
@@ -38,10 +37,8 @@ absl::Status StatusOf(const std::vector<std::string>& answer, int64_t epoch,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RedisStore>> RedisStore::Open(const RedisOptions& options,
-                                                             bool read_only) {
-  std::unique_ptr<RedisStore> store(
-      new RedisStore(std::make_shared<RedisPool>(options), read_only));
+absl::StatusOr<std::unique_ptr<RedisStore>> RedisStore::Open(const RedisOptions& options, bool read_only) {
+  std::unique_ptr<RedisStore> store(new RedisStore(std::make_shared<RedisPool>(options), read_only));
   MG_RETURN_IF_ERROR(store->CheckSchema());
   if (!read_only) MG_RETURN_IF_ERROR(store->LoadLibrary());
   return store;
@@ -55,13 +52,13 @@ absl::Status RedisStore::CheckSchema() {
     MG_ASSIGN_OR_RETURN(reply, pool_->Command({"GET", key}));
   }
   if (const int64_t version = Number(reply.text); version > kRedisSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        uri(), ": has schema version ", version, " under prefix '", pool_->options().prefix,
-        "'; this build knows versions up to ", kRedisSchemaVersion));
+    return absl::FailedPreconditionError(absl::StrCat(uri(), ": has schema version ", version, " under prefix '",
+                                                      pool_->options().prefix, "'; this build knows versions up to ",
+                                                      kRedisSchemaVersion));
   }
   if (reply.kind == RedisReply::Kind::kNil) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        uri(), ": holds no results store under prefix '", pool_->options().prefix, "'"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(uri(), ": holds no results store under prefix '", pool_->options().prefix, "'"));
   }
   return absl::OkStatus();
 }
@@ -69,15 +66,13 @@ absl::Status RedisStore::CheckSchema() {
 absl::Status RedisStore::LoadLibrary() {
   const absl::StatusOr<RedisReply> version = pool_->Command({"FCALL", "mg_version", "0"});
   if (absl::IsUnimplemented(version.status())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(uri(),
-                     ": is older than Redis 7.0, which has the functions that a results "
-                     "store needs"));
+    return absl::FailedPreconditionError(absl::StrCat(uri(),
+                                                      ": is older than Redis 7.0, which has the functions that a results "
+                                                      "store needs"));
   }
   if (!version.ok() && !absl::IsNotFound(version.status())) return version.status();
   if (version.ok() && version->integer >= kRedisLibraryVersion) return absl::OkStatus();
-  return Annotate(pool_->Command({"FUNCTION", "LOAD", "REPLACE", kRedisFunctions}).status(),
-                  "loading the function library");
+  return Annotate(pool_->Command({"FUNCTION", "LOAD", "REPLACE", kRedisFunctions}).status(), "loading the function library");
 }
 
 absl::Status RedisStore::CheckWritable() const {
@@ -85,9 +80,8 @@ absl::Status RedisStore::CheckWritable() const {
   return absl::FailedPreconditionError(absl::StrCat(uri(), ": is open for reading only"));
 }
 
-absl::StatusOr<std::vector<std::string>> RedisStore::Call(
-    absl::string_view function, const std::vector<std::string>& keys,
-    absl::Span<const absl::string_view> args) {
+absl::StatusOr<std::vector<std::string>> RedisStore::Call(absl::string_view function, const std::vector<std::string>& keys,
+                                                          absl::Span<const absl::string_view> args) {
   MG_RETURN_IF_ERROR(CheckWritable());
   const std::string key_count = absl::StrCat(keys.size());
   std::vector<absl::string_view> command = {"FCALL", function, key_count};
@@ -121,18 +115,15 @@ absl::Status RedisStore::PutRecord(const std::string& key, absl::string_view byt
   return records_.PutRecord(key, bytes);
 }
 
-absl::StatusOr<std::string> RedisStore::GetRecord(const std::string& key) {
-  return records_.GetRecord(key);
-}
+absl::StatusOr<std::string> RedisStore::GetRecord(const std::string& key) { return records_.GetRecord(key); }
 
 std::vector<absl::StatusOr<std::string>> RedisStore::GetRecords(absl::Span<const std::string> keys) {
   return records_.GetRecords(keys);
 }
 
 absl::StatusOr<int64_t> RedisStore::Lead(const std::string& holder, absl::Duration lease) {
-  MG_ASSIGN_OR_RETURN(
-      const std::vector<std::string> answer,
-      Call("mg_lead", {pool_->Key("leader")}, {holder, Milliseconds(lease), RandomToken()}));
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> answer,
+                      Call("mg_lead", {pool_->Key("leader")}, {holder, Milliseconds(lease), RandomToken()}));
   if (answer[0] == "HELD" && answer.size() > 2) {
     return store_errors::HeldBy(answer[1], absl::Milliseconds(Number(answer[2])));
   }
@@ -141,9 +132,8 @@ absl::StatusOr<int64_t> RedisStore::Lead(const std::string& holder, absl::Durati
 }
 
 absl::Status RedisStore::RenewLead(int64_t epoch, absl::Duration lease) {
-  MG_ASSIGN_OR_RETURN(
-      const std::vector<std::string> answer,
-      Call("mg_renew", {pool_->Key("leader")}, {absl::StrCat(epoch), Milliseconds(lease)}));
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> answer,
+                      Call("mg_renew", {pool_->Key("leader")}, {absl::StrCat(epoch), Milliseconds(lease)}));
   return StatusOf(answer, epoch, "");
 }
 
@@ -151,12 +141,11 @@ absl::Status RedisStore::ReleaseLead(int64_t epoch) {
   return Call("mg_release_lead", {pool_->Key("leader")}, {absl::StrCat(epoch)}).status();
 }
 
-absl::StatusOr<std::string> RedisStore::CreateJob(int64_t epoch, const std::string& request_id,
-                                                  const std::string& name, absl::string_view spec) {
+absl::StatusOr<std::string> RedisStore::CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                                  absl::string_view spec) {
   // A caller without an id still must not get two jobs because a reply was lost and the client
   // repeated.
-  const std::string request =
-      request_id.empty() ? absl::StrCat("auto-", RandomToken()) : request_id;
+  const std::string request = request_id.empty() ? absl::StrCat("auto-", RandomToken()) : request_id;
   MG_ASSIGN_OR_RETURN(std::vector<std::string> answer,
                       Call("mg_create_job",
                            {pool_->Key("leader"), pool_->Key("job_count"), pool_->Key("jobs"),
@@ -168,16 +157,13 @@ absl::StatusOr<std::string> RedisStore::CreateJob(int64_t epoch, const std::stri
 }
 
 absl::StatusOr<std::vector<StoredJob>> RedisStore::ListJobs() {
-  MG_ASSIGN_OR_RETURN(const RedisReply ids,
-                      pool_->Command({"ZRANGE", pool_->Key("jobs"), "0", "-1"}));
+  MG_ASSIGN_OR_RETURN(const RedisReply ids, pool_->Command({"ZRANGE", pool_->Key("jobs"), "0", "-1"}));
   std::vector<StoredJob> jobs;
   for (const RedisReply& id : ids.elements) {
-    MG_ASSIGN_OR_RETURN(RedisReply job, pool_->Command({"HMGET", JobKey(id.text, "job"), "name",
-                                                        "spec", "create_ms"}));
+    MG_ASSIGN_OR_RETURN(RedisReply job, pool_->Command({"HMGET", JobKey(id.text, "job"), "name", "spec", "create_ms"}));
     if (job.elements.size() != 3 || job.elements[2].kind == RedisReply::Kind::kNil) {
-      return absl::DataLossError(absl::StrCat(uri(), ": key '", JobKey(id.text, "job"),
-                                              "' is missing although '", pool_->Key("jobs"),
-                                              "' names it"));
+      return absl::DataLossError(absl::StrCat(uri(), ": key '", JobKey(id.text, "job"), "' is missing although '",
+                                              pool_->Key("jobs"), "' names it"));
     }
     jobs.push_back({id.text, std::move(job.elements[0].text), std::move(job.elements[1].text),
                     absl::FromUnixMillis(Number(job.elements[2].text))});
@@ -186,10 +172,8 @@ absl::StatusOr<std::vector<StoredJob>> RedisStore::ListJobs() {
 }
 
 absl::Status RedisStore::Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                                absl::Span<const std::string> events,
-                                absl::Span<const std::string> required_records) {
-  std::vector<std::string> keys = {pool_->Key("leader"), JobKey(job_id, "job"),
-                                   JobKey(job_id, "ev")};
+                                absl::Span<const std::string> events, absl::Span<const std::string> required_records) {
+  std::vector<std::string> keys = {pool_->Key("leader"), JobKey(job_id, "job"), JobKey(job_id, "ev")};
   for (const std::string& required : required_records) keys.push_back(pool_->Key(required));
   const std::string epoch_text = absl::StrCat(epoch), seq_text = absl::StrCat(expected_seq);
   std::vector<absl::string_view> args = {epoch_text, seq_text};
@@ -199,20 +183,19 @@ absl::Status RedisStore::Append(int64_t epoch, const std::string& job_id, int64_
   if (answer[0] == "CONFLICT") return store_errors::LogConflict(job_id, expected_seq, end);
   if (answer[0] == "RANGE") return store_errors::BeyondLog(job_id, expected_seq, end);
   if (answer[0] == "NO_RECORD") {
-    return store_errors::RequiredRecordAbsent(end >= 1 && end <= static_cast<int64_t>(required_records.size()) ? required_records[end - 1]
-                                                                                                              : "");
+    return store_errors::RequiredRecordAbsent(
+        end >= 1 && end <= static_cast<int64_t>(required_records.size()) ? required_records[end - 1] : "");
   }
   return StatusOf(answer, epoch, job_id);
 }
 
-absl::StatusOr<std::vector<StoredEvent>> RedisStore::ReadEvents(const std::string& job_id,
-                                                                int64_t after_seq, int64_t limit) {
+absl::StatusOr<std::vector<StoredEvent>> RedisStore::ReadEvents(const std::string& job_id, int64_t after_seq,
+                                                                int64_t limit) {
   std::vector<StoredEvent> events;
   if (limit > 0) {
     const std::string key = JobKey(job_id, "ev");
     const std::string first = absl::StrCat(std::max<int64_t>(after_seq, 0) + 1, "-0");
-    MG_ASSIGN_OR_RETURN(RedisReply reply,
-                        pool_->Command({"XRANGE", key, first, "+", "COUNT", absl::StrCat(limit)}));
+    MG_ASSIGN_OR_RETURN(RedisReply reply, pool_->Command({"XRANGE", key, first, "+", "COUNT", absl::StrCat(limit)}));
     events.reserve(reply.elements.size());
     for (RedisReply& entry : reply.elements) {
       // An entry is [id, [field, value]].
@@ -223,26 +206,22 @@ absl::StatusOr<std::vector<StoredEvent>> RedisStore::ReadEvents(const std::strin
                                                 after_seq));
       }
       const absl::string_view id = entry.elements[0].text;
-      events.push_back(
-          {Number(id.substr(0, id.find('-'))), std::move(entry.elements[1].elements[1].text)});
+      events.push_back({Number(id.substr(0, id.find('-'))), std::move(entry.elements[1].elements[1].text)});
     }
   }
   if (events.empty()) MG_RETURN_IF_ERROR(CheckJob(job_id));
   return events;
 }
 
-absl::Status RedisStore::PutSnapshot(int64_t epoch, const std::string& job_id,
-                                     const StoredSnapshot& snapshot) {
-  MG_ASSIGN_OR_RETURN(
-      const std::vector<std::string> answer,
-      Call("mg_snapshot", {pool_->Key("leader"), JobKey(job_id, "job"), JobKey(job_id, "snap")},
-           {absl::StrCat(epoch), absl::StrCat(snapshot.seq), snapshot.body}));
+absl::Status RedisStore::PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) {
+  MG_ASSIGN_OR_RETURN(const std::vector<std::string> answer,
+                      Call("mg_snapshot", {pool_->Key("leader"), JobKey(job_id, "job"), JobKey(job_id, "snap")},
+                           {absl::StrCat(epoch), absl::StrCat(snapshot.seq), snapshot.body}));
   return StatusOf(answer, epoch, job_id);
 }
 
 absl::StatusOr<std::optional<StoredSnapshot>> RedisStore::GetSnapshot(const std::string& job_id) {
-  MG_ASSIGN_OR_RETURN(RedisReply reply,
-                      pool_->Command({"HMGET", JobKey(job_id, "snap"), "seq", "body"}));
+  MG_ASSIGN_OR_RETURN(RedisReply reply, pool_->Command({"HMGET", JobKey(job_id, "snap"), "seq", "body"}));
   if (reply.elements.size() != 2 || reply.elements[0].kind == RedisReply::Kind::kNil) {
     MG_RETURN_IF_ERROR(CheckJob(job_id));
     return std::nullopt;

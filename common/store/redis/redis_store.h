@@ -26,8 +26,7 @@ class RedisStore final : public ResultsStore {
   // Loads the function library where it is missing or older. `read_only` needs no more than @read;
   // every write is then FailedPrecondition. Unavailable: away. FailedPrecondition: a newer schema,
   // or a server older than 7.0. Unauthenticated, PermissionDenied: the login.
-  static absl::StatusOr<std::unique_ptr<RedisStore>> Open(const RedisOptions& options,
-                                                          bool read_only = false);
+  static absl::StatusOr<std::unique_ptr<RedisStore>> Open(const RedisOptions& options, bool read_only = false);
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override;
   absl::StatusOr<std::string> GetRecord(const std::string& key) override;
@@ -35,16 +34,13 @@ class RedisStore final : public ResultsStore {
   absl::StatusOr<int64_t> Lead(const std::string& holder, absl::Duration lease) override;
   absl::Status RenewLead(int64_t epoch, absl::Duration lease) override;
   absl::Status ReleaseLead(int64_t epoch) override;
-  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id,
-                                        const std::string& name, absl::string_view spec) override;
+  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                        absl::string_view spec) override;
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override;
-  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events,
+  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq, absl::Span<const std::string> events,
                       absl::Span<const std::string> required_records = {}) override;
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
-                                                      int64_t limit) override;
-  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
-                           const StoredSnapshot& snapshot) override;
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override;
+  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) override;
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override;
   absl::Status PutFleet(int64_t epoch, absl::string_view body) override;
   absl::StatusOr<std::string> GetFleet() override;
@@ -59,8 +55,7 @@ class RedisStore final : public ResultsStore {
   absl::Status CheckWritable() const;
   // Calls a function of the library, loading it first if the server has lost it. The answer's
   // words; never empty.
-  absl::StatusOr<std::vector<std::string>> Call(absl::string_view function,
-                                                const std::vector<std::string>& keys,
+  absl::StatusOr<std::vector<std::string>> Call(absl::string_view function, const std::vector<std::string>& keys,
                                                 absl::Span<const absl::string_view> args);
   std::string JobKey(absl::string_view job_id, absl::string_view what) const;
   absl::Status CheckJob(const std::string& job_id);

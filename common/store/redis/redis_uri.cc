@@ -17,8 +17,7 @@ namespace {
 
 absl::Status Bad(absl::string_view what) {
   return absl::InvalidArgumentError(
-      absl::StrCat("store uri redis://...: ", what,
-                   "; expected redis://[user:password@]host[:port][/db][?prefix=mg:]"));
+      absl::StrCat("store uri redis://...: ", what, "; expected redis://[user:password@]host[:port][/db][?prefix=mg:]"));
 }
 
 absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
@@ -28,8 +27,7 @@ absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
       out += text[i];
       continue;
     }
-    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) ||
-        !absl::ascii_isxdigit(text[i + 2])) {
+    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) || !absl::ascii_isxdigit(text[i + 2])) {
       return Bad("a '%' in user, password or option is not followed by two hexadecimal digits");
     }
     out += absl::HexStringToBytes(text.substr(i + 1, 2));
@@ -39,8 +37,7 @@ absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
 }
 
 absl::Status ParseOption(absl::string_view option, RedisOptions& options) {
-  const std::pair<absl::string_view, absl::string_view> kv =
-      absl::StrSplit(option, absl::MaxSplits('=', 1));
+  const std::pair<absl::string_view, absl::string_view> kv = absl::StrSplit(option, absl::MaxSplits('=', 1));
   MG_ASSIGN_OR_RETURN(const std::string value, PercentDecode(kv.second));
   if (kv.first == "prefix") {
     // An empty prefix would mix our keys with those of others.
@@ -55,8 +52,7 @@ absl::Status ParseOption(absl::string_view option, RedisOptions& options) {
     if (options.password.empty()) return Bad(absl::StrCat("password_file '", value, "' is empty"));
     return absl::OkStatus();
   }
-  return Bad(absl::StrCat("unknown option '", kv.first, "'",
-                          DidYouMean(kv.first, {"prefix", "password_file"})));
+  return Bad(absl::StrCat("unknown option '", kv.first, "'", DidYouMean(kv.first, {"prefix", "password_file"})));
 }
 
 absl::Status ParseHostPort(absl::string_view text, RedisOptions& options) {
@@ -91,21 +87,18 @@ absl::StatusOr<RedisOptions> ParseRedisUri(absl::string_view uri) {
   if (!absl::ConsumePrefix(&uri, "redis://")) return Bad("another scheme");
   RedisOptions options;
   const size_t question = uri.find('?');
-  const absl::string_view query =
-      question == absl::string_view::npos ? absl::string_view() : uri.substr(question + 1);
+  const absl::string_view query = question == absl::string_view::npos ? absl::string_view() : uri.substr(question + 1);
   uri = uri.substr(0, question);
   // The last '@' of the whole: a password may hold '/' and '@'.
   if (const size_t at = uri.rfind('@'); at != absl::string_view::npos) {
-    const std::pair<absl::string_view, absl::string_view> login =
-        absl::StrSplit(uri.substr(0, at), absl::MaxSplits(':', 1));
+    const std::pair<absl::string_view, absl::string_view> login = absl::StrSplit(uri.substr(0, at), absl::MaxSplits(':', 1));
     MG_ASSIGN_OR_RETURN(options.user, PercentDecode(login.first));
     MG_ASSIGN_OR_RETURN(options.password, PercentDecode(login.second));
     uri = uri.substr(at + 1);
   }
   const size_t slash = uri.find('/');
   MG_RETURN_IF_ERROR(ParseHostPort(uri.substr(0, slash), options));
-  const absl::string_view db =
-      slash == absl::string_view::npos ? absl::string_view() : uri.substr(slash + 1);
+  const absl::string_view db = slash == absl::string_view::npos ? absl::string_view() : uri.substr(slash + 1);
   if (!db.empty() && (!absl::SimpleAtoi(db, &options.db) || options.db < 0)) {
     return Bad(absl::StrCat("database '", db, "' is not a number"));
   }

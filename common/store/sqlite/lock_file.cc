@@ -21,8 +21,7 @@ constexpr int64_t kCifs = 0xff534d42;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LockFile>> LockFile::Acquire(const std::string& path,
-                                                            absl::string_view what,
+absl::StatusOr<std::unique_ptr<LockFile>> LockFile::Acquire(const std::string& path, absl::string_view what,
                                                             absl::Time now) {
   // CLOEXEC: a child program must not go on holding the lock after us.
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -32,19 +31,15 @@ absl::StatusOr<std::unique_ptr<LockFile>> LockFile::Acquire(const std::string& p
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "cannot lock", path);
     char holder[512];
     const ssize_t n = pread(fd, holder, sizeof holder, 0);
-    const absl::string_view text =
-        n > 0 ? absl::StripSuffix(absl::string_view(holder, n), "\n") : "another process";
-    return absl::FailedPreconditionError(
-        absl::StrCat(what, " is in use by ", text, " (lock file '", path,
-                     "'); only one process may write it, others open it for reading"));
+    const absl::string_view text = n > 0 ? absl::StripSuffix(absl::string_view(holder, n), "\n") : "another process";
+    return absl::FailedPreconditionError(absl::StrCat(what, " is in use by ", text, " (lock file '", path,
+                                                      "'); only one process may write it, others open it for reading"));
   }
   char host[256] = "unknown host";
   gethostname(host, sizeof host - 1);
-  const std::string text =
-      absl::StrCat("pid ", getpid(), " on ", host, " since ",
-                   absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", now, absl::UTCTimeZone()), "\n");
-  if (ftruncate(fd, 0) != 0 ||
-      pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+  const std::string text = absl::StrCat("pid ", getpid(), " on ", host, " since ",
+                                        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", now, absl::UTCTimeZone()), "\n");
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     return ErrnoStatus(errno, "cannot write lock file", path);
   }
   return lock;
@@ -66,9 +61,8 @@ absl::Status CheckLocalFileSystem(absl::string_view path, int64_t file_system_ty
     default:
       return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("sqlite:", path, ": is on ", name,
-                   ", and SQLite needs a local disk; use a local path or a redis:// store"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "sqlite:", path, ": is on ", name, ", and SQLite needs a local disk; use a local path or a redis:// store"));
 }
 
 }  // namespace merganser

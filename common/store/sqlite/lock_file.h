@@ -19,8 +19,7 @@ class LockFile {
   // FailedPrecondition if another holds it: the message names `what` and the holder's pid, host and
   // start. `now` is written into the file for that purpose. Else as ErrnoStatus (no such folder, no
   // permission, disk full).
-  static absl::StatusOr<std::unique_ptr<LockFile>> Acquire(const std::string& path,
-                                                           absl::string_view what, absl::Time now);
+  static absl::StatusOr<std::unique_ptr<LockFile>> Acquire(const std::string& path, absl::string_view what, absl::Time now);
   ~LockFile();
   LockFile(const LockFile&) = delete;
   LockFile& operator=(const LockFile&) = delete;

@@ -48,9 +48,7 @@ absl::string_view HintFor(absl::StatusCode code) {
 
 }  // namespace
 
-int64_t SqliteConnection::Row::Int(int column) const {
-  return sqlite3_column_int64(statement_, column);
-}
+int64_t SqliteConnection::Row::Int(int column) const { return sqlite3_column_int64(statement_, column); }
 
 std::string SqliteConnection::Row::Bytes(int column) const {
   // Bytes after the pointer: column_blob may convert, and only then is the length final.
@@ -59,8 +57,8 @@ std::string SqliteConnection::Row::Bytes(int column) const {
   return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), size);
 }
 
-absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(
-    const std::string& path, bool read_only, absl::Duration busy_timeout) {
+absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path, bool read_only,
+                                                                         absl::Duration busy_timeout) {
   sqlite3* db = nullptr;
   const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
                     (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
@@ -86,8 +84,8 @@ absl::Status SqliteConnection::Error(int code) const {
 absl::StatusOr<sqlite3_stmt*> SqliteConnection::Prepare(const std::string& sql) {
   if (const auto it = statements_.find(sql); it != statements_.end()) return it->second;
   sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v3(db_, sql.c_str(), static_cast<int>(sql.size()) + 1,
-                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  const int code =
+      sqlite3_prepare_v3(db_, sql.c_str(), static_cast<int>(sql.size()) + 1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) return Error(code);
   statements_[sql] = statement;
   return statement;
@@ -108,19 +106,17 @@ absl::Status SqliteConnection::Run(const std::string& sql, const std::vector<Val
     if (const auto* number = std::get_if<int64_t>(&value)) {
       code = sqlite3_bind_int64(statement, i + 1, *number);
     } else if (const auto* text = std::get_if<absl::string_view>(&value)) {
-      code = sqlite3_bind_text64(statement, i + 1, text->empty() ? "" : text->data(), text->size(),
-                                 SQLITE_STATIC, SQLITE_UTF8);
+      code =
+          sqlite3_bind_text64(statement, i + 1, text->empty() ? "" : text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8);
     } else {
       const absl::string_view bytes = std::get<Blob>(value).bytes;
-      code = sqlite3_bind_blob64(statement, i + 1, bytes.empty() ? "" : bytes.data(), bytes.size(),
-                                 SQLITE_STATIC);
+      code = sqlite3_bind_blob64(statement, i + 1, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC);
     }
   }
   if (code == SQLITE_OK) {
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) on_row(Row(statement));
   }
-  const absl::Status status =
-      code == SQLITE_OK || code == SQLITE_DONE ? absl::OkStatus() : Error(code);
+  const absl::Status status = code == SQLITE_OK || code == SQLITE_DONE ? absl::OkStatus() : Error(code);
   sqlite3_reset(statement);
   sqlite3_clear_bindings(statement);
   return status;

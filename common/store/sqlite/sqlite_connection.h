@@ -47,8 +47,7 @@ class SqliteConnection {
 
   // Opens `path`, creating it unless `read_only`. Statements wait up to `busy_timeout` for another
   // process's lock.
-  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::string& path,
-                                                                bool read_only,
+  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::string& path, bool read_only,
                                                                 absl::Duration busy_timeout);
   ~SqliteConnection();
   SqliteConnection(const SqliteConnection&) = delete;
@@ -56,8 +55,7 @@ class SqliteConnection {
 
   // Runs one statement to its end, with `values` for its ?1, ?2, ...; `on_row` sees each row.
   absl::Status Run(const std::string& sql, const std::vector<Value>& values = {});
-  absl::Status Run(const std::string& sql, const std::vector<Value>& values,
-                   absl::FunctionRef<void(const Row&)> on_row);
+  absl::Status Run(const std::string& sql, const std::vector<Value>& values, absl::FunctionRef<void(const Row&)> on_row);
 
   // Rows that the last insert, update or delete changed.
   int64_t changes() const;

@@ -27,26 +27,23 @@ absl::Status CreateSqliteSchema(SqliteConnection& connection) {
 
 absl::StatusOr<bool> SqliteDatabaseIsEmpty(SqliteConnection& connection, const std::string& path) {
   int64_t objects = 0, ours = 0;
-  MG_RETURN_IF_ERROR(connection.Run(
-      "SELECT count(*), coalesce(sum(name IN ('meta', 'job', 'event', 'result')), 0) "
-      "FROM sqlite_master WHERE type = 'table'",
-      {}, [&](const SqliteConnection::Row& row) {
-        objects = row.Int(0);
-        ours = row.Int(1);
-      }));
+  MG_RETURN_IF_ERROR(
+      connection.Run("SELECT count(*), coalesce(sum(name IN ('meta', 'job', 'event', 'result')), 0) "
+                     "FROM sqlite_master WHERE type = 'table'",
+                     {}, [&](const SqliteConnection::Row& row) {
+                       objects = row.Int(0);
+                       ours = row.Int(1);
+                     }));
   if (objects == 0) return true;
   if (ours != 4) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("sqlite:", path, ": is a database of another program"));
+    return absl::FailedPreconditionError(absl::StrCat("sqlite:", path, ": is a database of another program"));
   }
   int64_t version = 0;
-  MG_RETURN_IF_ERROR(
-      connection.Run("SELECT value FROM meta WHERE name = 'schema'", {},
-                     [&](const SqliteConnection::Row& row) { version = row.Int(0); }));
+  MG_RETURN_IF_ERROR(connection.Run("SELECT value FROM meta WHERE name = 'schema'", {},
+                                    [&](const SqliteConnection::Row& row) { version = row.Int(0); }));
   if (version > kSqliteSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat("sqlite:", path, ": has schema version ",
-                                                      version, "; this build knows versions up to ",
-                                                      kSqliteSchemaVersion));
+    return absl::FailedPreconditionError(absl::StrCat("sqlite:", path, ": has schema version ", version,
+                                                      "; this build knows versions up to ", kSqliteSchemaVersion));
   }
   return false;
 }

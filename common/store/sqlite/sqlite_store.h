@@ -37,24 +37,20 @@ class SqliteStore final : public ResultsStore {
   // Creates the file unless read-only. FailedPrecondition: another process writes it (the message
   // names it), a newer schema, another program's database, a network file system. DataLoss: not a
   // database. NotFound: no such folder, or no such file and read-only.
-  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path,
-                                                           const SqliteOptions& options = {});
+  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path, const SqliteOptions& options = {});
 
   absl::Status PutRecord(const std::string& key, absl::string_view bytes) override;
   absl::StatusOr<std::string> GetRecord(const std::string& key) override;
   absl::StatusOr<int64_t> Lead(const std::string& holder, absl::Duration lease) override;
   absl::Status RenewLead(int64_t epoch, absl::Duration lease) override;
   absl::Status ReleaseLead(int64_t epoch) override;
-  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id,
-                                        const std::string& name, absl::string_view spec) override;
+  absl::StatusOr<std::string> CreateJob(int64_t epoch, const std::string& request_id, const std::string& name,
+                                        absl::string_view spec) override;
   absl::StatusOr<std::vector<StoredJob>> ListJobs() override;
-  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
-                      absl::Span<const std::string> events,
+  absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq, absl::Span<const std::string> events,
                       absl::Span<const std::string> required_records = {}) override;
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
-                                                      int64_t limit) override;
-  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id,
-                           const StoredSnapshot& snapshot) override;
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq, int64_t limit) override;
+  absl::Status PutSnapshot(int64_t epoch, const std::string& job_id, const StoredSnapshot& snapshot) override;
   absl::StatusOr<std::optional<StoredSnapshot>> GetSnapshot(const std::string& job_id) override;
   absl::Status PutFleet(int64_t epoch, absl::string_view body) override;
   absl::StatusOr<std::string> GetFleet() override;
@@ -69,8 +65,7 @@ class SqliteStore final : public ResultsStore {
   absl::StatusOr<int64_t> Epoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   absl::Status CheckEpoch(int64_t epoch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   // The body of Append, within its transaction. True: something was inserted.
-  absl::StatusOr<bool> AppendInTransaction(int64_t epoch, const std::string& job_id,
-                                           int64_t expected_seq,
+  absl::StatusOr<bool> AppendInTransaction(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                                            absl::Span<const std::string> events,
                                            absl::Span<const std::string> required_records)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);

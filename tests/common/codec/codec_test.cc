@@ -30,7 +30,8 @@ Recipe FullRecipe() {
   recipe.config_from = "base";
   recipe.head = "untied";
   recipe.vocabulary_from = "ja";
-  recipe.tokenizer = {"union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}, {"", "base"}}, 64};
+  recipe.tokenizer = {
+      "union", {{"<x>", "ja", "<y>", -1, false, true}, {"<z>", "base", "", 3}, {"<0>", "", "", -1, true}, {"", "base"}}, 64};
   recipe.chat_template = "auto";
   return recipe;
 }
@@ -40,12 +41,21 @@ JobSpec FullSpec() {
   spec.name = "job";
   spec.seed = 42;
   spec.models = {{"base", "/m/base"}, {"ja", "/m/ja"}};
-  spec.parameter = {"ties", "base", {"ja"}, {Granularity::Kind::kFilters, 0, {"self_attn", "mlp"}},
-                    {{"weight", {0, 2}}, {"density", {0.1, 1}}}, {{"lambda", 1.5}}, {}, ""};
+  spec.parameter = {"ties",
+                    "base",
+                    {"ja"},
+                    {Granularity::Kind::kFilters, 0, {"self_attn", "mlp"}},
+                    {{"weight", {0, 2}}, {"density", {0.1, 1}}},
+                    {{"lambda", 1.5}},
+                    {},
+                    ""};
   spec.dtype = "float32";
-  spec.optimizer = {"cma_es", {{"population", 12}, {"sigma0", 1.0 / 6}}, {{"preset", "published"}, {"update", "generation"}, {"bounds", "resample"}}};
+  spec.optimizer = {"cma_es",
+                    {{"population", 12}, {"sigma0", 1.0 / 6}},
+                    {{"preset", "published"}, {"update", "generation"}, {"bounds", "resample"}}};
   spec.objectives = {{"b", "acc_ja"}};
-  BenchmarkSpec b{"b", "mgsm_ja", "/d.jsonl", "Q: {{question}}\n", 36, std::vector<std::string>{"\n\n"}, "sakana", "ja", 50, "q", "a"};
+  BenchmarkSpec b{"b", "mgsm_ja", "/d.jsonl", "Q: {{question}}\n", 36, std::vector<std::string>{"\n\n"}, "sakana", "ja",
+                  50,  "q",       "a"};
   spec.benchmarks = {b};
   b.name = "c";
   b.stop = std::vector<std::string>{};
@@ -67,7 +77,8 @@ JobSpec FullSpec() {
   spec.objectives.push_back({"cost", "hops", 0.25});
   spec.samples = {200, Racing{32, 0.9}, "information"};
   spec.budget.gpu_time = absl::Hours(500);
-  spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""}, {"cost", "hops", std::nullopt, 40, ""},
+  spec.constraints = {{"b", "acc", 0.5, std::nullopt, ""},
+                      {"cost", "hops", std::nullopt, 40, ""},
                       {"b", "acc", std::nullopt, std::nullopt, "ja"}};
   spec.finalists = {8, "b", "acc"};
   spec.attempt_timeout = absl::Minutes(45);
@@ -238,8 +249,7 @@ TEST(CodecTest, UnknownWordsListTheKnownOnes) {
 TEST(CodecTest, AnUnknownArithmeticIsNamed) {
   v1::Recipe recipe = ToProto(FullRecipe());
   recipe.mutable_stacks(0)->set_arithmetic("bf16");
-  EXPECT_EQ(FromProto(recipe).status().message(),
-            "stacks[0].arithmetic: 'bf16' is neither 'fp32' nor 'mergekit'");
+  EXPECT_EQ(FromProto(recipe).status().message(), "stacks[0].arithmetic: 'bf16' is neither 'fp32' nor 'mergekit'");
   recipe.mutable_stacks(0)->set_arithmetic("fp32");
   EXPECT_EQ(FromProto(recipe)->stacks[0].arithmetic, Arithmetic::kFp32);
 }

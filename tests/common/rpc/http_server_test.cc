@@ -28,11 +28,9 @@ std::string Ask(int port, const std::string& request) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string answer;
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
-      send(fd, request.data(), request.size(), MSG_NOSIGNAL) ==
-          static_cast<ssize_t>(request.size())) {
+      send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
     char buffer[4096];
-    for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;)
-      answer.append(buffer, static_cast<size_t>(n));
+    for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) answer.append(buffer, static_cast<size_t>(n));
   }
   close(fd);
   return answer;
@@ -41,9 +39,7 @@ std::string Ask(int port, const std::string& request) {
 class HttpServerTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto server = HttpServer::Start("127.0.0.1:0", {{"/hello", [] {
-                                                       return HttpResponse{200, "text/plain", "hi"};
-                                                     }}});
+    auto server = HttpServer::Start("127.0.0.1:0", {{"/hello", [] { return HttpResponse{200, "text/plain", "hi"}; }}});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -66,14 +62,14 @@ TEST_F(HttpServerTest, RefusesWhatItDoesNotServe) {
 }
 
 TEST_F(HttpServerTest, AnOverlongRequestIsRefusedAndTheNextIsServed) {
-  const std::string answer =
-      Ask(server_->port(), "GET /" + std::string(100'000, 'x') + " HTTP/1.1\r\n\r\n");
+  const std::string answer = Ask(server_->port(), "GET /" + std::string(100'000, 'x') + " HTTP/1.1\r\n\r\n");
   EXPECT_THAT(answer, Not(HasSubstr(" 200 ")));
   EXPECT_THAT(Ask(server_->port(), "GET /hello HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 200"));
 }
 
 TEST(HttpRequestTest, QueryAndHeadersAreDecoded) {
-  const auto request = ParseRequestHead("GET /api/jobs/a?search=x%20y+z&n=7&bad=7x&n=8 HTTP/1.1\r\nHost: here:1\r\nX-A:  b ");
+  const auto request =
+      ParseRequestHead("GET /api/jobs/a?search=x%20y+z&n=7&bad=7x&n=8 HTTP/1.1\r\nHost: here:1\r\nX-A:  b ");
   ASSERT_TRUE(request.has_value());
   EXPECT_EQ(request->path, "/api/jobs/a");
   EXPECT_EQ(request->Query("search"), "x y z");
@@ -91,7 +87,11 @@ TEST(HttpRequestTest, QueryAndHeadersAreDecoded) {
 class HttpPagesTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto server = HttpServer::Start("127.0.0.1:0", {{"/fixed", [] { return HttpResponse{200, "text/plain", "fixed"}; }}},
+    auto server = HttpServer::Start("127.0.0.1:0",
+                                    {{"/fixed",
+                                      [] {
+                                        return HttpResponse{200, "text/plain", "fixed"};
+                                      }}},
                                     [this](const HttpRequest& request) {
                                       HttpResponse response{200, "text/plain", request.method + " " + request.body};
                                       if (request.path == "/follow") {

@@ -46,8 +46,7 @@ TEST(OpenRecordStore, OneProcessStoresAreNotForWorkersOfTheirOwn) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), HasSubstr("workers need redis://HOST:PORT/DB"));
   }
-  EXPECT_THAT(std::string(OpenRecordStore("x:hush").status().message()),
-              HasSubstr("unknown store scheme 'x:'"));
+  EXPECT_THAT(std::string(OpenRecordStore("x:hush").status().message()), HasSubstr("unknown store scheme 'x:'"));
 }
 
 }  // namespace

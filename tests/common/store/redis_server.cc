@@ -26,8 +26,7 @@ namespace merganser {
 namespace {
 
 constexpr absl::Duration kReadyWithin = absl::Minutes(1);
-constexpr int kPortTries =
-    5;  // another process may take a port between our look and the server's bind
+constexpr int kPortTries = 5;  // another process may take a port between our look and the server's bind
 
 constexpr size_t kDirLengthMax = 90;  // a Unix socket's path has at most 107 characters
 
@@ -66,8 +65,7 @@ bool Answers(int port) {
   }
   close(fd);
   const absl::string_view text(reply, n > 0 ? n : 0);
-  return absl::StartsWith(text, "+PONG") || absl::StartsWith(text, "-NOAUTH") ||
-         absl::StartsWith(text, "-NOPERM");
+  return absl::StartsWith(text, "+PONG") || absl::StartsWith(text, "-NOAUTH") || absl::StartsWith(text, "-NOPERM");
 }
 
 bool IsInstalled() {
@@ -160,8 +158,7 @@ absl::Status RedisServer::AwaitReady() {
     if (waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;
       const auto log = ReadFile(dir_ + "/redis.log");
-      return absl::UnavailableError(
-          absl::StrCat("redis-server ended at once: ", log.ok() ? *log : log.status().ToString()));
+      return absl::UnavailableError(absl::StrCat("redis-server ended at once: ", log.ok() ? *log : log.status().ToString()));
     }
     if (Answers(port_)) return absl::OkStatus();
     absl::SleepFor(absl::Milliseconds(5));  // between polls of another process

@@ -19,7 +19,7 @@ namespace merganser {
 class RedisServer {
  public:
   struct Options {
-    std::string acl;  // text of an ACL file; "": the default user without a password
+    std::string acl;                  // text of an ACL file; "": the default user without a password
     std::vector<std::string> config;  // more of the command line, such as {"--maxmemory", "10mb"}
   };
 
@@ -45,8 +45,7 @@ class RedisServer {
   absl::Status Restart();
 
  private:
-  RedisServer(Options options, std::string dir)
-      : options_(std::move(options)), dir_(std::move(dir)) {}
+  RedisServer(Options options, std::string dir) : options_(std::move(options)), dir_(std::move(dir)) {}
   absl::Status Launch();
   absl::Status AwaitReady();
 

@@ -166,7 +166,8 @@ TEST_F(RedisStoreTest, AnOlderLibraryThatComesBackIsReplacedWhereItsLackIsMet) {
   auto store = MustOpen();
   ASSERT_EQ(store->Lead("a", kLong).value(), 1);
   const std::string version = absl::StrCat("local VERSION = ", kRedisLibraryVersion);
-  const std::string older = absl::StrReplaceAll(kRedisFunctions, {{version, "local VERSION = 2"}, {"redis.register_function('mg_fleet', fleet)", ""}});
+  const std::string older = absl::StrReplaceAll(
+      kRedisFunctions, {{version, "local VERSION = 2"}, {"redis.register_function('mg_fleet', fleet)", ""}});
   Raw({"FUNCTION", "LOAD", "REPLACE", older});
   ASSERT_EQ(Raw({"FCALL", "mg_version", "0"}).integer, 2);
   EXPECT_EQ(store->RenewLead(1, kLong), absl::OkStatus()) << "what both have goes on";

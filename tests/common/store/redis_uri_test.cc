@@ -62,15 +62,11 @@ TEST(RedisUri, ErrorsNameThePartAndNeverThePassword) {
   };
   for (const Case& c :
        {Case{"redis://", "no host"}, Case{"redis://:6379", "no host"},
-        Case{"redis://u:hush@h:0", "port '0' is not in 1..65535"},
-        Case{"redis://u:hush@h:66000", "port '66000'"}, Case{"redis://u:hush@h:abc", "port 'abc'"},
-        Case{"redis://u:hush@h/x", "database 'x' is not a number"},
-        Case{"redis://u:hush@h/-1", "database '-1'"},
-        Case{"redis://u:hush%zz@h", "two hexadecimal digits"},
-        Case{"redis://u:hush@h?prefx=a", "did you mean 'prefix'?"},
-        Case{"redis://u:hush@h?prefix=", "prefix is empty"},
-        Case{"redis://u:hush@[::1", "'[' without ']'"},
-        Case{"redis://u@h", "user 'u' without a password"}}) {
+        Case{"redis://u:hush@h:0", "port '0' is not in 1..65535"}, Case{"redis://u:hush@h:66000", "port '66000'"},
+        Case{"redis://u:hush@h:abc", "port 'abc'"}, Case{"redis://u:hush@h/x", "database 'x' is not a number"},
+        Case{"redis://u:hush@h/-1", "database '-1'"}, Case{"redis://u:hush%zz@h", "two hexadecimal digits"},
+        Case{"redis://u:hush@h?prefx=a", "did you mean 'prefix'?"}, Case{"redis://u:hush@h?prefix=", "prefix is empty"},
+        Case{"redis://u:hush@[::1", "'[' without ']'"}, Case{"redis://u@h", "user 'u' without a password"}}) {
     SCOPED_TRACE(c.uri);
     const auto options = ParseRedisUri(c.uri);
     EXPECT_EQ(options.status().code(), absl::StatusCode::kInvalidArgument);
@@ -91,18 +87,14 @@ TEST(RedisErrors, MapToWhatTheCallerDoesNext) {
         Case{"READONLY You can't write against a read only replica.", StatusCode::kUnavailable},
         Case{"NOREPLICAS Not enough good replicas to write.", StatusCode::kUnavailable},
         Case{"MOVED 3999 127.0.0.1:6381", StatusCode::kUnavailable},
-        Case{"OOM command not allowed when used memory > 'maxmemory'.",
-             StatusCode::kResourceExhausted},
-        Case{"MISCONF Errors writing to the AOF file: No space left on device",
-             StatusCode::kResourceExhausted},
+        Case{"OOM command not allowed when used memory > 'maxmemory'.", StatusCode::kResourceExhausted},
+        Case{"MISCONF Errors writing to the AOF file: No space left on device", StatusCode::kResourceExhausted},
         Case{"NOAUTH Authentication required.", StatusCode::kUnauthenticated},
         Case{"WRONGPASS invalid username-password pair", StatusCode::kUnauthenticated},
-        Case{"NOPERM this user has no permissions to run the 'get' command",
-             StatusCode::kPermissionDenied},
+        Case{"NOPERM this user has no permissions to run the 'get' command", StatusCode::kPermissionDenied},
         Case{"ERR Function not found", StatusCode::kNotFound},
         Case{"ERR unknown command 'FCALL'", StatusCode::kUnimplemented},
-        Case{"WRONGTYPE Operation against a key", StatusCode::kInternal},
-        Case{"", StatusCode::kInternal}}) {
+        Case{"WRONGTYPE Operation against a key", StatusCode::kInternal}, Case{"", StatusCode::kInternal}}) {
     EXPECT_EQ(StatusFromRedisError(c.error).code(), c.want) << c.error;
   }
 }

@@ -34,9 +34,7 @@ class SqliteStoreTest : public testing::Test {
     EXPECT_TRUE(store.ok()) << store.status();
     return store.ok() ? *std::move(store) : nullptr;
   }
-  absl::Status OpenError(const SqliteOptions& options = {}) {
-    return SqliteStore::Open(path_, options).status();
-  }
+  absl::Status OpenError(const SqliteOptions& options = {}) { return SqliteStore::Open(path_, options).status(); }
 
   std::string dir_, path_;
 };
@@ -63,10 +61,9 @@ TEST_F(SqliteStoreTest, AReaderSeesWhatTheRunningWriterCommits) {
   EXPECT_EQ(reader->ListJobs()->size(), 1u);
   EXPECT_EQ(reader->ReadEvents("job-1", 0, 10)->at(0).body, "one");
 
-  for (const absl::Status& refused :
-       {reader->Lead("b", kLong).status(), reader->RenewLead(1, kLong), reader->ReleaseLead(1),
-        reader->CreateJob(1, "", "n", "s").status(), reader->Append(1, "job-1", 1, {"two"}),
-        reader->PutRecord("k", "v"), reader->PutSnapshot(1, "job-1", {1, "s"})}) {
+  for (const absl::Status& refused : {reader->Lead("b", kLong).status(), reader->RenewLead(1, kLong), reader->ReleaseLead(1),
+                                      reader->CreateJob(1, "", "n", "s").status(), reader->Append(1, "job-1", 1, {"two"}),
+                                      reader->PutRecord("k", "v"), reader->PutSnapshot(1, "job-1", {1, "s"})}) {
     EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(refused.message()), HasSubstr("is open for reading only"));
   }
@@ -108,8 +105,7 @@ TEST_F(SqliteStoreTest, ANewerSchemaIsRefusedWithBothVersions) {
     options.read_only = read_only;
     const absl::Status status = OpenError(options);
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(status.message()),
-                HasSubstr("has schema version 9; this build knows versions up to 1"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("has schema version 9; this build knows versions up to 1"));
   }
 }
 
@@ -136,8 +132,7 @@ TEST_F(SqliteStoreTest, DamageInTheMiddleIsDataLossWhereItIsRead) {
   auto store = MustOpen();
   ASSERT_TRUE(store->Lead("a", kLong).ok());
   ASSERT_TRUE(store->CreateJob(1, "", "name", "spec").ok());
-  ASSERT_TRUE(
-      store->Append(1, "job-1", 0, std::vector<std::string>(200, std::string(500, 'e'))).ok());
+  ASSERT_TRUE(store->Append(1, "job-1", 0, std::vector<std::string>(200, std::string(500, 'e'))).ok());
   store.reset();  // a clean end moves the WAL into the file
   std::string bytes = ReadFile(path_).value();
   ASSERT_GT(bytes.size(), 16u * 4096);

@@ -20,9 +20,9 @@ DispatchChoice Choice(const std::string& job, int64_t candidate, const std::stri
 
 TEST(DispatcherTest, IdleSlotsAreFilledBeforePrefetchPlaces) {
   Dispatcher dispatcher;
-  EXPECT_THAT(dispatcher.Plan({Queue("j", {1, 2, 3, 4, 5})}, {{"a", 1, 2, 0}, {"b", 2, 3, 0}}),
-              ElementsAre(Choice("j", 1, "b"), Choice("j", 2, "a"), Choice("j", 3, "b"),
-                          Choice("j", 4, "a"), Choice("j", 5, "b")));
+  EXPECT_THAT(
+      dispatcher.Plan({Queue("j", {1, 2, 3, 4, 5})}, {{"a", 1, 2, 0}, {"b", 2, 3, 0}}),
+      ElementsAre(Choice("j", 1, "b"), Choice("j", 2, "a"), Choice("j", 3, "b"), Choice("j", 4, "a"), Choice("j", 5, "b")));
 }
 
 TEST(DispatcherTest, FullWorkersGetNothing) {

@@ -6,10 +6,7 @@ namespace merganser {
 namespace {
 
 Lease Make(int64_t candidate, const std::string& worker, int deadline_s) {
-  return {.id = {"job-1", candidate, 1},
-          .token = "token",
-          .worker = worker,
-          .deadline = absl::Seconds(deadline_s)};
+  return {.id = {"job-1", candidate, 1}, .token = "token", .worker = worker, .deadline = absl::Seconds(deadline_s)};
 }
 
 TEST(LeaseTableTest, ALeaseExpiresAtItsDeadlineEarliestFirst) {

@@ -34,9 +34,7 @@ class ListedJobs : public JobManager {
   }
   absl::StatusOr<Candidate> GetCandidate(const std::string&, int64_t) override { return Unused(); }
   absl::StatusOr<std::vector<Candidate>> ListCandidates(const std::string&) override { return Unused(); }
-  absl::Status LookAtCandidates(const std::string&, CandidatesLook) override {
-    return Unused();
-  }
+  absl::Status LookAtCandidates(const std::string&, CandidatesLook) override { return Unused(); }
   absl::StatusOr<EventBatch> WaitForEvents(const std::string&, int64_t, absl::Duration) override { return Unused(); }
   absl::Status WorkerConnected(const WorkerInfo&, const std::vector<RunningAttempt>&, std::shared_ptr<WorkerLink>) override {
     return Unused();

@@ -39,8 +39,7 @@ void FinishAfter(const JobSpec& spec, const Story& story, size_t k, bool recorde
   World world;
   world.loop->Stop();
   const int64_t epoch = *world.memory.Lead("setup", absl::Seconds(1));
-  const std::string id =
-      *world.memory.CreateJob(epoch, "", spec.name, ProtoJobCodec().EncodeSpec(spec));
+  const std::string id = *world.memory.CreateJob(epoch, "", spec.name, ProtoJobCodec().EncodeSpec(spec));
   ASSERT_EQ(id, story.job.id);
   std::vector<std::string> bytes;
   std::set<int64_t> started, finished;

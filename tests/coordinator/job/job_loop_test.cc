@@ -127,8 +127,9 @@ TEST_F(JobLoopTest, ASearchWithoutASuccessFailsAndQuotesTheReason) {
   world_.metric = "f1";
   const JobSummary job = world_.Run(world_.Submit(SphereSpec()).id);
   EXPECT_EQ(job.phase, JobPhase::kFailed);
-  EXPECT_EQ(job.message, "no candidate succeeded; most often: objectives[0]: the evaluation has no metric "
-                         "sphere.acc; known: sphere.f1 (14 of 14)");
+  EXPECT_EQ(job.message,
+            "no candidate succeeded; most often: objectives[0]: the evaluation has no metric "
+            "sphere.acc; known: sphere.f1 (14 of 14)");
 }
 
 TEST_F(JobLoopTest, AJobGivesUpWhenMostCandidatesFail) {
@@ -255,8 +256,8 @@ TEST_F(JobLoopTest, ARepeatedReportIsADuplicate) {
 TEST_F(JobLoopTest, ARepeatedFailureIsADuplicate) {
   auto worker = world_.AddWorker("w-1");
   const Assignment first = First(*worker);
-  AttemptReport report{.id = first.id, .token = first.token, .worker_id = "w-1",
-                       .failure = FailureClass::kTransient, .message = "x"};
+  AttemptReport report{
+      .id = first.id, .token = first.token, .worker_id = "w-1", .failure = FailureClass::kTransient, .message = "x"};
   EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kCommitted);
   EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kDuplicate);
   EXPECT_EQ(CountedAttempts(Get(0)), 1);
@@ -275,8 +276,7 @@ TEST_F(JobLoopTest, ReportsThatAreNotTheHoldersAreRejected) {
   for (size_t i = 0; i < bad.size(); ++i) {
     EXPECT_EQ(*world_.loop->ReportAttempt(bad[i]), Disposition::kRejected) << i;
   }
-  AttemptReport stranger{.id = good.id, .token = "stranger", .worker_id = "w-1",
-                         .failure = FailureClass::kInfeasible};
+  AttemptReport stranger{.id = good.id, .token = "stranger", .worker_id = "w-1", .failure = FailureClass::kInfeasible};
   EXPECT_EQ(*world_.loop->ReportAttempt(stranger), Disposition::kRejected);
   EXPECT_EQ(Get(0).state, CandidateState::kRunning);
   EXPECT_EQ(*world_.loop->ReportAttempt(good), Disposition::kCommitted);
@@ -295,8 +295,8 @@ TEST_F(JobLoopTest, ARecordThatIsNotWhatWasReportedIsRejectedAndRunAgain) {
 TEST_F(JobLoopTest, AMissingRecordIsRejectedAndRunAgain) {
   auto worker = world_.AddWorker("w-1");
   const Assignment first = First(*worker);
-  AttemptReport report{.id = first.id, .token = first.token, .worker_id = "w-1",
-                       .record_key = first.record_key, .record_sha256 = "00"};
+  AttemptReport report{
+      .id = first.id, .token = first.token, .worker_id = "w-1", .record_key = first.record_key, .record_sha256 = "00"};
   EXPECT_EQ(*world_.loop->ReportAttempt(report), Disposition::kRejected);
   EXPECT_EQ(Get(0).attempts[0].failure, FailureClass::kTransient);
 }
@@ -308,7 +308,9 @@ TEST_F(JobLoopTest, ARecordOfAnotherAttemptIsRejected) {
   other.id.candidate = 5;
   const std::string record = world_.Record(other);
   ASSERT_TRUE(world_.store.PutRecord(first.record_key, record).ok());
-  EXPECT_EQ(*world_.loop->ReportAttempt({.id = first.id, .token = first.token, .worker_id = "w-1",
+  EXPECT_EQ(*world_.loop->ReportAttempt({.id = first.id,
+                                         .token = first.token,
+                                         .worker_id = "w-1",
                                          .record_key = first.record_key,
                                          .record_sha256 = Sha256Hex(record)}),
             Disposition::kRejected);
@@ -377,8 +379,7 @@ TEST_F(JobLoopTest, TheNewerOfTwoSessionsOfOneIdWins) {
 
 TEST_F(JobLoopTest, WorkersThatMakeNoSenseAreRefused) {
   EXPECT_THAT(world_.Connect(std::make_shared<FakeWorker>("")).message(), HasSubstr("worker.id: missing"));
-  EXPECT_THAT(world_.Connect(std::make_shared<FakeWorker>("w"), 0).message(),
-              HasSubstr("worker.slots: 0 is below 1"));
+  EXPECT_THAT(world_.Connect(std::make_shared<FakeWorker>("w"), 0).message(), HasSubstr("worker.slots: 0 is below 1"));
 }
 
 TEST_F(JobLoopTest, CancelEndsWhatIsQueuedAndRunning) {

@@ -54,7 +54,9 @@ class ThreadWorker final : public WorkerLink {
       }
       const std::string record = world_.Record(assignment);
       if (!world_.memory.PutRecord(assignment.record_key, record).ok()) continue;
-      (void)manager_.ReportAttempt({.id = assignment.id, .token = assignment.token, .worker_id = id_,
+      (void)manager_.ReportAttempt({.id = assignment.id,
+                                    .token = assignment.token,
+                                    .worker_id = id_,
                                     .record_key = assignment.record_key,
                                     .record_sha256 = Sha256Hex(record)});
     }
@@ -162,9 +164,7 @@ TEST_F(JobManagerTest, AWatchEndsWithItsTimeoutAndWithStop) {
   ASSERT_TRUE(batch.ok());
   EXPECT_THAT(batch->events, IsEmpty());
   EXPECT_TRUE(absl::IsNotFound(manager->WaitForEvents("job-77", 0, absl::Hours(1)).status()));
-  std::thread watcher([&] {
-    EXPECT_TRUE(absl::IsUnavailable(manager->WaitForEvents(id, 2, absl::Hours(1)).status()));
-  });
+  std::thread watcher([&] { EXPECT_TRUE(absl::IsUnavailable(manager->WaitForEvents(id, 2, absl::Hours(1)).status())); });
   manager->Stop();
   watcher.join();
 }

@@ -29,7 +29,9 @@ class JobReportsTest : public testing::Test {
       return fault_;
     };
   }
-  bool InSearch() { return world_.Summary(job_).phase == JobPhase::kSearch && world_.Candidates(job_).size() > kFirstSearch; }
+  bool InSearch() {
+    return world_.Summary(job_).phase == JobPhase::kSearch && world_.Candidates(job_).size() > kFirstSearch;
+  }
   size_t Held() {
     size_t held = 0;
     for (auto& [id, worker] : world_.workers) held += worker->held.empty() ? 0 : 1;
@@ -91,9 +93,10 @@ TEST_F(JobReportsTest, ARecordThatWasReadAlreadyIsNotReadAgain) {
   };
   std::vector<std::string> records;
   for (const AttemptReport& report : reports_) records.push_back(*world_.memory.GetRecord(report.record_key));
-  records[1].clear();                          // it is read
+  records[1].clear();                                             // it is read
   records[2] = *world_.memory.GetRecord(reports_[3].record_key);  // of another attempt: the plain way reads the right one
-  for (const auto& answer : world_.loop->ReportAttempts(reports_, records)) EXPECT_EQ(answer.value(), Disposition::kCommitted);
+  for (const auto& answer : world_.loop->ReportAttempts(reports_, records))
+    EXPECT_EQ(answer.value(), Disposition::kCommitted);
   EXPECT_EQ(reads, 2);
   EXPECT_EQ(world_.Summary(job_).search_finished, 6);
 }

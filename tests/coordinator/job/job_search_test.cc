@@ -142,7 +142,7 @@ JobSpec DefaultPresetSpec(int64_t candidates) {
 struct Search {
   JobSummary job;
   StageState stage;
-  std::vector<size_t> generations;           // how many candidates each has
+  std::vector<size_t> generations;  // how many candidates each has
   std::vector<std::vector<double>> genomes;
 };
 
@@ -273,7 +273,8 @@ TEST(RankingTest, TheFrontHasWhatNothingDominates) {
   spec.objectives = {{"sphere", "acc"}, {"cost", "hops"}};
   spec.constraints = {{"sphere", "acc", std::nullopt, 0.9, ""}};
   std::vector<Candidate> all;
-  for (const auto& [acc, hops] : std::vector<std::pair<double, double>>{{0.5, 6}, {0.4, 6}, {0.6, 8}, {0.5, 6}, {0.3, 2}, {0.95, 1}}) {
+  for (const auto& [acc, hops] :
+       std::vector<std::pair<double, double>>{{0.5, 6}, {0.4, 6}, {0.6, 8}, {0.5, 6}, {0.3, 2}, {0.95, 1}}) {
     Candidate c;
     c.number = static_cast<int64_t>(all.size());
     c.state = CandidateState::kSucceeded;

@@ -134,8 +134,7 @@ TEST(AttemptOutcomeTest, MissingAndNonFiniteMetricsAreNamed) {
   EXPECT_THAT(*ComputeFitness(objectives, {{"a", {{"acc", 1}}}, {"b", {{"rouge", 2}}}}), ElementsAre(1, 2));
   EXPECT_THAT(ComputeFitness(objectives, {{"a", {{"acc", 1}, {"f1", 0}}}}).status().message(),
               HasSubstr("objectives[1]: the evaluation has no metric b.rouge; known: a.acc, a.f1"));
-  EXPECT_THAT(ComputeFitness(objectives, {{"a", {{"acc", std::nan("")}}}, {"b", {{"rouge", 2}}}})
-                  .status().message(),
+  EXPECT_THAT(ComputeFitness(objectives, {{"a", {{"acc", std::nan("")}}}, {"b", {{"rouge", 2}}}}).status().message(),
               HasSubstr("objectives[0]: a.acc is nan"));
   EXPECT_THAT(ComputeFitness(objectives, {}).status().message(), HasSubstr("it has none"));
 }

@@ -27,7 +27,8 @@ JobSpec Spec(const DataFlowSpace& space) {
 std::string PathOf(const Recipe& recipe, int num_layers) {
   std::string text;
   std::vector<Hop> path = recipe.path;
-  for (int i = 0; path.empty() && i < num_layers; ++i) text += (i > 0 ? " " : "") + recipe.stacks[0].name + std::to_string(i);
+  for (int i = 0; path.empty() && i < num_layers; ++i)
+    text += (i > 0 ? " " : "") + recipe.stacks[0].name + std::to_string(i);
   for (const Hop& hop : path) {
     text += (text.empty() ? "" : " ") + recipe.stacks[hop.stack].name + std::to_string(hop.layer);
     if (hop.scale != 1) text += "*" + std::to_string(hop.scale).substr(0, 4);
@@ -43,8 +44,8 @@ std::vector<double> Starts(const GenomeSpec& genome) {
 
 // The published search: two models of 32 layers, three repetitions, a full matrix of scales.
 TEST(PublishedEncodingTest, HasThePublishedDimensions) {
-  const JobSpec spec = Spec({.sources = {"a", "b"}, .encoding = Encoding::kPublished, .repeats = 3,
-                             .scales = DataFlowSpace::Scales::kMatrix});
+  const JobSpec spec = Spec(
+      {.sources = {"a", "b"}, .encoding = Encoding::kPublished, .repeats = 3, .scales = DataFlowSpace::Scales::kMatrix});
   const SearchSpace space = *SearchSpace::Create(spec, 32, 0, nullptr);
   EXPECT_EQ(space.dimension(), 192 + 4096);
   // The first model's first pass starts two deviations above the threshold, everything else on it; scales start at 1.
@@ -75,8 +76,8 @@ TEST(PublishedEncodingTest, KeepsSlotsAboveTheThresholdInOrderAndForcesTheEnds) 
 }
 
 TEST(PublishedEncodingTest, ScalesGoByTheLayersThatMeet) {
-  const JobSpec spec = Spec({.sources = {"a", "b"}, .encoding = Encoding::kPublished, .repeats = 1,
-                             .scales = DataFlowSpace::Scales::kMatrix});
+  const JobSpec spec = Spec(
+      {.sources = {"a", "b"}, .encoding = Encoding::kPublished, .repeats = 1, .scales = DataFlowSpace::Scales::kMatrix});
   const SearchSpace space = *SearchSpace::Create(spec, 2, 0, nullptr);
   ASSERT_EQ(space.dimension(), 4 + 16);
   std::vector<double> g = {0.9, 0.1, 0.9, 0.1};  // a0 b0, and a1 is added
@@ -294,8 +295,9 @@ TEST(ParameterSpaceTest, AFinerStageStartsAtTheCoarserOnesWinner) {
 }
 
 TEST(DataFlowSpaceTest, MistakesNameTheField) {
-  EXPECT_THAT(std::string(SearchSpace::Create(Spec({.sources = {"a", "b"}, .repeats = 16}), 80, 0, nullptr).status().message()),
-              HasSubstr("space.data_flow.repeats: 16 times 80 layers make paths of up to 1280 hops; at most 1022"));
+  EXPECT_THAT(
+      std::string(SearchSpace::Create(Spec({.sources = {"a", "b"}, .repeats = 16}), 80, 0, nullptr).status().message()),
+      HasSubstr("space.data_flow.repeats: 16 times 80 layers make paths of up to 1280 hops; at most 1022"));
   EXPECT_THAT(std::string(SearchSpace::Create(Spec({.sources = {"a", "b"}, .scales = DataFlowSpace::Scales::kMatrix}), 80, 0,
                                               nullptr)
                               .status()
@@ -304,7 +306,8 @@ TEST(DataFlowSpaceTest, MistakesNameTheField) {
   const SearchSpace space = *SearchSpace::Create(Spec({.sources = {"a", "b"}}), 2, 0, nullptr);
   EXPECT_THAT(std::string(space.Decode(std::vector<double>{0.5, 1.5, 0.5, 0.5}).status().message()),
               HasSubstr("genome[1] (keep in depth.0) is 1.5, not in [0, 1]"));
-  EXPECT_THAT(std::string(space.Decode(std::vector<double>{0.5}).status().message()), HasSubstr("has 1 coordinates; this space has 4"));
+  EXPECT_THAT(std::string(space.Decode(std::vector<double>{0.5}).status().message()),
+              HasSubstr("has 1 coordinates; this space has 4"));
 }
 
 }  // namespace

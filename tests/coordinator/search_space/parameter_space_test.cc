@@ -70,9 +70,8 @@ TEST(ParameterSpaceTest, GenesGoBySourceThenParameterThenGroup) {
   const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 2);
   std::vector<std::string> order;
   for (const GeneLabel& gene : decoder.labels()) order.push_back(gene.source + " " + gene.parameter + " " + gene.group);
-  EXPECT_THAT(order, ElementsAre("ja density mlp", "ja density rest", "ja weight mlp", "ja weight rest",
-                                 "math density mlp", "math density rest", "math weight mlp",
-                                 "math weight rest"));
+  EXPECT_THAT(order, ElementsAre("ja density mlp", "ja density rest", "ja weight mlp", "ja weight rest", "math density mlp",
+                                 "math density rest", "math weight mlp", "math weight rest"));
 }
 
 TEST(ParameterSpaceTest, ParametersOfTheMethodComeLastAndOnceAGroup) {
@@ -268,9 +267,9 @@ TEST(ParameterSpaceTest, TowersAndProjectorsThatAreMergedAreGroups) {
   // Of one that sees and its parts, the eyes stay as they are.
   spec.models[0].rename = spec.models[1].rename = {{"", "language_model."}};
   EXPECT_THAT(groups(spec, true), ElementsAre("embed", "layer.0", "out"));
-  for (const auto& rename :
-       {std::map<std::string, std::string>{},
-        std::map<std::string, std::string>{{"language_model.", "language_model."}, {"multi_modal_projector.", "multi_modal_projector."}}}) {
+  for (const auto& rename : {std::map<std::string, std::string>{},
+                             std::map<std::string, std::string>{{"language_model.", "language_model."},
+                                                                {"multi_modal_projector.", "multi_modal_projector."}}}) {
     spec.models[1].rename = rename;
     EXPECT_THAT(groups(spec, true), ElementsAre("embed", "layer.0", "out", "vision_tower", "projector"));
   }

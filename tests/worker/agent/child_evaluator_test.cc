@@ -43,8 +43,8 @@ class ChildEvaluatorTest : public testing::Test {
     phases_.clear();
     Recipe recipe;
     recipe.stacks.resize(3);
-    return evaluator_->Evaluate(SphereSpec(), recipe, {what}, [this](absl::string_view phase) { phases_.emplace_back(phase); },
-                                stop);
+    return evaluator_->Evaluate(
+        SphereSpec(), recipe, {what}, [this](absl::string_view phase) { phases_.emplace_back(phase); }, stop);
   }
 
   std::unique_ptr<ChildEvaluator> evaluator_;

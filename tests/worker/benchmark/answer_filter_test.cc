@@ -95,7 +95,8 @@ TEST(TextForms, PythonListsAreReadAndNothingElse) {
   EXPECT_THAT(list, ElementsAre("a", "it's", "b'c\nあA", "3", "-1"));
   EXPECT_TRUE(ParsePythonList(" [] ", &list));
   EXPECT_TRUE(list.empty());
-  for (const char* bad : {"", "[", "['a'", "['a' 'b']", "['a'] x", "[a]", "('a')", "['\\q']", "[1.5]", "['\\ud800']", "[,]"}) {
+  for (const char* bad :
+       {"", "[", "['a'", "['a' 'b']", "['a'] x", "[a]", "('a')", "['\\q']", "[1.5]", "['\\ud800']", "[,]"}) {
     EXPECT_FALSE(ParsePythonList(bad, &list)) << bad;
   }
 }

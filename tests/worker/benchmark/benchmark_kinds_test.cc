@@ -173,13 +173,13 @@ TEST(Completions, AnyReferenceCounts) {
   spec.use = "jsquad";
   spec.few_shot.count = 0;
   spec.metrics = {{{.name = "exact_match", .unit = "neologdn"}}};  // f1 needs MeCab's dictionary
-  spec.data = WriteTestFile(
-      "squad.json",
-      R"({"data": [{"title": "梅雨", "paragraphs": [{"context": "梅雨 [SEP] 梅雨は雨の時期。", "qas": [
+  spec.data = WriteTestFile("squad.json",
+                            R"({"data": [{"title": "梅雨", "paragraphs": [{"context": "梅雨 [SEP] 梅雨は雨の時期。", "qas": [
           {"id": "1", "question": "何の時期か", "answers": [{"text": "雨"}, {"text": "雨の時期"}]}]}]}]})");
   const auto benchmark = Load(spec);
   ASSERT_NE(benchmark, nullptr);
-  EXPECT_THAT(benchmark->prompts()[0], testing::EndsWith("### 入力:\n文脈：梅雨は雨の時期。\n質問：何の時期か\n\n### 応答:\n"));
+  EXPECT_THAT(benchmark->prompts()[0],
+              testing::EndsWith("### 入力:\n文脈：梅雨は雨の時期。\n質問：何の時期か\n\n### 応答:\n"));
   const auto result = benchmark->Score(std::vector<std::string>{" 雨の　時期"});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->metrics.at("exact_match"), 1);

@@ -27,8 +27,7 @@ TEST(Benchmark, PromptsAreRenderedOnceInOrder) {
                                          "\"question\":\"q2\",\"answer\":2,\"hint\":7}\n");
   const auto benchmark = Benchmark::Load(Definition(data, "[{{hint}}] Q: {{question}}\nA:\n"));
   ASSERT_TRUE(benchmark.ok()) << benchmark.status();
-  EXPECT_THAT((*benchmark)->prompts(),
-              ElementsAre("[h1] Q: 1 < 2 & \"3\"？\nA:\n", "[7] Q: q2\nA:\n"));
+  EXPECT_THAT((*benchmark)->prompts(), ElementsAre("[h1] Q: 1 < 2 & \"3\"？\nA:\n", "[7] Q: q2\nA:\n"));
   EXPECT_EQ((*benchmark)->samples().size(), 2u);
   EXPECT_EQ((*benchmark)->definition().max_new_tokens, 16);
   const auto result = (*benchmark)->Score({"1", "1"});
@@ -51,8 +50,7 @@ TEST(Benchmark, TheExampleJobsBenchmarkLoadsWithTheModelBesideIt) {
             "よりボールを何個多く持っ"
             "ていますか。\nA:\n");
   std::vector<std::string> completions;
-  for (const Sample& sample : (*benchmark)->samples())
-    completions.push_back("答えは" + sample.answer + "です。");
+  for (const Sample& sample : (*benchmark)->samples()) completions.push_back("答えは" + sample.answer + "です。");
   const auto result = (*benchmark)->Score(completions);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->metrics.at("acc"), 1);
@@ -60,8 +58,7 @@ TEST(Benchmark, TheExampleJobsBenchmarkLoadsWithTheModelBesideIt) {
 }
 
 TEST(Benchmark, BuiltinPromptsRender) {
-  const std::string data =
-      WriteTestFile("d.jsonl", "{\"question\":\"問題：いくつ？\",\"answer\":1}\n");
+  const std::string data = WriteTestFile("d.jsonl", "{\"question\":\"問題：いくつ？\",\"answer\":1}\n");
   BenchmarkSpec spec;
   spec.name = "m";
   spec.data = data;
@@ -72,8 +69,7 @@ TEST(Benchmark, BuiltinPromptsRender) {
   spec.use = "mgsm_ja";
   const auto mgsm = Benchmark::Load(*ResolveBenchmark(spec), {LanguageModelPath()});
   ASSERT_TRUE(mgsm.ok()) << mgsm.status();
-  EXPECT_THAT((*mgsm)->prompts()[0],
-              testing::EndsWith("\n\n### 指示:\n問題：いくつ？\n\n### 応答:"));
+  EXPECT_THAT((*mgsm)->prompts()[0], testing::EndsWith("\n\n### 指示:\n問題：いくつ？\n\n### 応答:"));
 }
 
 TEST(Benchmark, ARenamedQuestionIsStillTheTemplatesQuestion) {
@@ -94,8 +90,7 @@ TEST(Benchmark, ErrorsNameWhatIsMissing) {
               HasSubstr("benchmark 'b': field 'prompt' is missing"));
   BenchmarkDefinition endless = Definition(data, "x");
   endless.max_new_tokens = 0;
-  ExpectError(Benchmark::Load(endless), StatusCode::kInvalidArgument,
-              HasSubstr("field 'max_new_tokens' is missing"));
+  ExpectError(Benchmark::Load(endless), StatusCode::kInvalidArgument, HasSubstr("field 'max_new_tokens' is missing"));
   ExpectError(Benchmark::Load(Definition(data, "{{ question")), StatusCode::kInvalidArgument,
               HasSubstr("prompt of benchmark 'b'"));
   ExpectError(Benchmark::Load(Definition(data, "{{ hint }}")), StatusCode::kInvalidArgument,

@@ -81,8 +81,7 @@ TEST(ResolveBenchmark, ABenchmarkNamedAsItsBuiltinUsesTheBuiltin) {
 
 TEST(ResolveBenchmark, ErrorsNameBenchmarkAndField) {
   ExpectError(ResolveBenchmark(Spec("x", "mgsm_jaa")), StatusCode::kInvalidArgument,
-              AllOf(HasSubstr("benchmark 'x': use 'mgsm_jaa' is not a benchmark"),
-                    HasSubstr("did you mean 'mgsm_ja'")));
+              AllOf(HasSubstr("benchmark 'x': use 'mgsm_jaa' is not a benchmark"), HasSubstr("did you mean 'mgsm_ja'")));
   ExpectError(ResolveBenchmark(Spec("x", "winogender"), {Spec("mine", "mgsm_ja")}), StatusCode::kInvalidArgument,
               AllOf(HasSubstr("; known: mgsm_ja, "), HasSubstr("mbpp, mmlu_SUBJECT, jmmlu_SUBJECT, mine"),
                     Not(HasSubstr("mmlu_anatomy"))));
@@ -92,26 +91,21 @@ TEST(ResolveBenchmark, ErrorsNameBenchmarkAndField) {
               HasSubstr("benchmark 'x': field 'extract' is missing"));
   BenchmarkSpec spec = Spec("x", "mgsm_ja");
   spec.extract = "jp_lme";
-  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument,
-              HasSubstr("did you mean 'jp_lmeh'"));
+  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("did you mean 'jp_lmeh'"));
   spec = Spec("x", "mgsm_ja");
   spec.max_new_tokens = 0;
-  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument,
-              HasSubstr("max_new_tokens 0 is not in [1, 1048576]"));
+  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("max_new_tokens 0 is not in [1, 1048576]"));
   spec = Spec("x", "mgsm_ja");
   spec.limit = -3;
-  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument,
-              HasSubstr("limit -3 is below 1"));
+  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("limit -3 is below 1"));
   spec = Spec("x", "mgsm_ja");
   spec.stop = std::vector<std::string>{"a", ""};
   ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("stop[1] is empty"));
   spec.stop = std::vector<std::string>(65, "a");
-  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument,
-              HasSubstr("stop has 65 strings, more than 64"));
+  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("stop has 65 strings, more than 64"));
   spec = Spec("x", "mgsm_ja");
   spec.question_field = "";
-  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument,
-              HasSubstr("question_field is empty"));
+  ExpectError(ResolveBenchmark(spec), StatusCode::kInvalidArgument, HasSubstr("question_field is empty"));
 }
 
 }  // namespace

@@ -135,7 +135,8 @@ TEST(BuiltinTable, MgsmsExamplesKeepTheirLabelsOnce) {
   EXPECT_EQ(de->Score(std::vector<std::string>{" Die Antwort ist 2,125."})->metrics.at("acc"), 1);
   const auto ja = LoadBuiltin(Use("mgsm_ja_alpaca", WriteTestFile("ja.tsv", "いくつ？\t18\n")));
   ASSERT_NE(ja, nullptr);
-  EXPECT_THAT(ja->prompts()[0], HasSubstr("### 入力:\nロジャーは5個のテニスボールがあります。"));  // drawn among five of eight
+  EXPECT_THAT(ja->prompts()[0],
+              HasSubstr("### 入力:\nロジャーは5個のテニスボールがあります。"));  // drawn among five of eight
   EXPECT_THAT(ja->prompts()[0], HasSubstr("### 応答:\nロジャーは最初5個のボールがありました。"));
   EXPECT_THAT(ja->prompts()[0], testing::Not(testing::AnyOf(HasSubstr("問題："), HasSubstr("ステップごとの答え："))));
   const auto zh = LoadBuiltin(Use("mgsm_zh", WriteTestFile("zh.tsv", "多少？\t3\n")));

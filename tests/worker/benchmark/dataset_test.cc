@@ -11,10 +11,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 TEST(Dataset, JsonLinesKeepAllFieldsAndTheirPlace) {
-  const std::string path =
-      WriteTestFile("a.jsonl",
-                    "\xEF\xBB\xBF{\"question\":\"q1\",\"answer\":18,\"kind\":\"sum\"}\r\n\n"
-                    "{\"question\":\"q2\",\"answer\":\"5,600\"}");
+  const std::string path = WriteTestFile("a.jsonl",
+                                         "\xEF\xBB\xBF{\"question\":\"q1\",\"answer\":18,\"kind\":\"sum\"}\r\n\n"
+                                         "{\"question\":\"q2\",\"answer\":\"5,600\"}");
   const auto samples = LoadDataset(path);
   ASSERT_TRUE(samples.ok()) << samples.status();
   ASSERT_EQ(samples->size(), 2u);
@@ -68,8 +67,7 @@ TEST(Dataset, LimitReadsOnlyTheFirst) {
   ASSERT_TRUE(samples.ok()) << samples.status();
   EXPECT_EQ(samples->size(), 1u);
   options.limit = 0;
-  ExpectError(LoadDataset(path, options), StatusCode::kInvalidArgument,
-              HasSubstr("limit 0 is below 1"));
+  ExpectError(LoadDataset(path, options), StatusCode::kInvalidArgument, HasSubstr("limit 0 is below 1"));
 }
 
 struct BadData {
@@ -83,8 +81,7 @@ class BadDataTest : public testing::TestWithParam<BadData> {};
 
 TEST_P(BadDataTest, NamesFileLineAndField) {
   const std::string path = WriteTestFile(GetParam().file, GetParam().bytes);
-  ExpectError(LoadDataset(path), StatusCode::kInvalidArgument,
-              HasSubstr(absl::StrCat(path, GetParam().message)));
+  ExpectError(LoadDataset(path), StatusCode::kInvalidArgument, HasSubstr(absl::StrCat(path, GetParam().message)));
 }
 
 const char kGood[] = "{\"question\":\"q\",\"answer\":1}\n";
@@ -92,10 +89,8 @@ const char kGood[] = "{\"question\":\"q\",\"answer\":1}\n";
 INSTANTIATE_TEST_SUITE_P(
     Dataset, BadDataTest,
     testing::Values(
-        BadData{"MissingAnswer", "a.jsonl", std::string(kGood) + "{\"question\":\"q\"}\n",
-                ":2: field 'answer' is missing"},
-        BadData{"MissingQuestion", "a.jsonl", "{\"answer\":1}\n",
-                ":1: field 'question' is missing"},
+        BadData{"MissingAnswer", "a.jsonl", std::string(kGood) + "{\"question\":\"q\"}\n", ":2: field 'answer' is missing"},
+        BadData{"MissingQuestion", "a.jsonl", "{\"answer\":1}\n", ":1: field 'question' is missing"},
         BadData{"QuestionIsNumber", "a.jsonl", "{\"question\":3,\"answer\":1}\n",
                 ":1: field 'question' is of type number, not a string"},
         BadData{"AnswerIsNull", "a.jsonl", "{\"question\":\"q\",\"answer\":null}\n",
@@ -106,28 +101,23 @@ INSTANTIATE_TEST_SUITE_P(
                 ":1: field 'answer' is '1,5', not a number"},
         BadData{"AnswerIsWord", "a.jsonl", "{\"question\":\"q\",\"answer\":\"nan\"}\n",
                 ":1: field 'answer' is 'nan', not a number"},
-        BadData{"BrokenJson", "a.jsonl", std::string(kGood) + "{\"question\": x}\n",
-                ":2:14: broken JSON: syntax error"},
+        BadData{"BrokenJson", "a.jsonl", std::string(kGood) + "{\"question\": x}\n", ":2:14: broken JSON: syntax error"},
         BadData{"NumberTooLarge", "a.jsonl", "{\"question\":\"q\",\"answer\":1e999}\n",
                 ":1:1: broken JSON: number overflow"},
         BadData{"CutJson", "a.jsonl", "{\"question\":", ":1:13: broken JSON: syntax error"},
         BadData{"NoObject", "a.jsonl", "[1]\n", ":1:1: a JSON array, not an object"},
-        BadData{"TooDeep", "a.jsonl", "{\"question\":" + std::string(200, '['),
-                ":1:112: JSON nested more than 100"},
-        BadData{"InvalidUtf8", "a.jsonl", std::string(kGood) + "{\"q\":\"\xff\"}\n",
-                ":2:7: invalid UTF-8 (byte 0xff)"},
+        BadData{"TooDeep", "a.jsonl", "{\"question\":" + std::string(200, '['), ":1:112: JSON nested more than 100"},
+        BadData{"InvalidUtf8", "a.jsonl", std::string(kGood) + "{\"q\":\"\xff\"}\n", ":2:7: invalid UTF-8 (byte 0xff)"},
         BadData{"Empty", "a.jsonl", "", ": the file has no samples"},
         BadData{"OnlyBlank", "a.jsonl", "\n  \n", ": the file has no samples"},
         BadData{"OneColumn", "a.tsv", "q 1\n", ":1: 1 column, not 2"},
         BadData{"ThreeColumns", "a.tsv", "q\t1\nq\t1\t2\n", ":2: 3 columns, not 2"},
-        BadData{"HeaderLine", "a.tsv", "problem\tanswer\n",
-                ":1: field 'answer' is 'answer', not a number"},
+        BadData{"HeaderLine", "a.tsv", "problem\tanswer\n", ":1: field 'answer' is 'answer', not a number"},
         BadData{"OtherEnding", "a.txt", "q,1\n", ": the file's ending is not .jsonl, .json, .csv or .tsv"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Dataset, MissingFileIsNotFound) {
-  ExpectError(LoadDataset(TestFolder() + "/none.jsonl"), StatusCode::kNotFound,
-              HasSubstr("none.jsonl"));
+  ExpectError(LoadDataset(TestFolder() + "/none.jsonl"), StatusCode::kNotFound, HasSubstr("none.jsonl"));
 }
 
 TEST(TextLines, BoundsAreNamed) {
@@ -138,8 +128,7 @@ TEST(TextLines, BoundsAreNamed) {
               HasSubstr(":1: the line has 10 bytes, more than 9"));
   limits = {};
   limits.lines_max = 2;
-  ExpectError(ReadTextLines(path, -1, limits), StatusCode::kInvalidArgument,
-              HasSubstr("more than 2 samples"));
+  ExpectError(ReadTextLines(path, -1, limits), StatusCode::kInvalidArgument, HasSubstr("more than 2 samples"));
   limits = {};
   limits.file_bytes_max = 5;
   ExpectError(ReadTextLines(path, -1, limits), StatusCode::kInvalidArgument,

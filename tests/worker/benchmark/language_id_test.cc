@@ -45,9 +45,8 @@ TEST_F(LanguageIdTest, LineFeedsAreRemovedNotReadAsSpaces) {
 }
 
 TEST_F(LanguageIdTest, AnyBytesHaveAProbability) {
-  for (const std::string& text :
-       {std::string("\0\0", 2), std::string("\xff\xfe"), std::string(100000, ' '),
-        std::string("</s> 日本"), std::string("\r\t\v\f")}) {
+  for (const std::string& text : {std::string("\0\0", 2), std::string("\xff\xfe"), std::string(100000, ' '),
+                                  std::string("</s> 日本"), std::string("\r\t\v\f")}) {
     EXPECT_GE(P(text), 0);
     EXPECT_LE(P(text), 1.001);
   }
@@ -84,8 +83,8 @@ TEST(LanguageIdLoad, MissingFileSaysWhereToGetIt) {
 }
 
 TEST(LanguageIdLoad, OtherFilesAreRefused) {
-  ExpectError(LanguageId::Load(WriteTestFile("text.ftz", "not a model at all")),
-              StatusCode::kInvalidArgument, HasSubstr("is not a whole fastText language model"));
+  ExpectError(LanguageId::Load(WriteTestFile("text.ftz", "not a model at all")), StatusCode::kInvalidArgument,
+              HasSubstr("is not a whole fastText language model"));
   ExpectError(LanguageId::Load(WriteTestFile("empty.ftz", "")), StatusCode::kInvalidArgument,
               HasSubstr("is not a whole fastText language model"));
 }
@@ -95,12 +94,9 @@ TEST(LanguageIdLoad, AFileThatEndsEarlyIsRefusedWhereverItEnds) {
   bytes << std::ifstream(LanguageModelPath(), std::ios::binary).rdbuf();
   const std::string whole = bytes.str();
   ASSERT_GT(whole.size(), 900000u);
-  for (const size_t size :
-       {size_t{20}, size_t{100}, size_t{5000}, whole.size() / 2, whole.size() - 1}) {
-    const std::string path =
-        WriteTestFile(absl::StrCat("cut", size, ".ftz"), whole.substr(0, size));
-    ExpectError(LanguageId::Load(path), StatusCode::kInvalidArgument,
-                HasSubstr("is not a whole fastText language model"));
+  for (const size_t size : {size_t{20}, size_t{100}, size_t{5000}, whole.size() / 2, whole.size() - 1}) {
+    const std::string path = WriteTestFile(absl::StrCat("cut", size, ".ftz"), whole.substr(0, size));
+    ExpectError(LanguageId::Load(path), StatusCode::kInvalidArgument, HasSubstr("is not a whole fastText language model"));
   }
 }
 
@@ -129,8 +125,7 @@ TEST_F(FindLanguageModelTest, ExplicitThenVariableThenFolders) {
 
 TEST_F(FindLanguageModelTest, NothingFoundNamesTheVariableAndTheSource) {
   const auto wants =
-      AllOf(HasSubstr("LID176FTZ_PATH"),
-            HasSubstr("https://dl.fbaipublicfiles.com/fasttext/supervised-models/lid.176.ftz"));
+      AllOf(HasSubstr("LID176FTZ_PATH"), HasSubstr("https://dl.fbaipublicfiles.com/fasttext/supervised-models/lid.176.ftz"));
   ExpectError(FindLanguageModel("", {"/no-such-folder"}), StatusCode::kFailedPrecondition,
               AllOf(wants, HasSubstr("/no-such-folder/lid.176.ftz")));
   ExpectError(FindLanguageModel("/no/such.ftz", {}), StatusCode::kFailedPrecondition,

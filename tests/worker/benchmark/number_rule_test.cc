@@ -87,8 +87,7 @@ TEST(NumberRule, RandomBytesNeverCrashAndOnlyValidPartsMatch) {
   const std::string likely = "0123456789.,-\xEF\xBC\x91\xF0\x9D";
   for (int round = 0; round < 5000; ++round) {
     std::string text(random() % 40, '\0');
-    for (char& c : text)
-      c = static_cast<char>(random() % 3 == 0 ? random() : likely[random() % likely.size()]);
+    for (char& c : text) c = static_cast<char>(random() % 3 == 0 ? random() : likely[random() % likely.size()]);
     for (const char* name : {"sakana", "jp_lmeh"}) {
       const auto raw = Rule(name).Extract(text);
       const auto valid = Rule(name).Extract(ToValidUtf8(text));
@@ -120,8 +119,7 @@ TEST(NumberRule, ThreadsShareOneRule) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([t, &good] {
       for (int i = 0; i < 500; ++i) {
-        good[t] += Rule("sakana").Extract(absl::StrCat("答えは", t * 1000 + i, "です"))->value ==
-                   t * 1000 + i;
+        good[t] += Rule("sakana").Extract(absl::StrCat("答えは", t * 1000 + i, "です"))->value == t * 1000 + i;
       }
     });
   }

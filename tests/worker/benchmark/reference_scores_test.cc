@@ -22,8 +22,7 @@ class ReferenceScoresTest : public testing::TestWithParam<Published> {
     BenchmarkSpec spec;
     spec.name = "mgsm";
     spec.use = use;
-    const std::string log =
-        SourcePath(absl::StrCat("tests/data/reference-scores/", GetParam().model, ".jsonl"));
+    const std::string log = SourcePath(absl::StrCat("tests/data/reference-scores/", GetParam().model, ".jsonl"));
     auto scored = ScoreCompletions(*ResolveBenchmark(spec), log, {LanguageModelPath()});
     EXPECT_TRUE(scored.ok()) << scored.status();
     return scored.ok() ? *std::move(scored) : ScoredCompletions();
@@ -36,8 +35,7 @@ TEST_P(ReferenceScoresTest, SakanasRuleGivesThePublishedCounts) {
   EXPECT_DOUBLE_EQ(scored.result.metrics.at("acc"), GetParam().acc / 250.0);
   EXPECT_DOUBLE_EQ(scored.result.metrics.at("acc_ja"), GetParam().acc_ja / 250.0);
   int japanese = 0;
-  for (const SampleOutcome& outcome : scored.result.samples)
-    japanese += outcome.values.at("p_ja") > 0.5;
+  for (const SampleOutcome& outcome : scored.result.samples) japanese += outcome.values.at("p_ja") > 0.5;
   EXPECT_EQ(japanese, GetParam().japanese);
 }
 
@@ -56,8 +54,7 @@ TEST_P(ReferenceScoresTest, JpLmehsRuleRepeatsEveryStoredItem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ReferenceScoresTest,
-                         testing::Values(Published{"open-calm-1b", 2, 2, 2, 243},
-                                         Published{"open-calm-3b", 6, 6, 6, 245},
+                         testing::Values(Published{"open-calm-1b", 2, 2, 2, 243}, Published{"open-calm-3b", 6, 6, 6, 245},
                                          Published{"rinna-3.6b", 2, 2, 2, 249},
                                          Published{"rinna-3.6b-instruction-sft-v2", 6, 6, 6, 249}),
                          [](const auto& info) {

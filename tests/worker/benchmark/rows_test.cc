@@ -10,7 +10,9 @@ using testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
 TEST(Rows, CsvFieldsMayBeQuotedAndHoldLineEnds) {
-  const std::string path = WriteTestFile("a.csv", "\xEF\xBB\xBF" "question,answer\r\n\"two\nlines, \"\"quoted\"\"\",B\r\n\r\n日本, A\n");
+  const std::string path = WriteTestFile("a.csv",
+                                         "\xEF\xBB\xBF"
+                                         "question,answer\r\n\"two\nlines, \"\"quoted\"\"\",B\r\n\r\n日本, A\n");
   const auto rows = LoadRows(path);
   ASSERT_TRUE(rows.ok()) << rows.status();
   ASSERT_EQ(rows->size(), 2u);
@@ -74,11 +76,8 @@ TEST(Rows, JsonMayBeLinesAnArrayOrSquads) {
   const auto nested = LoadRows(WriteTestFile("c.json", squad));
   ASSERT_TRUE(nested.ok()) << nested.status();
   ASSERT_EQ(nested->size(), 2u);
-  EXPECT_EQ((*nested)[0].fields, (Json{{"id", "1"},
-                                       {"title", "t"},
-                                       {"context", "c"},
-                                       {"question", "q1"},
-                                       {"answers", {{"text", {"x", "y"}}}}}));
+  EXPECT_EQ((*nested)[0].fields,
+            (Json{{"id", "1"}, {"title", "t"}, {"context", "c"}, {"question", "q1"}, {"answers", {{"text", {"x", "y"}}}}}));
 }
 
 TEST(Rows, BadFilesAreNamedWithTheirLine) {

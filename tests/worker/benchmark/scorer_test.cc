@@ -35,8 +35,7 @@ std::unique_ptr<Scorer> MakeScorer(const BenchmarkDefinition& definition) {
 TEST(Scorer, AccCountsTheNumberAndAccJaAlsoTheLanguage) {
   const auto scorer = MakeScorer(MgsmJa());
   const std::vector<Sample> samples = {Answer(18), Answer(18), Answer(18), Answer(18)};
-  const auto result =
-      scorer->Score(samples, {"答えは18です。", "The answer is 18.", "答えは17です。", ""});
+  const auto result = scorer->Score(samples, {"答えは18です。", "The answer is 18.", "答えは17です。", ""});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->benchmark, "mgsm");
   EXPECT_THAT(result->metrics, ElementsAre(Pair("acc", 0.5), Pair("acc_ja", 0.25)));
@@ -79,14 +78,12 @@ TEST(Scorer, CountsMustAgree) {
   const auto scorer = MakeScorer(MgsmJa());
   ExpectError(scorer->Score({Answer(1)}, {"1", "2"}), StatusCode::kInvalidArgument,
               HasSubstr("benchmark 'mgsm': 2 completions for 1 samples"));
-  ExpectError(scorer->Score({}, {}), StatusCode::kInvalidArgument,
-              HasSubstr("0 completions for 0 samples"));
+  ExpectError(scorer->Score({}, {}), StatusCode::kInvalidArgument, HasSubstr("0 completions for 0 samples"));
 }
 
 TEST(Scorer, ErrorsOfItsPartsNameTheBenchmark) {
   BenchmarkDefinition definition = MgsmJa();
-  ExpectError(Scorer::Create(definition, {"/no/such/model.ftz"}, {}),
-              StatusCode::kFailedPrecondition,
+  ExpectError(Scorer::Create(definition, {"/no/such/model.ftz"}, {}), StatusCode::kFailedPrecondition,
               HasSubstr("benchmark 'mgsm': language: the language model '/no/such/model.ftz'"));
   definition.language = "japanese";
   ExpectError(Scorer::Create(definition, {LanguageModelPath()}, {}), StatusCode::kInvalidArgument,

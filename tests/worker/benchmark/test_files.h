@@ -15,17 +15,15 @@
 
 namespace merganser {
 
-inline std::string SourcePath(const std::string& relative) {
-  return absl::StrCat(MG_SOURCE_DIR, "/", relative);
-}
+inline std::string SourcePath(const std::string& relative) { return absl::StrCat(MG_SOURCE_DIR, "/", relative); }
 
 inline std::string LanguageModelPath() { return SourcePath("examples/ja-math/lid.176.ftz"); }
 
 // A folder of this test's own.
 inline std::string TestFolder() {
   const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string folder = absl::StrCat(testing::TempDir(), "/benchmark-", getpid(), "-",
-                                          info->test_suite_name(), "-", info->name());
+  const std::string folder =
+      absl::StrCat(testing::TempDir(), "/benchmark-", getpid(), "-", info->test_suite_name(), "-", info->name());
   std::filesystem::create_directories(folder);
   return folder;
 }

@@ -69,9 +69,8 @@ TEST_P(SavedArchitectureTest, TheMlpOutputExistsInEveryLayer) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SavedArchitectureTest, testing::ValuesIn(SavedModels()), [](const auto& info) {
-  return info.param.architecture + "_" + std::to_string(info.index);
-});
+INSTANTIATE_TEST_SUITE_P(All, SavedArchitectureTest, testing::ValuesIn(SavedModels()),
+                         [](const auto& info) { return info.param.architecture + "_" + std::to_string(info.index); });
 
 TEST(ArchitecturesTest, AMissingTensorIsNamed) {
   std::vector<std::string> names = SavedModels()[0].names;
@@ -83,7 +82,8 @@ TEST(ArchitecturesTest, AMissingTensorIsNamed) {
 TEST(ArchitecturesTest, AnUnknownTensorIsListed) {
   std::vector<std::string> names = SavedModels()[0].names;
   names.push_back("model.layers.0.self_attn.rotary_emb.extra");
-  EXPECT_THAT(UnknownTensors(*FindArchitecture("LlamaForCausalLM"), names), ElementsAre("model.layers.0.self_attn.rotary_emb.extra"));
+  EXPECT_THAT(UnknownTensors(*FindArchitecture("LlamaForCausalLM"), names),
+              ElementsAre("model.layers.0.self_attn.rotary_emb.extra"));
 }
 
 TEST(ArchitecturesTest, PatternsMatchNumbersAndRests) {
@@ -97,8 +97,12 @@ TEST(ArchitecturesTest, PatternsMatchNumbersAndRests) {
 }
 
 TEST(ArchitecturesTest, LayersOfUnknownFamiliesAreReadOffTheNames) {
-  const std::vector<std::string> names = {"odd.embed.weight",           "odd.encoder.layer.0.a.weight", "odd.encoder.layer.1.a.weight",
-                                          "odd.encoder.layer.1.b.weight", "odd.side.0.weight",          "odd.top.weight"};
+  const std::vector<std::string> names = {"odd.embed.weight",
+                                          "odd.encoder.layer.0.a.weight",
+                                          "odd.encoder.layer.1.a.weight",
+                                          "odd.encoder.layer.1.b.weight",
+                                          "odd.side.0.weight",
+                                          "odd.top.weight"};
   const TensorRoles roles = TensorRoles::Infer(names);
   EXPECT_EQ(roles.inferred_prefix(), "odd.encoder.layer.");
   EXPECT_EQ(roles.Layers(names), 2);

@@ -33,13 +33,11 @@ std::string ShardedCheckpoint() {
   const std::vector<TensorHeader> second(tensors.begin() + 5, tensors.end());
   tensors.resize(5);
   std::string map;
-  for (const auto& t : tensors)
-    absl::StrAppend(&map, map.empty() ? "" : ",", "\"", t.name, "\":\"one.safetensors\"");
+  for (const auto& t : tensors) absl::StrAppend(&map, map.empty() ? "" : ",", "\"", t.name, "\":\"one.safetensors\"");
   for (const auto& t : second) absl::StrAppend(&map, ",\"", t.name, "\":\"two.safetensors\"");
   WriteTensors(dir + "/one.safetensors", tensors);
   WriteTensors(dir + "/two.safetensors", second);
-  WriteText(dir + "/model.safetensors.index.json",
-            absl::StrCat("{\"metadata\":{},\"weight_map\":{", map, "}}"));
+  WriteText(dir + "/model.safetensors.index.json", absl::StrCat("{\"metadata\":{},\"weight_map\":{", map, "}}"));
   return dir;
 }
 
@@ -87,15 +85,12 @@ TEST(CheckpointTest, ShardsReadLikeOneFile) {
 }
 
 TEST(CheckpointTest, MissingDirectoryConfigAndWeightsAreToldApart) {
-  EXPECT_THAT(OpenError(NewFolder() + "/none", absl::StatusCode::kNotFound),
-              HasSubstr("no directory '"));
+  EXPECT_THAT(OpenError(NewFolder() + "/none", absl::StatusCode::kNotFound), HasSubstr("no directory '"));
   EXPECT_THAT(OpenError(NewFolder(), absl::StatusCode::kNotFound), HasSubstr("has no config.json"));
   const std::string dir = TinyCheckpoint();
-  EXPECT_THAT(OpenError(dir + "/config.json", absl::StatusCode::kInvalidArgument),
-              HasSubstr("not a directory"));
+  EXPECT_THAT(OpenError(dir + "/config.json", absl::StatusCode::kInvalidArgument), HasSubstr("not a directory"));
   fs::remove(dir + "/model.safetensors");
-  EXPECT_THAT(OpenError(dir, absl::StatusCode::kNotFound),
-              HasSubstr("neither model.safetensors nor"));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kNotFound), HasSubstr("neither model.safetensors nor"));
 }
 
 TEST(CheckpointTest, PicklesAreRefusedWithTheWayOut) {
@@ -109,15 +104,13 @@ TEST(CheckpointTest, PicklesAreRefusedWithTheWayOut) {
 TEST(CheckpointTest, BadGenerationConfigIsNamed) {
   const std::string dir = TinyCheckpoint();
   WriteText(dir + "/generation_config.json", R"({"top_p": 7})");
-  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-              HasSubstr("generation_config.json': field 'top_p' is 7"));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument), HasSubstr("generation_config.json': field 'top_p' is 7"));
 }
 
 TEST(CheckpointTest, MissingTensorIsNamedWithItsShape) {
   const std::string dir = TinyCheckpoint();
   auto tensors = TinyTensors();
-  std::erase_if(tensors,
-                [](const auto& t) { return t.name == "model.layers.0.self_attn.k_proj.weight"; });
+  std::erase_if(tensors, [](const auto& t) { return t.name == "model.layers.0.self_attn.k_proj.weight"; });
   WriteTensors(dir + "/model.safetensors", tensors);
   EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
               HasSubstr("tensor 'model.layers.0.self_attn.k_proj.weight' is missing; "
@@ -139,8 +132,7 @@ TEST(CheckpointTest, IntegerWeightsAreRefused) {
   auto tensors = TinyTensors();
   tensors[1].dtype = DType::kI8;
   WriteTensors(dir + "/model.safetensors", tensors);
-  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-              HasSubstr("has dtype I8; expected a floating-point type"));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument), HasSubstr("has dtype I8; expected a floating-point type"));
 }
 
 TEST(CheckpointTest, HeadMayBeAbsentOnlyIfTied) {
@@ -148,9 +140,8 @@ TEST(CheckpointTest, HeadMayBeAbsentOnlyIfTied) {
   auto tensors = TinyTensors();
   tensors.pop_back();
   WriteTensors(dir + "/model.safetensors", tensors);
-  EXPECT_THAT(
-      OpenError(dir, absl::StatusCode::kInvalidArgument),
-      AllOf(HasSubstr("tensor 'lm_head.weight' is missing"), HasSubstr("tie_word_embeddings")));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
+              AllOf(HasSubstr("tensor 'lm_head.weight' is missing"), HasSubstr("tie_word_embeddings")));
   WriteText(dir + "/config.json", TinyConfigWith("tie_word_embeddings", "true"));
   EXPECT_TRUE(Checkpoint::Open(dir).ok());
 }
@@ -177,8 +168,7 @@ TEST(CheckpointTest, TruncatedWeightsAreDataLoss) {
   const std::string dir = TinyCheckpoint();
   fs::resize_file(dir + "/model.safetensors", fs::file_size(dir + "/model.safetensors") - 7);
   EXPECT_THAT(OpenError(dir, absl::StatusCode::kDataLoss),
-              AllOf(HasSubstr("is truncated"),
-                    HasSubstr("'lm_head.weight' with 128 bytes, of which 121 are present")));
+              AllOf(HasSubstr("is truncated"), HasSubstr("'lm_head.weight' with 128 bytes, of which 121 are present")));
 }
 
 TEST(CheckpointTest, IndexNamingAMissingFileIsRefused) {
@@ -192,8 +182,7 @@ TEST(CheckpointTest, TensorThatTheIndexDoesNotListIsRefused) {
   const std::string dir = ShardedCheckpoint();
   EditIndex(dir, "\"model.norm.weight\":\"two.safetensors\",", "");
   EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-              AllOf(HasSubstr("two.safetensors' holds tensor 'model.norm.weight'"),
-                    HasSubstr("does not list")));
+              AllOf(HasSubstr("two.safetensors' holds tensor 'model.norm.weight'"), HasSubstr("does not list")));
 }
 
 TEST(CheckpointTest, TensorThatTheShardLacksIsRefused) {
@@ -207,35 +196,29 @@ TEST(CheckpointTest, TensorInTwoShardsIsRefused) {
   const std::string dir = ShardedCheckpoint();
   auto all = TinyTensors();
   WriteTensors(dir + "/two.safetensors", all);
-  EXPECT_THAT(
-      OpenError(dir, absl::StatusCode::kInvalidArgument),
-      AllOf(HasSubstr("two.safetensors' holds tensor"), HasSubstr("places in 'one.safetensors'")));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
+              AllOf(HasSubstr("two.safetensors' holds tensor"), HasSubstr("places in 'one.safetensors'")));
 }
 
 TEST(CheckpointTest, TensorListedTwiceIsRefused) {
   const std::string dir = ShardedCheckpoint();
-  EditIndex(dir, "\"model.norm.weight\"",
-            "\"model.norm.weight\":\"one.safetensors\",\"model.norm.weight\"");
-  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-              HasSubstr("key 'model.norm.weight' appears twice"));
+  EditIndex(dir, "\"model.norm.weight\"", "\"model.norm.weight\":\"one.safetensors\",\"model.norm.weight\"");
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument), HasSubstr("key 'model.norm.weight' appears twice"));
 }
 
 TEST(CheckpointTest, ShardNamesCannotLeaveTheDirectory) {
   for (const char* name : {"\"../two.safetensors\"", "\"/etc/passwd\"", "\"..\"", "\"\"", "7"}) {
     const std::string dir = ShardedCheckpoint();
-    EditIndex(dir, "\"model.norm.weight\":\"two.safetensors\"",
-              absl::StrCat("\"model.norm.weight\":", name));
+    EditIndex(dir, "\"model.norm.weight\":\"two.safetensors\"", absl::StrCat("\"model.norm.weight\":", name));
     EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-                HasSubstr(absl::StrCat("field 'weight_map.model.norm.weight' is ", name,
-                                       "; expected the name of a file")));
+                HasSubstr(absl::StrCat("field 'weight_map.model.norm.weight' is ", name, "; expected the name of a file")));
   }
 }
 
 TEST(CheckpointTest, IndexWithoutMapIsRefused) {
   const std::string dir = ShardedCheckpoint();
   WriteText(dir + "/model.safetensors.index.json", "{}");
-  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument),
-              HasSubstr("field 'weight_map' is missing"));
+  EXPECT_THAT(OpenError(dir, absl::StatusCode::kInvalidArgument), HasSubstr("field 'weight_map' is missing"));
 }
 
 TEST(CheckpointTest, FingerprintIsThatOfTheContent) {
@@ -279,20 +262,17 @@ TEST(CheckpointTest, FirstNonFiniteElementIsNamed) {
     WriteText(dir + "/model.safetensors", bytes);
   };
   poke("model.norm.weight", 1, 0x7fc00000);
-  EXPECT_THAT(
-      std::string((*Checkpoint::Open(dir))->CheckFinite().message()),
-      HasSubstr(
-          "/model.safetensors': tensor 'model.norm.weight' has a NaN at element 1 of shape [4]"));
+  EXPECT_THAT(std::string((*Checkpoint::Open(dir))->CheckFinite().message()),
+              HasSubstr("/model.safetensors': tensor 'model.norm.weight' has a NaN at element 1 of shape [4]"));
   poke("model.embed_tokens.weight", 5, 0xff800000);
-  EXPECT_THAT(
-      std::string((*Checkpoint::Open(dir))->CheckFinite().message()),
-      HasSubstr("tensor 'model.embed_tokens.weight' has an infinity at element 5 of shape [8, 4]"));
+  EXPECT_THAT(std::string((*Checkpoint::Open(dir))->CheckFinite().message()),
+              HasSubstr("tensor 'model.embed_tokens.weight' has an infinity at element 5 of shape [8, 4]"));
 }
 
 TEST(CheckHomologousTest, FineTunesOfOneBaseAre) {
-  EXPECT_TRUE(CheckHomologous(**Checkpoint::Open(absl::StrCat(kFamily, "base")),
-                              **Checkpoint::Open(absl::StrCat(kFamily, "ja")))
-                  .ok());
+  EXPECT_TRUE(
+      CheckHomologous(**Checkpoint::Open(absl::StrCat(kFamily, "base")), **Checkpoint::Open(absl::StrCat(kFamily, "ja")))
+          .ok());
 }
 
 TEST(CheckHomologousTest, DifferentShapesAreNamedWithBothCheckpoints) {
@@ -305,8 +285,7 @@ TEST(CheckHomologousTest, DifferentShapesAreNamedWithBothCheckpoints) {
   const absl::Status status = CheckHomologous(**Checkpoint::Open(a), **Checkpoint::Open(b));
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr(absl::StrCat("tensor 'lm_head.weight' has shape [8, 4] in '", a,
-                                     "' and [10, 4] in '", b, "'")));
+              HasSubstr(absl::StrCat("tensor 'lm_head.weight' has shape [8, 4] in '", a, "' and [10, 4] in '", b, "'")));
 }
 
 TEST(CheckHomologousTest, TensorOfOnlyOneIsNamedEitherWay) {
@@ -315,12 +294,9 @@ TEST(CheckHomologousTest, TensorOfOnlyOneIsNamedEitherWay) {
   auto tensors = TinyTensors();
   tensors.push_back({"zz.extra", DType::kF32, {3}});
   WriteTensors(b + "/model.safetensors", tensors);
-  const std::string want =
-      absl::StrCat("'", b, "' has tensor 'zz.extra' with shape [3], which '", a, "' lacks");
-  EXPECT_THAT(std::string(CheckHomologous(**Checkpoint::Open(a), **Checkpoint::Open(b)).message()),
-              HasSubstr(want));
-  EXPECT_THAT(std::string(CheckHomologous(**Checkpoint::Open(b), **Checkpoint::Open(a)).message()),
-              HasSubstr(want));
+  const std::string want = absl::StrCat("'", b, "' has tensor 'zz.extra' with shape [3], which '", a, "' lacks");
+  EXPECT_THAT(std::string(CheckHomologous(**Checkpoint::Open(a), **Checkpoint::Open(b)).message()), HasSubstr(want));
+  EXPECT_THAT(std::string(CheckHomologous(**Checkpoint::Open(b), **Checkpoint::Open(a)).message()), HasSubstr(want));
 }
 
 }  // namespace

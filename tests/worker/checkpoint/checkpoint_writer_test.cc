@@ -31,19 +31,17 @@ class CheckpointWriterTest : public testing::Test {
  protected:
   void SetUp() override {
     donor_ = *Checkpoint::Open(kDonor);
-    for (const TensorView& tensor : donor_->tensors())
-      tensors_.push_back({tensor.name, tensor.dtype, tensor.shape});
+    for (const TensorView& tensor : donor_->tensors()) tensors_.push_back({tensor.name, tensor.dtype, tensor.shape});
     options_.donor_dir = kDonor;
     options_.out_dir = parent_ + "/out";
   }
 
   CheckpointWriter::TensorSource Donor() const {
-    return
-        [this](const TensorHeader& tensor, const CheckpointWriter::Append& append) -> absl::Status {
-          const auto data = donor_->Find(tensor.name)->data;
-          const absl::Status first = append(data.first(data.size() / 2));
-          return first.ok() ? append(data.subspan(data.size() / 2)) : first;
-        };
+    return [this](const TensorHeader& tensor, const CheckpointWriter::Append& append) -> absl::Status {
+      const auto data = donor_->Find(tensor.name)->data;
+      const absl::Status first = append(data.first(data.size() / 2));
+      return first.ok() ? append(data.subspan(data.size() / 2)) : first;
+    };
   }
   absl::Status Write() const { return CheckpointWriter(options_).Write(tensors_, Donor()); }
 
@@ -55,8 +53,7 @@ class CheckpointWriterTest : public testing::Test {
 
 void ExpectSameTensors(const Checkpoint& a, const Checkpoint& b) {
   ASSERT_TRUE(CheckHomologous(a, b).ok());
-  for (size_t i = 0; i < a.tensors().size(); ++i)
-    EXPECT_EQ(a.tensors()[i].data, b.tensors()[i].data);
+  for (size_t i = 0; i < a.tensors().size(); ++i) EXPECT_EQ(a.tensors()[i].data, b.tensors()[i].data);
 }
 
 TEST_F(CheckpointWriterTest, WritesADirectoryThatOpensWithTheSameBytes) {
@@ -66,11 +63,9 @@ TEST_F(CheckpointWriterTest, WritesADirectoryThatOpensWithTheSameBytes) {
   ASSERT_TRUE(written.ok()) << written.status();
   ExpectSameTensors(*donor_, **written);
   EXPECT_THAT(Names(options_.out_dir),
-              ElementsAre("config.json", "generation_config.json", "model.safetensors",
-                          "recipe.yaml", "special_tokens_map.json", "tokenizer.json",
-                          "tokenizer.model", "tokenizer_config.json"));
-  EXPECT_EQ(ReadText(options_.out_dir + "/tokenizer.json"),
-            ReadText(std::string(kDonor) + "/tokenizer.json"));
+              ElementsAre("config.json", "generation_config.json", "model.safetensors", "recipe.yaml",
+                          "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"));
+  EXPECT_EQ(ReadText(options_.out_dir + "/tokenizer.json"), ReadText(std::string(kDonor) + "/tokenizer.json"));
   EXPECT_EQ(ReadText(options_.out_dir + "/recipe.yaml"), "models: []\n");
   EXPECT_THAT(Names(parent_), ElementsAre("out"));
 }
@@ -83,8 +78,7 @@ TEST_F(CheckpointWriterTest, ShardsAreListedInAnIndex) {
   ExpectSameTensors(*donor_, **written);
   EXPECT_THAT(Names(options_.out_dir), Contains("model-00001-of-00004.safetensors"));
   EXPECT_THAT(Names(options_.out_dir), testing::Not(Contains("model.safetensors")));
-  const auto index =
-      nlohmann::json::parse(ReadText(options_.out_dir + "/model.safetensors.index.json"));
+  const auto index = nlohmann::json::parse(ReadText(options_.out_dir + "/model.safetensors.index.json"));
   EXPECT_EQ(index["metadata"]["total_size"], donor_->TotalBytes());
   EXPECT_EQ(index["weight_map"].size(), tensors_.size());
   EXPECT_LE(fs::file_size(options_.out_dir + "/model-00001-of-00004.safetensors"), 610'000u);
@@ -94,8 +88,7 @@ TEST_F(CheckpointWriterTest, TensorLargerThanAShardGetsItsOwn) {
   options_.max_shard_bytes = 1;
   ASSERT_TRUE(Write().ok());
   EXPECT_THAT(Names(options_.out_dir),
-              Contains(absl::StrCat("model-000", tensors_.size(), "-of-000", tensors_.size(),
-                                    ".safetensors")));
+              Contains(absl::StrCat("model-000", tensors_.size(), "-of-000", tensors_.size(), ".safetensors")));
 }
 
 TEST_F(CheckpointWriterTest, ConfigTellsTheNewDtypeUnderTheDonorsKey) {
@@ -139,8 +132,7 @@ TEST_F(CheckpointWriterTest, OverwriteRefusesWhatIsNoCheckpoint) {
   options_.overwrite = true;
   const absl::Status status = Write();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
-  EXPECT_THAT(std::string(status.message()),
-              HasSubstr("it holds no config.json, so it is not a checkpoint"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("it holds no config.json, so it is not a checkpoint"));
   EXPECT_THAT(Names(options_.out_dir), ElementsAre("thesis.tex"));
 }
 
@@ -157,8 +149,8 @@ TEST_F(CheckpointWriterTest, MissingParentIsNotFound) {
 
 TEST_F(CheckpointWriterTest, FailingSourceLeavesNothing) {
   int calls = 0;
-  const absl::Status status = CheckpointWriter(options_).Write(
-      tensors_, [&](const TensorHeader& tensor, const CheckpointWriter::Append& append) {
+  const absl::Status status =
+      CheckpointWriter(options_).Write(tensors_, [&](const TensorHeader& tensor, const CheckpointWriter::Append& append) {
         return ++calls == 3 ? absl::AbortedError("cancelled") : Donor()(tensor, append);
       });
   EXPECT_TRUE(absl::IsAborted(status));
@@ -168,15 +160,12 @@ TEST_F(CheckpointWriterTest, FailingSourceLeavesNothing) {
 
 TEST_F(CheckpointWriterTest, SourceThatGivesTooLittleOrTooMuchIsNamed) {
   const auto give = [&](size_t bytes) {
-    return CheckpointWriter(options_).Write(
-        tensors_, [&](const TensorHeader&, const CheckpointWriter::Append& append) {
-          return append(std::vector<std::byte>(bytes));
-        });
+    return CheckpointWriter(options_).Write(tensors_, [&](const TensorHeader&, const CheckpointWriter::Append& append) {
+      return append(std::vector<std::byte>(bytes));
+    });
   };
-  EXPECT_THAT(std::string(give(3).message()),
-              HasSubstr("tensor 'lm_head.weight': 3 bytes given, 262144 expected"));
-  EXPECT_THAT(std::string(give(262145).message()),
-              HasSubstr("tensor 'lm_head.weight': more bytes than the 262144"));
+  EXPECT_THAT(std::string(give(3).message()), HasSubstr("tensor 'lm_head.weight': 3 bytes given, 262144 expected"));
+  EXPECT_THAT(std::string(give(262145).message()), HasSubstr("tensor 'lm_head.weight': more bytes than the 262144"));
   EXPECT_THAT(Names(parent_), ElementsAre());
 }
 
@@ -196,8 +185,7 @@ TEST_F(CheckpointWriterTest, BadOptionsAreNamed) {
   options_.max_shard_bytes = 0;
   EXPECT_THAT(message(), HasSubstr("max_shard_bytes 0 is not positive"));
   options_.max_shard_bytes = 1 << 30;
-  for (const char* name :
-       {"../x", "config.json", "model-00001-of-00001.safetensors", ".hidden", ""}) {
+  for (const char* name : {"../x", "config.json", "model-00001-of-00001.safetensors", ".hidden", ""}) {
     options_.text_files = {{name, "x"}};
     EXPECT_THAT(message(), HasSubstr(absl::StrCat("text file '", name, "'")));
   }
@@ -216,12 +204,9 @@ TEST_F(CheckpointWriterTest, ExportThatCannotFitIsRefusedBeforeTheSourceIsAsked)
   tensors_[0].shape = {int64_t{1} << 58};
   bool asked = false;
   const absl::Status status = CheckpointWriter(options_).Write(
-      tensors_, [&](const TensorHeader&, const CheckpointWriter::Append&) {
-        return asked = true, absl::OkStatus();
-      });
+      tensors_, [&](const TensorHeader&, const CheckpointWriter::Append&) { return asked = true, absl::OkStatus(); });
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
-  EXPECT_THAT(std::string(status.message()),
-              testing::ContainsRegex("[0-9]+ bytes wanted, [0-9]+ free"));
+  EXPECT_THAT(std::string(status.message()), testing::ContainsRegex("[0-9]+ bytes wanted, [0-9]+ free"));
   EXPECT_FALSE(asked);
   EXPECT_THAT(Names(parent_), ElementsAre());
 }

@@ -30,10 +30,8 @@ TEST(DTypeTest, SizesAreThoseOfTheFormat) {
 }
 
 TEST(DTypeTest, UnknownNameListsKnownOnes) {
-  EXPECT_THAT(std::string(ParseDType("bf16").status().message()),
-              HasSubstr("unknown dtype 'bf16' (known: F64, F32"));
-  EXPECT_THAT(std::string(ParseConfigDType("half").status().message()),
-              HasSubstr("float16, bfloat16"));
+  EXPECT_THAT(std::string(ParseDType("bf16").status().message()), HasSubstr("unknown dtype 'bf16' (known: F64, F32"));
+  EXPECT_THAT(std::string(ParseConfigDType("half").status().message()), HasSubstr("float16, bfloat16"));
 }
 
 }  // namespace

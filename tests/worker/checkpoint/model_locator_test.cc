@@ -1,4 +1,3 @@
-#include "worker/checkpoint/hub_access.h"
 #include "worker/checkpoint/model_locator.h"
 
 #include <gmock/gmock.h>
@@ -9,6 +8,7 @@
 
 #include "common/transfer/checkpoint_files.h"
 #include "tests/worker/checkpoint/test_files.h"
+#include "worker/checkpoint/hub_access.h"
 
 namespace merganser {
 namespace {

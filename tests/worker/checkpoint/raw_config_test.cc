@@ -22,7 +22,8 @@ RawConfig Read(const std::string& text) {
 }
 
 TEST(RawConfigTest, SettingsOfTheLanguageModelAreFoundWhereverTheyAre) {
-  const RawConfig plain = Read(R"({"architectures": ["OddForCausalLM"], "model_type": "odd", "n_layer": 3, "vocab_size": 8})");
+  const RawConfig plain =
+      Read(R"({"architectures": ["OddForCausalLM"], "model_type": "odd", "n_layer": 3, "vocab_size": 8})");
   EXPECT_EQ(plain.architecture, "OddForCausalLM");
   EXPECT_EQ(plain.num_layers, 3);
   EXPECT_EQ(plain.layers_key, "n_layer");
@@ -32,7 +33,8 @@ TEST(RawConfigTest, SettingsOfTheLanguageModelAreFoundWhereverTheyAre) {
   EXPECT_EQ(nested.layers_key, "text_config.num_hidden_layers");
   EXPECT_EQ(nested.vocab_size, 9);
   EXPECT_EQ(nested.tie_word_embeddings, true);
-  EXPECT_EQ(nlohmann::json::parse(VocabularyConfigPatch(nested, 10)), (nlohmann::json{{"text_config", {{"vocab_size", 10}}}}));
+  EXPECT_EQ(nlohmann::json::parse(VocabularyConfigPatch(nested, 10)),
+            (nlohmann::json{{"text_config", {{"vocab_size", 10}}}}));
 }
 
 TEST(RawConfigTest, RulesOfAFamilyAreWrittenOutForAPath) {
@@ -40,11 +42,15 @@ TEST(RawConfigTest, RulesOfAFamilyAreWrittenOutForAPath) {
     return nlohmann::json::parse(PathConfigPatch(Read(config), layers))["layer_types"];
   };
   const char s[] = "sliding_attention", f[] = "full_attention";
-  EXPECT_EQ(types(R"({"architectures": ["Gemma2ForCausalLM"], "num_hidden_layers": 4})", {1, 0, 1}), (nlohmann::json{f, s, f}));
-  EXPECT_EQ(types(R"({"architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 12})", {5, 6, 11}), (nlohmann::json{f, s, f}));
-  EXPECT_EQ(types(R"({"architectures": ["Qwen2ForCausalLM"], "num_hidden_layers": 4, "use_sliding_window": true, "max_window_layers": 2})",
-                  {3, 0}),
-            (nlohmann::json{s, f}));
+  EXPECT_EQ(types(R"({"architectures": ["Gemma2ForCausalLM"], "num_hidden_layers": 4})", {1, 0, 1}),
+            (nlohmann::json{f, s, f}));
+  EXPECT_EQ(types(R"({"architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 12})", {5, 6, 11}),
+            (nlohmann::json{f, s, f}));
+  EXPECT_EQ(
+      types(
+          R"({"architectures": ["Qwen2ForCausalLM"], "num_hidden_layers": 4, "use_sliding_window": true, "max_window_layers": 2})",
+          {3, 0}),
+      (nlohmann::json{s, f}));
   EXPECT_TRUE(types(R"({"architectures": ["Qwen2ForCausalLM"], "num_hidden_layers": 4})", {3, 0}).is_null());
 }
 

@@ -86,8 +86,7 @@ TEST(SafetensorsMutationTest, NoMutationOfBytesEscapesTheChecks) {
 // Here the length prefix stays right, so that most cases reach the checks behind the JSON.
 TEST(SafetensorsMutationTest, NoMutationOfHeaderEscapesTheChecks) {
   Rng rng(StableHash64("safetensors header"), 0);
-  for (int i = 0; i < 6000; ++i)
-    Feed(SafetensorsBytes(Mutated(kHeader, rng), std::string(33, 'x')));
+  for (int i = 0; i < 6000; ++i) Feed(SafetensorsBytes(Mutated(kHeader, rng), std::string(33, 'x')));
 }
 
 // Replaces one number of the header at a time: the JSON stays valid and only the arithmetic can

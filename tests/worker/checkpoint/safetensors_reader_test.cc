@@ -16,9 +16,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 absl::StatusOr<SafetensorsContents> Parse(const std::string& bytes) {
-  return ParseSafetensors(
-      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()),
-      "m.safetensors");
+  return ParseSafetensors(absl::MakeConstSpan(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()),
+                          "m.safetensors");
 }
 
 TEST(SafetensorsReaderTest, GivesTensorsInTheOrderOfTheirData) {
@@ -47,8 +46,7 @@ TEST(SafetensorsReaderTest, MissingFileIsNotFound) {
 }
 
 TEST(SafetensorsReaderTest, FolderIsRefused) {
-  EXPECT_THAT(std::string(SafetensorsReader::Open(NewFolder()).status().message()),
-              HasSubstr("not a regular file"));
+  EXPECT_THAT(std::string(SafetensorsReader::Open(NewFolder()).status().message()), HasSubstr("not a regular file"));
 }
 
 TEST(SafetensorsReaderTest, EmptyFileIsTruncated) {
@@ -81,12 +79,11 @@ INSTANTIATE_TEST_SUITE_P(
     Formats, BadFileTest,
     testing::Values(
         BadFile{"TooShort", "abc", "3 bytes, less than the 8 bytes", absl::StatusCode::kDataLoss},
-        BadFile{"LfsPointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-                "git lfs pull"},
+        BadFile{"LfsPointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"},
         BadFile{"HeaderLongerThanFormatAllows", std::string("\x01\xe1\xf5\x05\0\0\0\0{}", 10),
                 "header length 100000001 is more than 100000000"},
-        BadFile{"HeaderLongerThanFile", std::string("\x09\0\0\0\0\0\0\0{}", 10),
-                "the header takes 9 bytes, 2 are present", absl::StatusCode::kDataLoss},
+        BadFile{"HeaderLongerThanFile", std::string("\x09\0\0\0\0\0\0\0{}", 10), "the header takes 9 bytes, 2 are present",
+                absl::StatusCode::kDataLoss},
         BadFile{"EmptyHeader", SafetensorsBytes("", ""), "does not start with '{'"},
         BadFile{"LeadingSpace", SafetensorsBytes(" {}", ""), "does not start with '{'"},
         BadFile{"List", SafetensorsBytes("[]", ""), "does not start with '{'"},
@@ -98,44 +95,32 @@ INSTANTIATE_TEST_SUITE_P(
                                  R"("t":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
                                  "ab"),
                 "'t' appears twice in the header"},
-        BadFile{"DuplicateField",
-                One(R"({"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]})", "a"),
+        BadFile{"DuplicateField", One(R"({"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]})", "a"),
                 "tensor 't': field 'dtype' appears twice"},
         BadFile{"DuplicateMetadata", SafetensorsBytes(R"({"__metadata__":{"a":"b","a":"c"}})", ""),
                 "metadata key 'a' appears twice"},
         BadFile{"MetadataNumber", SafetensorsBytes(R"({"__metadata__":{"a":1}})", ""),
                 "found 1 in the header; expected a string"},
-        BadFile{"UnknownField",
-                One(R"({"dtype":"U8","shape":[1],"data_offsets":[0,1],"strides":[1]})", "a"),
+        BadFile{"UnknownField", One(R"({"dtype":"U8","shape":[1],"data_offsets":[0,1],"strides":[1]})", "a"),
                 "tensor 't': unknown field 'strides'"},
-        BadFile{"MissingOffsets", One(R"({"dtype":"U8","shape":[1]})", ""),
-                "tensor 't': field 'data_offsets' is missing"},
-        BadFile{"TensorIsNumber", One("5", ""),
-                "tensor 't': found 5 in the header; expected an object"},
+        BadFile{"MissingOffsets", One(R"({"dtype":"U8","shape":[1]})", ""), "tensor 't': field 'data_offsets' is missing"},
+        BadFile{"TensorIsNumber", One("5", ""), "tensor 't': found 5 in the header; expected an object"},
         BadFile{"UnknownDtype", One(R"({"dtype":"F4","shape":[1],"data_offsets":[0,1]})", "a"),
                 "tensor 't': unknown dtype 'F4'"},
-        BadFile{"DtypeNumber", One(R"({"dtype":1,"shape":[1],"data_offsets":[0,1]})", "a"),
-                "expected the name of a dtype"},
+        BadFile{"DtypeNumber", One(R"({"dtype":1,"shape":[1],"data_offsets":[0,1]})", "a"), "expected the name of a dtype"},
         BadFile{"NegativeSize", One(R"({"dtype":"U8","shape":[-1],"data_offsets":[0,1]})", "a"),
                 "found -1 in the header; expected a size"},
-        BadFile{"FractionalSize", One(R"({"dtype":"U8","shape":[1.0],"data_offsets":[0,1]})", "a"),
-                "found 1.0"},
-        BadFile{"NestedShape", One(R"({"dtype":"U8","shape":[[1]],"data_offsets":[0,1]})", "a"),
-                "found a list"},
-        BadFile{"SizeBeyond63Bits",
-                One(R"({"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]})", "a"),
+        BadFile{"FractionalSize", One(R"({"dtype":"U8","shape":[1.0],"data_offsets":[0,1]})", "a"), "found 1.0"},
+        BadFile{"NestedShape", One(R"({"dtype":"U8","shape":[[1]],"data_offsets":[0,1]})", "a"), "found a list"},
+        BadFile{"SizeBeyond63Bits", One(R"({"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]})", "a"),
                 "expected a size in [0, 2^63)"},
-        BadFile{"ProductOverflows",
-                One(R"({"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]})", ""),
+        BadFile{"ProductOverflows", One(R"({"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]})", ""),
                 "has more than 2^63 bytes"},
-        BadFile{
-            "ProductOverflowsBesideZero",
-            One(R"({"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]})", ""),
-            "has more than 2^63 bytes"},
-        BadFile{"ThreeOffsets", One(R"({"dtype":"U8","shape":[1],"data_offsets":[0,1,2]})", "a"),
-                "expected two offsets"},
-        BadFile{"OneOffset", One(R"({"dtype":"U8","shape":[1],"data_offsets":[0]})", "a"),
-                "data_offsets has 1 numbers"},
+        BadFile{"ProductOverflowsBesideZero",
+                One(R"({"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]})", ""),
+                "has more than 2^63 bytes"},
+        BadFile{"ThreeOffsets", One(R"({"dtype":"U8","shape":[1],"data_offsets":[0,1,2]})", "a"), "expected two offsets"},
+        BadFile{"OneOffset", One(R"({"dtype":"U8","shape":[1],"data_offsets":[0]})", "a"), "data_offsets has 1 numbers"},
         BadFile{"BackwardOffsets", One(R"({"dtype":"U8","shape":[1],"data_offsets":[1,0]})", "a"),
                 "data_offsets [1, 0] do not span the 1 bytes of U8 [1]"},
         BadFile{"SizeDisagrees", One(R"({"dtype":"F16","shape":[2],"data_offsets":[0,2]})", "ab"),
@@ -158,8 +143,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(FiniteScanTest, FindsFirstNonFiniteOfEachType) {
   const auto scan = [](DType dtype, std::string bytes) {
-    TensorView tensor{
-        "t", dtype, {}, {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}};
+    TensorView tensor{"t", dtype, {}, {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}};
     return FirstNonFinite(tensor).value_or(-1);
   };
   EXPECT_EQ(scan(DType::kBF16, std::string("\x80\x3f\xc0\x7f", 4)), 1);

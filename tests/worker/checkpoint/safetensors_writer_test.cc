@@ -20,8 +20,8 @@ absl::Span<const std::byte> Bytes(const std::string& text) {
 
 TEST(SafetensorsWriterTest, WhatItWritesReadsBack) {
   const std::string path = NewFolder() + "/m.safetensors";
-  auto writer = SafetensorsWriter::Create(
-      path, {{"b \"q\"", DType::kBF16, {2, 1}}, {"a", DType::kU8, {3}}, {"s", DType::kU8, {}}});
+  auto writer =
+      SafetensorsWriter::Create(path, {{"b \"q\"", DType::kBF16, {2, 1}}, {"a", DType::kU8, {3}}, {"s", DType::kU8, {}}});
   ASSERT_TRUE(writer.ok()) << writer.status();
 
   ASSERT_TRUE((*writer)->Append(Bytes("abc")).ok());  // not along the tensors' borders
@@ -63,19 +63,16 @@ TEST(SafetensorsWriterTest, BadTensorsAreNamed) {
   const auto message = [&](std::vector<TensorHeader> tensors) {
     return std::string(SafetensorsWriter::Create(path, tensors).status().message());
   };
-  EXPECT_THAT(message({{"a", DType::kU8, {1}}, {"a", DType::kU8, {1}}}),
-              HasSubstr("tensor 'a' appears twice"));
+  EXPECT_THAT(message({{"a", DType::kU8, {1}}, {"a", DType::kU8, {1}}}), HasSubstr("tensor 'a' appears twice"));
   EXPECT_THAT(message({{"__metadata__", DType::kU8, {1}}}), HasSubstr("has a reserved name"));
   EXPECT_THAT(message({{"a", DType::kU8, {-1}}}), HasSubstr("shape [-1] is negative"));
-  EXPECT_THAT(message({{"a", DType::kF32, {int64_t{1} << 40, int64_t{1} << 40}}}),
-              HasSubstr("more than 2^62 bytes"));
+  EXPECT_THAT(message({{"a", DType::kF32, {int64_t{1} << 40, int64_t{1} << 40}}}), HasSubstr("more than 2^62 bytes"));
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(SafetensorsWriterTest, FileThatCannotFitIsRefusedBeforeWriting) {
   const std::string dir = NewFolder();
-  const absl::Status status =
-      SafetensorsWriter::Create(dir + "/m", {{"a", DType::kU8, {int64_t{1} << 60}}}).status();
+  const absl::Status status = SafetensorsWriter::Create(dir + "/m", {{"a", DType::kU8, {int64_t{1} << 60}}}).status();
   EXPECT_TRUE(absl::IsResourceExhausted(status));
   EXPECT_THAT(std::string(status.message()),
               testing::ContainsRegex("/m'.*1152921504606847[0-9]+ bytes wanted, [0-9]+ free"));
@@ -83,18 +80,15 @@ TEST(SafetensorsWriterTest, FileThatCannotFitIsRefusedBeforeWriting) {
 }
 
 TEST(SafetensorsWriterTest, FullDiskIsNamedAndTheDeviceStays) {
-  const absl::Status status =
-      SafetensorsWriter::Create("/dev/full", {{"a", DType::kU8, {3}}}).status();
+  const absl::Status status = SafetensorsWriter::Create("/dev/full", {{"a", DType::kU8, {3}}}).status();
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
-  EXPECT_THAT(std::string(status.message()),
-              HasSubstr("cannot write '/dev/full': No space left on device"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot write '/dev/full': No space left on device"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("bytes wanted"));
   EXPECT_TRUE(std::filesystem::exists("/dev/full"));
 }
 
 TEST(SafetensorsWriterTest, MissingFolderIsNotFound) {
-  EXPECT_TRUE(absl::IsNotFound(
-      SafetensorsWriter::Create(NewFolder() + "/no/m", {{"a", DType::kU8, {3}}}).status()));
+  EXPECT_TRUE(absl::IsNotFound(SafetensorsWriter::Create(NewFolder() + "/no/m", {{"a", DType::kU8, {3}}}).status()));
 }
 
 }  // namespace

@@ -14,11 +14,9 @@ TEST(TensorRoleTest, LlamaNamesHaveTheirPart) {
 }
 
 TEST(TensorRoleTest, OtherNamesHaveNone) {
-  for (const char* name :
-       {"", "model.", "model.layers", "model.layers.", "model.layers.3",
-        "model.layers.x.mlp.weight", "model.layers.-1.mlp.weight", "model.layers.01.mlp.weight",
-        "model.layers.99999999999.mlp.weight", "model.normal.weight",
-        "vision_tower.model.norm.weight", "lm_heads.weight"}) {
+  for (const char* name : {"", "model.", "model.layers", "model.layers.", "model.layers.3", "model.layers.x.mlp.weight",
+                           "model.layers.-1.mlp.weight", "model.layers.01.mlp.weight", "model.layers.99999999999.mlp.weight",
+                           "model.normal.weight", "vision_tower.model.norm.weight", "lm_heads.weight"}) {
     EXPECT_EQ(RoleOf(name), TensorRole{}) << name;
   }
 }

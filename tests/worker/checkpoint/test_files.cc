@@ -34,8 +34,7 @@ std::string NewFolder() {
 }
 
 void WriteText(const std::string& path, absl::string_view text) {
-  std::ofstream(path, std::ios::binary)
-      .write(text.data(), static_cast<std::streamsize>(text.size()));
+  std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 
 std::string ReadText(const std::string& path) {
@@ -46,8 +45,7 @@ std::string ReadText(const std::string& path) {
 
 std::vector<std::string> Names(const std::string& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder))
-    names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -67,8 +65,7 @@ std::string TinyConfigWith(absl::string_view field, absl::string_view value) {
 
 std::vector<TensorHeader> TinyTensors() {
   std::vector<TensorHeader> tensors;
-  for (const ExpectedTensor& tensor :
-       ArchitectureTensors(*ModelConfig::Parse(kTinyConfig, "tiny"))) {
+  for (const ExpectedTensor& tensor : ArchitectureTensors(*ModelConfig::Parse(kTinyConfig, "tiny"))) {
     tensors.push_back({tensor.name, DType::kF32, tensor.shape});
   }
   return tensors;

@@ -19,7 +19,8 @@ absl::StatusOr<TokenizerVocabulary> Read(const std::string& json) {
 }
 
 TEST(TokenizerVocabularyTest, TokensStandByTheirIds) {
-  const auto bpe = Read(R"({"model": {"vocab": {"b": 1, "a": 0}}, "added_tokens": [{"id": 3, "content": "<s>", "special": true}, {"id": 1, "content": "b"}]})");
+  const auto bpe = Read(
+      R"({"model": {"vocab": {"b": 1, "a": 0}}, "added_tokens": [{"id": 3, "content": "<s>", "special": true}, {"id": 1, "content": "b"}]})");
   ASSERT_TRUE(bpe.ok()) << bpe.status();
   EXPECT_THAT(bpe->tokens, ElementsAre("a", "b", "", "<s>"));
   EXPECT_EQ(bpe->ids.at("<s>"), 3);
@@ -38,10 +39,12 @@ TEST(TokenizerVocabularyTest, BrokenFilesAreRefusedByName) {
   EXPECT_THAT(message(R"({"model": {"vocab": {"a": -1}}})"), HasSubstr("the id -1"));
   EXPECT_THAT(message(R"({"model": {"vocab": {"a": 99999999999}}})"), HasSubstr("the id 99999999999"));
   EXPECT_THAT(message(R"({"model": {"vocab": {"a": 0, "b": 0}}})"), HasSubstr("the id 0 to 'a' and to 'b'"));
-  EXPECT_THAT(message(R"({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1, "content": "a"}]})"), HasSubstr("the ids 0 and 1"));
+  EXPECT_THAT(message(R"({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1, "content": "a"}]})"),
+              HasSubstr("the ids 0 and 1"));
   EXPECT_THAT(message(R"({"model": {"vocab": [3]}})"), HasSubstr("entry 0 of model.vocab"));
   EXPECT_THAT(message(R"({"model": {"vocab": {}}, "added_tokens": [{}]})"), HasSubstr("added token without"));
-  EXPECT_THAT(std::string(TokenizerVocabulary::Read(NewFolder()).status().message()), HasSubstr("has no tokenizer.json; make one"));
+  EXPECT_THAT(std::string(TokenizerVocabulary::Read(NewFolder()).status().message()),
+              HasSubstr("has no tokenizer.json; make one"));
 }
 
 TEST(TokenizerVocabularyTest, AddedTokensGetTheNextIds) {
@@ -65,7 +68,8 @@ TEST(TokenizerVocabularyTest, TheChatTemplateIsAFileOrAField) {
   EXPECT_EQ(*ReadChatTemplate(dir), "field");
   WriteText(dir + "/chat_template.jinja", "file");
   EXPECT_EQ(*ReadChatTemplate(dir), "file");
-  EXPECT_EQ(nlohmann::json::parse(*TokenizerConfigWithTemplate(dir, "new")), (nlohmann::json{{"chat_template", "new"}, {"x", 1}}));
+  EXPECT_EQ(nlohmann::json::parse(*TokenizerConfigWithTemplate(dir, "new")),
+            (nlohmann::json{{"chat_template", "new"}, {"x", 1}}));
 }
 
 }  // namespace

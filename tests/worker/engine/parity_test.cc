@@ -41,10 +41,13 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 std::vector<Case> Cases() {
   const std::string source = MG_SOURCE_DIR;
   std::vector<Case> cases;
-  for (const char* name : {"gqa", "sliding_window", "tied", "wide_heads", "biases", "llama3_rope", "linear_rope",
-                           "yarn_rope", "yarn_mscale_rope", "dynamic_rope", "longrope_short", "longrope_long", "qwen2",
-                           "qwen2_window", "qwen3", "gemma", "gemma2", "gemma3", "evomistral",
-                           "evomistral_10b"}) {
+  for (const char* name : {"gqa",          "sliding_window", "tied",
+                           "wide_heads",   "biases",         "llama3_rope",
+                           "linear_rope",  "yarn_rope",      "yarn_mscale_rope",
+                           "dynamic_rope", "longrope_short", "longrope_long",
+                           "qwen2",        "qwen2_window",   "qwen3",
+                           "gemma",        "gemma2",         "gemma3",
+                           "evomistral",   "evomistral_10b"}) {
     const std::string dir = source + "/tests/worker/engine/testdata/" + name;
     cases.push_back({name, dir, dir + "/reference.safetensors"});
   }

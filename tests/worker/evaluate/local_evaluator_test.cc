@@ -93,8 +93,8 @@ TEST(LocalEvaluatorTest, AJobIsHeldToTheModelsThatItWasPreparedWith) {
   const absl::Status refused = restarted.Prepare(held, count, {}).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
   const std::string path = fs::path(ja->path).lexically_normal().string();
-  EXPECT_EQ(std::string(refused.message()), absl::StrCat("models.ja.path: '", path, "' has the content ",
-                                                         *CheckpointContent(ja->path), ", not ", content));
+  EXPECT_EQ(std::string(refused.message()),
+            absl::StrCat("models.ja.path: '", path, "' has the content ", *CheckpointContent(ja->path), ", not ", content));
 }
 
 // The zoo measured 56.0 % with transformers and a count of letters for the language check; ours asks fastText.
@@ -207,95 +207,93 @@ TEST_P(BadJobTest, IsRefusedWhileLoadingNamingTheField) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadJobTest,
-    testing::Values(BadJob{"FilterOfNoTensor",
-                           [](JobSpec& j) {
-                             j.parameter.granularity = {Granularity::Kind::kFilters, 0, {"self_attn", "mpl"}};
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"space.parameter.granularity.filters[1]: filter 'mpl' is part of no tensor's name; did you mean 'mlp'?"}},
-                    BadJob{"UnknownMetric",
-                           [](JobSpec& j) { j.objectives[0].metric = "acc_jp"; },
-                           absl::StatusCode::kInvalidArgument,
-                           {"objectives[0].metric", "acc_jp", "did you mean 'acc_ja'"}},
-                    BadJob{"UnknownBenchmark",
-                           [](JobSpec& j) { j.benchmarks[0].use = "mgsm_jp"; },
-                           absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math", "mgsm_jp"}},
-                    BadJob{"MissingModel",
-                           [](JobSpec& j) { j.models[1].path = "/nowhere/ja"; },
-                           absl::StatusCode::kNotFound,
-                           {"models.ja.path", "/nowhere/ja"}},
-                    BadJob{"ModelNotInHubCache",
-                           [](JobSpec& j) {
-                             setenv("HF_HUB_OFFLINE", "1", 1);
-                             j.models[1].path = "no-such-org/no-such-model";
-                           },
-                           absl::StatusCode::kNotFound,
-                           {"models.ja.path", "hf download no-such-org/no-such-model"}},
-                    BadJob{"TruncatedShard",
-                           [](JobSpec& j) {
-                             j.models[1].path = CopyCheckpoint("ja", "truncated");
-                             fs::resize_file(j.models[1].path + "/model.safetensors", 1'000'000);
-                           },
-                           absl::StatusCode::kDataLoss,
-                           {"models.ja.path", "model.safetensors", "truncated"}},
-                    BadJob{"OtherVocabulary",
-                           [](JobSpec& j) {
-                             j.models[1].path = CopyCheckpoint("ja", "vocabulary");
-                             Replace(j.models[1].path + "/config.json", "\"vocab_size\": 1024", "\"vocab_size\": 2048");
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"models.ja.path", "embed_tokens", "1024", "2048"}},
-                    BadJob{"OtherRopeTheta",
-                           [](JobSpec& j) {
-                             j.models[1].path = CopyCheckpoint("ja", "theta");
-                             Replace(j.models[1].path + "/config.json", "\"rope_theta\": 10000.0",
-                                     "\"rope_theta\": 500000.0");
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"rope_theta", "500000", "10000"}},
-                    BadJob{"TooLongForTheModel",
-                           [](JobSpec& j) { j.benchmarks[0].max_new_tokens = 30'000; },
-                           absl::StatusCode::kInvalidArgument,
-                           {"max_position_embeddings"}},
-                    BadJob{"UnknownNumberRule",
-                           [](JobSpec& j) { j.benchmarks[0].extract = "skana"; },
-                           absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math.extract: ", "skana"}},
-                    BadJob{"BrokenLine",
-                           [](JobSpec& j) {
-                             const std::string path = TempDir("broken") + ".jsonl";
-                             std::ofstream(path) << "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"2+2?\", \n";
-                             j.benchmarks[0].data = path;
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math.data: ", ".jsonl:2"}},
-                    BadJob{"LineWithoutTheAnswer",
-                           [](JobSpec& j) {
-                             const std::string path = TempDir("no_answer") + ".jsonl";
-                             std::ofstream(path) << "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"2+2?\"}\n";
-                             j.benchmarks[0].data = path;
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math.data: ", ".jsonl:2", "field 'answer' is missing"}},
-                    BadJob{"TemplateWithAnUnknownVariable",
-                           [](JobSpec& j) { j.benchmarks[0].prompt = "Q: {{qestion}}\nA:\n"; },
-                           absl::StatusCode::kInvalidArgument,
-                           {"benchmarks.ja_math.prompt: ", ".jsonl:1", "prompt of benchmark 'ja_math'", "qestion"}},
-                    BadJob{"TokenizerWithMoreTokensThanTheVocabulary",
-                           [](JobSpec& j) {
-                             j.models[0].path = CopyCheckpoint("base", "tokens");
-                             Replace(j.models[0].path + "/tokenizer_config.json", "\"added_tokens_decoder\": {",
-                                     "\"added_tokens_decoder\": {\"1024\": {\"content\": \"<new>\", \"special\": true},");
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {"models.base.path", "1025 tokens", "vocab_size is 1024"}},
-                    BadJob{"PromptLongerThanTheContext",
-                           [](JobSpec& j) {
-                             j.benchmarks[0].prompt = "{% for i in range(30000) %}A:\n{% endfor %}{{question}}";
-                           },
-                           absl::StatusCode::kInvalidArgument,
-                           {".jsonl:1: prompt and new tokens of benchmark 'ja_math' are", "max_position_embeddings"}}),
+    testing::Values(
+        BadJob{"FilterOfNoTensor",
+               [](JobSpec& j) {
+                 j.parameter.granularity = {Granularity::Kind::kFilters, 0, {"self_attn", "mpl"}};
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"space.parameter.granularity.filters[1]: filter 'mpl' is part of no tensor's name; did you mean 'mlp'?"}},
+        BadJob{"UnknownMetric",
+               [](JobSpec& j) { j.objectives[0].metric = "acc_jp"; },
+               absl::StatusCode::kInvalidArgument,
+               {"objectives[0].metric", "acc_jp", "did you mean 'acc_ja'"}},
+        BadJob{"UnknownBenchmark",
+               [](JobSpec& j) { j.benchmarks[0].use = "mgsm_jp"; },
+               absl::StatusCode::kInvalidArgument,
+               {"benchmarks.ja_math", "mgsm_jp"}},
+        BadJob{"MissingModel",
+               [](JobSpec& j) { j.models[1].path = "/nowhere/ja"; },
+               absl::StatusCode::kNotFound,
+               {"models.ja.path", "/nowhere/ja"}},
+        BadJob{"ModelNotInHubCache",
+               [](JobSpec& j) {
+                 setenv("HF_HUB_OFFLINE", "1", 1);
+                 j.models[1].path = "no-such-org/no-such-model";
+               },
+               absl::StatusCode::kNotFound,
+               {"models.ja.path", "hf download no-such-org/no-such-model"}},
+        BadJob{"TruncatedShard",
+               [](JobSpec& j) {
+                 j.models[1].path = CopyCheckpoint("ja", "truncated");
+                 fs::resize_file(j.models[1].path + "/model.safetensors", 1'000'000);
+               },
+               absl::StatusCode::kDataLoss,
+               {"models.ja.path", "model.safetensors", "truncated"}},
+        BadJob{"OtherVocabulary",
+               [](JobSpec& j) {
+                 j.models[1].path = CopyCheckpoint("ja", "vocabulary");
+                 Replace(j.models[1].path + "/config.json", "\"vocab_size\": 1024", "\"vocab_size\": 2048");
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"models.ja.path", "embed_tokens", "1024", "2048"}},
+        BadJob{"OtherRopeTheta",
+               [](JobSpec& j) {
+                 j.models[1].path = CopyCheckpoint("ja", "theta");
+                 Replace(j.models[1].path + "/config.json", "\"rope_theta\": 10000.0", "\"rope_theta\": 500000.0");
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"rope_theta", "500000", "10000"}},
+        BadJob{"TooLongForTheModel",
+               [](JobSpec& j) { j.benchmarks[0].max_new_tokens = 30'000; },
+               absl::StatusCode::kInvalidArgument,
+               {"max_position_embeddings"}},
+        BadJob{"UnknownNumberRule",
+               [](JobSpec& j) { j.benchmarks[0].extract = "skana"; },
+               absl::StatusCode::kInvalidArgument,
+               {"benchmarks.ja_math.extract: ", "skana"}},
+        BadJob{"BrokenLine",
+               [](JobSpec& j) {
+                 const std::string path = TempDir("broken") + ".jsonl";
+                 std::ofstream(path) << "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"2+2?\", \n";
+                 j.benchmarks[0].data = path;
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"benchmarks.ja_math.data: ", ".jsonl:2"}},
+        BadJob{"LineWithoutTheAnswer",
+               [](JobSpec& j) {
+                 const std::string path = TempDir("no_answer") + ".jsonl";
+                 std::ofstream(path) << "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"2+2?\"}\n";
+                 j.benchmarks[0].data = path;
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"benchmarks.ja_math.data: ", ".jsonl:2", "field 'answer' is missing"}},
+        BadJob{"TemplateWithAnUnknownVariable",
+               [](JobSpec& j) { j.benchmarks[0].prompt = "Q: {{qestion}}\nA:\n"; },
+               absl::StatusCode::kInvalidArgument,
+               {"benchmarks.ja_math.prompt: ", ".jsonl:1", "prompt of benchmark 'ja_math'", "qestion"}},
+        BadJob{"TokenizerWithMoreTokensThanTheVocabulary",
+               [](JobSpec& j) {
+                 j.models[0].path = CopyCheckpoint("base", "tokens");
+                 Replace(j.models[0].path + "/tokenizer_config.json", "\"added_tokens_decoder\": {",
+                         "\"added_tokens_decoder\": {\"1024\": {\"content\": \"<new>\", \"special\": true},");
+               },
+               absl::StatusCode::kInvalidArgument,
+               {"models.base.path", "1025 tokens", "vocab_size is 1024"}},
+        BadJob{"PromptLongerThanTheContext",
+               [](JobSpec& j) { j.benchmarks[0].prompt = "{% for i in range(30000) %}A:\n{% endfor %}{{question}}"; },
+               absl::StatusCode::kInvalidArgument,
+               {".jsonl:1: prompt and new tokens of benchmark 'ja_math' are", "max_position_embeddings"}}),
     [](const auto& info) { return info.param.name; });
 
 TEST(ExportTest, WritesACheckpointWithTheWeightsThatWereScored) {

@@ -17,8 +17,7 @@ ArenaLayout Layout(std::vector<ArenaTensor> tensors) {
 }
 
 TEST(ArenaLayoutTest, NeighboursOfWholeCacheLinesLieWithoutAGap) {
-  const ArenaLayout layout =
-      Layout({{"q", {64, 32}}, {"k", {32, 32}}, {"v", {32, 32}}, {"norm", {3}}, {"end", {1}}});
+  const ArenaLayout layout = Layout({{"q", {64, 32}}, {"k", {32, 32}}, {"v", {32, 32}}, {"norm", {3}}, {"end", {1}}});
   EXPECT_EQ(layout.offset(1), layout.offset(0) + 64 * 32 * 2);
   EXPECT_EQ(layout.offset(2), layout.offset(1) + 32 * 32 * 2);
   EXPECT_EQ(layout.offset(4) % 64, 0);
@@ -43,12 +42,10 @@ TEST_P(ArenaLayoutRefusalTest, SaysWhatIsWrong) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, ArenaLayoutRefusalTest,
-    ::testing::Values(
-        Refusal{"empty", {}, "no tensors"},
-        Refusal{"twice", {{"a", {1}}, {"a", {2}}}, "'a' is listed twice"},
-        Refusal{"integer", {{"a", {1}, DType::kI32}}, "'a' has type I32"},
-        Refusal{"negative", {{"a", {-1}}}, "no valid shape [-1]"},
-        Refusal{"overflow", {{"a", {int64_t{1} << 40, int64_t{1} << 40}}}, "no valid shape"}),
+    ::testing::Values(Refusal{"empty", {}, "no tensors"}, Refusal{"twice", {{"a", {1}}, {"a", {2}}}, "'a' is listed twice"},
+                      Refusal{"integer", {{"a", {1}, DType::kI32}}, "'a' has type I32"},
+                      Refusal{"negative", {{"a", {-1}}}, "no valid shape [-1]"},
+                      Refusal{"overflow", {{"a", {int64_t{1} << 40, int64_t{1} << 40}}}, "no valid shape"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(ArenaTest, HugeRequestIsResourceExhausted) {

@@ -14,8 +14,7 @@ namespace {
 // Half precision by its definition, in fp64.
 double HalfValue(uint16_t half) {
   const int exponent = half >> 10 & 31, fraction = half & 1023;
-  const double magnitude =
-      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -38,8 +37,7 @@ TEST(FloatBlocksTest, HalfRoundsToNearestEven) {
   // Midpoints between neighbours, and their float neighbours on both sides, over subnormals and
   // normals.
   for (uint32_t h = 0; h < 0x7bff; h += 13) {
-    const double low = HalfValue(static_cast<uint16_t>(h)),
-                 high = HalfValue(static_cast<uint16_t>(h + 1));
+    const double low = HalfValue(static_cast<uint16_t>(h)), high = HalfValue(static_cast<uint16_t>(h + 1));
     const float middle = static_cast<float>((low + high) / 2);
     const float in[3] = {middle, std::nextafter(middle, -1.0f), std::nextafter(middle, 1e9f)};
     uint16_t out[3];
@@ -71,8 +69,7 @@ TEST(FloatBlocksTest, ValuesBeyondTheTypesRangeAreReported) {
   EXPECT_TRUE(StoreBlock(DType::kF16, fits_half, 2, out));
   EXPECT_FALSE(StoreBlock(DType::kBF16, large_for_bf16, 2, out));
   EXPECT_TRUE(StoreBlock(DType::kF32, large_for_bf16, 2, out));
-  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32})
-    EXPECT_FALSE(StoreBlock(dtype, nan, 1, out));
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) EXPECT_FALSE(StoreBlock(dtype, nan, 1, out));
 }
 
 TEST(FloatBlocksTest, DoublesAreRoundedAndMisalignedDataIsRead) {

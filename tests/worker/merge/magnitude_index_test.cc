@@ -15,16 +15,14 @@ using testing_merge::Gaussian;
 using testing_merge::Values;
 
 FloatTensor View(const Values& values) {
-  return {DType::kF32, reinterpret_cast<const std::byte*>(values.data()),
-          static_cast<int64_t>(values.size())};
+  return {DType::kF32, reinterpret_cast<const std::byte*>(values.data()), static_cast<int64_t>(values.size())};
 }
 
 // The definition: sort by magnitude, stably, and keep the first `kept`.
 Values TrimBySorting(const Values& d, int64_t kept) {
   std::vector<int> order(d.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return std::fabs(d[a]) > std::fabs(d[b]); });
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return std::fabs(d[a]) > std::fabs(d[b]); });
   Values out(d.size());
   for (int64_t i = 0; i < kept; ++i) out[order[i]] = d[order[i]];
   return out;
@@ -55,8 +53,7 @@ TEST(MagnitudeIndexTest, CutsLikeAStableSort) {
 TEST(MagnitudeIndexTest, EqualMagnitudesKeepTheLowestIndices) {
   const Values base(5000, 0.0f);
   Values source(5000);
-  for (int i = 0; i < 5000; ++i)
-    source[i] = (i % 2 ? -1.0f : 1.0f) * static_cast<float>(i * 7919 % 4);
+  for (int i = 0; i < 5000; ++i) source[i] = (i % 2 ? -1.0f : 1.0f) * static_cast<float>(i * 7919 % 4);
   ExpectCutsLikeSorting(base, source);
 }
 
@@ -68,8 +65,7 @@ TEST(MagnitudeIndexTest, AllElementsEqual) {
 
 TEST(MagnitudeIndexTest, MagnitudesOfEveryExponent) {
   Values source;
-  for (uint32_t bits = 1; bits < 0x7f800000u; bits += 0x40321u)
-    source.push_back(std::bit_cast<float>(bits));
+  for (uint32_t bits = 1; bits < 0x7f800000u; bits += 0x40321u) source.push_back(std::bit_cast<float>(bits));
   ExpectCutsLikeSorting(Values(source.size(), 0.0f), source);
 }
 
@@ -97,8 +93,8 @@ TEST(MagnitudeIndexTest, ValueOfIsTheMagnitudeAtThatPlaceOfTheRanking) {
   const Values base(9, 0.0f), source = {0, -5, 3, 3, 0.5f, -3, 0, 8, 1};
   const Values want = {8, 5, 3, 3, 3, 1, 0.5f, 0, 0};
   MagnitudeIndex::Scratch scratch;
-  for (const MagnitudeIndex& index : {MagnitudeIndex::BuildOrder(View(base), View(source)),
-                                      MagnitudeIndex::BuildHistogram(View(base), View(source))}) {
+  for (const MagnitudeIndex& index :
+       {MagnitudeIndex::BuildOrder(View(base), View(source)), MagnitudeIndex::BuildHistogram(View(base), View(source))}) {
     EXPECT_EQ(index.count(), 9);
     EXPECT_EQ(index.nonzero(), 7);
     for (int kept = 1; kept <= 9; ++kept) {

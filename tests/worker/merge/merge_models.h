@@ -27,8 +27,7 @@ struct NamedTensor {
 };
 
 // A model that stores `tensors` as `dtype` (rounded to it), and owns the bytes.
-MergeSources::Model MakeModel(const std::vector<NamedTensor>& tensors, DType dtype,
-                              const std::string& label = "");
+MergeSources::Model MakeModel(const std::vector<NamedTensor>& tensors, DType dtype, const std::string& label = "");
 
 // The tensors' names and shapes, all as `dtype`.
 ArenaLayout MakeLayout(const std::vector<NamedTensor>& tensors, DType dtype);
@@ -37,15 +36,12 @@ ArenaLayout MakeLayout(const std::vector<NamedTensor>& tensors, DType dtype);
 Values Gaussian(int64_t count, uint64_t seed, float sigma = 1, const Values& around = {});
 
 // A recipe with one stack of one group that takes everything.
-Recipe OneGroup(const std::string& method, const std::string& base,
-                const std::vector<std::string>& sources,
+Recipe OneGroup(const std::string& method, const std::string& base, const std::vector<std::string>& sources,
                 const std::vector<std::map<std::string, double>>& source_parameters,
-                const std::map<std::string, double>& parameters = {},
-                const std::string& dtype = "float32");
+                const std::map<std::string, double>& parameters = {}, const std::string& dtype = "float32");
 
 // The merged values of every tensor of the layout, in its order.
-absl::StatusOr<std::vector<Values>> MergeAll(const Recipe& recipe,
-                                             const std::shared_ptr<const MergeSources>& sources,
+absl::StatusOr<std::vector<Values>> MergeAll(const Recipe& recipe, const std::shared_ptr<const MergeSources>& sources,
                                              const MaterializerOptions& options = {});
 
 // Values of tensor `i` of the arena, as fp32.

@@ -28,8 +28,7 @@ const std::vector<NamedTensor>& Tensors() {
 
 std::shared_ptr<const MergeSources> Sources(const std::vector<NamedTensor>& tensors = Tensors()) {
   const auto model = MakeModel(tensors, DType::kF32);
-  return *MergeSources::Create({{"base", model}, {"en", model}, {"ja", model}},
-                               MakeLayout(tensors, DType::kF32));
+  return *MergeSources::Create({{"base", model}, {"en", model}, {"ja", model}}, MakeLayout(tensors, DType::kF32));
 }
 
 struct Refusal {
@@ -42,8 +41,7 @@ struct Refusal {
 class MergePlanRefusalTest : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(MergePlanRefusalTest, SaysWhatIsWrong) {
-  Recipe recipe =
-      OneGroup("ties", "base", {"ja", "en"}, {{{"weight", 1}, {"density", 0.5}}, {{"weight", 1}}});
+  Recipe recipe = OneGroup("ties", "base", {"ja", "en"}, {{{"weight", 1}, {"density", 0.5}}, {{"weight", 1}}});
   ASSERT_TRUE(MergePlan::Build(recipe, recipe.stacks[0], Sources()).ok());
   GetParam().change(recipe);
   const auto plan = MergePlan::Build(recipe, recipe.stacks[0], Sources());
@@ -51,9 +49,7 @@ TEST_P(MergePlanRefusalTest, SaysWhatIsWrong) {
   EXPECT_THAT(std::string(plan.status().message()), HasSubstr(GetParam().message));
 }
 
-std::map<std::string, double>& Own(Recipe& r) {
-  return r.stacks[0].settings[0].source_parameters[0];
-}
+std::map<std::string, double>& Own(Recipe& r) { return r.stacks[0].settings[0].source_parameters[0]; }
 std::map<std::string, double>& Whole(Recipe& r) { return r.stacks[0].settings[0].parameters; }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -68,8 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "stack 'merged': unknown method 'tiess'; did you mean 'ties'?"},
         Refusal{"density_above_1", [](Recipe& r) { Own(r)["density"] = 1.25; },
                 "group 'all', source 'ja': density 1.25 is not in [0, 1]"},
-        Refusal{"density_below_0", [](Recipe& r) { Own(r)["density"] = -0.5; },
-                "density -0.5 is not in [0, 1]"},
+        Refusal{"density_below_0", [](Recipe& r) { Own(r)["density"] = -0.5; }, "density -0.5 is not in [0, 1]"},
         Refusal{"epsilon_beyond_density",
                 [](Recipe& r) {
                   r.stacks[0].method = "della";
@@ -114,39 +109,28 @@ INSTANTIATE_TEST_SUITE_P(
                   Whole(r)["tol"] = -1;
                 },
                 "tol -1 is below 0"},
-        Refusal{"nan_weight", [](Recipe& r) { Own(r)["weight"] = std::nan(""); },
-                "source 'ja': weight nan is not finite"},
-        Refusal{"weight_beyond_fp32", [](Recipe& r) { Own(r)["weight"] = 1e39; },
-                "weight 1e+39 is not finite"},
-        Refusal{"nan_lambda", [](Recipe& r) { Whole(r)["lambda"] = std::nan(""); },
-                "lambda nan is not finite"},
+        Refusal{"nan_weight", [](Recipe& r) { Own(r)["weight"] = std::nan(""); }, "source 'ja': weight nan is not finite"},
+        Refusal{"weight_beyond_fp32", [](Recipe& r) { Own(r)["weight"] = 1e39; }, "weight 1e+39 is not finite"},
+        Refusal{"nan_lambda", [](Recipe& r) { Whole(r)["lambda"] = std::nan(""); }, "lambda nan is not finite"},
         Refusal{"source_parameter", [](Recipe& r) { Own(r)["wieght"] = 1; },
                 "ties has no parameter 'wieght' here; did you mean 'weight'?"},
-        Refusal{"whole_parameter", [](Recipe& r) { Whole(r)["normalise"] = 1; },
-                "did you mean 'normalize'?"},
-        Refusal{"half_normalize", [](Recipe& r) { Whole(r)["normalize"] = 0.5; },
-                "normalize 0.5 is neither 0 nor 1"},
-        Refusal{"source", [](Recipe& r) { r.stacks[0].sources[1] = "jaa"; },
-                "no model 'jaa'; did you mean 'ja'?"},
-        Refusal{"source_twice", [](Recipe& r) { r.stacks[0].sources[1] = "ja"; },
-                "model 'ja' is named twice"},
-        Refusal{"base_among_sources", [](Recipe& r) { r.stacks[0].sources[1] = "base"; },
-                "model 'base' is named twice"},
-        Refusal{"unknown_base", [](Recipe& r) { r.stacks[0].base = "basee"; },
-                "no model 'basee'; did you mean 'base'?"},
+        Refusal{"whole_parameter", [](Recipe& r) { Whole(r)["normalise"] = 1; }, "did you mean 'normalize'?"},
+        Refusal{"half_normalize", [](Recipe& r) { Whole(r)["normalize"] = 0.5; }, "normalize 0.5 is neither 0 nor 1"},
+        Refusal{"source", [](Recipe& r) { r.stacks[0].sources[1] = "jaa"; }, "no model 'jaa'; did you mean 'ja'?"},
+        Refusal{"source_twice", [](Recipe& r) { r.stacks[0].sources[1] = "ja"; }, "model 'ja' is named twice"},
+        Refusal{"base_among_sources", [](Recipe& r) { r.stacks[0].sources[1] = "base"; }, "model 'base' is named twice"},
+        Refusal{"unknown_base", [](Recipe& r) { r.stacks[0].base = "basee"; }, "no model 'basee'; did you mean 'base'?"},
         Refusal{"no_base", [](Recipe& r) { r.stacks[0].base = ""; }, "ties needs a base"},
         Refusal{"linear_with_base", [](Recipe& r) { r.stacks[0].method = "linear"; },
                 "linear takes no base; name 'base' among the sources"},
         Refusal{"no_sources", [](Recipe& r) { r.stacks[0].sources.clear(); }, "no sources"},
-        Refusal{"parameters_of_one_source",
-                [](Recipe& r) { r.stacks[0].settings[0].source_parameters.pop_back(); },
+        Refusal{"parameters_of_one_source", [](Recipe& r) { r.stacks[0].settings[0].source_parameters.pop_back(); },
                 "parameters of 1 sources; the stack has 2"},
         Refusal{"dtype_of_the_arena", [](Recipe& r) { r.dtype = "bfloat16"; },
                 "recipe.dtype: bfloat16, but tensor 'model.embed_tokens.weight' is to be stored as "
                 "float32"},
         Refusal{"unknown_dtype", [](Recipe& r) { r.dtype = "bf17"; }, "recipe.dtype"},
-        Refusal{"copy_of_two", [](Recipe& r) { r.stacks[0].method = ""; },
-                "it is a copy of one source"},
+        Refusal{"copy_of_two", [](Recipe& r) { r.stacks[0].method = ""; }, "it is a copy of one source"},
         Refusal{"no_group",
                 [](Recipe& r) {
                   r.stacks[0].settings[0].group.parts = {ModelPart::kLayers, ModelPart::kEmbedding};
@@ -181,11 +165,9 @@ TEST(MergePlanTest, TensorsOutsideLlamaNamesTakeGroupsWithoutParts) {
   const std::vector<NamedTensor> tensors = {{"vision_tower.patch.weight", {1}, {1}}};
   Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 2}}});
   EXPECT_TRUE(MergePlan::Build(recipe, recipe.stacks[0], Sources(tensors)).ok());
-  recipe.stacks[0].settings[0].group.parts = {ModelPart::kEmbedding, ModelPart::kLayers,
-                                              ModelPart::kNorm, ModelPart::kHead};
-  EXPECT_THAT(
-      std::string(MergePlan::Build(recipe, recipe.stacks[0], Sources(tensors)).status().message()),
-      HasSubstr("no group takes tensor 'vision_tower.patch.weight'"));
+  recipe.stacks[0].settings[0].group.parts = {ModelPart::kEmbedding, ModelPart::kLayers, ModelPart::kNorm, ModelPart::kHead};
+  EXPECT_THAT(std::string(MergePlan::Build(recipe, recipe.stacks[0], Sources(tensors)).status().message()),
+              HasSubstr("no group takes tensor 'vision_tower.patch.weight'"));
 }
 
 TEST(MergePlanTest, MissingParametersAreMergekitsDefaults) {
@@ -195,11 +177,9 @@ TEST(MergePlanTest, MissingParametersAreMergekitsDefaults) {
   };
   for (const Want& want :
        {Want{"linear", true, false}, Want{"task_arithmetic", false, false}, Want{"ties", true, false},
-        Want{"dare_linear", false, true}, Want{"dare_ties", false, true},
-        Want{"della_linear", false, true}, Want{"della", true, true},
-        Want{"breadcrumbs", false, false}, Want{"breadcrumbs_ties", false, false}}) {
-    const Recipe recipe =
-        OneGroup(want.method, want.method == "linear" ? "" : "base", {"ja"}, {{}});
+        Want{"dare_linear", false, true}, Want{"dare_ties", false, true}, Want{"della_linear", false, true},
+        Want{"della", true, true}, Want{"breadcrumbs", false, false}, Want{"breadcrumbs_ties", false, false}}) {
+    const Recipe recipe = OneGroup(want.method, want.method == "linear" ? "" : "base", {"ja"}, {{}});
     const auto plan = MergePlan::Build(recipe, recipe.stacks[0], Sources());
     ASSERT_TRUE(plan.ok()) << plan.status();
     const MergeSettings& settings = plan->settings(0);

@@ -27,8 +27,7 @@ nlohmann::json Document() {
 TEST(MergekitGoldenTest, MaskWordsFollowTheirWrittenDefinition) {
   const nlohmann::json golden = Document()["mask_words"];
   std::vector<uint32_t> words(MaskStream::kFillWords);
-  MaskStream::For(golden["seed"], std::string(golden["model"]), std::string(golden["tensor"]))
-      .Fill(0, 24, words.data());
+  MaskStream::For(golden["seed"], std::string(golden["model"]), std::string(golden["tensor"])).Fill(0, 24, words.data());
   for (int i = 0; i < 24; ++i) EXPECT_EQ(words[i], golden["first"][i].get<uint32_t>()) << i;
 }
 
@@ -51,8 +50,7 @@ TEST_P(MergekitGoldenTest, GivesMergekitsValues) {
   for (size_t s = 0; s < weights.size(); ++s) {
     sources.push_back(std::string(1, static_cast<char>('a' + s)));
     source_parameters.push_back({{"weight", weights[s]}});
-    if (!golden["densities"].is_null())
-      source_parameters.back()["density"] = golden["densities"][s];
+    if (!golden["densities"].is_null()) source_parameters.back()["density"] = golden["densities"][s];
   }
   Recipe recipe = OneGroup(golden["method"], has_base ? "base" : "", sources, source_parameters,
                            golden["shared"].get<std::map<std::string, double>>());
@@ -68,17 +66,14 @@ TEST_P(MergekitGoldenTest, GivesMergekitsValues) {
   // The same fp32 operations, but torch adds and sums norms in an order of its own: a few units in
   // the last place of values around 1 (1.2e-7 each), more where `normalize` divides by a small sum.
   for (size_t i = 0; i < want.size(); ++i) {
-    EXPECT_NEAR((*merged)[0][i], want[i], 2e-6 * std::max(1.0f, std::fabs(want[i])))
-        << "element " << i;
+    EXPECT_NEAR((*merged)[0][i], want[i], 2e-6 * std::max(1.0f, std::fabs(want[i]))) << "element " << i;
   }
 }
 
 std::vector<nlohmann::json> Cases() { return Document()["cases"]; }
 
 INSTANTIATE_TEST_SUITE_P(AllMethods, MergekitGoldenTest, ::testing::ValuesIn(Cases()),
-                         [](const auto& info) {
-                           return info.param["name"].template get<std::string>();
-                         });
+                         [](const auto& info) { return info.param["name"].template get<std::string>(); });
 
 }  // namespace
 }  // namespace merganser

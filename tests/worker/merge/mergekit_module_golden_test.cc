@@ -1,13 +1,12 @@
 // Models of several modules against mergekit 0.1.5 (tests/golden/mergekit_module_goldens.py): gradients run through each
 // module's own layers, and `modules` gives each its own parameters. To 2e-6 of the largest value.
-#include "worker/merge/mergekit_modules.h"
-
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "gtest/gtest.h"
 #include "tests/worker/merge/recipe_export_testing.h"
+#include "worker/merge/mergekit_modules.h"
 #include "worker/merge/mergekit_reader.h"
 
 namespace merganser {

@@ -499,7 +499,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "merge_method: linear\nmodules:\n  default: {models: [{model: a}]}\n"
                 "  lm_head: {slices: [{sources: [{model: a, layer_range: [0, 4]}]}]}\n",
                 "m.yml:4: slices of module 'lm_head': of several modules each has its models whole; write models"},
-        BadCase{"AModuleTwice", "merge_method: linear\nmodules:\n  lm_head: {models: [{model: a}]}\n  lm_head: {models: [{model: a}]}\n",
+        BadCase{"AModuleTwice",
+                "merge_method: linear\nmodules:\n  lm_head: {models: [{model: a}]}\n  lm_head: {models: [{model: a}]}\n",
                 "m.yml:4: module 'lm_head' is given twice"},
         BadCase{"Float64", std::string(kOne) + "dtype: float64\n",
                 "m.yml:3: dtype: results are not stored as float64; write `dtype: float32`"},

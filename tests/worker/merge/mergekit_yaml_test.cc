@@ -40,8 +40,7 @@ void AddGroup(TensorGroup group, double weight, Recipe& recipe) {
 }
 
 TEST(MergekitYamlTest, OneGroupNeedsNoFilters) {
-  EXPECT_EQ(Yaml(OneGroup("ties", "base", {"ja", "en"},
-                          {{{"weight", 0.25}, {"density", 0.5}}, {{"weight", 1e-5}}},
+  EXPECT_EQ(Yaml(OneGroup("ties", "base", {"ja", "en"}, {{{"weight", 0.25}, {"density", 0.5}}, {{"weight", 1e-5}}},
                           {{"normalize", 0}}, "bfloat16")),
             R"(merge_method: ties
 base_model: "models/base"
@@ -65,9 +64,7 @@ parameters:
 
 TEST(MergekitYamlTest, LayersPartsAndSubstringsBecomeFiltersThatSelectTheSameTensors) {
   Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 5}}});
-  const auto add = [&](TensorGroup group, double weight) {
-    AddGroup(std::move(group), weight, recipe);
-  };
+  const auto add = [&](TensorGroup group, double weight) { AddGroup(std::move(group), weight, recipe); };
   add({"embed", {ModelPart::kEmbedding}}, 1);
   add({"mlp of 0", {ModelPart::kLayers}, 0, 1, "mlp"}, 2);
   add({"layer.1", {ModelPart::kLayers}, 1, 2}, 3);
@@ -104,8 +101,7 @@ TEST(MergekitYamlTest, TheTokenizerOfASourceIsNamed) {
 }
 
 TEST(MergekitYamlTest, RandomMasksAreSaidToDiffer) {
-  EXPECT_THAT(Yaml(OneGroup("dare_ties", "base", {"ja"}, {{{"density", 0.5}}})),
-              HasSubstr("# mergekit draws random masks"));
+  EXPECT_THAT(Yaml(OneGroup("dare_ties", "base", {"ja"}, {{{"density", 0.5}}})), HasSubstr("# mergekit draws random masks"));
 }
 
 TEST(MergekitYamlTest, ACopyIsAPassthrough) {
@@ -150,7 +146,10 @@ slices:
 
 TEST(MergekitYamlTest, TheTokenizerBlockIsWritten) {
   Recipe recipe = OneGroup("linear", "", {"ja", "en"}, {{}, {}});
-  recipe.tokenizer = {"union", {{"<a>", "en", "", -1, false, true}, {"<b>", "", "", -1, true}, {"<c>", "ja", "", 3}, {"<d>", "ja", "<e>"}}, 8};
+  recipe.tokenizer = {
+      "union",
+      {{"<a>", "en", "", -1, false, true}, {"<b>", "", "", -1, true}, {"<c>", "ja", "", 3}, {"<d>", "ja", "<e>"}},
+      8};
   recipe.chat_template = "auto";
   EXPECT_THAT(Yaml(recipe), HasSubstr(R"(tokenizer:
   source: union
@@ -177,7 +176,10 @@ TEST(MergekitYamlTest, WhatMergekitHasNoWordsForIsSaid) {
   };
   EXPECT_THAT(reason([](Recipe& r) { r.vocabulary_from = "ja"; }), HasSubstr("vocabulary_from"));
   EXPECT_THAT(reason([](Recipe& r) { r.head = "tied"; }), HasSubstr("tied and untied heads"));
-  EXPECT_THAT(reason([](Recipe& r) { r.tokenizer = {"union", {{"", "ja"}}}; }), HasSubstr("the rows of 'ja' stand in for tokens"));
+  EXPECT_THAT(reason([](Recipe& r) {
+                r.tokenizer = {"union", {{"", "ja"}}};
+              }),
+              HasSubstr("the rows of 'ja' stand in for tokens"));
   EXPECT_THAT(reason([](Recipe& r) { r.config_from = "ja"; }), HasSubstr("a config of another model"));
   EXPECT_THAT(reason([](Recipe& r) {
                 r.stacks.push_back({"copy", "", "", {"ja"}, {}});
@@ -189,7 +191,9 @@ TEST(MergekitYamlTest, WhatMergekitHasNoWordsForIsSaid) {
                 r.path = {{0, 0}, {1, 1}};
               }),
               HasSubstr("one method; here are task_arithmetic and linear"));
-  EXPECT_THAT(reason([](Recipe& r) { r.stacks.push_back({"outer", "linear", "", {r.stacks[0].name, "ja"}, {}}); }),
+  EXPECT_THAT(reason([](Recipe& r) {
+                r.stacks.push_back({"outer", "linear", "", {r.stacks[0].name, "ja"}, {}});
+              }),
               HasSubstr("a merge of a merge"));
 }
 
@@ -226,32 +230,26 @@ TEST(MergekitYamlTest, ATokenizerOfAModelThatIsNotMergedCannotBeSaid) {
   Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{}});
   recipe.models.push_back({"other", "models/other"});
   recipe.tokenizer_from = "other";
-  EXPECT_THAT(WriteMergekitYaml(recipe, Names())->reason,
-              HasSubstr("tokenizer comes from 'other'"));
+  EXPECT_THAT(WriteMergekitYaml(recipe, Names())->reason, HasSubstr("tokenizer comes from 'other'"));
 }
 
 TEST(MergekitYamlTest, FiltersThatWouldCatchOtherTensorsCannotBeSaid) {
   Recipe recipe = OneGroup("task_arithmetic", "base", {"ja"}, {{{"weight", 5}}});
   AddGroup({"layer.3", {ModelPart::kLayers}, 3, 4}, 1, recipe);
-  const auto written = WriteMergekitYaml(
-      recipe, {"model.embed_tokens.weight", "model.layers.3.model.embed_tokens.weight"});
+  const auto written = WriteMergekitYaml(recipe, {"model.embed_tokens.weight", "model.layers.3.model.embed_tokens.weight"});
   ASSERT_TRUE(written.ok()) << written.status();
   EXPECT_FALSE(written->yaml.has_value());
-  EXPECT_EQ(written->reason,
-            "no list of filters selects tensor 'model.layers.3.model.embed_tokens.weight' alone");
+  EXPECT_EQ(written->reason, "no list of filters selects tensor 'model.layers.3.model.embed_tokens.weight' alone");
 }
 
 TEST(MergekitYamlTest, BadRecipesAreRefusedLikeByThePlan) {
   Recipe unknown = OneGroup("tiess", "base", {"ja"}, {{}});
-  EXPECT_THAT(std::string(WriteMergekitYaml(unknown, Names()).status().message()),
-              HasSubstr("did you mean 'ties'?"));
+  EXPECT_THAT(std::string(WriteMergekitYaml(unknown, Names()).status().message()), HasSubstr("did you mean 'ties'?"));
   Recipe model = OneGroup("ties", "base", {"ja"}, {{}});
   model.models.clear();
-  EXPECT_THAT(std::string(WriteMergekitYaml(model, Names()).status().message()),
-              HasSubstr("the recipe has no model 'ja'"));
+  EXPECT_THAT(std::string(WriteMergekitYaml(model, Names()).status().message()), HasSubstr("the recipe has no model 'ja'"));
   Recipe density = OneGroup("ties", "base", {"ja"}, {{{"density", 2}}});
-  EXPECT_THAT(std::string(WriteMergekitYaml(density, Names()).status().message()),
-              HasSubstr("density 2 is not in [0, 1]"));
+  EXPECT_THAT(std::string(WriteMergekitYaml(density, Names()).status().message()), HasSubstr("density 2 is not in [0, 1]"));
 }
 
 TEST(MergekitYamlTest, PathsAreQuoted) {

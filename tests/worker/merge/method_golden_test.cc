@@ -100,8 +100,8 @@ bool HasSums(const nlohmann::json& golden) {
   const std::string method = golden["method"];
   const bool random = method.starts_with("dare") || method.starts_with("della");
   const auto rescale = whole.find("rescale");
-  return FindMergeMethod(method)->statistic() == MergeMethod::Statistic::kProducts || method == "sce" || method == "arcee_fusion" ||
-         (rescale != whole.end() ? rescale->second != 0 : random);
+  return FindMergeMethod(method)->statistic() == MergeMethod::Statistic::kProducts || method == "sce" ||
+         method == "arcee_fusion" || (rescale != whole.end() ? rescale->second != 0 : random);
 }
 
 TEST_P(MergekitArithmeticTest, RepeatsMergekit) {

@@ -43,7 +43,8 @@ using testing_merge::Values;
 using testing_merge::Write;
 
 TEST(RecipeExportTest, BatchesShardsAndThreadsDoNotChangeABit) {
-  Recipe recipe = OneGroup("ties", "base", {"a", "b"}, {{{"weight", 0.6}, {"density", 0.5}}, {{"weight", 0.4}, {"density", 0.3}}});
+  Recipe recipe =
+      OneGroup("ties", "base", {"a", "b"}, {{{"weight", 0.6}, {"density", 0.5}}, {{"weight", 0.4}, {"density", 0.3}}});
   SetPaths({{"base", Write(SmallLlama(0))}, {"a", Write(SmallLlama(1))}, {"b", Write(SmallLlama(2))}}, recipe);
   recipe.dtype = "bfloat16";
   RecipeExportOptions whole = Options();
@@ -147,8 +148,8 @@ TEST(RecipeExportTest, ACancelledMergeLeavesNothingBehind) {
   std::stop_source source;
   source.request_stop();
   const RecipeExportOptions options = Options();
-  const auto facts = ExportRecipeFiles(Average({{"a", Write(SmallLlama(1))}, {"b", Write(SmallLlama(2))}}), AsWritten, options,
-                                       source.get_token());
+  const auto facts = ExportRecipeFiles(Average({{"a", Write(SmallLlama(1))}, {"b", Write(SmallLlama(2))}}), AsWritten,
+                                       options, source.get_token());
   EXPECT_TRUE(absl::IsCancelled(facts.status())) << facts.status();
   EXPECT_TRUE(fs::is_empty(fs::path(options.out_dir).parent_path()));
 }
@@ -216,8 +217,9 @@ TEST(RecipeExportTest, AScaledEmbeddingIsUntiedFirst) {
 
 TEST(RecipeExportTest, SettingsByLayerAreWrittenOut) {
   SmallCheckpoint model = SmallLlama(1);
-  ReplaceText(model.config, "\"vocab_size\"",
-              R"("layer_types": ["sliding_attention", "full_attention", "full_attention", "sliding_attention"], "vocab_size")");
+  ReplaceText(
+      model.config, "\"vocab_size\"",
+      R"("layer_types": ["sliding_attention", "full_attention", "full_attention", "sliding_attention"], "vocab_size")");
   Recipe recipe = Copies({{"a", Write(model)}});
   recipe.path = {{0, 3, 1.0}, {0, 1, 1.0}, {0, 0, 1.0}};
   const RecipeExportOptions options = Options();
@@ -262,7 +264,8 @@ TEST(RecipeExportTest, TheEvoMistralFormKeepsDistinctLayersAndThePath) {
 TEST(RecipeExportTest, EvoMistralIsAFormOfMistralsOnly) {
   RecipeExportOptions options = Options();
   options.form = "evomistral";
-  EXPECT_THAT(Refusal(Copies({{"a", Write(SmallLlama(1))}}), options), HasSubstr("a form of Mistral models; this is a LlamaForCausalLM"));
+  EXPECT_THAT(Refusal(Copies({{"a", Write(SmallLlama(1))}}), options),
+              HasSubstr("a form of Mistral models; this is a LlamaForCausalLM"));
   options.form = "evomistrall";
   EXPECT_THAT(Refusal(Copies({{"a", Write(SmallLlama(1))}}), options), HasSubstr("did you mean 'evomistral'?"));
 }
@@ -273,15 +276,20 @@ TEST(RecipeExportTest, EveryTensorIsAccountedFor) {
     change(a, b);
     return Refusal(Average({{"a", Write(a)}, {"b", Write(b)}}));
   };
-  EXPECT_THAT(refusal([](auto&, auto& b) { b.Remove("model.layers.2.mlp.up_proj.weight"); }),
-              HasSubstr("models.b.path: '"));
+  EXPECT_THAT(refusal([](auto&, auto& b) { b.Remove("model.layers.2.mlp.up_proj.weight"); }), HasSubstr("models.b.path: '"));
   EXPECT_THAT(refusal([](auto&, auto& b) { b.Remove("model.layers.2.mlp.up_proj.weight"); }),
               HasSubstr("tensor 'model.layers.2.mlp.up_proj.weight' is missing; LlamaForCausalLM needs it"));
-  EXPECT_THAT(refusal([](auto& a, auto&) { a.tensors.push_back({{"model.layers.0.extra.weight", DType::kF32, {1}}, {1}}); }),
+  EXPECT_THAT(refusal([](auto& a, auto&) {
+                a.tensors.push_back({{"model.layers.0.extra.weight", DType::kF32, {1}}, {1}});
+              }),
               HasSubstr("tensor 'model.layers.0.extra.weight' is not in 'b'"));
-  EXPECT_THAT(refusal([](auto&, auto& b) { b.Find("model.layers.0.mlp.up_proj.weight")->header.shape = {4, 6}; }),
+  EXPECT_THAT(refusal([](auto&, auto& b) {
+                b.Find("model.layers.0.mlp.up_proj.weight")->header.shape = {4, 6};
+              }),
               HasSubstr("tensor 'model.layers.0.mlp.up_proj.weight' has shape [4, 6] in 'b'"));
-  EXPECT_THAT(refusal([](auto&, auto& b) { b.Find("model.norm.weight")->header = {"model.norm.weight", DType::kI32, {4}}; }),
+  EXPECT_THAT(refusal([](auto&, auto& b) {
+                b.Find("model.norm.weight")->header = {"model.norm.weight", DType::kI32, {4}};
+              }),
               HasSubstr("tensor 'model.norm.weight' has type I32 in 'b' but F32 in 'a'"));
 }
 
@@ -293,7 +301,8 @@ TEST(RecipeExportTest, IntegersAreCopiedWhereAllAgree) {
   EXPECT_EQ(Export(Average({{"a", Write(a)}, {"b", Write(b)}})).at("model.position_ids"), (Values{0, 1, 2}));
   b.tensors.back().values[1] = 5;
   const auto facts = ExportRecipeFiles(Average({{"a", Write(a)}, {"b", Write(b)}}), AsWritten, Options(), {});
-  EXPECT_THAT(std::string(facts.status().message()), HasSubstr("'model.position_ids' holds integers that differ between 'a' and 'b'"));
+  EXPECT_THAT(std::string(facts.status().message()),
+              HasSubstr("'model.position_ids' holds integers that differ between 'a' and 'b'"));
 }
 
 TEST(RecipeExportTest, OtherForwardPassesNeedAWord) {
@@ -329,11 +338,17 @@ TEST(RecipeExportTest, BadPathsAndStacksAreRefused) {
     change(recipe);
     return Refusal(recipe);
   };
-  EXPECT_THAT(refusal([](Recipe& r) { r.path = {{0, 4, 1.0}}; }), HasSubstr("path[0]: layer 4 of stack 'a', which has 4 layers"));
+  EXPECT_THAT(refusal([](Recipe& r) {
+                r.path = {{0, 4, 1.0}};
+              }),
+              HasSubstr("path[0]: layer 4 of stack 'a', which has 4 layers"));
   EXPECT_THAT(refusal([](Recipe& r) { r.path = {{2, 0, 1.0}}; }), HasSubstr("path[0]: stack 2; the recipe has 2"));
   EXPECT_THAT(refusal([](Recipe& r) { r.head_from = "c"; }), HasSubstr("head_from: no stack 'c'"));
-  EXPECT_THAT(refusal([](Recipe& r) { r.stacks[1].name = "a"; }), HasSubstr("stack 'a': another stack or model has this name"));
-  EXPECT_THAT(refusal([](Recipe& r) { r.stacks[0] = {"first", "", "", {"last"}, {}}, r.stacks[1] = {"last", "", "", {"a"}, {}}; }),
+  EXPECT_THAT(refusal([](Recipe& r) { r.stacks[1].name = "a"; }),
+              HasSubstr("stack 'a': another stack or model has this name"));
+  EXPECT_THAT(refusal([](Recipe& r) {
+                r.stacks[0] = {"first", "", "", {"last"}, {}}, r.stacks[1] = {"last", "", "", {"a"}, {}};
+              }),
               HasSubstr("stack 'first': no model or earlier stack 'last'"));
   EXPECT_THAT(refusal([](Recipe& r) { r.stacks[0].layer_offsets = {{"z", 1}}; }), HasSubstr("layer_offsets: no source 'z'"));
 }
@@ -343,8 +358,8 @@ TEST(RecipeExportTest, ALanguageModelMergesIntoAMultiModalOne) {
   SmallCheckpoint llava = SmallLlama(1);
   for (StoredTensor& tensor : llava.tensors) tensor.header.name = absl::StrCat("language_model.", tensor.header.name);
   llava.tensors.push_back({{"vision_tower.layers.0.weight", DType::kF32, {2}}, {5, 6}});
-  llava.config = absl::StrCat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )",
-                              llava.config, "}");
+  llava.config = absl::StrCat(
+      R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )", llava.config, "}");
   Recipe recipe = OneGroup("task_arithmetic", "base", {"llava", "ja"}, {{{"weight", 1}}, {{"weight", 0.5}}});
   SetPaths({{"base", Write(SmallLlama(0))}, {"ja", Write(SmallLlama(2))}, {"llava", Write(llava)}}, recipe);
   recipe.models[0].rename = recipe.models[1].rename = {{"", "language_model."}};
@@ -383,8 +398,9 @@ TEST(RecipeExportTest, EyesAreMergedOfTheModelsThatHaveThem) {
     const float value = static_cast<float>(number);
     checkpoint.tensors.push_back({{"multi_modal_projector.weight", DType::kF32, {2}}, {value, 1}});
     checkpoint.tensors.push_back({{"vision_tower.layers.0.weight", DType::kF32, {2}}, {value, 2}});
-    checkpoint.config = absl::StrCat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )",
-                                     checkpoint.config, "}");
+    checkpoint.config =
+        absl::StrCat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": )",
+                     checkpoint.config, "}");
     return Write(checkpoint);
   };
   Recipe recipe = OneGroup("linear", "", {"a", "c", "ja"}, {{{"weight", 1}}, {{"weight", 3}}, {{"weight", 4}}});
@@ -417,8 +433,8 @@ TEST(RecipeExportTest, HomologousModelsOfAnyFamilyMerge) {
   const auto encoder = [](int number) {
     SmallCheckpoint checkpoint{R"({"architectures": ["OddForMaskedLM"], "model_type": "odd", "num_hidden_layers": 2})", {}};
     for (int layer = 0; layer < 2; ++layer) {
-      checkpoint.tensors.push_back({{absl::StrCat("odd.encoder.layer.", layer, ".dense.weight"), DType::kF32, {2}},
-                                    {float(number), float(layer)}});
+      checkpoint.tensors.push_back(
+          {{absl::StrCat("odd.encoder.layer.", layer, ".dense.weight"), DType::kF32, {2}}, {float(number), float(layer)}});
     }
     checkpoint.tensors.push_back({{"odd.pooler.weight", DType::kF32, {1}}, {float(number)}});
     return Write(checkpoint);
@@ -441,7 +457,8 @@ TEST(RecipeExportTest, MemoryIsBoundedByATensorGroup) {
     SmallCheckpoint checkpoint{R"({"architectures": ["Odd"], "num_hidden_layers": 64})", {}};
     for (int layer = 0; layer < 64; ++layer) {
       StoredTensor tensor{{absl::StrCat("odd.layer.", layer, ".weight"), DType::kF32, {512, 512}}, Values(512 * 512)};
-      for (size_t i = 0; i < tensor.values.size(); ++i) tensor.values[i] = static_cast<float>((i * 31 + layer * 7 + number) % 97);
+      for (size_t i = 0; i < tensor.values.size(); ++i)
+        tensor.values[i] = static_cast<float>((i * 31 + layer * 7 + number) % 97);
       checkpoint.tensors.push_back(std::move(tensor));
     }
     return Write(checkpoint);
@@ -460,7 +477,7 @@ TEST(RecipeExportTest, MemoryIsBoundedByATensorGroup) {
       if (line.rfind("VmData:", 0) == 0) data_kib = std::strtoll(line.c_str() + 7, nullptr, 10);
     }
     const rlim_t bytes = static_cast<rlim_t>(data_kib) * 1024 + (32u << 20);
-    const struct rlimit limit{bytes, bytes};
+    const struct rlimit limit { bytes, bytes };
     if (data_kib == 0 || setrlimit(RLIMIT_DATA, &limit) != 0) _exit(3);
     _exit(ExportRecipeFiles(recipe, AsWritten, options, {}).ok() ? 0 : 1);
   }

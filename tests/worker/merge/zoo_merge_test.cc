@@ -28,8 +28,7 @@ Checkpoints OpenFamily() {
 
 ArenaLayout LayoutOf(const Checkpoint& checkpoint) {
   std::vector<ArenaTensor> tensors;
-  for (const TensorView& view : checkpoint.tensors())
-    tensors.push_back({view.name, view.shape, DType::kBF16});
+  for (const TensorView& view : checkpoint.tensors()) tensors.push_back({view.name, view.shape, DType::kBF16});
   return *ArenaLayout::Create(std::move(tensors));
 }
 
@@ -72,12 +71,9 @@ TEST(ZooMergeTest, EvolvedMergeHasThePublishedBytes) {
     const std::byte* data = (*arena)->data(i);
     uint16_t first[16];
     std::memcpy(first, data, sizeof first);
-    EXPECT_EQ(std::vector<uint16_t>(first, first + 16), want["first"].get<std::vector<uint16_t>>())
-        << name;
+    EXPECT_EQ(std::vector<uint16_t>(first, first + 16), want["first"].get<std::vector<uint16_t>>()) << name;
     const size_t bytes = static_cast<size_t>((*arena)->layout().tensors()[i].NumBytes());
-    EXPECT_EQ(Sha256Hex({reinterpret_cast<const char*>(data), bytes}),
-              want["sha256"].get<std::string>())
-        << name;
+    EXPECT_EQ(Sha256Hex({reinterpret_cast<const char*>(data), bytes}), want["sha256"].get<std::string>()) << name;
   }
 }
 
@@ -96,8 +92,7 @@ TEST(ZooMergeTest, CopyOfASourceIsThatSource) {
   ASSERT_TRUE((*materializer)->Run(*plan, **arena).ok());
 
   for (const TensorView& view : family.at("ja")->tensors()) {
-    EXPECT_EQ(std::memcmp((*arena)->Find(view.name).data, view.data.data(), view.data.size()), 0)
-        << view.name;
+    EXPECT_EQ(std::memcmp((*arena)->Find(view.name).data, view.data.data(), view.data.size()), 0) << view.name;
   }
 }
 

@@ -38,17 +38,15 @@ class DecodeStreamTest : public testing::Test {
 
 TEST_F(DecodeStreamTest, PiecesJoinedAreTheWholeDecodingOfEveryGolden) {
   auto byte_level = Tokenizer::Load(ByteLevelDir()).value();
-  const std::vector<std::pair<const Tokenizer*, std::string>> families = {
-      {tokenizer_.get(), "byte_fallback.json"}, {byte_level.get(), "byte_level.json"}};
+  const std::vector<std::pair<const Tokenizer*, std::string>> families = {{tokenizer_.get(), "byte_fallback.json"},
+                                                                          {byte_level.get(), "byte_level.json"}};
   for (const auto& [tokenizer, file] : families) {
     for (const auto& golden : ReadGolden(file)) {
       SCOPED_TRACE(file + golden.dump());
       const std::vector<int32_t> ids = golden["ids"];
       for (size_t chunk : {1, 2, 3, 7}) {
-        EXPECT_EQ(Joined(DecodeStream(tokenizer, false), ids, chunk),
-                  golden["decoded"].get<std::string>());
-        EXPECT_EQ(Joined(DecodeStream(tokenizer, true), ids, chunk),
-                  golden["skipped"].get<std::string>());
+        EXPECT_EQ(Joined(DecodeStream(tokenizer, false), ids, chunk), golden["decoded"].get<std::string>());
+        EXPECT_EQ(Joined(DecodeStream(tokenizer, true), ids, chunk), golden["skipped"].get<std::string>());
       }
     }
   }

@@ -40,44 +40,34 @@ TEST(TemplateTest, PromptKeepsItsLastNewlineAndAChatTemplateLosesIt) {
 }
 
 TEST(TemplateTest, UndefinedVariableInAPromptIsAnErrorThatNamesIt) {
-  EXPECT_THAT(ErrorOf("Q: {{question}}\n", R"({"Question": "x"})"),
-              AllOf(HasSubstr("question"), HasSubstr("prompt:1")));
-  EXPECT_THAT(ErrorOf("a\n{{ doc.answer }}", R"({"doc": {}})"),
-              AllOf(HasSubstr("doc.answer"), HasSubstr("prompt:2")));
+  EXPECT_THAT(ErrorOf("Q: {{question}}\n", R"({"Question": "x"})"), AllOf(HasSubstr("question"), HasSubstr("prompt:1")));
+  EXPECT_THAT(ErrorOf("a\n{{ doc.answer }}", R"({"doc": {}})"), AllOf(HasSubstr("doc.answer"), HasSubstr("prompt:2")));
   EXPECT_THAT(ErrorOf("{% for c in choices %}{{ c }}{% endfor %}", "{}"), HasSubstr("choices"));
   EXPECT_THAT(ErrorOf("{% if flag %}x{% endif %}", "{}"), HasSubstr("flag"));
 }
 
 TEST(TemplateTest, UndefinedVariableInAChatTemplateRendersAsNothing) {
-  auto chat =
-      Template::Compile("chat", "[{{ system }}{% if tools %}x{% endif %}]", TemplateKind::kChat)
-          .value();
+  auto chat = Template::Compile("chat", "[{{ system }}{% if tools %}x{% endif %}]", TemplateKind::kChat).value();
   EXPECT_EQ(chat.Render("{}").value(), "[]");
 }
 
 TEST(TemplateTest, NothingIsEscapedForHtml) {
-  EXPECT_EQ(RenderPrompt("{{ x }}{{ x|tojson }}", R"({"x": "<a&'b>"})").value(),
-            "<a&'b>\"<a&'b>\"");
+  EXPECT_EQ(RenderPrompt("{{ x }}{{ x|tojson }}", R"({"x": "<a&'b>"})").value(), "<a&'b>\"<a&'b>\"");
   // Not by the name either.
   EXPECT_EQ(Template::Compile("page.html", "{{ x }}").value().Render(R"({"x": "<"})").value(), "<");
 }
 
 TEST(TemplateTest, StrftimeNowFormatsTheGivenTimeInUtc) {
-  auto compiled =
-      Template::Compile("t", "{{ strftime_now('%d %b %Y %H:%M') }}[{{ strftime_now('') }}]")
-          .value();
-  EXPECT_EQ(compiled.Render("{}", absl::FromUnixSeconds(1721995205)).value(),
-            "26 Jul 2024 12:00[]");
+  auto compiled = Template::Compile("t", "{{ strftime_now('%d %b %Y %H:%M') }}[{{ strftime_now('') }}]").value();
+  EXPECT_EQ(compiled.Render("{}", absl::FromUnixSeconds(1721995205)).value(), "26 Jul 2024 12:00[]");
 }
 
 TEST(TemplateTest, RaiseExceptionFailsWithItsMessage) {
-  EXPECT_THAT(ErrorOf("{{ raise_exception('only two roles') }}", "{}"),
-              HasSubstr("only two roles"));
+  EXPECT_THAT(ErrorOf("{{ raise_exception('only two roles') }}", "{}"), HasSubstr("only two roles"));
 }
 
 TEST(TemplateTest, SyntaxErrorNamesTemplateAndLine) {
-  EXPECT_THAT(ErrorOf("a\nb {% if %}", "{}"),
-              AllOf(HasSubstr("template prompt"), HasSubstr("prompt:2")));
+  EXPECT_THAT(ErrorOf("a\nb {% if %}", "{}"), AllOf(HasSubstr("template prompt"), HasSubstr("prompt:2")));
   EXPECT_THAT(ErrorOf("{{ unclosed", "{}"), HasSubstr("prompt:1"));
   EXPECT_THAT(ErrorOf("{% for x in y %}", "{}"), HasSubstr("prompt:1"));
 }
@@ -112,21 +102,16 @@ TEST(TemplateTest, SourceBeyondTheBoundIsRefused) {
 }
 
 TEST(TemplateTest, TojsonRefusesWhatPythonWouldRefuse) {
-  EXPECT_THAT(ErrorOf("{{ {}|tojson(indent=-1) }}", "{}"),
-              HasSubstr("indent is neither a string nor a number"));
-  EXPECT_THAT(ErrorOf("{{ {}|tojson(separators=1) }}", "{}"),
-              HasSubstr("separators is not a pair of strings"));
+  EXPECT_THAT(ErrorOf("{{ {}|tojson(indent=-1) }}", "{}"), HasSubstr("indent is neither a string nor a number"));
+  EXPECT_THAT(ErrorOf("{{ {}|tojson(separators=1) }}", "{}"), HasSubstr("separators is not a pair of strings"));
   EXPECT_THAT(ErrorOf("{{ {}|tojson(colour=1) }}", "{}"), HasSubstr("colour"));
   auto chat = Template::Compile("chat", "{{ missing|tojson }}", TemplateKind::kChat).value();
-  EXPECT_THAT(std::string(chat.Render("{}").status().message()),
-              HasSubstr("undefined is not JSON serializable"));
+  EXPECT_THAT(std::string(chat.Render("{}").status().message()), HasSubstr("undefined is not JSON serializable"));
 }
 
 TEST(TemplateTest, RegexReplaceNamesABadPatternOrReplacement) {
-  EXPECT_THAT(ErrorOf("{{ 'a'|regex_replace('(', '') }}", "{}"),
-              HasSubstr("regex_replace: pattern '('"));
-  EXPECT_THAT(ErrorOf(R"({{ 'a'|regex_replace('a', '\\q') }})", "{}"),
-              HasSubstr("bad escape in replacement '\\q'"));
+  EXPECT_THAT(ErrorOf("{{ 'a'|regex_replace('(', '') }}", "{}"), HasSubstr("regex_replace: pattern '('"));
+  EXPECT_THAT(ErrorOf(R"({{ 'a'|regex_replace('a', '\\q') }})", "{}"), HasSubstr("bad escape in replacement '\\q'"));
   EXPECT_THAT(ErrorOf(R"({{ 'a'|regex_replace('a', '\\1') }})", "{}"), HasSubstr("names group 1"));
 }
 
@@ -139,8 +124,7 @@ TEST(TemplateTest, TemplateThatRunsTooLongIsStopped) {
 }
 
 TEST(TemplateTest, EndlessRecursionIsAnErrorNotACrash) {
-  EXPECT_THAT(ErrorOf("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "{}"),
-              HasSubstr("recursion"));
+  EXPECT_THAT(ErrorOf("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "{}"), HasSubstr("recursion"));
 }
 
 // Found by tests/fuzz/template_fuzz.cc: it was a panic.

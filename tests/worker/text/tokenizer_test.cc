@@ -73,8 +73,7 @@ TEST_P(TokenizerGoldenTest, EightThreadsShareOne) {
           const std::vector<int32_t> want = golden["ids"];
           const auto ids = tokenizer_->Encode(golden["text"].get<std::string>(), true);
           const auto text = tokenizer_->Decode(want, false);
-          if (!ids.ok() || *ids != want || !text.ok() ||
-              *text != golden["decoded"].get<std::string>()) {
+          if (!ids.ok() || *ids != want || !text.ok() || *text != golden["decoded"].get<std::string>()) {
             ++wrong[t];
           }
         }
@@ -84,11 +83,10 @@ TEST_P(TokenizerGoldenTest, EightThreadsShareOne) {
   EXPECT_THAT(wrong, testing::Each(0));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Families, TokenizerGoldenTest,
-    testing::Values(GoldenFamily{"ByteFallback", ByteFallbackDir(), "byte_fallback.json"},
-                    GoldenFamily{"ByteLevel", ByteLevelDir(), "byte_level.json"}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Families, TokenizerGoldenTest,
+                         testing::Values(GoldenFamily{"ByteFallback", ByteFallbackDir(), "byte_fallback.json"},
+                                         GoldenFamily{"ByteLevel", ByteLevelDir(), "byte_level.json"}),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(TokenizerTest, KnowsItsVocabularyAndSpecialTokens) {
   auto tokenizer = Tokenizer::Load(ByteFallbackDir()).value();
@@ -130,32 +128,25 @@ std::vector<int32_t> EncodeWithConfig(absl::string_view config) {
   auto tokenizer = Tokenizer::Load(dir.path());
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   const std::vector<int32_t> ids = tokenizer.value()->Encode("~", true).value();
-  EXPECT_EQ(tokenizer.value()->EncodeBatch({"~"}, true).value(),
-            std::vector<std::vector<int32_t>>{ids});
+  EXPECT_EQ(tokenizer.value()->EncodeBatch({"~"}, true).value(), std::vector<std::vector<int32_t>>{ids});
   return ids;
 }
 
 TEST(TokenizerTest, ConfigAddsBosAndEosThatThePostProcessorLacks) {
   const int32_t plain = EncodeWithConfig("{}").at(0);
-  const std::string tokens =
-      R"("bos_token": "<|endoftext|>", "eos_token": {"content": "<|endoftext|>"})";
+  const std::string tokens = R"("bos_token": "<|endoftext|>", "eos_token": {"content": "<|endoftext|>"})";
   EXPECT_THAT(EncodeWithConfig(absl::StrCat("{", tokens, "}")), ElementsAre(plain));
-  EXPECT_THAT(EncodeWithConfig(absl::StrCat("{\"add_bos_token\": true,", tokens, "}")),
-              ElementsAre(0, plain));
-  EXPECT_THAT(EncodeWithConfig(absl::StrCat("{\"add_eos_token\": true,", tokens, "}")),
-              ElementsAre(plain, 0));
+  EXPECT_THAT(EncodeWithConfig(absl::StrCat("{\"add_bos_token\": true,", tokens, "}")), ElementsAre(0, plain));
+  EXPECT_THAT(EncodeWithConfig(absl::StrCat("{\"add_eos_token\": true,", tokens, "}")), ElementsAre(plain, 0));
   // Nothing to add: the token is unset.
-  EXPECT_THAT(EncodeWithConfig(R"({"add_bos_token": true, "bos_token": null})"),
-              ElementsAre(plain));
+  EXPECT_THAT(EncodeWithConfig(R"({"add_bos_token": true, "bos_token": null})"), ElementsAre(plain));
 }
 
 TEST(TokenizerTest, PostProcessorsBosIsNotDoubledAndEosIsAdded) {
   TempCheckpoint dir;
   dir.CopyFrom(ByteFallbackDir() + "/tokenizer.json");
-  dir.Write("tokenizer_config.json",
-            R"({"add_bos_token": true, "add_eos_token": true, "bos_token": "<unk>"})");
-  dir.Write("special_tokens_map.json",
-            R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}})");
+  dir.Write("tokenizer_config.json", R"({"add_bos_token": true, "add_eos_token": true, "bos_token": "<unk>"})");
+  dir.Write("special_tokens_map.json", R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}})");
   auto tokenizer = Tokenizer::Load(dir.path()).value();
   EXPECT_THAT(tokenizer->Encode("", true).value(), ElementsAre(1, 2));
 }
@@ -177,12 +168,10 @@ TEST(TokenizerTest, TokensDeclaredOnlyInTheConfigJoinTheVocabulary) {
 TEST(TokenizerTest, DeclaredTokenThatCannotHaveItsIdIsAnError) {
   TempCheckpoint dir;
   dir.CopyFrom(ByteFallbackDir() + "/tokenizer.json");
-  dir.Write("tokenizer_config.json",
-            R"({"added_tokens_decoder": {"2000": {"content": "<image>", "special": true}}})");
+  dir.Write("tokenizer_config.json", R"({"added_tokens_decoder": {"2000": {"content": "<image>", "special": true}}})");
   const absl::Status status = Tokenizer::Load(dir.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(MessageOf(status), AllOf(HasSubstr("added_tokens_decoder"),
-                                       HasSubstr("2000 '<image>'"), HasSubstr("1024")));
+  EXPECT_THAT(MessageOf(status), AllOf(HasSubstr("added_tokens_decoder"), HasSubstr("2000 '<image>'"), HasSubstr("1024")));
 }
 
 TEST(TokenizerTest, AVocabularyAloneNamesTheConversion) {
@@ -190,19 +179,16 @@ TEST(TokenizerTest, AVocabularyAloneNamesTheConversion) {
   dir.Write("vocab.json", "{}");
   const absl::Status status = Tokenizer::Load(dir.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(
-      MessageOf(status),
-      HasSubstr(absl::StrCat(
-          "python -c \"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained('",
-          dir.path(), "', use_fast=True).save_pretrained('", dir.path(), "')\"")));
+  EXPECT_THAT(MessageOf(status),
+              HasSubstr(absl::StrCat("python -c \"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained('",
+                                     dir.path(), "', use_fast=True).save_pretrained('", dir.path(), "')\"")));
 }
 
 TEST(TokenizerTest, NoTokenizerAndNoDirectoryAreNotFound) {
   TempCheckpoint dir;
   const absl::Status empty = Tokenizer::Load(dir.path()).status();
   EXPECT_EQ(empty.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(MessageOf(empty),
-              AllOf(HasSubstr(dir.path()), HasSubstr("tokenizer.json is missing")));
+  EXPECT_THAT(MessageOf(empty), AllOf(HasSubstr(dir.path()), HasSubstr("tokenizer.json is missing")));
   const absl::Status absent = Tokenizer::Load(dir.path() + "/absent").status();
   EXPECT_EQ(absent.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(MessageOf(absent), HasSubstr("no directory '" + dir.path() + "/absent'"));
@@ -241,17 +227,13 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenFile{"ConfigNotAnObject", "tokenizer_config.json", "[]", "not a JSON object"},
         BrokenFile{"AddBosNotBool", "tokenizer_config.json", R"({"add_bos_token": "yes"})",
                    "add_bos_token is not true or false"},
-        BrokenFile{"EosNotString", "tokenizer_config.json", R"({"eos_token": 7})",
-                   "eos_token is neither a string"},
-        BrokenFile{"MapNotString", "special_tokens_map.json", R"({"bos_token": [1]})",
-                   "bos_token is neither a string"},
+        BrokenFile{"EosNotString", "tokenizer_config.json", R"({"eos_token": 7})", "eos_token is neither a string"},
+        BrokenFile{"MapNotString", "special_tokens_map.json", R"({"bos_token": [1]})", "bos_token is neither a string"},
         BrokenFile{"AddedTokensList", "tokenizer_config.json", R"({"added_tokens_decoder": [1]})",
                    "added_tokens_decoder: invalid type"},
-        BrokenFile{"AddedTokenKey", "tokenizer_config.json",
-                   R"({"added_tokens_decoder": {"x": {}}})",
+        BrokenFile{"AddedTokenKey", "tokenizer_config.json", R"({"added_tokens_decoder": {"x": {}}})",
                    "added_tokens_decoder: 'x' is not a token id"},
-        BrokenFile{"AddedTokenContent", "tokenizer_config.json",
-                   R"({"added_tokens_decoder": {"5": {}}})",
+        BrokenFile{"AddedTokenContent", "tokenizer_config.json", R"({"added_tokens_decoder": {"5": {}}})",
                    "added_tokens_decoder: token 5 has no string 'content'"}),
     [](const auto& info) { return info.param.name; });
 
@@ -270,8 +252,7 @@ TEST(TokenizerTest, TextBeyondTheBoundIsRefused) {
   const absl::Status status = tokenizer->Encode(text, true).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MessageOf(status), "text has 67108865 bytes, more than the 67108864 allowed");
-  EXPECT_THAT(MessageOf(tokenizer->EncodeBatch({"a", text}, true).status()),
-              HasSubstr("text 1 has 67108865 bytes"));
+  EXPECT_THAT(MessageOf(tokenizer->EncodeBatch({"a", text}, true).status()), HasSubstr("text 1 has 67108865 bytes"));
 }
 
 TEST(TokenizerTest, NegativeIdIsAnErrorAndIdBeyondTheVocabularyGivesNoText) {

@@ -92,7 +92,8 @@ TEST(ImageTest, EveryKindOfFileDecodesAsPillowDoes) {
 }
 
 TEST(ImageTest, TruncatedFilesAreRefusedAtEveryLength) {
-  for (const std::string name : {"images/rocket.jpg", "images/grey.jpg", "images/cmyk.jpg", "images/palette_color.png", "images/one_bit.png"}) {
+  for (const std::string name :
+       {"images/rocket.jpg", "images/grey.jpg", "images/cmyk.jpg", "images/palette_color.png", "images/one_bit.png"}) {
     const std::string bytes = ReadFile(VisionData(name)).value();
     for (const double share : {0.0, 0.01, 0.1, 0.5, 0.9, 0.97}) {
       const auto image = DecodeImage(absl::string_view(bytes).substr(0, static_cast<size_t>(bytes.size() * share)), name);
@@ -105,7 +106,8 @@ TEST(ImageTest, TruncatedFilesAreRefusedAtEveryLength) {
 }
 
 TEST(ImageTest, DamagedBytesNeverCrash) {
-  for (const std::string name : {"images/grey.jpg", "images/progressive.jpg", "images/grey_alpha.png", "images/palette_gray.png"}) {
+  for (const std::string name :
+       {"images/grey.jpg", "images/progressive.jpg", "images/grey_alpha.png", "images/palette_gray.png"}) {
     const std::string bytes = ReadFile(VisionData(name)).value();
     for (size_t i = 0; i < bytes.size(); i += 7) {
       std::string damaged = bytes;

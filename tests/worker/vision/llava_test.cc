@@ -160,7 +160,8 @@ TEST_P(LlavaTest, EmbeddingsOutsideThePromptAreRefused) {
   EXPECT_THAT(decoder_->Generate({request}, {}, nullptr).status().message(), HasSubstr("must lie in it in order"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, LlavaTest, testing::Values("llava", "llava_next"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Models, LlavaTest, testing::Values("llava", "llava_next"),
+                         [](const auto& info) { return info.param; });
 
 TEST(LlavaNextTest, APictureGoesFromFileToFeatures) {
   const auto checkpoint = Checkpoint::Open(VisionData("llava_next"));

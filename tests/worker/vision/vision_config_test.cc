@@ -34,10 +34,12 @@ TEST(VisionConfigTest, AFileOfTheHubThatSaysLittleMeansTheDefaultsOfItsClass) {
 
 TEST(VisionConfigTest, ErrorsNameFileFieldValueAndBound) {
   const auto parse = [](const std::string& fields) {
-    return VisionConfig::Parse(R"({"architectures": ["LlavaNextForConditionalGeneration"], )" + fields + "}", "c.json").status();
+    return VisionConfig::Parse(R"({"architectures": ["LlavaNextForConditionalGeneration"], )" + fields + "}", "c.json")
+        .status();
   };
   EXPECT_THAT(parse(R"("vision_config": {"model_type": "siglip_vision_model"})").message(), HasSubstr("clip_vision_model"));
-  EXPECT_THAT(parse(R"("vision_config": {"image_size": 30, "patch_size": 8})").message(), HasSubstr("multiple of patch_size, 8"));
+  EXPECT_THAT(parse(R"("vision_config": {"image_size": 30, "patch_size": 8})").message(),
+              HasSubstr("multiple of patch_size, 8"));
   EXPECT_THAT(parse(R"("vision_feature_layer": -99)").message(), HasSubstr("-99"));
   EXPECT_THAT(parse(R"("image_grid_pinpoints": [[0, 5]])").message(), HasSubstr("image_grid_pinpoints"));
   EXPECT_TRUE(absl::IsUnimplemented(parse(R"("vision_feature_select_strategy": "full")")));
@@ -64,8 +66,10 @@ TEST(VisionConfigTest, ProcessorsAreReadInEveryNotation) {
   EXPECT_EQ(pads("LlavaNextImageProcessor", false), "no");
   EXPECT_EQ(pads("LlavaNextImageProcessor", true), "no");
   EXPECT_THAT(pads("CLIPImageProcessor", false), HasSubstr("do_pad"));
-  EXPECT_THAT(ImageProcessorConfig::Parse(R"({"resample": 2})", false, "p.json").status().message(), HasSubstr("3 (bicubic)"));
-  EXPECT_THAT(ImageProcessorConfig::Parse(R"({"image_std": [1, 0, 1]})", false, "p.json").status().message(), HasSubstr("above 0"));
+  EXPECT_THAT(ImageProcessorConfig::Parse(R"({"resample": 2})", false, "p.json").status().message(),
+              HasSubstr("3 (bicubic)"));
+  EXPECT_THAT(ImageProcessorConfig::Parse(R"({"image_std": [1, 0, 1]})", false, "p.json").status().message(),
+              HasSubstr("above 0"));
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ Result Sce(const MergeSettings& settings, MergekitInput& in, const Rounded& roun
   float total = 0;
   for (const float weight : weights) total += weight;
   total = round(total);
-  for (float& weight : weights) weight = std::fabs(total) < 1e-6f ? round(1.0f / static_cast<float>(sources)) : round(weight / total);
+  for (float& weight : weights)
+    weight = std::fabs(total) < 1e-6f ? round(1.0f / static_cast<float>(sources)) : round(weight / total);
   RoundedValues divisor(count);
   for (size_t s = 0; s < sources; ++s) {
     for (size_t i = 0; i < count; ++i) {
@@ -62,8 +63,10 @@ Result Sce(const MergeSettings& settings, MergekitInput& in, const Rounded& roun
   const float least = round(1e-6f);
   round.All(divisor);
   RoundedValues merged = SumOver(in.sources, round);
-  round.Each(merged, [least](float d, float z) { return d / std::max(z, least); }, divisor);
-  round.Each(merged, [](float d, float b) { return b + d; }, in.base);
+  round.Each(
+      merged, [least](float d, float z) { return d / std::max(z, least); }, divisor);
+  round.Each(
+      merged, [](float d, float b) { return b + d; }, in.base);
   return merged;
 }
 
@@ -93,7 +96,8 @@ RoundedValues OwnAndShared(MergekitInput& in, const std::vector<int>& having, co
     round.All(d);
   }
   RoundedValues merged = SumOver(in.sources, round);
-  round.Each(merged, [](float d, float b) { return b + d; }, in.base);
+  round.Each(
+      merged, [](float d, float b) { return b + d; }, in.base);
   return merged;
 }
 
@@ -116,8 +120,8 @@ Result RamplusTl(const MergeSettings& settings, MergekitInput& in, const Rounded
     for (size_t i = 0; i < d.size(); ++i) {
       if (std::fabs(d[i]) > epsilon) ++(having[i] > 1 ? shared : alone);
     }
-    const float share = static_cast<float>(shared) /
-                        std::max(static_cast<float>(alone), static_cast<float>(settings.Get("epsilon")));
+    const float share =
+        static_cast<float>(shared) / std::max(static_cast<float>(alone), static_cast<float>(settings.Get("epsilon")));
     own.push_back(1 + static_cast<float>(settings.Get("r")) *
                           std::clamp(share, 0.0f, static_cast<float>(settings.Get("alpha"))));
   }

@@ -10,7 +10,8 @@ namespace merganser {
 namespace mergekit {
 
 void SubtractBase(const RoundedValues& base, const Rounded& round, RoundedValues& x) {
-  round.Each(x, [](float value, float b) { return value - b; }, base);
+  round.Each(
+      x, [](float value, float b) { return value - b; }, base);
 }
 
 RoundedValues SumOver(const std::vector<RoundedValues>& x, const Rounded& round) {
@@ -56,12 +57,11 @@ absl::StatusOr<RoundedValues> MergeLikeMergekit(const MergeMethod& method, const
   static constexpr struct {
     absl::string_view method;
     Kernel kernel;
-  } kKernels[] = {{"linear", mergekit::Linear},           {"sce", mergekit::Sce},
-                  {"ram", mergekit::Ram},                 {"ramplus_tl", mergekit::RamplusTl},
-                  {"nearswap", mergekit::Nearswap},       {"arcee_fusion", mergekit::ArceeFusion},
-                  {"passthrough", mergekit::Passthrough}, {"slerp", mergekit::Slerp},
-                  {"nuslerp", mergekit::Nuslerp},         {"multislerp", mergekit::Multislerp},
-                  {"karcher", mergekit::Karcher},         {"model_stock", mergekit::ModelStock}};
+  } kKernels[] = {
+      {"linear", mergekit::Linear},           {"sce", mergekit::Sce},           {"ram", mergekit::Ram},
+      {"ramplus_tl", mergekit::RamplusTl},    {"nearswap", mergekit::Nearswap}, {"arcee_fusion", mergekit::ArceeFusion},
+      {"passthrough", mergekit::Passthrough}, {"slerp", mergekit::Slerp},       {"nuslerp", mergekit::Nuslerp},
+      {"multislerp", mergekit::Multislerp},   {"karcher", mergekit::Karcher},   {"model_stock", mergekit::ModelStock}};
   for (const auto& own : kKernels) {
     if (own.method == method.name()) return own.kernel(settings, in, in_type);
   }

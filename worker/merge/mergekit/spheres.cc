@@ -25,7 +25,8 @@ void Scatter(const RoundedValues& own, const VectorShape& shape, int64_t vector,
 
 float Dot(const RoundedValues& x, const RoundedValues& y, const Rounded& round) {
   RoundedValues products = x;
-  round.Each(products, [](float a, float b) { return a * b; }, y);
+  round.Each(
+      products, [](float a, float b) { return a * b; }, y);
   return round.Sum(products);
 }
 
@@ -40,7 +41,8 @@ RoundedValues Divided(RoundedValues x, float divisor, const Rounded& round) {
 }
 
 void Add(const RoundedValues& y, const Rounded& round, RoundedValues& x) {
-  round.Each(x, [](float a, float b) { return a + b; }, y);
+  round.Each(
+      x, [](float a, float b) { return a + b; }, y);
 }
 
 }  // namespace
@@ -123,7 +125,8 @@ Result Multislerp(const MergeSettings& settings, MergekitInput& in, const Rounde
   const float middle = round.Norm(mean);
   RoundedValues merged;
   if (middle < eps) {
-    if (n != 2) return absl::InvalidArgumentError("the weighted directions of the sources cancel out, so multislerp has no middle");
+    if (n != 2)
+      return absl::InvalidArgumentError("the weighted directions of the sources cancel out, so multislerp has no middle");
     merged = Scaled(in.sources[0], weights[0], round);
     Add(Scaled(in.sources[1], weights[1], round), round, merged);
   } else {
@@ -131,7 +134,8 @@ Result Multislerp(const MergeSettings& settings, MergekitInput& in, const Rounde
     for (size_t s = 0; s < n; ++s) {
       const float dot = Dot(units[s], mean, round);
       parts[s] = units[s];
-      round.Each(parts[s], [&](float u, float m) { return u - round(dot * m); }, mean);
+      round.Each(
+          parts[s], [&](float u, float m) { return u - round(dot * m); }, mean);
       parts[s] = Scaled(parts[s], weights[s], round);
     }
     RoundedValues tangent = SumOver(parts, round);

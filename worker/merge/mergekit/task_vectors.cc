@@ -75,8 +75,8 @@ absl::Status MaskByRank(double density, double epsilon, const std::vector<int64_
   return absl::OkStatus();
 }
 
-absl::Status Sparsify(const MergeMethod& method, const MergeSettings& settings, int source, const std::vector<int64_t>& shape,
-                      const Rounded& round, TorchRandom& random, RoundedValues& d) {
+absl::Status Sparsify(const MergeMethod& method, const MergeSettings& settings, int source,
+                      const std::vector<int64_t>& shape, const Rounded& round, TorchRandom& random, RoundedValues& d) {
   const double density = settings.densities[source];
   const int64_t count = static_cast<int64_t>(d.size());
   if (density >= 1) return absl::OkStatus();
@@ -148,10 +148,13 @@ Result TaskVectors(const MergeMethod& method, const MergeSettings& settings, Mer
     std::fill(divisor.begin(), divisor.end(), std::fabs(total) < 1e-8f ? 1.0f : total);
   }
   RoundedValues merged = SumOver(in.sources, round);
-  if (settings.normalize) round.Each(merged, [](float d, float z) { return d / z; }, divisor);
+  if (settings.normalize)
+    round.Each(
+        merged, [](float d, float z) { return d / z; }, divisor);
   const float lambda = static_cast<float>(settings.lambda);
   if (lambda != 1) round.Each(merged, [lambda](float d) { return d * lambda; });
-  round.Each(merged, [](float d, float b) { return b + d; }, in.base);
+  round.Each(
+      merged, [](float d, float b) { return b + d; }, in.base);
   return merged;
 }
 

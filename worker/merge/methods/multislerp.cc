@@ -38,7 +38,8 @@ class Multislerp final : public Combination {
     double total = 0;
     for (const double weight : settings.weights) total += weight;
     const bool normalize = settings.Get("normalize_weights") != 0;
-    if (normalize && total == 0) return absl::InvalidArgumentError("the weights sum to 0, and normalize_weights divides by it");
+    if (normalize && total == 0)
+      return absl::InvalidArgumentError("the weights sum to 0, and normalize_weights divides by it");
     std::vector<double> w(n), length(n), mean(n), tangent(n);
     double mean_length = 0;
     for (int i = 0; i < n; ++i) {

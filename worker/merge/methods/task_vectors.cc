@@ -130,7 +130,8 @@ std::optional<bool> MergeTrimmedBF16(const TensorTerms& terms, const BF16Block& 
       trimmed[s].x = block.sources[s] + 2 * at;
       trimmed[s].threshold = terms.sources[s].cut.threshold + (at >= equal_end[s] ? 1 : 0);
     }
-    finite &= MergeTrimmedBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at, block.out + 2 * at);
+    finite &= MergeTrimmedBySignBF16(block.base + 2 * at, trimmed, sources, terms.normalize, terms.lambda, end - at,
+                                     block.out + 2 * at);
   }
   return finite;
 }
