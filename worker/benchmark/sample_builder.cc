@@ -7,7 +7,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/rng.h"
 #include "common/base/status_macros.h"
 #include "worker/benchmark/text_forms.h"
@@ -22,23 +21,6 @@ using Json = nlohmann::ordered_json;
 constexpr char kImageField[] = "image";
 constexpr uint64_t kHarnessSeed = 1234;  // lm-evaluation-harness's --seed
 
-std::string TextOf(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
-  return value.is_null() ? "None" : value.dump();
-}
-
-bool HasNull(const Json& value) {
-  return value.is_null() || (value.is_array() &&
-                             std::any_of(value.begin(), value.end(), [](const Json& element) { return element.is_null(); }));
-}
-
-// A null would be asked, or be right, as the text "None".
-absl::Status CheckNoNull(const FieldTemplate::Value& value) {
-  if (value.null_field.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("field '", value.null_field, "' is null, or has a null in it"));
-}
-
 bool IsWholeNumber(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); });
 }
@@ -51,43 +33,6 @@ std::string Joint(absl::string_view left, absl::string_view right, absl::string_
 }
 
 }  // namespace
-
-FieldTemplate::FieldTemplate(std::string source, Template compiled)
-    : source_(std::move(source)), compiled_(std::move(compiled)) {
-  absl::string_view text = absl::StripAsciiWhitespace(source_);
-  if (!absl::ConsumePrefix(&text, "{{") || !absl::ConsumeSuffix(&text, "}}")) return;
-  text = absl::StripAsciiWhitespace(text);
-  const bool word = std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
-  if (word) variable_ = std::string(text);
-}
-
-absl::StatusOr<FieldTemplate> FieldTemplate::Compile(const std::string& what, const std::string& source) {
-  MG_ASSIGN_OR_RETURN(Template compiled, Template::Compile(what, source));
-  return FieldTemplate(source, std::move(compiled));
-}
-
-void FieldTemplate::Know(const Json& fields) { is_field_ = is_field_ || fields.contains(source_); }
-
-absl::StatusOr<std::string> FieldTemplate::RenderText(const std::string& json) const { return compiled_.Render(json); }
-
-absl::StatusOr<FieldTemplate::Value> FieldTemplate::Render(const Json& fields, const std::string& json) const {
-  Value value;
-  if (const auto field = fields.find(source_); field != fields.end()) {
-    if (HasNull(*field)) value.null_field = source_;
-    value.is_list = field->is_array();
-    if (value.is_list) {
-      for (const Json& element : *field) value.elements.push_back(TextOf(element));
-    } else {
-      value.text = TextOf(*field);
-    }
-    return value;
-  }
-  if (const auto field = fields.find(variable_); field != fields.end() && HasNull(*field)) value.null_field = variable_;
-  if (is_field_) return absl::InvalidArgumentError(absl::StrCat("field '", source_, "' is missing"));
-  MG_ASSIGN_OR_RETURN(value.text, compiled_.Render(json));
-  if (!value.text.empty() && value.text.front() == '[') value.is_list = ParsePythonList(value.text, &value.elements);
-  return value;
-}
 
 absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition,
                                                                      absl::Span<const Row> rows,
@@ -213,13 +158,7 @@ absl::Status SampleBuilder::SetTarget(const Json& fields, const std::string& jso
     if (answer == fields.end()) {
       return absl::InvalidArgumentError(absl::StrCat("field '", definition_.answer_field, "' is missing"));
     }
-    if (HasNull(*answer)) value.null_field = definition_.answer_field;
-    value.is_list = answer->is_array();
-    if (value.is_list) {
-      for (const Json& element : *answer) value.elements.push_back(TextOf(element));
-    } else {
-      value.text = TextOf(*answer);
-    }
+    value = FieldTemplate::OfField(definition_.answer_field, *answer);
   }
   MG_RETURN_IF_ERROR(CheckNoNull(value));
   if (!value.is_list) value.elements = {value.text};
@@ -421,82 +360,85 @@ absl::StatusOr<std::vector<std::string>> SampleBuilder::Images(const Json& field
                    kImageMark, " marks", definition_.few_shot.count > 0 ? ", those of its examples among them" : ""));
 }
 
+absl::StatusOr<std::vector<ScoringText>> SampleBuilder::ScoredChoices(const Sample& sample, const std::string& json,
+                                                                      const std::string& context, const std::string& begun,
+                                                                      bool indexed) const {
+  std::string continuation = indexed ? sample.references.front() : "";
+  if (continuation_ && !indexed) {
+    MG_ASSIGN_OR_RETURN(continuation, continuation_->RenderText(json));
+  }
+  const std::string& delimiter = definition_.target_delimiter;
+  std::vector<ScoringText> scored;
+  for (const std::string& choice : sample.choices) {
+    scored.push_back(ChoicesAreContexts(indexed) ? ScoringText{context + choice + begun, delimiter + continuation}
+                                                 : ScoringText{context, delimiter + choice});
+  }
+  if (std::find(definition_.metrics.begin(), definition_.metrics.end(), MetricSpec{"acc_mutual_info"}) !=
+      definition_.metrics.end()) {
+    for (const std::string& choice : sample.choices) scored.push_back({"", delimiter + choice});
+  }
+  return scored;
+}
+
+absl::StatusOr<BuiltSample> SampleBuilder::BuildHere(const Row& row, size_t index, const Sample* numeric) {
+  const Json fields = Context(row.fields);
+  const std::string json = fields.dump();
+  BuiltSample built;
+  Sample& sample = built.sample;
+  bool indexed = false;
+  MG_ASSIGN_OR_RETURN(const FieldTemplate::Value prompt, prompt_->Render(fields, json));
+  MG_RETURN_IF_ERROR(CheckNoNull(prompt));
+  if (numeric != nullptr) {
+    sample = *numeric;
+  } else {
+    sample.line = row.line;
+    sample.fields_json = json;
+    const auto question = fields.find(definition_.question_field);
+    sample.question = question != fields.end() ? TextOf(*question) : prompt.text;
+    if (!choices_.empty()) {
+      MG_ASSIGN_OR_RETURN(sample.choices, Choices(fields, json));
+    }
+    indexed = IsIndex(prompt.text);
+    MG_RETURN_IF_ERROR(indexed ? SetIndexed(fields, json, prompt.text, &sample) : SetTarget(fields, json, &sample));
+  }
+  const bool fits = definition_.jp_lmeh && definition_.output == BenchmarkOutput::kGenerateUntil;
+  std::string context;
+  if (!fits) {
+    MG_ASSIGN_OR_RETURN(context, Prefix(row, index, json, definition_.few_shot.count));
+  }
+  MG_ASSIGN_OR_RETURN(const std::string begun, GenPrefix(fields, json));
+  if (!indexed) {
+    context += ChoicesAreContexts(indexed) ? prompt.text : Joint(prompt.text, begun, definition_.target_delimiter);
+  }
+  if (fits) {
+    MG_ASSIGN_OR_RETURN(context, FittingPrompt(row, index, json, sample, context));
+  }
+  MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
+  switch (definition_.output) {
+    case BenchmarkOutput::kGenerateUntil:
+      built.prompt = context;
+      break;
+    case BenchmarkOutput::kMultipleChoice: {
+      MG_ASSIGN_OR_RETURN(built.continuations, ScoredChoices(sample, json, context, begun, indexed));
+      break;
+    }
+    case BenchmarkOutput::kLogLikelihood:
+      built.continuations.push_back(
+          {context, (definition_.bare_target ? "" : definition_.target_delimiter) + sample.references.front()});
+      break;
+    case BenchmarkOutput::kRollingLogLikelihood:
+      built.continuations.push_back({"", sample.references.front()});
+      break;
+  }
+  for (const ScoringText& text : built.continuations) {
+    if (text.continuation.empty()) return absl::InvalidArgumentError("what is to be scored is empty");
+  }
+  return built;
+}
+
 absl::StatusOr<BuiltSample> SampleBuilder::Build(const Row& row, size_t index, const std::string& where,
                                                  const Sample* numeric) {
-  const auto build = [&]() -> absl::StatusOr<BuiltSample> {
-    const Json fields = Context(row.fields);
-    const std::string json = fields.dump();
-    BuiltSample built;
-    Sample& sample = built.sample;
-    bool indexed = false;
-    MG_ASSIGN_OR_RETURN(const FieldTemplate::Value prompt, prompt_->Render(fields, json));
-    MG_RETURN_IF_ERROR(CheckNoNull(prompt));
-    if (numeric != nullptr) {
-      sample = *numeric;
-    } else {
-      sample.line = row.line;
-      sample.fields_json = json;
-      const auto question = fields.find(definition_.question_field);
-      sample.question = question != fields.end() ? TextOf(*question) : prompt.text;
-      if (!choices_.empty()) {
-        MG_ASSIGN_OR_RETURN(sample.choices, Choices(fields, json));
-      }
-      indexed = IsIndex(prompt.text);
-      MG_RETURN_IF_ERROR(indexed ? SetIndexed(fields, json, prompt.text, &sample) : SetTarget(fields, json, &sample));
-    }
-    const bool fits = definition_.jp_lmeh && definition_.output == BenchmarkOutput::kGenerateUntil;
-    std::string prefix;
-    if (!fits) {
-      MG_ASSIGN_OR_RETURN(prefix, Prefix(row, index, json, definition_.few_shot.count));
-    }
-    MG_ASSIGN_OR_RETURN(const std::string begun, GenPrefix(fields, json));
-    // Where the choices are the contexts, each of them ends with it.
-    const bool begun_by_choice = indexed || continuation_.has_value();
-    std::string context =
-        indexed ? prefix
-                : prefix + (begun_by_choice ? prompt.text : Joint(prompt.text, begun, definition_.target_delimiter));
-    if (fits) {
-      MG_ASSIGN_OR_RETURN(context, FittingPrompt(row, index, json, sample, context));
-    }
-    MG_ASSIGN_OR_RETURN(built.images, Images(fields, context));
-    switch (definition_.output) {
-      case BenchmarkOutput::kGenerateUntil:
-        built.prompt = context;
-        break;
-      case BenchmarkOutput::kMultipleChoice: {
-        std::string continuation;
-        if (continuation_) {
-          MG_ASSIGN_OR_RETURN(continuation, continuation_->RenderText(json));
-        }
-        for (const std::string& choice : sample.choices) {
-          if (indexed) continuation = sample.references.front();
-          built.continuations.push_back(
-              begun_by_choice ? ScoringText{context + choice + begun, definition_.target_delimiter + continuation}
-                              : ScoringText{context, definition_.target_delimiter + choice});
-        }
-        if (std::find(definition_.metrics.begin(), definition_.metrics.end(), MetricSpec{"acc_mutual_info"}) ==
-            definition_.metrics.end()) {
-          break;
-        }
-        for (const std::string& choice : sample.choices) {
-          built.continuations.push_back({"", definition_.target_delimiter + choice});
-        }
-        break;
-      }
-      case BenchmarkOutput::kLogLikelihood:
-        built.continuations.push_back(
-            {context, (definition_.bare_target ? "" : definition_.target_delimiter) + sample.references.front()});
-        break;
-      case BenchmarkOutput::kRollingLogLikelihood:
-        built.continuations.push_back({"", sample.references.front()});
-        break;
-    }
-    for (const ScoringText& text : built.continuations) {
-      if (text.continuation.empty()) return absl::InvalidArgumentError("what is to be scored is empty");
-    }
-    return built;
-  };
-  auto built = build();
+  auto built = BuildHere(row, index, numeric);
   if (!built.ok()) return Annotate(built.status(), where);
   return built;
 }

@@ -14,44 +14,14 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "worker/benchmark/definition.h"
+#include "worker/benchmark/field_template.h"
 #include "worker/benchmark/jp_lmeh.h"
 #include "worker/benchmark/model_text.h"
 #include "worker/benchmark/python_random.h"
 #include "worker/benchmark/rows.h"
 #include "worker/benchmark/sample.h"
-#include "worker/text/template.h"
 
 namespace merganser {
-
-// A Jinja template of a definition's field, as lm-evaluation-harness reads them: text that is just the name of a field of
-// the data is that field's value, and a result that is a Python list is a list.
-class FieldTemplate {
- public:
-  struct Value {
-    std::string text;
-    bool is_list = false;
-    std::vector<std::string> elements;  // of a list
-    std::string null_field = {};        // the field whose value this is, where that is null or has a null in it
-  };
-
-  // `what` names it in errors: "prompt of benchmark 'b'". InvalidArgument: a syntax error.
-  static absl::StatusOr<FieldTemplate> Compile(const std::string& what, const std::string& source);
-
-  // To be told of every row of the data before the first Render: what is a field of one is a field of all.
-  void Know(const nlohmann::ordered_json& fields);
-  // `fields` and the same as JSON text. InvalidArgument: the template asks for what the fields lack.
-  absl::StatusOr<Value> Render(const nlohmann::ordered_json& fields, const std::string& json) const;
-  // As text, whatever it looks like and whatever fields are called.
-  absl::StatusOr<std::string> RenderText(const std::string& json) const;
-
- private:
-  FieldTemplate(std::string source, Template compiled);
-
-  std::string source_;
-  Template compiled_;
-  std::string variable_;  // of a template that is just "{{ variable }}"
-  bool is_field_ = false;
-};
 
 // What is scored: `continuation` behind `context`. An empty context is the beginning of a text.
 struct ScoringText {
@@ -114,6 +84,14 @@ class SampleBuilder {
   // A prompt and its answer, gen_prefix between them.
   absl::StatusOr<std::string> Answered(const nlohmann::ordered_json& fields, const std::string& json,
                                        const std::string& prompt, const std::string& answer) const;
+  // Where choices are the contexts of what is scored, each of them ends with gen_prefix.
+  bool ChoicesAreContexts(bool indexed) const { return indexed || continuation_.has_value(); }
+  // What is scored of a `sample` with choices, behind `context`; `begun` is its gen_prefix.
+  absl::StatusOr<std::vector<ScoringText>> ScoredChoices(const Sample& sample, const std::string& json,
+                                                         const std::string& context, const std::string& begun,
+                                                         bool indexed) const;
+  // Build, whose errors do not say where yet.
+  absl::StatusOr<BuiltSample> BuildHere(const Row& row, size_t index, const Sample* numeric);
   // An example with its answer.
   absl::StatusOr<std::string> Example(size_t shot);
   // The targets of all examples, for jp_lmeh.stratified.
