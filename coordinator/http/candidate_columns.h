@@ -44,6 +44,8 @@ class CandidateColumns {
     uint8_t kind = static_cast<uint8_t>(CandidateKind::kSearch);
     uint8_t state = static_cast<uint8_t>(CandidateState::kQueued);
     uint8_t objectives = 0;  // numbers of fitness
+    // Of attempts since it was last taken up after a failure of the job: the last one failed; any one was kInfeasible.
+    bool last_failed : 1 = false, infeasible : 1 = false;
 
     CandidateKind kind_of() const { return static_cast<CandidateKind>(kind); }
     CandidateState state_of() const { return static_cast<CandidateState>(state); }

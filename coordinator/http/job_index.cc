@@ -95,6 +95,10 @@ void JobIndex::Take(const CandidatesProposed& e, const JobEvent& event) {
     cells.kind = static_cast<uint8_t>(c.kind);
     cells.label = columns_.Intern(c.label);
     cells.generation = static_cast<int32_t>(c.generation);
+    if (c.kind == CandidateKind::kSearch && c.stage > stage_) {
+      stage_ = c.stage;
+      stage_generation_ = c.generation;
+    }
   }
   if (e.candidates.empty()) return;
   Line(event, std::nullopt, "proposal", [&] {
@@ -112,6 +116,7 @@ void JobIndex::Take(const AttemptStarted& e, const JobEvent& event) {
     if (IsTerminal(cells->state_of())) cells->live = 0;
     cells->Set(CandidateState::kRunning);
     ++cells->live;
+    cells->last_failed = false;
     cells->attempts = static_cast<uint16_t>(e.attempt);
     cells->worker = columns_.Intern(e.worker);
     cells->start_us = absl::ToUnixMicros(event.time);
@@ -124,6 +129,8 @@ void JobIndex::Take(const AttemptEnded& e, const JobEvent& event) {
   const std::string reason = e.message.substr(0, kReasonMax);
   if (Cells* cells = columns_.Find(e.candidate)) {
     if (--cells->live <= 0) cells->Set(CandidateState::kQueued);
+    if (e.attempt == cells->attempts) cells->last_failed = true;
+    if (e.failure == FailureClass::kInfeasible) cells->infeasible = true;
     cells->message = columns_.Intern(reason);
   }
   Line(event, e.candidate, "attempt", [&] {
@@ -185,6 +192,7 @@ void JobIndex::Take(const PhaseStarted& e, const JobEvent& event) {
 }
 
 void JobIndex::Take(const ActionTaken& e, const JobEvent& event) {
+  if (e.kind == ActionKind::kResumed && e.reopens) Retry();
   Line(event, std::nullopt, "job", [&] {
     return absl::StrCat(ToString(e.kind), e.by.empty() ? "" : " by ", e.by, e.message.empty() ? "" : ": ",
                         e.message.substr(0, kReasonMax));
@@ -195,6 +203,44 @@ void JobIndex::ForgetFailure(const Cells& cells) {
   if (cells.state_of() != CandidateState::kFailed) return;
   const auto failure = failures_.find(columns_.Text(cells.message));
   if (failure != failures_.end() && --failure->second <= 0) failures_.erase(failure);
+}
+
+void JobIndex::Retry() {
+  int64_t from = 0, newest = 0;  // generations
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const Cells& cells = columns_.at(i);
+    if (cells.kind_of() != CandidateKind::kSearch) continue;
+    newest = std::max<int64_t>(newest, cells.generation);
+    if (cells.state_of() == CandidateState::kSucceeded) from = std::max<int64_t>(from, cells.generation);
+  }
+  from = spec_.samples.racing.has_value() ? newest : std::max(from, stage_generation_);
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    Cells& cells = *columns_.Find(static_cast<int64_t>(i));
+    const bool cut = cells.state_of() == CandidateState::kCancelled;
+    bool again = cut || (cells.state_of() == CandidateState::kFailed && cells.last_failed && !cells.infeasible);
+    switch (cells.kind_of()) {
+      case CandidateKind::kPrepare:
+        again = cells.state_of() != CandidateState::kSucceeded;
+        break;
+      case CandidateKind::kSearch:
+        again &= cut || cells.generation >= from;
+        break;
+      case CandidateKind::kSource:
+      case CandidateKind::kAverage:
+        break;
+      case CandidateKind::kFinalist:
+      case CandidateKind::kHeldOut:
+        again = false;
+        break;
+    }
+    if (!again) continue;
+    ForgetFailure(cells);
+    cells.Set(CandidateState::kQueued);
+    cells.message = columns_.Intern("");
+    cells.end_us = INT64_MAX;
+    cells.live = 0;
+    cells.infeasible = false;
+  }
 }
 
 void JobIndex::NoteLowest(absl::Span<const double> fitness) {

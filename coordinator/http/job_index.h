@@ -134,6 +134,8 @@ class JobIndex {
   void NoteLowest(absl::Span<const double> fitness);
   // Of a candidate that failed and is tried again, as its job was resumed.
   void ForgetFailure(const CandidateColumns::Cells& cells);
+  // The job failed and is resumed: those that it tries again (JobState::ToRetry) are queued.
+  void Retry();
 
   JobSpec spec_;
   std::vector<Candidate> sources_;  // succeeded; what constraints may ask for
@@ -144,6 +146,8 @@ class JobIndex {
   std::vector<double> lowest_;
   std::vector<std::vector<GenerationLine>> generations_;  // by objective, then generation
   std::map<std::string, int64_t> failures_;
+  int stage_ = 0;  // the newest, and the first generation of it
+  int64_t stage_generation_ = 0;
   std::deque<absl::Time> finishes_;  // of the last search candidates
   std::deque<EventLine> events_;
 };
