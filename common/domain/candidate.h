@@ -110,7 +110,7 @@ struct JobSummary {
   std::string message;  // why it failed, was cancelled or is set aside
   bool paused = false;  // nothing new is dispatched
   std::string waiting;  // why its queued candidates wait, for people; "" if none does or nobody knows (a job of a store)
-  std::string unschedulable;  // "memory", "device" or "labels": what no known worker has for them; not stored or sent
+  std::string unschedulable;  // "memory", "device", "labels" or "hub_cache": what no known worker has; not stored or sent
   std::optional<JobFacts> facts;
   int dimension = 0;  // of the genome
   int population = 0;
