@@ -56,7 +56,7 @@ class ChaosFleet {
   int AwaitLeader();
   // Candidates that worker w has finished, by the list of the leader, which is waited for; -1 after two minutes.
   int64_t FinishedBy(int w);
-  // False after two minutes. Coordinator c is started again if it ends: a stall of the machine may have cost it the lead before.
+  // False after two minutes. Coordinator c is started again if it ends: a stall of the machine may have cost it the lead.
   bool EventuallyLeads(int c);
 
   std::string Submit(const JobSpec& spec);

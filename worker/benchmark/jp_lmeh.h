@@ -15,7 +15,7 @@
 
 namespace merganser {
 
-// The seed, unless few_shot has one, of a task's one generator, which shuffles the samples and then draws each one's examples.
+// The seed (unless few_shot has one) of a task's generator, which shuffles its samples, then draws the examples of each.
 inline constexpr uint64_t kJpLmehSeed = 42;
 
 // Examples of the same target.

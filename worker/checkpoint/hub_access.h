@@ -6,7 +6,7 @@
 
 namespace merganser {
 
-// What is in options.hub_cache can lie within options.model_roots: there are none, or one of them holds the cache or lies in it.
+// What is in options.hub_cache may be loaded: there are no model_roots, or one of them holds the cache or lies in it.
 bool AllowsHubCache(const ModelLocatorOptions& options);
 
 }  // namespace merganser

@@ -161,7 +161,7 @@ class RateLimitTest : public ServedCoordinator {
     return FromGrpc(v1::WorkerService::NewStub(workers_.channel)->ReportAttempt(&context, request, &response));
   }
 
-  // The first answer that is a refusal: the next one, but where the machine stalls for the two seconds in which a call is saved.
+  // The first answer that is a refusal: the next one, unless the machine stalls for the 2 s in which a call is saved.
   template <typename Call>
   static absl::Status Refusal(Call call) {
     absl::Status status;
