@@ -1,5 +1,6 @@
 #include "worker/agent/child_evaluator.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -345,6 +346,9 @@ int ServeEvaluator(int fd, CandidateEvaluator* evaluator) {
   // A terminal's Ctrl-C goes to both: the parent drains and ends this process when it is done.
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
+  // Programs that score candidates, or that models wrote, are children of this process. One that had the connection could
+  // answer in its place, and as long as it lived the parent would not learn of this one's death.
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (!WriteFrame(fd, kReady, "")) return 0;
   auto* const requests = new Requests(fd, *evaluator);  // its thread ends with the process
   while (true) {

@@ -72,7 +72,7 @@ class ChildEvaluator final : public CandidateEvaluator {
 };
 
 // The child's side: answers calls on `fd` with `evaluator`, one at a time. When the parent is gone the process ends,
-// whatever the evaluator does. Returns the exit code.
+// whatever the evaluator does. Programs that the evaluator starts do not get `fd`. Returns the exit code.
 int ServeEvaluator(int fd, CandidateEvaluator* evaluator);
 
 }  // namespace merganser

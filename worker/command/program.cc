@@ -103,6 +103,8 @@ absl::StatusOr<pid_t> Spawn(const Program& program, const std::string& file, con
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, out.write.get(), 1);
   posix_spawn_file_actions_adddup2(&actions, error.write.get(), 2);
+  // Whatever this process has open, its libraries' files too, is none of the program's.
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
   if (!program.directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, program.directory.c_str());
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);

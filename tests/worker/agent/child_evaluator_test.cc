@@ -2,9 +2,11 @@
 #include "worker/agent/child_evaluator.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -89,6 +91,21 @@ TEST_F(ChildEvaluatorTest, AKilledChildIsACrashOfOneAttemptAndIsReplaced) {
   const absl::Status status = Run("killed").status();
   EXPECT_EQ(FailureClassOf(status), FailureClass::kCrashed);
   EXPECT_THAT(status.message(), HasSubstr("killed by signal 9"));
+  EXPECT_TRUE(Run("b").ok());
+}
+
+// What it leaves running, a program that scores for one, does not have its connection.
+TEST_F(ChildEvaluatorTest, ItsDeathShowsThoughAProgramOfItsLives) {
+  const std::string file = testing_support::FreshDir("child_evaluator") + "/program";
+  setenv("ODD_EVALUATOR_FILE", file.c_str(), 1);
+  Start({.argv = {Child()}});
+  unsetenv("ODD_EVALUATOR_FILE");
+  const absl::Status status = Run("leaves").status();
+  pid_t program = 0;
+  std::ifstream(file) >> program;
+  ASSERT_GT(program, 0);
+  EXPECT_EQ(kill(program, SIGKILL), 0) << "it ran when the death was told";
+  EXPECT_EQ(FailureClassOf(status), FailureClass::kCrashed) << status;
   EXPECT_TRUE(Run("b").ok());
 }
 

@@ -35,6 +35,13 @@ TEST(ProgramTest, RunsInItsFolderWithItsEnvironment) {
   EXPECT_EQ(RunProgram(program, {})->output, "/usr\nhttp://x/v1\n");
 }
 
+TEST(ProgramTest, HasNoFileOfOursOpen) {
+  constexpr int kOurs = 100;
+  ASSERT_EQ(dup2(STDERR_FILENO, kOurs), kOurs);  // as a library opens files, which programs inherit
+  EXPECT_EQ(RunProgram(Shell("if [ -e /proc/$$/fd/100 ]; then echo open; else echo closed; fi"), {})->output, "closed\n");
+  close(kOurs);
+}
+
 TEST(ProgramTest, AFailureHasItsStatusAndTheEndOfStandardError) {
   const absl::Status status = RunProgram(Shell("yes line | head -c 100000 >&2; echo the reason >&2; exit 3"), {}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
