@@ -124,18 +124,28 @@ class Client:
             return leader
         kind, answers = errors.Unavailable, []
         for server in self._servers:
-            try:  # a stand-by answers that it is unavailable, and a frozen coordinator nothing
-                server.method("ListWorkers")(fleet_service_pb2.ListWorkersRequest(), timeout=min(_PROBE, self.timeout),
-                                             metadata=self._metadata)
-            except grpc.RpcError as error:
-                problem = errors.from_rpc(error, server.address)
-                if not isinstance(problem, errors.Unavailable):
-                    kind = type(problem)  # who is refused is told so, whatever the others' reasons are
-                answers.append(f"{server.address}: {error.details() or error.code().name}")
-            else:
+            error = self._why_it_does_not_lead(server)
+            if error is None:
                 self._leader = server
                 return server
+            problem = errors.from_rpc(error, server.address)
+            if isinstance(problem, errors.PermissionDenied):
+                kind = type(problem)  # who is refused is told so, whatever the others' reasons are
+            answers.append(f"{server.address}: {error.details() or error.code().name}")
         raise kind(f"none of the coordinators leads: {'; '.join(answers)}")
+
+    def _why_it_does_not_lead(self, server: _Server) -> Optional[grpc.RpcError]:
+        """None if it does. A stand-by answers that it is unavailable, a frozen coordinator nothing."""
+        deadline = time.monotonic() + min(_PROBE, self.timeout)
+        while True:
+            try:
+                server.method("ListWorkers")(fleet_service_pb2.ListWorkersRequest(),
+                                             timeout=max(0.0, deadline - time.monotonic()), metadata=self._metadata)
+                return None
+            except grpc.RpcError as error:
+                if not errors.says_when_to_retry(error) or time.monotonic() + 0.1 > deadline:
+                    return error
+            time.sleep(0.1)
 
     def _lost(self, server: _Server) -> bool:
         """After a call that `server` did not answer: whether another may lead by now."""

@@ -14,7 +14,7 @@ import unittest.mock
 import grpc
 import merganser
 import merganser.errors
-from merganser.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from merganser.v1 import fleet_service_pb2, fleet_service_pb2_grpc, job_pb2, job_service_pb2, job_service_pb2_grpc
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -103,8 +103,37 @@ class Departing(job_service_pb2_grpc.JobServiceServicer):
             context.abort(grpc.StatusCode.CANCELLED, "Cancelled on the server side")
 
 
+class CalledTooOften(job_service_pb2_grpc.JobServiceServicer, fleet_service_pb2_grpc.FleetServiceServicer):
+    """A coordinator that leads, and tells the first caller to come back."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def ListWorkers(self, request, context):
+        self.asked += 1
+        if self.asked == 1:
+            context.set_trailing_metadata((("grpc-status-details-bin", b"type.googleapis.com/google.rpc.RetryInfo"),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of one client; try again in 100ms")
+        return fleet_service_pb2.ListWorkersResponse()
+
+    def ListJobs(self, request, context):
+        return job_service_pb2.ListJobsResponse()
+
+
 class AloneTest(unittest.TestCase):
     """What needs no fleet."""
+
+    def test_a_leader_that_was_asked_too_often_just_now_is_one_nevertheless(self):
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        busy = CalledTooOften()
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(busy, server)
+        fleet_service_pb2_grpc.add_FleetServiceServicer_to_server(busy, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with merganser.Client(["127.0.0.1:1", f"127.0.0.1:{port}"]) as client:
+            self.assertEqual(client.jobs(), [])
+        self.assertEqual(busy.asked, 2)
+        server.stop(None)
 
     def test_a_watch_that_the_coordinator_cancels_as_it_goes_away_goes_on(self):
         server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
@@ -279,6 +308,10 @@ class ClientTest(unittest.TestCase):
         self.assertFalse(one.resume().message.paused)
         updated = one.update(priority=3, candidates=500)
         self.assertEqual((updated.message.spec.priority, updated.message.spec.budget.candidates), (3, 500))
+        one.pause()
+        one.update(wall_time=0.001)
+        self.assertIn("budget.wall_time of 1ms is reached", one.update(candidates=500).binding_budget)
+        one.update(wall_time="1h30m")
         self.assertEqual(one.update(samples=1, candidates=500).binding_budget, "")
         with self.assertRaisesRegex(TypeError, "candidate"):
             one.update(candidate=500)
