@@ -78,7 +78,6 @@ eventually "Slurm has an idle node" node_is_idle
 
 export MERGANSER_BIN="$BIN" MERGANSER_SLURM_DIR="$DIR/fleet" MERGANSER_SLURM_GRACE=20
 fleet() { deploy/slurm/merganser-slurm "$@"; }
-SINCE=$SECONDS
 fleet start --workers 1 --device cpu --worker-flags "--threads 1" --coordinator-sbatch "--partition high" \
   --coordinator-flags "--client-rate 2000"
 sed "s|path: \([a-z]\)|path: $PWD/examples/ja-math/\1|; s|data: tasks|data: $PWD/examples/ja-math/tasks|" examples/ja-math/job.yaml >"$DIR/job.yaml"
