@@ -126,25 +126,33 @@ class Copy {
     const auto kept = std::find_if(backup_jobs_.begin(), backup_jobs_.end(),
                                    [&](const StoredJob& other) { return other.id == job.id && other.spec == job.spec; });
     if (kept == backup_jobs_.end()) return left_out("the backup has no such job");
+    const auto backup_is_damaged = [&](const absl::Status& status) {
+      return left_out(absl::StrCat("the backup is damaged, too: ", status.message()));
+    };
     while (*compared < state->seq()) {
       const int64_t count = std::min(kPage, state->seq() - *compared);
       MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> copied, to_.ReadEvents(job.id, *compared, count));
-      MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> older, options_.backup->ReadEvents(job.id, *compared, count));
-      if (copied != older) {
-        return left_out(static_cast<int64_t>(older.size()) < count ? "the backup ends before it"
-                                                                   : "the backup has another log of that job");
+      const absl::StatusOr<std::vector<StoredEvent>> older = options_.backup->ReadEvents(job.id, *compared, count);
+      if (absl::IsDataLoss(older.status())) return backup_is_damaged(older.status());
+      MG_RETURN_IF_ERROR(older.status());
+      if (copied != *older) {
+        return left_out(static_cast<int64_t>(older->size()) < count ? "the backup ends before it"
+                                                                    : "the backup has another log of that job");
       }
       *compared += count;
     }
-    MG_ASSIGN_OR_RETURN(const std::vector<StoredEvent> next, options_.backup->ReadEvents(job.id, state->seq(), 1));
-    if (next.empty()) return left_out("the backup ends before it");
-    const absl::StatusOr<JobEvent> event = codec_.DecodeEvent(next[0].body);
-    const absl::Status fits = event.ok() ? state->Apply(next[0].seq, *event) : event.status();
+    const absl::StatusOr<std::vector<StoredEvent>> next = options_.backup->ReadEvents(job.id, state->seq(), 1);
+    if (absl::IsDataLoss(next.status())) return backup_is_damaged(next.status());
+    MG_RETURN_IF_ERROR(next.status());
+    if (next->empty()) return left_out("the backup ends before it");
+    const StoredEvent& stored = next->front();
+    const absl::StatusOr<JobEvent> event = codec_.DecodeEvent(stored.body);
+    const absl::Status fits = event.ok() ? state->Apply(stored.seq, *event) : event.status();
     if (!fits.ok()) return left_out(absl::StrCat("nor does the backup's fit: ", fits.message()));
     if (const auto* finished = std::get_if<CandidateFinished>(&event->body)) {
       MG_RETURN_IF_ERROR(CopyRecords(job.id, *state->Find(finished->candidate)));
     }
-    MG_RETURN_IF_ERROR(AppendRest(job.id, state->seq() - 1, {next[0].body}));
+    MG_RETURN_IF_ERROR(AppendRest(job.id, state->seq() - 1, {stored.body}));
     ++report_.events;
     report_.mended.push_back(damage);
     return true;

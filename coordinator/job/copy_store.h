@@ -17,7 +17,7 @@ struct CopyStoreOptions {
   // Where a job's log is damaged, copy what comes before the damage; off: such a log is DataLoss.
   bool salvage = false;
   // An older copy of `from`, or null: events of a damaged log that it has are taken from it, and those behind them from
-  // `from` again where they fit; so are records. Used with `salvage`.
+  // `from` again where they fit; so are records. Where it is damaged itself, that counts as damage. Used with `salvage`.
   ResultsStore* backup = nullptr;
   // Told after each page of events; may be null.
   std::function<void(const std::string& job_id, int64_t events)> on_progress;

@@ -190,6 +190,28 @@ TEST_F(CopyWithBackupTest, WhatItDoesNotHaveIsLeftOut) {
   EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(backed_up_));
 }
 
+TEST_F(CopyWithBackupTest, ABackupThatIsDamagedItselfCostsThatLogOnly) {
+  FaultyStore torn(&backup_);
+  for (const int64_t torn_at : {2, 4}) {  // before the damage, and at it
+    torn.damage = [torn_at](const std::string& job, std::vector<StoredEvent>* events) -> absl::Status {
+      for (const StoredEvent& event : *events) {
+        if (job == "job-2" && event.seq == torn_at) return absl::DataLossError("the page is torn");
+      }
+      return absl::OkStatus();
+    };
+    Damage(4, 4);
+    MemoryStore copy(world_.clock);
+    const absl::StatusOr<CopyStoreReport> report =
+        CopyStore(&world_.store, &copy, ProtoJobCodec(), {.salvage = true, .backup = &torn});
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->jobs, 2);
+    ASSERT_THAT(report->damage, SizeIs(1));
+    EXPECT_THAT(report->damage[0], HasSubstr("job-2 event 4: "));
+    EXPECT_THAT(report->damage[0], HasSubstr("the backup is damaged, too: the page is torn"));
+    EXPECT_EQ(copy.ReadEvents("job-2", 0, 10'000)->size(), 3u);
+  }
+}
+
 TEST_F(CopyWithBackupTest, ALogThatIsAnotherIsNotMixedIn) {
   World other;  // its jobs have the same numbers and specs, and other tokens
   auto worker = other.AddWorker("x", 2);
