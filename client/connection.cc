@@ -7,10 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "client/server_jobs.h"
 #include "client/store_jobs.h"
 #include "common/base/status_macros.h"
 #include "common/cli/address_check.h"
+#include "common/rpc/error_details.h"
 #include "common/rpc/status_codec.h"
 #include "merganser/v1/fleet_service.grpc.pb.h"
 
@@ -37,6 +39,20 @@ void AddConnectionOptions(CLI::App* verb, ConnectionOptions* options, bool with_
 
 namespace {
 
+// OK if it leads; a stand-by answers Unavailable.
+absl::Status AskWhetherItLeads(const ClientChannel& channel) {
+  const absl::Time deadline = absl::Now() + kLeaderProbe;
+  while (true) {
+    grpc::ClientContext context;
+    channel.Prepare(&context, deadline - absl::Now());
+    v1::ListWorkersResponse response;
+    const absl::Status status = FromGrpc(v1::FleetService::NewStub(channel.channel)->ListWorkers(&context, {}, &response));
+    const std::optional<absl::Duration> wait = RetryDelayOf(status);  // it was called too often just now
+    if (!wait.has_value() || absl::Now() + *wait >= deadline) return status;
+    absl::SleepFor(*wait);
+  }
+}
+
 // `stand_by`: one that answers where none leads; it may lead soon.
 absl::StatusOr<ClientChannel> FindLeader(const ConnectionOptions& options, std::optional<ClientChannel>* stand_by) {
   const std::vector<std::string> addresses = absl::StrSplit(options.server, ',', absl::SkipEmpty());
@@ -53,11 +69,7 @@ absl::StatusOr<ClientChannel> FindLeader(const ConnectionOptions& options, std::
   absl::StatusCode code = absl::StatusCode::kUnavailable;
   std::vector<std::string> answers;
   for (size_t i = 0; i < channels.size(); ++i) {
-    grpc::ClientContext context;
-    channels[i].Prepare(&context, kLeaderProbe);
-    v1::ListWorkersResponse response;  // a stand-by answers Unavailable
-    const absl::Status status =
-        FromGrpc(v1::FleetService::NewStub(channels[i].channel)->ListWorkers(&context, {}, &response));
+    const absl::Status status = AskWhetherItLeads(channels[i]);
     if (status.ok()) return channels[i];
     if (absl::IsUnavailable(status) && channels[i].channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) {
       *stand_by = channels[i];

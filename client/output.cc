@@ -151,12 +151,14 @@ std::string FitnessText(absl::Span<const double> fitness) {
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
 
 std::string FormatMetric(absl::string_view metric, double value) {
-  // Of "MEMBER.bleu@FILTER" the metric, which is a number up to 100.
-  absl::string_view name = metric.substr(metric.rfind('.') + 1);
-  name = name.substr(0, name.find('@'));
-  const bool translation = name == "bleu" || name == "chrf" || name == "chrf++" || name == "ter";
-  const bool share = std::abs(value) <= 1 && !absl::EndsWith(metric, "perplexity") && metric != "bits_per_byte" &&
-                     name != "brier_score" && metric != "log_likelihood" && !translation;
+  // Of "MEMBER.bleu_ja@FILTER" what stands for the metric.
+  absl::string_view name = metric.substr(0, metric.find('@'));
+  name = name.substr(name.rfind('.') + 1);
+  bool share = std::abs(value) <= 1 && !absl::EndsWith(name, "perplexity") && name != "bits_per_byte" &&
+               name != "brier_score" && name != "log_likelihood";
+  for (const absl::string_view up_to_100 : {"bleu", "chrf", "chrf++", "ter"}) {
+    share = share && name != up_to_100 && !absl::StartsWith(name, absl::StrCat(up_to_100, "_"));
+  }
   return share ? FormatPercent(value) : FormatFitness(value);
 }
 

@@ -2,12 +2,11 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <iostream>
-#include <limits>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -17,6 +16,7 @@
 #include "client/message_json.h"
 #include "client/output.h"
 #include "client/print_message.h"
+#include "client/score_table.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 
@@ -108,14 +108,9 @@ absl::StatusOr<int> WriteResults(const std::vector<std::pair<std::string, std::s
         std::string interval = "-", n = "-";              // a program's number has none
         if (const auto it = entry["intervals"].find(metric); it != entry["intervals"].end()) {
           if (it->contains("n")) n = FormatCount(it->at("n").get<int64_t>());
-          // Of a value in percent both ends are in percent, too: what lies beyond is the normal approximation's.
-          const bool percent = absl::EndsWith(FormatMetric(metric, value.get<double>()), "%");
-          const double most = percent ? 1 : std::numeric_limits<double>::infinity();
-          // Ours are none below 0 but correlations; what a program says of itself may be one.
-          const bool signed_value = entry["results"].empty() || absl::EndsWith(metric, "mcc") || metric == "average";
-          const double least = percent && !signed_value ? 0 : -most;
-          interval = absl::StrCat(FormatMetric(metric, std::max(it->at("low").get<double>(), least)), " to ",
-                                  FormatMetric(metric, std::min(it->at("high").get<double>(), most)));
+          const Score score{.value = value.get<double>(),
+                            .interval = std::pair(it->at("low").get<double>(), it->at("high").get<double>())};
+          interval = IntervalText(metric, score, /*may_be_negative=*/entry["results"].empty());  // a program's
         }
         std::vector<std::string> row = {benchmark, metric, FormatMetric(metric, value.get<double>()), std::move(interval),
                                         std::move(n)};

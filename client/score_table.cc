@@ -1,5 +1,6 @@
 #include "client/score_table.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/match.h"
@@ -50,9 +51,15 @@ std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>
   return scores;
 }
 
-std::string IntervalText(const std::string& metric, const Score& score) {
+std::string IntervalText(const std::string& metric, const Score& score, bool may_be_negative) {
   if (!score.interval) return "-";
-  return absl::StrCat(FormatMetric(metric, score.interval->first), " to ", FormatMetric(metric, score.interval->second));
+  auto [low, high] = *score.interval;
+  if (absl::EndsWith(FormatMetric(metric, score.value), "%")) {
+    may_be_negative = may_be_negative || absl::EndsWith(metric, "mcc") || metric == "average" || score.value < 0;
+    low = std::max(low, may_be_negative ? -1.0 : 0.0);
+    high = std::min(high, 1.0);
+  }
+  return absl::StrCat(FormatMetric(metric, low), " to ", FormatMetric(metric, high));
 }
 
 std::string ItemsText(const Score& score) { return score.n > 0 ? FormatCount(score.n) : "-"; }

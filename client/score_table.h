@@ -32,8 +32,10 @@ using IntervalFunction = std::function<std::pair<double, double>(double, int64_t
 // {metric: score} of a benchmark's metrics, of which "NAME_stderr" is the error of NAME.
 std::map<std::string, Score> ScoresOfMetrics(const std::map<std::string, double>& metrics, int64_t n,
                                              const IntervalFunction& interval);
-// "3.0 % to 13.0 %"; "-" where there is no interval.
-std::string IntervalText(const std::string& metric, const Score& score);
+// "3.0 % to 13.0 %", as FormatMetric writes the value; "-" where there is no interval. Of a percentage it is cut at 100 %,
+// and at 0 unless the metric may be below (a correlation, an average, or what `may_be_negative` says so of): what lies beyond
+// is the normal approximation's.
+std::string IntervalText(const std::string& metric, const Score& score, bool may_be_negative = false);
 // Score::n; "-" where it is not known.
 std::string ItemsText(const Score& score);
 

@@ -37,6 +37,18 @@ TEST(TableTest, MissingCellsAreEmpty) {
   EXPECT_EQ(table.Render(), "a  b\n1\n");
 }
 
+TEST(FormatMetricTest, SharesArePercentAndOtherMetricsNumbersWhateverFilterMemberOrLanguage) {
+  for (const char* share : {"acc", "acc_ja", "colours.acc_norm", "exact_match@v1.strict", "rougeL_ja_median"}) {
+    EXPECT_EQ(FormatMetric(share, 0.5), "50.0 %") << share;
+  }
+  for (const char* number :
+       {"bleu", "texts.bleu_ja", "chrf++@f", "ter@v1.strict", "ter_ja", "brier_score", "texts.brier_score", "log_likelihood",
+        "texts.log_likelihood", "texts.bits_per_byte", "word_perplexity"}) {
+    EXPECT_EQ(FormatMetric(number, 0.5), "0.5000") << number;
+  }
+  EXPECT_EQ(FormatMetric("acc", 1.5), "1.5000") << "a program's number";
+}
+
 struct DurationCase {
   absl::Duration duration;
   std::string text;
