@@ -3,18 +3,12 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "worker/checkpoint/path_within.h"
+
 namespace merganser {
-namespace {
-
-namespace fs = std::filesystem;
-
-bool IsWithin(const fs::path& path, const fs::path& root) {
-  return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
-}
-
-}  // namespace
 
 bool AllowsHubCache(const ModelLocatorOptions& options) {
+  namespace fs = std::filesystem;
   if (options.model_roots.empty()) return true;
   if (options.hub_cache.empty()) return false;
   std::error_code error;

@@ -12,6 +12,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/transfer/checkpoint_files.h"
+#include "worker/checkpoint/path_within.h"
 #include "worker/checkpoint/tensor_view.h"
 
 namespace merganser {
@@ -96,11 +97,6 @@ absl::StatusOr<std::string> FindSnapshot(const HubId& id, const std::string& hub
                                                    "' is ambiguous: ", absl::StrJoin(found, ", ")));
   }
   return (snapshots / found[0]).string();
-}
-
-bool IsWithin(const fs::path& path, const fs::path& root) {
-  const auto [root_end, ignored] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
-  return root_end == root.end();
 }
 
 // Links inside a model's directory count as well: a link to a file outside of the roots would be
