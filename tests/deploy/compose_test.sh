@@ -31,7 +31,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-TRIES=450
 
 deploy/container/debian-images.sh --services "$BUILD" "$NAME" >"$DIR/images.log" 2>&1 ||
   images_failed "$DIR/images.log" "the images are built"

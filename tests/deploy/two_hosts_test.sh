@@ -52,7 +52,6 @@ start() {  # HOST NAME COMMAND...
   ip netns exec "$1" "${@:3}" >"$DIR/$2.log" 2>&1 &
   PIDS+=($!)
 }
-TRIES=600
 
 deploy/systemd/make-secrets.sh 10.77.0.1 "$DIR/secrets"
 mkdir "$DIR/redis"
