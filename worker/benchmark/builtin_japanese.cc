@@ -120,8 +120,7 @@ void AddJglue(std::vector<BuiltinBenchmark>* table) {
   marc.spec.jp_lmeh = Evaluator();
   marc.source =
       "marc_ja-v1.1/valid-v1.0.json, which github.com/yahoojapan/JGLUE's preprocessing makes of Amazon's reviews "
-      "(withdrawn; "
-      "whoever still has them)";
+      "(withdrawn; whoever still has them)";
   table->push_back(marc);
   marc.spec.choices = std::vector<std::string>{"positive", "negative"};
   AddSecondPrompt(
@@ -197,8 +196,7 @@ void AddQuestions(std::vector<BuiltinBenchmark>* table) {
   xlsum.spec.few_shot.count = 1;
   xlsum.source =
       "the split `test` of huggingface.co/datasets/mkshing/xlsum_ja as JSON lines xlsum_ja/test.jsonl with the fields text "
-      "and "
-      "summary, its split `train` as xlsum_ja/train.jsonl";
+      "and summary, its split `train` as xlsum_ja/train.jsonl";
   table->push_back(xlsum);
   xlsum.spec.jp_lmeh->article_begin = "ニュース記事:";
   xlsum.spec.jp_lmeh->article_end = "要約:";
@@ -212,8 +210,7 @@ void AddQuestions(std::vector<BuiltinBenchmark>* table) {
   winograd.file = "xwinograd_ja/test.jsonl";
   winograd.source =
       "the split `test` of huggingface.co/datasets/polm-stability/xwinograd-ja as JSON lines xwinograd_ja/test.jsonl with "
-      "the "
-      "fields sentence1, sentence2 and answer (1 or 2)";
+      "the fields sentence1, sentence2 and answer (1 or 2)";
   table->push_back(winograd);
 
   BuiltinBenchmark qa;

@@ -94,8 +94,7 @@ absl::StatusOr<std::string> WithShorterArticles(const std::string& prompt, const
         absl::StrSplit(absl::StrCat(settings.article_begin, parts[i]), settings.article_end);
     if (sides.size() != 2) {
       return absl::InvalidArgumentError(
-          absl::StrCat("the prompt is too long, and where to shorten it is not clear: an article or "
-                       "a summary has '",
+          absl::StrCat("the prompt is too long, and where to shorten it is not clear: an article or a summary has '",
                        settings.article_end, "' or '", settings.article_begin, "' in it"));
     }
     MG_ASSIGN_OR_RETURN(const std::string text, FirstSentences(sides[0], share, model));

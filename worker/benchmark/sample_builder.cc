@@ -32,6 +32,11 @@ std::string Joint(absl::string_view left, absl::string_view right, absl::string_
   return absl::StrCat(left, joined ? "" : delimiter, right);
 }
 
+// Where the `shot`-th example, `row`, stands.
+std::string ExampleName(const FewShots& few, const Row& row, size_t shot) {
+  return few.samples.empty() ? LineName(few.data, row.line) : absl::StrCat("few_shot.samples[", shot, "]");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SampleBuilder>> SampleBuilder::Create(const BenchmarkDefinition& definition,
@@ -240,19 +245,15 @@ absl::StatusOr<std::string> SampleBuilder::Example(size_t shot) {
     return Answered(fields, json, prompt.text + sample.answer, continuation);
   };
   auto text = render();
-  if (!text.ok()) {
-    const std::string where = definition_.few_shot.samples.empty() ? LineName(definition_.few_shot.data, shots_[shot].line)
-                                                                   : absl::StrCat("few_shot.samples[", shot, "]");
-    return Annotate(text.status(), where);
-  }
+  if (!text.ok()) return Annotate(text.status(), ExampleName(definition_.few_shot, shots_[shot], shot));
   return examples_[shot] = *std::move(text);
 }
 
 absl::Status SampleBuilder::Stratify() {
   if (!definition_.jp_lmeh || !definition_.jp_lmeh->stratified || shots_.empty()) return absl::OkStatus();
   std::vector<std::string> targets;
-  for (const Row& shot : shots_) {
-    const Json fields = Context(shot.fields);
+  for (size_t i = 0; i < shots_.size(); ++i) {
+    const Json fields = Context(shots_[i].fields);
     const std::string json = fields.dump();
     Sample sample;
     const auto target = [&]() -> absl::Status {
@@ -261,7 +262,7 @@ absl::Status SampleBuilder::Stratify() {
       }
       return SetTarget(fields, json, &sample);
     };
-    MG_RETURN_IF_ERROR(Annotate(target(), LineName(definition_.few_shot.data, shot.line)));
+    MG_RETURN_IF_ERROR(Annotate(target(), ExampleName(definition_.few_shot, shots_[i], i)));
     targets.push_back(std::move(sample.answer));
   }
   strata_.emplace(targets);

@@ -231,6 +231,16 @@ TEST(JpLmeh, StrataNeedAsManyExamplesAsTheirShare) {
               HasSubstr("2 of 6 examples would be of a target that has 1"));
 }
 
+TEST(JpLmeh, AnExampleOfNoStratumIsToldWhereItStands) {
+  BenchmarkSettings settings = SettingsOfRun(Lines(DataPath("jnli.golden.jsonl")).front());
+  settings.few_shot.count = 2;
+  settings.few_shot.data.reset();
+  settings.few_shot.samples = {R"({"sentence1": "a", "sentence2": "b", "label": "neutral"})",
+                               R"({"sentence1": "a", "sentence2": "b", "label": 7})"};
+  ExpectError(Benchmark::Load(*ResolveBenchmark(settings)), StatusCode::kInvalidArgument,
+              AllOf(HasSubstr("few_shot.samples[1]: "), HasSubstr("target '7' is none of the 3 choices")));
+}
+
 // random.Random(42).shuffle(list(range(8))); numpy.random.seed(1234), numpy.random.choice(numpy.arange(10), 8).
 TEST(PythonRandom, IsPythonsAndNumpys) {
   EXPECT_EQ(PythonRandom(42).Shuffled(8), (std::vector<uint32_t>{3, 4, 6, 7, 2, 5, 0, 1}));
