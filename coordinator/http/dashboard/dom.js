@@ -70,6 +70,22 @@ export function announce(text) {
 export const number = (n) => (n === null || n === undefined ? '–' : n.toLocaleString('en'));
 export const fitness = (x) => (x === null || x === undefined ? '–' : x.toFixed(4));
 export const percent = (x) => (x === null || x === undefined ? '–' : (100 * x).toFixed(1) + ' %');
+
+// Metrics that are no shares, in a language or not.
+const kNumbers = /^(.*perplexity|bits_per_byte|brier_score|log_likelihood|(bleu|chrf|chrf\+\+|ter)(_.*)?)$/;
+
+// A metric's value and its interval for people: percent, if it is a share. What lies beyond 0 and 100 % is the normal
+// approximation's; correlations, averages and a program's numbers (which have no samples) may be below 0.
+export function metricTexts({metric, value, interval, samples}) {
+  const name = metric.split('@')[0].split('.').pop();
+  const share = value !== null && Math.abs(value) <= 1 && !kNumbers.test(name);
+  const text = share ? percent : fitness;
+  if (!interval) return [text(value), '–'];
+  const least = value < 0 || samples === null || metric === 'average' || metric.endsWith('mcc') ? -1 : 0;
+  const [low, high] = share ? [Math.max(least, interval[0]), Math.min(1, interval[1])] : interval;
+  return [text(value), `${text(low)} to ${text(high)}`];
+}
+
 export const word = (state) => state.replaceAll('_', ' ');
 
 export function duration(seconds) {

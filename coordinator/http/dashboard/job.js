@@ -1,6 +1,6 @@
 // One job: how far it is, fitness over candidates, the best recipe, held-out scores, the Pareto front, its candidates and events.
 import {follow, get, getText, passing, post, query} from './api.js';
-import {announce, details, drawn, duration, el, fitness, marked, number, pager, percent, redraw, replace, state, tile, time, word} from './dom.js';
+import {announce, details, drawn, duration, el, fitness, marked, metricTexts, number, pager, redraw, replace, state, tile, time, word} from './dom.js';
 
 const kRefresh = 2000;  // ms between redraws of what is costly, while the job runs
 const kRows = 25;
@@ -373,8 +373,7 @@ function heldOut(lines) {
   if (lines.length === 0) return null;
   const benchmarks = [...new Set(lines.map((l) => l.benchmark))];
   const row = (l) => el('tr', {class: l.model === 'winner' ? 'winner' : null}, el('th', {scope: 'row'}, l.model), el('td', {}, l.metric),
-    el('td', {class: 'n'}, percent(l.value)), el('td', {class: 'n'}, l.interval ? `${percent(l.interval[0])} to ${percent(l.interval[1])}` : '–'),
-    el('td', {class: 'n'}, number(l.samples)));
+    metricTexts(l).map((text) => el('td', {class: 'n'}, text)), el('td', {class: 'n'}, number(l.samples)));
   return section('Held out', el('p', {class: 'dim'}, 'Never seen by the search.'), benchmarks.map((b) => el('div', {class: 'scroll'}, el('table', {},
     el('caption', {}, b), el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'Model'), el('th', {scope: 'col'}, 'Metric'),
       ['Value', '95 % interval', 'Samples'].map((h) => el('th', {scope: 'col', class: 'n'}, h)))),

@@ -68,6 +68,22 @@ def jobs_page(b, url):
     shot(b, "jobs")
 
 
+def held_out_texts(b):
+    """Shares are percent, whose intervals end where they do; other metrics are numbers, whatever their filter, member or language."""
+    b.run("import('/dom.js').then((m) => { window.metricTexts = m.metricTexts })")
+    for metric, value, interval, samples, texts in (
+            ("acc_ja", 0.5, [0.4, 0.6], 10, ["50.0 %", "40.0 % to 60.0 %"]),
+            ("rouge2@strict", 0.98, [0.95, 1.01], 10, ["98.0 %", "95.0 % to 100.0 %"]),
+            ("rouge2", 0.01, [-0.01, 0.03], 10, ["1.0 %", "0.0 % to 3.0 %"]),
+            ("mcc", 0.1, [-0.1, 0.3], 10, ["10.0 %", "-10.0 % to 30.0 %"]),
+            ("gain", 0.1, [-0.1, 0.3], None, ["10.0 %", "-10.0 % to 30.0 %"]),
+            ("word_perplexity", 12.3, [11, 13.6], 10, ["12.3000", "11.0000 to 13.6000"]),
+            ("texts.bleu_ja@v1.strict", 0.5, [-0.5, 1.5], 10, ["0.5000", "-0.5000 to 1.5000"]),
+            ("log_likelihood", -0.5, None, 10, ["-0.5000", "–"])):
+        line = json.dumps({"metric": metric, "value": value, "interval": interval, "samples": samples})
+        assert b.run(f"window.metricTexts({line})") == texts, (line, b.run(f"window.metricTexts({line})"))
+
+
 def large_job(b, url):
     painted = []
     for _ in range(3):
@@ -390,6 +406,7 @@ def main():
         b = browser.Browser()
         try:
             jobs_page(b, coordinator.url)
+            held_out_texts(b)
             many_tabs(b, coordinator.url)
             background(b, coordinator.url)
             narrow(b, coordinator.url)
