@@ -134,8 +134,8 @@ class RateLimitTest : public ServedCoordinator {
   // Two calls at once of each user and worker, and then one in two seconds.
   void Start(const std::string& tokens) {
     ServerOptions options;
-    options.client_rate = 0.5;
-    options.worker_rate = 0.5;
+    options.client_rate = kRate;
+    options.worker_rate = kRate;
     if (!tokens.empty()) {
       options.security.token_file = absl::StrCat(::testing::TempDir(), "/rate_limit_tokens");
       ASSERT_TRUE(WriteFileAtomically(options.security.token_file, tokens).ok());
@@ -143,6 +143,7 @@ class RateLimitTest : public ServedCoordinator {
     ASSERT_NO_FATAL_FAILURE(Serve({}, options, &observer_));
     users_ = *CreateChannel(Users());
     workers_ = *CreateChannel(Workers());
+    started_ = absl::Now();
   }
   absl::Status ListWorkers(const std::string& token = "") {
     users_.token = token;
@@ -161,14 +162,19 @@ class RateLimitTest : public ServedCoordinator {
     return FromGrpc(v1::WorkerService::NewStub(workers_.channel)->ReportAttempt(&context, request, &response));
   }
 
-  // The first answer that is a refusal: the next one, unless the machine stalls for the 2 s in which a call is saved.
+  // The first answer that is a refusal, of a caller that had its two calls at once: the next one, but for a call for each two
+  // seconds that went by (on a machine that stalls). Another answer where it was granted more.
   template <typename Call>
-  static absl::Status Refusal(Call call) {
-    absl::Status status;
-    for (int i = 0; i < 20 && !absl::IsResourceExhausted(status); ++i) status = call();
-    return status;
+  absl::Status Refusal(Call call) {
+    for (int granted = 1;; ++granted) {
+      const absl::Status status = call();
+      if (absl::IsResourceExhausted(status) || granted > kRate * absl::ToDoubleSeconds(absl::Now() - started_))
+        return status;
+    }
   }
 
+  static constexpr double kRate = 0.5;  // calls a second
+  absl::Time started_;
   Observer observer_;
   ClientChannel users_, workers_;
 };
