@@ -33,8 +33,8 @@ struct ProgramOutcome {
 absl::StatusOr<std::string> FindProgram(const std::string& name, const std::string& directory);
 
 // Runs it with nothing on standard input and no other file of ours open, in a process group of its own, and waits. At the
-// end, however it comes, the whole group is killed: SIGTERM first where it still runs, SIGKILL three seconds later. Errors end
-// with the tail of standard error:
+// end, however it comes, the whole group is killed: SIGTERM first where it still runs, SIGKILL three seconds later. Errors
+// end with the tail of standard error:
 //   InvalidArgument   the program ended with a status other than 0, or by a signal; it wrote more than output_bytes_max
 //   Unavailable       it ended with status 75 (EX_TEMPFAIL of sysexits.h): another try may go better
 //   DeadlineExceeded  the timeout
