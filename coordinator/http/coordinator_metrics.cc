@@ -57,7 +57,8 @@ CoordinatorMetrics::CoordinatorMetrics()
                                     "Second attempts beside slow ones that ended: won, lost, failed.")),
       queue_depth_(Gauge(registry_, "merganser_queue_depth", "Candidates that wait for a worker.")),
       unschedulable_(Gauge(registry_, "merganser_unschedulable_candidates",
-                           "Candidates that wait though no known worker fits, by what the workers lack.")),
+                           "Candidates that wait though no known worker fits, by what the workers lack: memory, device, "
+                           "labels, hub_cache (what Hub ids need).")),
       attempts_running_(Gauge(registry_, "merganser_attempts_running", "Candidates that a worker holds.")),
       workers_(Gauge(registry_, "merganser_workers", "Workers by state.")),
       slots_(Gauge(registry_, "merganser_slots", "Candidates that connected workers evaluate at once: used and free.")),
