@@ -3,6 +3,7 @@
 #   precompiled header.
 # mg_test(NAME SRCS ... [DEPS ...] [LABELS ...] [TIMEOUT seconds] [TORCH] [ENV VAR=value ...])
 #   A GoogleTest binary, registered with ctest under NAME. It runs in the source tree (by hand: from there, too).
+#   The target threads_tests builds all that have the label threads: those that ./dev tsan runs.
 
 find_program(MG_MOLD mold)
 if(MG_MOLD)
@@ -32,6 +33,7 @@ function(mg_library name)
   endif()
 endfunction()
 
+add_custom_target(threads_tests)
 file(RELATIVE_PATH MG_RELATIVE_BINARY_DIR ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 function(mg_test name)
   cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SRCS;DEPS;LABELS;ENV" ${ARGN})
@@ -52,6 +54,9 @@ function(mg_test name)
     mg_use_torch_pch(${name})
   endif()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  if(threads IN_LIST ARG_LABELS)
+    add_dependencies(threads_tests ${name})
+  endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 900)  # a bound for hangs: of one that takes a minute on an idle machine, with sanitizers or beside others, too
   endif()
