@@ -102,14 +102,14 @@ absl::StatusOr<int> Merge(const MergeOptions& options) {
   const std::string place = !piped ? file : file == "/dev/stdin" ? "stdin" : "pipe";
   SourceMap source(place);
   const bool mergekit = IsMergekitText(text);
+  const Arithmetic arithmetic = options.arithmetic == "mergekit" ? Arithmetic::kMergekit : Arithmetic::kFp32;
   if (mergekit) {
-    MG_ASSIGN_OR_RETURN(request.recipe, ReadMergekitText(text, place, options.local));
+    MG_ASSIGN_OR_RETURN(request.recipe, ReadMergekitText(text, place, arithmetic, options.local));
   } else {
     MG_ASSIGN_OR_RETURN(request.recipe, ReadOwnForm(text, place, source));
   }
   for (Stack& stack : request.recipe.stacks) {
-    if (!options.arithmetic.empty() && !stack.method.empty())
-      stack.arithmetic = options.arithmetic == "mergekit" ? Arithmetic::kMergekit : Arithmetic::kFp32;
+    if (!options.arithmetic.empty() && !stack.method.empty()) stack.arithmetic = arithmetic;
   }
   const auto set = [](const std::string& given, std::string& field) {
     if (!given.empty()) field = given;

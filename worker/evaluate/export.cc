@@ -52,7 +52,8 @@ absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, cons
   return PlanRecipeExport(request.recipe, ResolverOf(options), OptionsOf(request, options));
 }
 
-absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, const LocalOptions& options) {
+absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, Arithmetic arithmetic,
+                                        const LocalOptions& options) {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::path folder = fs::absolute(path, error).parent_path();
@@ -67,8 +68,8 @@ absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::strin
   };
   const ModelResolver resolve = ResolverOf(options);
   const ModelResolver resolver = [&](const std::string& name) { return resolve(located(name)); };
-  MG_ASSIGN_OR_RETURN(Recipe recipe,
-                      ReadMergekitYaml(text, path, [&](const ModelRef& model) { return ReadModelFacts(model, resolver); }));
+  const auto facts = [&](const ModelRef& model) { return ReadModelFacts(model, resolver); };
+  MG_ASSIGN_OR_RETURN(Recipe recipe, ReadMergekitYaml(text, path, facts, arithmetic));
   for (ModelRef& model : recipe.models) {
     model.path = located(model.path);
     if (!model.lora.empty()) model.lora = located(model.lora);

@@ -21,7 +21,9 @@ absl::StatusOr<RecipeExportPlan> PlanExportOf(const ExportRequest& request, cons
 
 // The recipe in `text`, what a file of mergekit's at `path` holds. Relative paths in it start at the file's folder, else (as
 // for mergekit) at the working directory.
-absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, const LocalOptions& options);
+// Merges get `arithmetic`.
+absl::StatusOr<Recipe> ReadMergekitText(absl::string_view text, const std::string& path, Arithmetic arithmetic,
+                                        const LocalOptions& options);
 
 }  // namespace merganser
 

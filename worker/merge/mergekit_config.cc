@@ -40,6 +40,10 @@ class Parser {
     const bool has_out_dtype = IsSet(root["out_dtype"]);
     MG_RETURN_IF_ERROR(ParseDtype(root["dtype"], "dtype", has_out_dtype, config_.dtype));
     MG_RETURN_IF_ERROR(ParseDtype(root["out_dtype"], "out_dtype", has_out_dtype, config_.out_dtype));
+    config_.in_float64 = IsSet(root["dtype"]) && config_.dtype.empty();
+    config_.types_line = IsSet(root["dtype"]) ? Line(root["dtype"])
+                         : has_out_dtype      ? Line(root["out_dtype"])
+                                              : config_.method_line;
     MG_RETURN_IF_ERROR(ParseInputs(root));
     MG_RETURN_IF_ERROR(ParseTokenizer(root));
     return ParseChatTemplate(root["chat_template"]);

@@ -75,6 +75,8 @@ struct MergekitConfig {
   bool whole_models = false;
   MergekitSettings parameters;
   std::string dtype, out_dtype;  // "" or a name that recipes know
+  bool in_float64 = false;       // `dtype` is float64, and `out_dtype` is given
+  int types_line = 0;            // of `dtype`, else of `out_dtype`, else of the method
   // The tokenizer block: "union", "base", "" (none), or "model" with `tokenizer_model`.
   std::string tokenizer_source;
   std::optional<MergekitModel> tokenizer_model;

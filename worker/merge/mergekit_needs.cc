@@ -1,5 +1,8 @@
 #include "worker/merge/mergekit_needs.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "common/domain/job_spec.h"
 
 namespace merganser {
@@ -22,6 +25,19 @@ MethodNeeds NeedsOf(const MergekitConfig& config) {
   }
   needs.copies = !scaled;
   return needs;
+}
+
+absl::Status CheckComputesInType(const MergekitConfig& config, const std::string& result,
+                                 const std::vector<std::string>& stored) {
+  const std::string given = config.in_float64 ? "float64" : config.dtype;
+  const auto differs = [&](const std::string& type) { return type != result; };
+  if (given.empty() ? std::none_of(stored.begin(), stored.end(), differs) : given == result) return absl::OkStatus();
+  const std::string where = given.empty() ? "the types that the models are stored in" : absl::StrCat("`dtype`, ", given);
+  const absl::Status error = config.Error(
+      config.types_line, absl::StrCat("mergekit computes in ", where, ", and stores ", result,
+                                      "; arithmetic `mergekit` computes in the type of the result: write `dtype: ", result,
+                                      "` without `out_dtype`, or merge in fp32"));
+  return absl::UnimplementedError(error.message());
 }
 
 bool IsRequired(absl::string_view parameter) { return parameter == "weight" || parameter == "t"; }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "worker/merge/mergekit_config.h"
 
@@ -17,6 +18,12 @@ struct MethodNeeds {
 };
 
 MethodNeeds NeedsOf(const MergekitConfig& config);
+
+// mergekit computes in `dtype`, without it in the types that the models are stored in, and rounds to `out_dtype` when it
+// writes; Arithmetic::kMergekit computes in the type of the result, `result`. Unimplemented "FILE:LINE: what" where those
+// differ. `stored`: the models' own types, "" of a model that has several.
+absl::Status CheckComputesInType(const MergekitConfig& config, const std::string& result,
+                                 const std::vector<std::string>& stored);
 
 // Whether mergekit has no default for the parameter, wherever a method takes it.
 bool IsRequired(absl::string_view parameter);

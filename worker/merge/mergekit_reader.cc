@@ -24,7 +24,8 @@ namespace {
 
 class RecipeBuilder {
  public:
-  RecipeBuilder(const MergekitConfig& config, const ModelFactsReader& facts) : config_(config), read_facts_(facts) {}
+  RecipeBuilder(const MergekitConfig& config, const ModelFactsReader& facts, Arithmetic arithmetic)
+      : config_(config), read_facts_(facts), arithmetic_(arithmetic) {}
 
   absl::StatusOr<Recipe> Build() {
     needs_ = NeedsOf(config_);
@@ -37,7 +38,7 @@ class RecipeBuilder {
     }
     MG_RETURN_IF_ERROR(CheckUsed());
     MG_RETURN_IF_ERROR(CheckFilters());
-    SetTypes();
+    MG_RETURN_IF_ERROR(SetTypes());
     MG_RETURN_IF_ERROR(SetTokenizer());
     recipe_.chat_template = config_.chat_template;
     return std::move(recipe_);
@@ -275,7 +276,10 @@ class RecipeBuilder {
   Stack NewStack(const Slice& slice, std::string name) const {
     Stack stack;
     stack.name = std::move(name);
-    if (!needs_.copies) stack.method = config_.method;
+    if (!needs_.copies) {
+      stack.method = config_.method;
+      stack.arithmetic = arithmetic_;
+    }
     if (slice.base >= 0) stack.base = recipe_.models[slice.base].name;
     for (const int position : slice.sources) stack.sources.push_back(recipe_.models[slice.models[position]].name);
     for (size_t i = 0; i < slice.models.size(); ++i) {
@@ -426,10 +430,14 @@ class RecipeBuilder {
     return -1;
   }
 
-  void SetTypes() {
+  absl::Status SetTypes() {
     const std::string& own = facts_[Donor()].dtype;
     recipe_.dtype = !config_.out_dtype.empty() ? config_.out_dtype : !config_.dtype.empty() ? config_.dtype : own;
     if (recipe_.dtype.empty()) recipe_.dtype = "bfloat16";
+    if (arithmetic_ != Arithmetic::kMergekit) return absl::OkStatus();
+    std::vector<std::string> stored;
+    for (const ModelFacts& facts : facts_) stored.push_back(facts.dtype);
+    return CheckComputesInType(config_, recipe_.dtype, stored);
   }
 
   absl::Status SetTokenizer() {
@@ -466,6 +474,7 @@ class RecipeBuilder {
 
   const MergekitConfig& config_;
   const ModelFactsReader& read_facts_;
+  const Arithmetic arithmetic_;
   MethodNeeds needs_;
   std::vector<MergekitModel> written_;  // as recipe_.models
   std::vector<ModelFacts> facts_;
@@ -477,9 +486,10 @@ class RecipeBuilder {
 
 }  // namespace
 
-absl::StatusOr<Recipe> ReadMergekitYaml(absl::string_view text, const std::string& file, const ModelFactsReader& facts) {
+absl::StatusOr<Recipe> ReadMergekitYaml(absl::string_view text, const std::string& file, const ModelFactsReader& facts,
+                                        Arithmetic arithmetic) {
   MG_ASSIGN_OR_RETURN(const MergekitConfig config, ParseMergekitConfig(text, file));
-  return RecipeBuilder(config, facts).Build();
+  return RecipeBuilder(config, facts, arithmetic).Build();
 }
 
 }  // namespace merganser

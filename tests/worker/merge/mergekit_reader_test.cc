@@ -229,6 +229,31 @@ merge_method: linear
   EXPECT_EQ(recipe.head_from, "slice-2");
 }
 
+// Where mergekit computes in another type than it stores, its rounding cannot be repeated, and is not claimed to be.
+TEST(MergekitReaderTest, MergekitsArithmeticIsThatOfTheResultsType) {
+  const auto read = [](const std::string& types, const std::string& model = "b") {
+    return ReadMergekitYaml(types + "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: 1}}\n  - {model: " +
+                                model + ", parameters: {weight: 1}}\n",
+                            "m.yml", Facts, Arithmetic::kMergekit);
+  };
+  for (const char* types : {"", "dtype: float32\n", "dtype: float16\nout_dtype: float16\n", "out_dtype: bfloat16\n"}) {
+    const absl::StatusOr<Recipe> recipe = read(types);
+    ASSERT_TRUE(recipe.ok()) << types << recipe.status();
+    EXPECT_EQ(recipe->stacks[0].arithmetic, Arithmetic::kMergekit);
+  }
+  const auto refusal = [&](const std::string& types, const std::string& model = "b") {
+    const absl::Status status = read(types, model).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << types;
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refusal("dtype: float32\nout_dtype: bfloat16\n"),
+              StartsWith("m.yml:1: mergekit computes in `dtype`, float32, and stores bfloat16"));
+  EXPECT_THAT(refusal("dtype: float64\nout_dtype: float32\n"),
+              HasSubstr("computes in `dtype`, float64, and stores float32"));
+  EXPECT_THAT(refusal("out_dtype: float32\n"), HasSubstr("the types that the models are stored in, and stores float32"));
+  EXPECT_THAT(refusal("", "mixed"), HasSubstr("write `dtype: bfloat16`"));
+}
+
 TEST(MergekitReaderTest, LorasAndRevisionsArePartOfAModelsIdentity) {
   const Recipe recipe = ReadOk(R"(
 models:
