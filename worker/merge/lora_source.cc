@@ -14,6 +14,8 @@
 #include "common/base/status_macros.h"
 #include "worker/checkpoint/lora_config.h"
 #include "worker/merge/float_blocks.h"
+#include "worker/merge/rank_product.h"
+#include "worker/merge/thread_pool.h"
 
 namespace merganser {
 namespace {
@@ -32,19 +34,6 @@ std::vector<float> AsFloats(const TensorView& view) {
   return values;
 }
 
-// weights [rows, columns] += scale * left [rows, rank] * right [rank, columns]
-void AddProduct(const std::vector<float>& left, const std::vector<float>& right, int64_t rows, int64_t rank, int64_t columns,
-                float scale, float* weights) {
-  for (int64_t i = 0; i < rows; ++i) {
-    float* row = weights + i * columns;
-    for (int64_t k = 0; k < rank; ++k) {
-      const float factor = scale * left[i * rank + k];
-      const float* other = right.data() + k * columns;
-      for (int64_t j = 0; j < columns; ++j) row[j] += factor * other[j];
-    }
-  }
-}
-
 // [columns, rows] of a [rows, columns] matrix.
 std::vector<float> Transposed(const std::vector<float>& values, int64_t rows, int64_t columns) {
   std::vector<float> out(values.size());
@@ -57,13 +46,14 @@ std::vector<float> Transposed(const std::vector<float>& values, int64_t rows, in
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(std::shared_ptr<const TensorSource> model,
-                                                               const std::string& adapter_dir) {
+                                                               const std::string& adapter_dir, int threads) {
   const std::string config_path = adapter_dir + "/adapter_config.json";
   MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, int64_t{16} << 20));
   MG_ASSIGN_OR_RETURN(const LoraConfig config, LoraConfig::Parse(text, config_path));
   MG_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightFiles> files, WeightFiles::Open(adapter_dir, "adapter_model"));
   auto adapted = std::make_shared<DerivedSource>(model, absl::StrCat(model->label(), "+", adapter_dir));
   std::map<std::string, Pair> pairs;
+  std::map<std::string, TensorView> replacements;  // by the model's name; `files` keeps their bytes
   for (const TensorView& tensor : files->tensors()) {
     const auto bad = [&](absl::string_view what) {
       return absl::InvalidArgumentError(
@@ -84,14 +74,18 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(std::shared_ptr<c
       pairs[std::string(name)].b = &tensor;
       pairs[std::string(name)].embedding = true;
     } else {
-      // A module that was trained whole.
-      const TensorHeader* replaced = model->Find(name);
+      // A module that was trained whole; or, beside its matrices, the one that they were trained on: PEFT writes embeddings
+      // so.
+      std::string whole(name);
+      if (ends(".base_layer.weight")) whole = absl::StrCat(name, ".weight");
+      const TensorHeader* replaced = model->Find(whole);
       if (replaced == nullptr) return bad(absl::StrCat("has no place in '", model->label(), "'"));
       if (replaced->shape != tensor.shape) {
         return bad(absl::StrCat("has shape ", ShapeText(tensor.shape), "; the model's is ", ShapeText(replaced->shape)));
       }
       TensorView view = tensor;
-      view.name = std::string(name);
+      view.name = whole;
+      replacements[whole] = view;
       adapted->Replace(
           {view.name, view.dtype, view.shape},
           [view, files] {
@@ -123,22 +117,29 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> LoraSource(std::shared_ptr<c
     }
     const auto scale = static_cast<float>(config.Scale(module, rank));
     TensorHeader out{name, DType::kF32, header->shape};
+    const auto trained_on = replacements.find(name);
+    const bool replaced = trained_on != replacements.end();
+    const TensorView replacement = replaced ? trained_on->second : TensorView{};
     // `files` keeps what the pair points into.
     adapted->Replace(
         out,
         [=, pair = pair]() -> absl::StatusOr<LoadedTensor> {
-          const std::shared_ptr<const WeightFiles> keep = files;
-          MG_ASSIGN_OR_RETURN(const LoadedTensor original, model->Load(name));
+          LoadedTensor original{replacement, files};
+          if (!replaced) {
+            MG_ASSIGN_OR_RETURN(original, model->Load(name));
+          }
           const int64_t count = original.view.NumElements();
           const auto buffer = NewBuffer(count * 4);
           auto* weights = reinterpret_cast<float*>(buffer.get());
           LoadBlock({original.view.dtype, original.view.data.data(), count}, 0, count, weights);
           const std::vector<float> a = AsFloats(*pair.a), b = AsFloats(*pair.b);
           const int64_t rows = out.shape[0], columns = out.shape[1];
+          ThreadPool pool(threads);
           if (transposed) {  // (B A)^T = A^T B^T
-            AddProduct(Transposed(a, rank, rows), Transposed(b, columns, rank), rows, rank, columns, scale, weights);
+            const std::vector<float> left = Transposed(a, rank, rows), right = Transposed(b, columns, rank);
+            AddRankProduct(left.data(), right.data(), rows, rank, columns, scale, weights, pool);
           } else {
-            AddProduct(b, a, rows, rank, columns, scale, weights);
+            AddRankProduct(b.data(), a.data(), rows, rank, columns, scale, weights, pool);
           }
           return LoadedTensor{{name, DType::kF32, out.shape, {buffer.get(), static_cast<size_t>(count * 4)}}, buffer};
         },

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -24,6 +26,8 @@
 
 namespace merganser {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr char kEvoMistralForm[] = "evomistral";
 
@@ -95,11 +99,11 @@ absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& reso
   Prepared prepared;
   prepared.recipe = recipe;
   // Whether the embedding is scaled, and so untied, depends on the path: it comes before the models are adapted.
-  MG_ASSIGN_OR_RETURN(prepared.models, OpenRecipeModels(recipe, resolver));
+  MG_ASSIGN_OR_RETURN(prepared.models, OpenRecipeModels(recipe, resolver, options.threads));
   if (recipe.path.empty()) {
     MG_ASSIGN_OR_RETURN(prepared.recipe.path, OwnPath(recipe, prepared.models));
     if (!prepared.recipe.path.empty()) {
-      MG_ASSIGN_OR_RETURN(prepared.models, OpenRecipeModels(prepared.recipe, resolver));
+      MG_ASSIGN_OR_RETURN(prepared.models, OpenRecipeModels(prepared.recipe, resolver, options.threads));
     }
   }
   const bool evo = options.form == kEvoMistralForm;
@@ -150,6 +154,24 @@ absl::StatusOr<Prepared> Prepare(const Recipe& recipe, const ModelResolver& reso
   return prepared;
 }
 
+// What stands at `out_dir` is about to be deleted.
+absl::Status CheckHoldsNoSource(const std::string& out_dir, const RecipeModels& models) {
+  std::error_code ignored;
+  const fs::path out = fs::canonical(out_dir, ignored);
+  if (out.empty()) return absl::OkStatus();  // nothing stands there
+  for (const auto& [name, model] : models.opened) {
+    for (const std::string& dir : {model.dir, model.lora_dir}) {
+      if (dir.empty()) continue;
+      const fs::path source = fs::weakly_canonical(dir, ignored);
+      if (std::mismatch(out.begin(), out.end(), source.begin(), source.end()).first != out.end()) continue;
+      return absl::FailedPreconditionError(absl::StrCat("'", out_dir, "' is not overwritten: model '", name,
+                                                        "' of this merge is there ('", source.string(),
+                                                        "'); choose another directory"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<RecipeExportPlan> PlanRecipeExport(const Recipe& recipe, const ModelResolver& resolver,
@@ -184,6 +206,7 @@ absl::StatusOr<RecipeExportPlan> PlanRecipeExport(const Recipe& recipe, const Mo
 absl::StatusOr<RecipeExportFacts> ExportRecipeFiles(const Recipe& recipe, const ModelResolver& resolver,
                                                     const RecipeExportOptions& options, std::stop_token stop) {
   MG_ASSIGN_OR_RETURN(Prepared prepared, Prepare(recipe, resolver, options));
+  if (options.overwrite) MG_RETURN_IF_ERROR(CheckHoldsNoSource(options.out_dir, prepared.models));
   CheckpointWriterOptions writer;
   writer.out_dir = options.out_dir;
   writer.donor_dir = prepared.models.opened.at(prepared.models.donor).dir;

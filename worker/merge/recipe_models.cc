@@ -414,7 +414,7 @@ class Adapter {
 
 }  // namespace
 
-absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelResolver& resolver) {
+absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelResolver& resolver, int threads) {
   if (recipe.models.empty()) return absl::InvalidArgumentError("models: the recipe has none");
   RecipeModels models;
   for (const ModelRef& model : recipe.models) {
@@ -428,7 +428,7 @@ absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelR
       source = std::move(weights);
     }
     if (!opened.lora_dir.empty()) {
-      absl::StatusOr<std::shared_ptr<const TensorSource>> adapted = LoraSource(source, opened.lora_dir);
+      absl::StatusOr<std::shared_ptr<const TensorSource>> adapted = LoraSource(source, opened.lora_dir, threads);
       if (!adapted.ok()) return Annotate(adapted.status(), absl::StrCat("models.", model.name, ".lora"));
       source = *std::move(adapted);
     }

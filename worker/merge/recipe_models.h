@@ -52,8 +52,8 @@ struct RecipeModels {
 // InvalidArgument if models tie their heads differently and recipe.head is "", have other numbers of
 // rows and neither vocabulary_from nor a tokenizer says what to do, or differ in their forward pass
 // without config_from; each message says what to write. InvalidArgument too for a tensor that the
-// architecture needs and a checkpoint lacks.
-absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelResolver& resolver);
+// architecture needs and a checkpoint lacks. `threads`: of an adapter's merge, when its tensors are loaded.
+absl::StatusOr<RecipeModels> OpenRecipeModels(const Recipe& recipe, const ModelResolver& resolver, int threads = 1);
 
 // What mergekit YAML needs to know of a model, by the same rules.
 absl::StatusOr<ModelFacts> ReadModelFacts(const ModelRef& model, const ModelResolver& resolver);

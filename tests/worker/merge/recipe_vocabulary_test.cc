@@ -297,6 +297,33 @@ TEST(RecipeExportTest, AnAdapterIsMergedOnLoad) {
   EXPECT_EQ(merged.at("model.layers.2.self_attn.q_proj.weight"), a.Find("model.layers.2.self_attn.q_proj.weight")->values);
 }
 
+// What PEFT writes of an embedding under LoRA: its two matrices, and the embedding that they were trained on.
+TEST(RecipeExportTest, AnAdaptedEmbeddingIsAddedToTheOneThatTheAdapterBrings) {
+  SmallCheckpoint a = SmallLlama(1);
+  const Values& rows = a.Find("model.embed_tokens.weight")->values;
+  const auto width = int64_t{4}, count = static_cast<int64_t>(rows.size()) / width;
+  const std::string embedding = "base_model.model.model.embed_tokens.";
+  Values rank_of_rows(count), brought(rows.size(), 0.5f);
+  rank_of_rows[2] = 3;
+  const std::string config = R"({"peft_type": "LORA", "r": 1, "lora_alpha": 2})";
+  const std::vector<StoredTensor> pair = {{{embedding + "lora_embedding_A", DType::kF32, {1, count}}, rank_of_rows},
+                                          {{embedding + "lora_embedding_B", DType::kF32, {width, 1}}, {1, 0, 0, -1}}};
+  std::vector<StoredTensor> whole = pair;
+  whole.push_back({{embedding + "base_layer.weight", DType::kF32, {count, width}}, brought});
+  const auto merged = [&](const std::vector<StoredTensor>& tensors) {
+    Recipe recipe = Copies({{"a", Write(SmallLlama(1))}});
+    recipe.models[0].lora = Adapter(config, tensors);
+    return Export(recipe).at("model.embed_tokens.weight");
+  };
+  const Values own = merged(pair), theirs = merged(whole);
+  EXPECT_FLOAT_EQ(own[8], rows[8] + 6);
+  EXPECT_FLOAT_EQ(own[11], rows[11] - 6);
+  EXPECT_FLOAT_EQ(own[4], rows[4]);
+  EXPECT_FLOAT_EQ(theirs[8], 6.5f);
+  EXPECT_FLOAT_EQ(theirs[11], -5.5f);
+  EXPECT_FLOAT_EQ(theirs[4], 0.5f);
+}
+
 // As in PEFT: the first pattern that fits, by the end of the module's name or by all of it.
 TEST(RecipeExportTest, PatternsGiveModulesRanksAndScalesOfTheirOwn) {
   const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.";
