@@ -159,13 +159,13 @@ bool MatchesPattern(absl::string_view name, absl::string_view pattern) {
   return false;
 }
 
-absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names, const std::string& dir) {
+absl::Status CheckTensors(const Architecture& architecture, absl::string_view called, absl::Span<const std::string> names,
+                          const std::string& dir) {
   const absl::flat_hash_set<absl::string_view> have(names.begin(), names.end());
   int layers = 0;
   for (const std::string& name : names) layers = std::max(layers, RoleOf(name).layer + 1);
   const auto missing = [&](const std::string& name) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", dir, "': tensor '", name, "' is missing; ", architecture.names[0], " needs it"));
+    return absl::InvalidArgumentError(absl::StrCat("'", dir, "': tensor '", name, "' is missing; ", called, " needs it"));
   };
   for (const TensorPattern& pattern : architecture.tensors) {
     if (pattern.optional || absl::StrContains(pattern.name, "*")) continue;

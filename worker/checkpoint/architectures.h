@@ -36,9 +36,10 @@ const std::vector<Architecture>& KnownArchitectures();
 const Architecture* FindArchitecture(absl::string_view name);
 
 // OK if the checkpoint in `dir` holds every tensor that `architecture` asks of its `layers` layers
-// (counted in the names); else InvalidArgument naming the first that is missing. `names` are the
-// checkpoint's tensors, in any order.
-absl::Status CheckTensors(const Architecture& architecture, absl::Span<const std::string> names, const std::string& dir);
+// (counted in the names); else InvalidArgument naming the first that is missing and `called`, what the
+// checkpoint calls its architecture. `names` are the checkpoint's tensors, in any order.
+absl::Status CheckTensors(const Architecture& architecture, absl::string_view called, absl::Span<const std::string> names,
+                          const std::string& dir);
 
 // Those of `names` that `architecture` does not know.
 std::vector<std::string> UnknownTensors(const Architecture& architecture, absl::Span<const std::string> names);

@@ -90,6 +90,15 @@ absl::StatusOr<std::unique_ptr<StagedDirectory>> StagedDirectory::Create(const s
   if (!out.has_filename() || out.filename() == "." || out.filename() == "..") {
     return absl::InvalidArgumentError(absl::StrCat("'", out_dir, "' is no name for a new directory"));
   }
+  // A link to a folder, on a larger disk say: the folder's place is meant, and the link stays.
+  std::error_code error;
+  if (fs::is_symlink(out, error)) {
+    if (!fs::is_directory(out, error)) {
+      return absl::AlreadyExistsError(absl::StrCat("'", out.string(), "' is a symbolic link, but not to a directory"));
+    }
+    out = fs::canonical(out, error);
+    if (error) return ErrnoStatus(error.value(), "cannot resolve", out_dir);
+  }
   MG_RETURN_IF_ERROR(CheckReplaceable(out.string(), overwrite, marker_file));
   RemoveLeftovers(out);
   std::unique_ptr<StagedDirectory> staged(new StagedDirectory);

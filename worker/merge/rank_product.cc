@@ -15,6 +15,10 @@ constexpr int64_t kRowsAtOnce = 64;  // of one thread: `right` is read from the 
 
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 
+// One vector at a time, so that the compiler keeps a tile's vectors in registers.
+inline void Load(const float* from, Lanes& lanes) { std::memcpy(&lanes, from, sizeof(lanes)); }
+inline void Store(const Lanes& lanes, float* to) { std::memcpy(to, &lanes, sizeof(lanes)); }
+
 struct Product {
   const float* left;
   const float* right;
@@ -38,16 +42,20 @@ MG_MULTIVERSION void AddTiles(const Product& p, int64_t row) {
   for (int64_t column = 0; column + kTileColumns <= p.columns; column += kTileColumns) {
     float* const out = p.weights + row * p.columns + column;
     Lanes sum[kTileRows][kTileVectors];
-    for (int r = 0; r < kTileRows; ++r) std::memcpy(sum[r], out + r * p.columns, sizeof(sum[r]));
+    for (int r = 0; r < kTileRows; ++r) {
+      for (int v = 0; v < kTileVectors; ++v) Load(out + r * p.columns + v * kLanes, sum[r][v]);
+    }
     for (int64_t k = 0; k < p.rank; ++k) {
       Lanes other[kTileVectors];
-      std::memcpy(other, p.right + k * p.columns + column, sizeof(other));
+      for (int v = 0; v < kTileVectors; ++v) Load(p.right + k * p.columns + column + v * kLanes, other[v]);
       for (int r = 0; r < kTileRows; ++r) {
         const float factor = p.scale * p.left[(row + r) * p.rank + k];
         for (int v = 0; v < kTileVectors; ++v) sum[r][v] += factor * other[v];
       }
     }
-    for (int r = 0; r < kTileRows; ++r) std::memcpy(out + r * p.columns, sum[r], sizeof(sum[r]));
+    for (int r = 0; r < kTileRows; ++r) {
+      for (int v = 0; v < kTileVectors; ++v) Store(sum[r][v], out + r * p.columns + v * kLanes);
+    }
   }
 }
 

@@ -156,7 +156,7 @@ class Adapter {
       if (own == nullptr) continue;
       std::vector<std::string> names;
       for (const TensorView& tensor : model.files->tensors()) names.push_back(tensor.name);
-      const absl::Status complete = CheckTensors(*own, names, model.dir);
+      const absl::Status complete = CheckTensors(*own, model.config.architecture, names, model.dir);
       if (!complete.ok()) return Annotate(complete, absl::StrCat("models.", name, ".path"));
       const std::vector<std::string> unknown = UnknownTensors(*own, names);
       if (!unknown.empty()) {

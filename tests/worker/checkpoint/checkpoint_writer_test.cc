@@ -142,6 +142,28 @@ TEST_F(CheckpointWriterTest, FileInTheWayIsKept) {
   EXPECT_THAT(std::string(Write().message()), HasSubstr("exists and is not a directory"));
 }
 
+TEST_F(CheckpointWriterTest, ALinkToADirectoryIsFollowedAndStays) {
+  const std::string disk = parent_ + "/disk";
+  fs::create_directories(disk);
+  fs::create_directory_symlink(disk, options_.out_dir);
+  for (const bool overwrite : {false, true}) {
+    options_.overwrite = overwrite;
+    const absl::Status status = Write();
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(fs::is_symlink(options_.out_dir));
+    EXPECT_TRUE(Checkpoint::Open(disk).ok());
+    EXPECT_THAT(Names(parent_), ElementsAre("disk", "out"));
+  }
+  options_.overwrite = false;
+  EXPECT_THAT(std::string(Write().message()), HasSubstr("exists and is not empty"));
+}
+
+TEST_F(CheckpointWriterTest, ALinkToNothingIsKept) {
+  fs::create_directory_symlink(parent_ + "/unmounted", options_.out_dir);
+  EXPECT_THAT(std::string(Write().message()), HasSubstr("is a symbolic link, but not to a directory"));
+  EXPECT_TRUE(fs::is_symlink(options_.out_dir));
+}
+
 TEST_F(CheckpointWriterTest, MissingParentIsNotFound) {
   options_.out_dir = parent_ + "/no/out";
   EXPECT_TRUE(absl::IsNotFound(Write()));
