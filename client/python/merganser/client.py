@@ -178,14 +178,18 @@ class Client:
         """Gives a job (a YAML file's path, the same as a dict, or a JobSpec) to the coordinator.
 
         Its model and data paths must be the same on the workers. Repeated with the same `request_id` it is the same job; a
-        call that the coordinator did not answer is repeated once with the id it had.
+        call that the coordinator did not answer is repeated once with the id it had, which Unavailable then names.
         """
         request = job_service_pb2.CreateJobRequest(request_id=request_id or uuid.uuid4().hex, spec=job_file.read(job))
         try:
             response = self._call("CreateJob", request)
         except errors.Unavailable:
             time.sleep(1)
-            response = self._call("CreateJob", request)
+            try:
+                response = self._call("CreateJob", request)
+            except errors.Unavailable as error:
+                raise errors.Unavailable(f"{error}; to repeat this submission without making a second job give "
+                                         f"request_id={request.request_id!r}") from None
         return Job(self, response.job)
 
     def validate(self, job: job_file.JobLike) -> None:

@@ -150,6 +150,11 @@ class AloneTest(unittest.TestCase):
         for servers in ("127.0.0.1:1,127.0.0.1:2", ["127.0.0.1:1", "127.0.0.1:2"]):
             with self.assertRaisesRegex(merganser.Unavailable, "none of the coordinators leads: 127.0.0.1:1: .*; 127.0.0.1:2: "):
                 merganser.Client(servers, timeout=5).jobs()
+        with merganser.Client("127.0.0.1:1", timeout=5) as client:  # a job that may have been made is not made twice
+            with self.assertRaisesRegex(merganser.Unavailable, "without making a second job give request_id='[0-9a-f]{32}'"):
+                client.submit({"name": "x"})
+            with self.assertRaisesRegex(merganser.Unavailable, "give request_id='mine'"):
+                client.submit({"name": "x"}, request_id="mine")
         with self.assertRaisesRegex(ValueError, "names no coordinator"):
             merganser.Client([" "])
         with self.assertRaisesRegex(ValueError, "would travel to far.example:1 in plain text"):
