@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kProgress = int64_t{16} << 20;  // after so much of a file the tries begin anew
-
 int64_t SizeOf(const fs::path& path) {
   std::error_code error;
   const auto size = fs::file_size(path, error);
@@ -251,7 +249,10 @@ absl::StatusOr<int64_t> FetchFile(CheckpointSource* source, const CheckpointSour
     }
     last = sha256.status();
     if (absl::IsUnavailable(last)) {
-      if (size - start >= kProgress) attempt = 0;  // a long file over a bad line
+      if (size - start >= options.progress) {  // a long file over a bad line
+        attempt = 0;
+        backoff = options.backoff;
+      }
       continue;
     }
     if (last.ok() && !wrong.empty()) {

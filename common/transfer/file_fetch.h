@@ -18,6 +18,7 @@ namespace merganser {
 struct FetchOptions {
   int tries = 5;                              // each from where the last one broke off
   absl::Duration backoff = absl::Seconds(1);  // doubled after each
+  int64_t progress = int64_t{16} << 20;       // a try that brought so many bytes is the first one again
   int64_t bytes_max = int64_t{200} << 30;     // of a file whose size the source does not know
 };
 

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/sha256.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -50,7 +53,7 @@ class PieceSource final : public CheckpointSource {
         if (auto taken = sink(sent); !taken.ok()) return taken;
       }
       if (auto taken = told({begin + shift, end + shift, Sha256Hex(piece)}); !taken.ok()) return taken;
-      if (end == breaks_at) {
+      if (end == breaks_at || (breaks_always && offset < end)) {
         breaks_at = 0;
         return absl::UnavailableError("it broke off");
       }
@@ -67,6 +70,7 @@ class PieceSource final : public CheckpointSource {
 
   std::vector<int64_t> flip;  // bytes that come wrong, once each
   int64_t breaks_at = 0, shift = 0;
+  bool breaks_always = false;  // after each piece that is sent
   int flip_pieces = 0, pieces_away = 0;
   std::vector<int64_t> offsets, pieces;  // what was asked for
 
@@ -119,6 +123,25 @@ TEST_F(FileFetchTest, WhatAnEarlierProcessLeftIsMendedWhereItIsWrong) {
   EXPECT_TRUE(Fetched() == bytes_);
   EXPECT_THAT(source_.offsets, ElementsAre(bytes_.size())) << "no byte of it came a second time";
   EXPECT_THAT(source_.pieces, ElementsAre(0));
+}
+
+// With waits that go on doubling, the fortieth would be of 35 years.
+TEST_F(FileFetchTest, ALineThatBreaksAgainAndAgainIsWaitedForNoLongerEachTimeWhileBytesCome) {
+  const std::string bytes = Weights(400'000, 8);
+  PieceSource source(bytes);
+  source.breaks_always = true;
+  std::stop_source patience;
+  const std::jthread watch([&patience](std::stop_token done) {
+    const absl::Time end = absl::Now() + absl::Minutes(2);
+    while (absl::Now() < end && !done.stop_requested()) absl::SleepFor(absl::Milliseconds(50));
+    patience.request_stop();
+  });
+  const auto fetched = FetchFile(
+      &source, {"model.safetensors", static_cast<int64_t>(bytes.size()), ""}, dir_,
+      {.tries = 3, .backoff = absl::Milliseconds(1), .progress = kPiece}, [](int64_t) {}, patience.get_token());
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_TRUE(Fetched() == bytes);
+  EXPECT_GE(source.offsets.size(), 40u);
 }
 
 TEST_F(FileFetchTest, APieceIsTriedAsOftenAsThereAreTries) {
