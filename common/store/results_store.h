@@ -86,7 +86,7 @@ class ResultsStore : public RecordStore {
   // else Aborted. NotFound: no such job. OutOfRange: expected_seq is beyond the log's end.
   virtual absl::Status Append(int64_t epoch, const std::string& job_id, int64_t expected_seq,
                               absl::Span<const std::string> events, absl::Span<const std::string> required_records = {}) = 0;
-  // Up to `limit` events with seq > after_seq, in order.
+  // Up to `limit` events with seq > after_seq, in order; fewer before one that cannot be read, which is DataLoss itself.
   virtual absl::StatusOr<std::vector<StoredEvent>> ReadEvents(const std::string& job_id, int64_t after_seq,
                                                               int64_t limit) = 0;
 

@@ -16,8 +16,10 @@ namespace merganser {
 struct CopyStoreOptions {
   // Where a job's log is damaged, copy what comes before the damage; off: such a log is DataLoss.
   bool salvage = false;
-  // An older copy of `from`, or null: events of a damaged log that it has are taken from it, and those behind them from
-  // `from` again where they fit; so are records. Where it is damaged itself, that counts as damage. Used with `salvage`.
+  // An older copy of `from`, or null: what it has of a log that is damaged in `from` is taken from it, and what follows from
+  // `from` again where it fits. Damaged are events that cannot be read, do not fit, or are other than in the copy (an
+  // acknowledged event stays what it is), records without the logged SHA-256, and specs that cannot be read. Used with
+  // `salvage`.
   ResultsStore* backup = nullptr;
   // Told after each page of events; may be null.
   std::function<void(const std::string& job_id, int64_t events)> on_progress;

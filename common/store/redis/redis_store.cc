@@ -200,6 +200,7 @@ absl::StatusOr<std::vector<StoredEvent>> RedisStore::ReadEvents(const std::strin
     for (RedisReply& entry : reply.elements) {
       // An entry is [id, [field, value]].
       if (entry.elements.size() != 2 || entry.elements[1].elements.size() != 2) {
+        if (!events.empty()) return events;
         return absl::DataLossError(absl::StrCat(uri(), ": key '", key,
                                                 "' holds an entry that is "
                                                 "not an event after seq ",

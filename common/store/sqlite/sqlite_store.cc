@@ -254,10 +254,12 @@ absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(const std::stri
   const int64_t job = RowOf(job_id);
   std::vector<StoredEvent> events;
   absl::MutexLock lock(&reader_mu_);
-  MG_RETURN_IF_ERROR(reader_->Run("SELECT seq, body FROM event WHERE job = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-                                  {job, after_seq, std::max<int64_t>(limit, 0)}, [&](const Row& row) {
-                                    events.push_back({row.Int(0), row.Bytes(1)});
-                                  }));
+  const absl::Status read = reader_->Run("SELECT seq, body FROM event WHERE job = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                                         {job, after_seq, std::max<int64_t>(limit, 0)}, [&](const Row& row) {
+                                           events.push_back({row.Int(0), row.Bytes(1)});
+                                         });
+  if (absl::IsDataLoss(read) && !events.empty()) return events;  // the torn page is behind them
+  MG_RETURN_IF_ERROR(read);
   if (events.empty()) {
     MG_ASSIGN_OR_RETURN(const bool known, HasJob(*reader_, job));
     if (!known) return store_errors::NoJob(job_id);

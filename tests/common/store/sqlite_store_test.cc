@@ -50,6 +50,32 @@ TEST_F(SqliteStoreTest, ASecondWriterIsRefusedWithTheFirstOnesName) {
   EXPECT_TRUE(OpenError().ok()) << "free again";
 }
 
+TEST_F(SqliteStoreTest, EventsBeforeATornPageAreRead) {
+  {
+    auto writer = MustOpen();
+    ASSERT_TRUE(writer->Lead("a", kLong).ok());
+    ASSERT_TRUE(writer->CreateJob(1, "", "name", "spec").ok());
+    std::vector<std::string> events;
+    for (int i = 1; i <= 400; ++i) events.push_back(absl::StrCat("event ", i, " ", std::string(200, '.')));
+    ASSERT_TRUE(writer->Append(1, "job-1", 0, events).ok());
+  }
+  constexpr size_t kDiskPage = 4096;
+  std::string bytes = *ReadFile(path_, 1 << 20);
+  const size_t at = bytes.find("event 300 ");
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at / kDiskPage * kDiskPage, kDiskPage, kDiskPage, '\0');
+  ASSERT_TRUE(WriteFileAtomically(path_, bytes).ok());
+  SqliteOptions options;
+  options.read_only = true;
+  auto reader = MustOpen(options);
+  const auto events = reader->ReadEvents("job-1", 0, 1000);
+  ASSERT_TRUE(events.ok()) << events.status();
+  ASSERT_GT(events->size(), 250u) << "a page holds fewer than fifty";
+  EXPECT_LT(events->size(), 300u);
+  EXPECT_EQ(events->back().seq, static_cast<int64_t>(events->size()));
+  EXPECT_TRUE(absl::IsDataLoss(reader->ReadEvents("job-1", events->back().seq, 1000).status()));
+}
+
 TEST_F(SqliteStoreTest, AReaderSeesWhatTheRunningWriterCommits) {
   auto writer = MustOpen();
   SqliteOptions options;

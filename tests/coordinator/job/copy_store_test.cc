@@ -123,6 +123,20 @@ TEST_F(CopyStoreTest, ASalvagedLogKeepsRecordsWhoseReportsAreBehindTheDamage) {
   EXPECT_EQ(next.GetCandidate("job-2", candidate)->record_key, key) << "whoever leads the copy adopts it";
 }
 
+TEST_F(CopyStoreTest, APageThatCannotBeReadCostsNoEventBeforeTheDamage) {
+  world_.store.damage = [](const std::string& job, std::vector<StoredEvent>* events) -> absl::Status {
+    for (const StoredEvent& event : *events) {
+      if (job == "job-2" && event.seq == 5) return absl::DataLossError("the page is torn");
+    }
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<CopyStoreReport> report = Copy(world_.store, copy_, /*salvage=*/true);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_THAT(report->damage, SizeIs(1));
+  EXPECT_THAT(report->damage[0], HasSubstr("job-2 event 5: the page is torn"));
+  EXPECT_THAT(*copy_.ReadEvents("job-2", 0, 10'000), SizeIs(4));
+}
+
 // --- with a backup -----------------------------------------------------------------------------
 
 class CopyWithBackupTest : public CopyStoreTest {
@@ -190,26 +204,61 @@ TEST_F(CopyWithBackupTest, WhatItDoesNotHaveIsLeftOut) {
   EXPECT_EQ(copy_.ReadEvents("job-2", 0, 10'000)->size(), static_cast<size_t>(backed_up_));
 }
 
-TEST_F(CopyWithBackupTest, ABackupThatIsDamagedItselfCostsThatLogOnly) {
+TEST_F(CopyWithBackupTest, ABackupThatIsDamagedTooCostsThatLogAlone) {
+  Damage(4, 6);
   FaultyStore torn(&backup_);
-  for (const int64_t torn_at : {2, 4}) {  // before the damage, and at it
-    torn.damage = [torn_at](const std::string& job, std::vector<StoredEvent>* events) -> absl::Status {
-      for (const StoredEvent& event : *events) {
-        if (job == "job-2" && event.seq == torn_at) return absl::DataLossError("the page is torn");
-      }
-      return absl::OkStatus();
-    };
-    Damage(4, 4);
-    MemoryStore copy(world_.clock);
-    const absl::StatusOr<CopyStoreReport> report =
-        CopyStore(&world_.store, &copy, ProtoJobCodec(), {.salvage = true, .backup = &torn});
-    ASSERT_TRUE(report.ok()) << report.status();
-    EXPECT_EQ(report->jobs, 2);
-    ASSERT_THAT(report->damage, SizeIs(1));
-    EXPECT_THAT(report->damage[0], HasSubstr("job-2 event 4: "));
-    EXPECT_THAT(report->damage[0], HasSubstr("the backup is damaged, too: the page is torn"));
-    EXPECT_EQ(copy.ReadEvents("job-2", 0, 10'000)->size(), 3u);
-  }
+  torn.damage = [](const std::string&, std::vector<StoredEvent>* events) -> absl::Status {
+    return events->empty() ? absl::OkStatus() : absl::DataLossError("the disk is bad");
+  };
+  const absl::StatusOr<CopyStoreReport> report =
+      CopyStore(&world_.store, &copy_, ProtoJobCodec(), {.salvage = true, .backup = &torn});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->jobs, 2);
+  ASSERT_THAT(report->damage, SizeIs(1));
+  EXPECT_THAT(report->damage[0], HasSubstr("job-2 event 4: "));
+  EXPECT_THAT(report->damage[0], HasSubstr("nor can the backup's be read: the disk is bad"));
+  EXPECT_EQ(*copy_.ReadEvents("job-1", 0, 10'000), *world_.memory.ReadEvents("job-1", 0, 10'000));
+}
+
+TEST_F(CopyWithBackupTest, AnEventThatChangedAndStillReadsComesFromItToo) {
+  world_.store.damage = [this](const std::string& job, std::vector<StoredEvent>* events) {
+    for (StoredEvent& stored : *events) {
+      JobEvent event = *ProtoJobCodec().DecodeEvent(stored.body);
+      auto* const started = std::get_if<AttemptStarted>(&event.body);
+      if (job != "job-2" || started == nullptr || stored.seq > backed_up_) continue;
+      started->worker[0] ^= 1;  // one bit
+      stored.body = ProtoJobCodec().EncodeEvent(event);
+      break;
+    }
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<CopyStoreReport> report = Mend();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->damage, IsEmpty());
+  ASSERT_THAT(report->mended, SizeIs(1));
+  EXPECT_THAT(report->mended[0], HasSubstr("it differs from the backup's"));
+  ExpectSame(world_.memory, copy_);
+}
+
+TEST_F(CopyWithBackupTest, ASpecThatCannotBeReadAndARecordThatChangedComeFromItToo) {
+  MemoryStore broken(world_.clock);
+  const int64_t epoch = *broken.Lead("test", absl::Minutes(1));
+  ASSERT_EQ(*broken.CreateJob(epoch, "", "done", "\xff garbage"), "job-1");
+  std::vector<std::string> bodies;
+  const std::vector<StoredEvent> log = *world_.memory.ReadEvents("job-1", 0, 10'000);
+  for (const StoredEvent& event : log) bodies.push_back(event.body);
+  const std::string record = world_.Candidates("job-1")[1].record_key;
+  ASSERT_TRUE(broken.PutRecord(record, "other bytes").ok());
+  ASSERT_TRUE(broken.Append(epoch, "job-1", 0, bodies, {}).ok());
+  const absl::StatusOr<CopyStoreReport> report =
+      CopyStore(&broken, &copy_, ProtoJobCodec(), {.salvage = true, .backup = &backup_});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->damage, IsEmpty());
+  ASSERT_THAT(report->mended, SizeIs(1));
+  EXPECT_THAT(report->mended[0], HasSubstr("job-1 spec: "));
+  EXPECT_EQ(copy_.ListJobs()->at(0).spec, world_.memory.ListJobs()->at(0).spec);
+  EXPECT_EQ(*copy_.ReadEvents("job-1", 0, 10'000), log);
+  EXPECT_EQ(*copy_.GetRecord(record), *world_.memory.GetRecord(record));
 }
 
 TEST_F(CopyWithBackupTest, ALogThatIsAnotherIsNotMixedIn) {
