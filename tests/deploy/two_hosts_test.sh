@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # two_hosts_test.sh BIN_DIR: the units of deploy/systemd as systemd checks them, and what they start on two hosts, which are two
-# network namespaces: Redis and a coordinator on one, a worker and a user on the other, with TLS, tokens and passwords.
+# network namespaces: Redis and a coordinator on one, a worker, a user and a stand-by on the other, with TLS, tokens and passwords.
 set -euo pipefail
 BIN="$(cd "$1" && pwd)"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -53,17 +53,18 @@ start() {  # HOST NAME COMMAND...
   PIDS+=($!)
 }
 
-deploy/systemd/make-secrets.sh 10.77.0.1 "$DIR/secrets"
+deploy/systemd/make-secrets.sh 10.77.0.1,10.77.0.2 "$DIR/secrets"
 mkdir "$DIR/redis"
 # As the units start them, but for the folders.
 S="$DIR/secrets"
-flags() { sed "s|^MERGANSER_FLAGS=||; s|/etc/merganser|$S/$1|g" "$S/$1/$1.env"; }
+flags() { sed "s|^MERGANSER_FLAGS=||; s|/etc/merganser|$S/$1|g" "$S/$1/${2:-$1}.env"; }
 start "$A" redis redis-server "$S/coordinator/redis.conf" --dir "$DIR/redis" --aclfile "$S/coordinator/users.acl"
 read -ra COORDINATOR <<<"$(flags coordinator)"
 start "$A" coordinator "$BIN/merganser-coordinator" --store-wait 5m "${COORDINATOR[@]}"
+LEADER=${PIDS[-1]}
 read -ra WORKER <<<"$(flags worker)"
 start "$B" worker "$BIN/merganser-worker" --device cpu --threads 1 --spool-dir "$DIR/spool" --store-wait 5m "${WORKER[@]}"
-cli() { on "$B" "$BIN/merganser" "$1" --server 10.77.0.1:50051 --ca "$S/user/ca.pem" --token-file "$S/user/token" "${@:2}"; }
+cli() { on "$B" "$BIN/merganser" "$1" --server 10.77.0.1:50051,10.77.0.2:50051 --ca "$S/user/ca.pem" --token-file "$S/user/token" "${@:2}"; }
 connected() { cli workers -o json | grep -q '"idle"'; }
 eventually "a worker on the other host is connected" connected
 
@@ -83,3 +84,12 @@ refused "nobody without a token" 5 --ca "$S/user/ca.pem"
 refused "nobody without TLS" 6
 [[ "$(on "$B" redis-cli -h 10.77.0.1 keys '*' 2>&1)" == *NOAUTH* ]] || fail "Redis asks for a password"
 ok "Redis asks for a password"
+
+read -ra STANDBY <<<"$(flags coordinator standby)"
+start "$B" standby "$BIN/merganser-coordinator" --store-wait 5m "${STANDBY[@]}"
+standing_by() { grep -q "standing by" "$DIR/standby.log"; }
+eventually "a coordinator on the other host stands by" standing_by
+kill -9 "$LEADER"
+eventually "the worker is connected to it once the first one is gone" connected
+[[ "$(cli jobs -o json)" == *'"succeeded"'* ]] || fail "it leads, and has the job"
+ok "it leads, and has the job"
