@@ -52,6 +52,15 @@ void LeaseTable::Postpone(const AttemptId& id, absl::Duration deadline) {
   if (it != leases_.end()) SetDeadline(it->second, deadline);
 }
 
+void LeaseTable::RestartAll(absl::Duration now, absl::Duration deadline) {
+  by_deadline_.clear();
+  for (auto& [id, lease] : leases_) {
+    lease.last_listed = now;
+    lease.deadline = deadline;
+    by_deadline_.insert({deadline, id});
+  }
+}
+
 bool LeaseTable::Remove(const AttemptId& id) {
   const auto it = leases_.find(id);
   if (it == leases_.end()) return false;

@@ -44,6 +44,8 @@ class LeaseTable {
   void Expire(const AttemptId& id, absl::Duration now, FailureClass on_expiry, std::string message);
   // Only moves the deadline, keeping why it ends.
   void Postpone(const AttemptId& id, absl::Duration deadline);
+  // All of them as if they were granted at `now`: only their times change.
+  void RestartAll(absl::Duration now, absl::Duration deadline);
   // False if there is none.
   bool Remove(const AttemptId& id);
   void Clear();

@@ -38,6 +38,9 @@ absl::Status JobLoop::Start() {
     Leave();
     return replayed;
   }
+  // No worker could come back before: of several long logs the first ones' windows would be over.
+  const absl::Duration now = clock_.Monotonic();
+  leases_.RestartAll(now, now + options_.reattach_window);
   MG_LOG(INFO) << "leading epoch=" << epoch() << " jobs=" << jobs_.size() << " running_attempts=" << leases_.size()
                << " store=" << store_.uri();
   return absl::OkStatus();

@@ -53,6 +53,8 @@ class JobLoop {
   // So long after its worker's connection broke, or after the start of a coordinator to which its worker has not come back, an
   // attempt counts as one, too, where nothing of its job waits in the queue.
   static constexpr absl::Duration kAwayGrace = absl::Seconds(5);
+  // So long a candidate waits on a worker behind another one before a worker that is idle gets it.
+  static constexpr absl::Duration kMoveAfter = absl::Seconds(1);
   // Before a candidate whose checkpoints could not be fetched is tried again; doubles with each try.
   static constexpr absl::Duration kUnavailableDelay = absl::Seconds(1);
   static constexpr absl::Duration kUnavailableDelayMax = absl::Seconds(60);
@@ -208,6 +210,8 @@ class JobLoop {
   void Assign(Job& job, const AttemptStarted& started);
   // Second attempts beside stragglers, where slots are idle.
   void Speculate();
+  // Gives what waits behind others on workers that are busy to workers with idle slots, and takes these from `idle`.
+  void MoveWaiting(std::vector<DispatchWorker>* idle);
   // Stops attempts that evaluate beyond their time; quarantines workers that do not stop.
   void StopOverdue();
   // Workers that take assignments, and into `room` the places that they have.

@@ -219,12 +219,65 @@ void JobLoop::Assign(Job& job, const AttemptStarted& started) {
                         .record_key = RecordKey(id.job_id, id.candidate, id.attempt, started.token)});
 }
 
+void JobLoop::MoveWaiting(std::vector<DispatchWorker>* idle) {
+  struct Move {
+    Lease lease;
+    std::string to;
+  };
+  std::vector<Move> moves;
+  for (const auto& [id, worker] : fleet_.workers()) {
+    if (idle->empty()) break;
+    int ahead = leases_.CountOfWorker(id) - std::max(1, worker.info.slots);
+    if (ahead <= 0 || worker.link == nullptr) continue;
+    for (const Lease& lease : leases_.OfWorker(id)) {
+      // What it holds beyond its slots waits, unless it says otherwise: a result may be on its way to a store that is away.
+      const bool begun = std::any_of(worker.running.begin(), worker.running.end(), [&](const RunningAttempt& attempt) {
+        return attempt.token == lease.token && attempt.phase != "queued";
+      });
+      const Job& job = *job_by_id_.at(lease.id.job_id);
+      const JobState& state = job.log.state();
+      const Candidate& candidate = *state.Find(lease.id.candidate);
+      const Attempt* const live = LiveAttempt(candidate);
+      if (begun || state.over() || state.paused() || job.log.stalled() || LiveAttempts(candidate) != 1 ||
+          live->number != lease.id.attempt || clock_.Now() - live->start_time < kMoveAfter ||
+          std::any_of(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
+            return attempt.failure.has_value() && attempt.failure != FailureClass::kReleased && !attempt.forgiven;
+          })) {
+        continue;  // one that has failed is where it may be
+      }
+      const Needs needs = NeedsOf(state.spec());
+      const auto other = std::find_if(idle->begin(), idle->end(), [&](const DispatchWorker& to) {
+        return to.id != id && Lacks(fleet_.Find(to.id)->info, needs).empty();
+      });
+      if (other == idle->end()) continue;
+      moves.push_back({lease, other->id});
+      if (++other->assigned >= other->slots) idle->erase(other);
+      if (--ahead == 0 || idle->empty()) break;
+    }
+  }
+  for (const auto& [lease, to] : moves) {
+    Job& job = *job_by_id_.at(lease.id.job_id);
+    const JobState& state = job.log.state();
+    if (job.log.stalled() || leases_.Find(lease.id) == nullptr) continue;
+    std::vector<EventBody> events = EndAttempt(state, lease.id.candidate, lease.id.attempt, FailureClass::kReleased,
+                                               absl::StrCat("it waited behind another one; ", to, " is idle"));
+    if (events.size() != 1) continue;
+    const int attempts = static_cast<int>(state.Find(lease.id.candidate)->attempts.size());
+    events.emplace_back(AttemptStarted{lease.id.candidate, attempts + 1, RandomToken(), to});
+    // Where the store is away just now, the answer to a heartbeat tells it.
+    if (!Commit(job, std::move(events)).ok()) continue;
+    const Fleet::Worker* const worker = fleet_.Find(lease.worker);
+    if (worker != nullptr && worker->link != nullptr) worker->link->Cancel(lease.id);
+  }
+}
+
 void JobLoop::Speculate() {
   const absl::Duration monotonic = clock_.Monotonic();
   if (!leadership_.acting() || monotonic < speculate_at_) return;
   speculate_at_ = monotonic + kOverdueInterval;
   std::vector<DispatchWorker> workers = fleet_.Accepting(leases_, monotonic, options_.lease, options_.prefetch);
   std::erase_if(workers, [](const DispatchWorker& worker) { return worker.assigned >= worker.slots; });
+  MoveWaiting(&workers);
   for (const auto& job : jobs_) {
     if (workers.empty()) return;
     const JobState& state = job->log.state();

@@ -44,6 +44,21 @@ TEST(LeaseTableTest, ExpireEndsItNowAndAHeartbeatRevivesIt) {
   EXPECT_EQ(table.Find(lease.id)->on_expiry, FailureClass::kWorkerLost);
 }
 
+TEST(LeaseTableTest, RestartAllMovesTimesAndNothingElse) {
+  LeaseTable table;
+  Lease late = Make(1, "a", 30);
+  late.on_expiry = FailureClass::kReleased;
+  late.message = "did not come back";
+  table.Grant(late);
+  table.Grant(Make(2, "b", 3));
+  table.RestartAll(absl::Seconds(40), absl::Seconds(55));
+  EXPECT_TRUE(table.Expired(absl::Seconds(54)).empty());
+  EXPECT_EQ(table.Expired(absl::Seconds(55)).size(), 2);
+  EXPECT_EQ(table.Find(late.id)->last_listed, absl::Seconds(40));
+  EXPECT_EQ(table.Find(late.id)->message, "did not come back");
+  EXPECT_EQ(table.Find(late.id)->on_expiry, FailureClass::kReleased);
+}
+
 TEST(LeaseTableTest, CountsByWorkerFollowGrantAndRemove) {
   LeaseTable table;
   table.Grant(Make(1, "a", 30));

@@ -200,6 +200,32 @@ TEST_F(JobLoopTest, AfterARestartAnIdleWorkerNeedNotWaitForTheWindowOfOneThatDoe
   EXPECT_EQ(CountedAttempts(Get(0)), 0);
 }
 
+TEST_F(JobLoopTest, TheReplayOfOtherJobsTakesNothingOfTheTimeInWhichWorkersComeBack) {
+  auto worker = world_.AddWorker("w-1");
+  First(*worker);
+  for (const char* name : {"b", "c", "d"}) {
+    ASSERT_TRUE(world_.loop->PauseJob(world_.Submit(SphereSpec(name)).id).ok());
+  }
+  world_.workers.clear();
+  const absl::Duration begin = world_.clock.Monotonic();
+  world_.store.fault = [this](absl::string_view op) {
+    if (op == "read_events") world_.clock.Advance(0.6 * world_.options.leader_lease);
+    return Fault::kNone;
+  };
+  world_.NewLoop();
+  world_.store.fault = [](absl::string_view) { return Fault::kNone; };
+  ASSERT_GT(world_.clock.Monotonic() - begin, world_.options.reattach_window) << "else the replay was not long";
+  auto other = world_.AddWorker("w-2");
+  Pass(4);
+  EXPECT_THAT(other->held, IsEmpty()) << "workers are about to come back";
+  Pass(10);
+  EXPECT_EQ(Get(0).state, CandidateState::kRunning);
+  world_.workers["w-1"] = worker;
+  ASSERT_TRUE(world_.Connect(worker).ok());
+  EXPECT_THAT(worker->disowned, IsEmpty()) << "what it runs goes on";
+  EXPECT_EQ(*world_.Work(*worker), Disposition::kCommitted);
+}
+
 TEST_F(JobLoopTest, WhatAWorkerComesBackWithoutIsQueuedAgainAtOnce) {
   auto worker = world_.AddWorker("w-1");
   First(*worker);
