@@ -19,24 +19,72 @@ absl::StatusOr<int64_t> Length(const ModelText& model, absl::string_view text) {
   return static_cast<int64_t>(tokens.size());
 }
 
+// The beginnings of a text that end with its first, second, ... last sentence, the last "。" left out.
+class Beginnings {
+ public:
+  Beginnings(absl::string_view text, const ModelText& model) : text_(text), model_(model) {
+    for (size_t at = text.find(kSentenceEnd); at != absl::string_view::npos; at = text.find(kSentenceEnd, at + 1)) {
+      ends_.push_back(at);
+    }
+    ends_.push_back(text.size());
+    tokens_.resize(ends_.size(), -1);
+  }
+
+  size_t count() const { return ends_.size(); }
+  absl::string_view At(size_t i) const { return text_.substr(0, ends_[i]); }
+
+  // The first that has more than `room` tokens; count(): none has. That harness looks at one after the other, which is time
+  // quadratic in the room; here some are looked at.
+  absl::StatusOr<size_t> FirstAbove(int64_t room) {
+    constexpr int kEstimates = 3;
+    double bytes_per_token = 3;
+    size_t fitting = 0, above = count();
+    for (int round = 0; fitting < above; ++round) {
+      const auto bytes = static_cast<size_t>(std::max(0.0, static_cast<double>(room) * bytes_per_token));
+      const auto estimate = std::lower_bound(ends_.begin() + fitting, ends_.begin() + (above - 1), bytes) - ends_.begin();
+      const size_t i = round < kEstimates ? static_cast<size_t>(estimate) : fitting + (above - fitting) / 2;
+      MG_ASSIGN_OR_RETURN(const int64_t tokens, Tokens(i));
+      bytes_per_token = static_cast<double>(ends_[i]) / static_cast<double>(std::max<int64_t>(tokens, 1));
+      if (tokens > room) {
+        above = i;
+      } else {
+        fitting = i + 1;
+      }
+    }
+    // What follows may join a text's last tokens, so that a longer one has fewer.
+    constexpr int64_t kJoined = 16;
+    for (size_t i = above; i-- > 0;) {
+      MG_ASSIGN_OR_RETURN(const int64_t tokens, Tokens(i));
+      if (tokens + kJoined <= room) break;
+      if (tokens > room) above = i;
+    }
+    return above;
+  }
+
+ private:
+  absl::StatusOr<int64_t> Tokens(size_t i) {
+    if (tokens_[i] < 0) {
+      MG_ASSIGN_OR_RETURN(tokens_[i], Length(model_, At(i)));
+    }
+    return tokens_[i];
+  }
+
+  const absl::string_view text_;
+  const ModelText& model_;
+  std::vector<size_t> ends_;
+  std::vector<int64_t> tokens_;  // -1: not counted yet
+};
+
 // Whole sentences of `text` as long as they are at most `room` tokens together; the first one, cut, if that is longer.
 absl::StatusOr<std::string> FirstSentences(const std::string& text, int64_t room, const ModelText& model) {
-  std::string kept;
-  bool first = true;
-  for (const absl::string_view sentence : absl::StrSplit(text, kSentenceEnd)) {
-    std::string longer = first ? std::string(sentence) : absl::StrCat(kept, kSentenceEnd, sentence);
-    MG_ASSIGN_OR_RETURN(const int64_t length, Length(model, longer));
-    if (length > room) {
-      if (!first) return absl::StrCat(kept, kSentenceEnd, "\n");
-      MG_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, model.encode(sentence));
-      tokens.resize(std::min(tokens.size(), static_cast<size_t>(std::max<int64_t>(room, 0))));
-      MG_ASSIGN_OR_RETURN(const std::string cut, model.decode(tokens));
-      return absl::StrCat(cut, "\n");
-    }
-    kept = std::move(longer);
-    first = false;
-  }
-  return kept;
+  Beginnings beginnings(text, model);
+  MG_ASSIGN_OR_RETURN(const size_t above, beginnings.FirstAbove(room));
+  if (above == beginnings.count()) return text;
+  if (above > 0) return absl::StrCat(beginnings.At(above - 1), kSentenceEnd, "\n");
+  MG_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, model.encode(beginnings.At(0)));
+  tokens.resize(std::min(tokens.size(), static_cast<size_t>(std::max<int64_t>(room, 0))));
+  MG_ASSIGN_OR_RETURN(const std::string cut, model.decode(tokens));
+  return absl::StrCat(cut, "\n");
 }
 
 }  // namespace

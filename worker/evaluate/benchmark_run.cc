@@ -10,6 +10,7 @@
 #include "worker/benchmark/text_forms.h"
 #include "worker/benchmark/text_lines.h"
 #include "worker/evaluate/stopwatch.h"
+#include "worker/text/tokenized_texts.h"
 #include "worker/vision/image_prompt.h"
 
 namespace merganser {
@@ -39,33 +40,37 @@ void CutAtStop(const std::vector<std::string>& stops, std::string* text) {
   if (cut < text->size()) text->resize(cut);
 }
 
-// Context and continuation as tokens, split as lm-evaluation-harness does: white space at the context's end belongs to the
-// continuation, and the continuation's tokens are those of the whole text behind as many as the context has by itself; the
-// context keeps its own, even where the whole text would join a token across the seam.
-absl::StatusOr<ScoringRequest> Split(const Tokenizer& tokenizer, const ScoringText& text, int32_t prefix_token) {
-  ScoringRequest request;
-  if (text.context.empty()) {
-    request.prompt = {prefix_token};
-    MG_ASSIGN_OR_RETURN(request.continuation, tokenizer.Encode(text.continuation, /*add_special_tokens=*/false));
-    return request;
-  }
-  const absl::string_view context = StripTrailingWhitespace(text.context);
-  MG_ASSIGN_OR_RETURN(const std::vector<int32_t> whole,
-                      tokenizer.Encode(text.context + text.continuation, /*add_special_tokens=*/true));
-  MG_ASSIGN_OR_RETURN(request.prompt, tokenizer.Encode(context, /*add_special_tokens=*/true));
-  if (whole.size() <= request.prompt.size()) {
-    return absl::InvalidArgumentError("the continuation has no tokens of its own behind the prompt");
-  }
-  request.continuation.assign(whole.begin() + static_cast<int64_t>(request.prompt.size()), whole.end());
-  return request;
+// The texts whose tokens a scoring request is made of.
+struct ScoringPieces {
+  std::string prompt;
+  std::string behind;  // the continuation; if `whole`, prompt and continuation
+  bool whole = false;
+  bool special = false;  // with special tokens
+};
+
+// With JP-LMEH (`apart`) context and continuation each as its own tokens. Else as lm-evaluation-harness splits them: white
+// space at the context's end belongs to the continuation, and the continuation's tokens are those of the whole text behind as
+// many as the context has by itself; the context keeps its own, even where the whole text would join a token across the seam.
+ScoringPieces PiecesOf(const ScoringText& text, bool apart) {
+  if (apart || text.context.empty()) return {text.context, text.continuation};
+  return {std::string(StripTrailingWhitespace(text.context)), text.context + text.continuation, true, true};
 }
 
-// Context and continuation each as its own tokens, as JP-LMEH has them.
-absl::StatusOr<ScoringRequest> Apart(const Tokenizer& tokenizer, const ScoringText& text, int32_t eos_token) {
+// `prefix_token` stands for an empty prompt.
+absl::StatusOr<ScoringRequest> RequestOf(const ScoringPieces& pieces, const TokenizedTexts& texts, int32_t prefix_token) {
   ScoringRequest request;
-  MG_ASSIGN_OR_RETURN(request.prompt, tokenizer.Encode(text.context, /*add_special_tokens=*/false));
-  if (text.context.empty()) request.prompt = {eos_token};
-  MG_ASSIGN_OR_RETURN(request.continuation, tokenizer.Encode(text.continuation, /*add_special_tokens=*/false));
+  if (pieces.prompt.empty() && !pieces.whole) {
+    request.prompt = {prefix_token};
+  } else {
+    MG_ASSIGN_OR_RETURN(request.prompt, texts.Encode(pieces.prompt, pieces.special));
+  }
+  MG_ASSIGN_OR_RETURN(request.continuation, texts.Encode(pieces.behind, pieces.special));
+  if (!pieces.whole) return request;
+  if (request.continuation.size() <= request.prompt.size()) {
+    return absl::InvalidArgumentError("the continuation has no tokens of its own behind the prompt");
+  }
+  request.continuation.erase(request.continuation.begin(),
+                             request.continuation.begin() + static_cast<int64_t>(request.prompt.size()));
   return request;
 }
 
@@ -99,11 +104,18 @@ std::vector<ScoringRequest> Windows(const std::vector<int32_t>& tokens, int32_t 
 
 absl::Status BenchmarkRun::AddGenerations(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
   const BenchmarkDefinition& d = part->benchmark->definition();
-  MG_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
-                      tokenizer.EncodeBatch(part->benchmark->prompts(), /*add_special_tokens=*/!d.jp_lmeh));
+  const std::vector<std::string>& prompts = part->benchmark->prompts();
+  TokenizedTexts texts(tokenizer);
+  size_t known = 0;
   for (size_t i = 0; i < prompts.size(); ++i) {
+    if (i == known) {
+      while (known < prompts.size() && !texts.full()) texts.Add(prompts[known++], /*add_special_tokens=*/!d.jp_lmeh);
+      texts.Tokenize();
+    }
     GenerationRequest request;
-    request.prompt = std::move(prompts[i]);
+    auto prompt = texts.Encode(prompts[i], /*add_special_tokens=*/!d.jp_lmeh);
+    if (!prompt.ok()) return Annotate(prompt.status(), absl::StrCat("benchmark '", d.name, "', sample ", i + 1));
+    request.prompt = *std::move(prompt);
     request.max_new_tokens = d.max_new_tokens;
     if (d.answer_tokens) {
       const Sample& sample = part->benchmark->samples()[i];
@@ -186,11 +198,25 @@ absl::StatusOr<std::vector<Generation>> BenchmarkRun::GenerateSeeing(const Part&
 
 absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_context, Part* part) const {
   const Benchmark& benchmark = *part->benchmark;
+  const auto& continuations = benchmark.continuations();
+  const bool rolling = benchmark.definition().output == BenchmarkOutput::kRollingLogLikelihood;
   const bool apart = benchmark.definition().jp_lmeh.has_value();
   const std::optional<int32_t> prefix = tokenizer.bos_id() && !apart ? tokenizer.bos_id() : tokenizer.eos_id();
-  for (size_t s = 0; s < benchmark.continuations().size(); ++s) {
-    for (size_t c = 0; c < benchmark.continuations()[s].size(); ++c) {
-      const ScoringText& text = benchmark.continuations()[s][c];
+  TokenizedTexts texts(tokenizer);
+  size_t known = 0;
+  for (size_t s = 0; s < continuations.size(); ++s) {
+    if (s == known) {
+      while (known < continuations.size() && !texts.full()) {
+        for (const ScoringText& text : continuations[known++]) {
+          const ScoringPieces pieces = PiecesOf(text, apart);
+          if (pieces.whole || !pieces.prompt.empty()) texts.Add(pieces.prompt, pieces.special);
+          texts.Add(pieces.behind, pieces.special);
+        }
+      }
+      texts.Tokenize();
+    }
+    for (size_t c = 0; c < continuations[s].size(); ++c) {
+      const ScoringText& text = continuations[s][c];
       const auto where = [&](const absl::Status& status) {
         return Annotate(status, absl::StrCat("benchmark '", benchmark.definition().name, "', sample ", s + 1));
       };
@@ -199,21 +225,19 @@ absl::Status BenchmarkRun::AddScorings(const Tokenizer& tokenizer, int64_t max_c
             absl::StrCat("an empty prompt needs a tokenizer with ", apart ? "an eos token" : "a bos or eos token")));
       }
       std::vector<ScoringRequest> requests;
-      if (benchmark.definition().output == BenchmarkOutput::kRollingLogLikelihood) {
-        auto tokens = tokenizer.Encode(text.continuation, /*add_special_tokens=*/false);
-        if (!tokens.ok()) return where(tokens.status());
-        requests = Windows(*tokens, *prefix, max_context);
+      auto request = RequestOf(PiecesOf(text, apart), texts, prefix.value_or(0));
+      if (!request.ok()) return where(request.status());
+      if (rolling) {
+        requests = Windows(request->continuation, *prefix, max_context);
       } else {
-        auto request = apart ? Apart(tokenizer, text, prefix.value_or(0)) : Split(tokenizer, text, prefix.value_or(0));
-        if (!request.ok()) return where(request.status());
         if (apart) {  // the last token is scored and never read
           KeepLast(max_context + 1 - static_cast<int64_t>(request->continuation.size()), 1, &request->prompt);
         }
         requests.push_back(*std::move(request));
       }
-      for (ScoringRequest& request : requests) {
+      for (ScoringRequest& one : requests) {
         part->owners.push_back({s, c});
-        part->scorings.push_back(std::move(request));
+        part->scorings.push_back(std::move(one));
       }
     }
   }

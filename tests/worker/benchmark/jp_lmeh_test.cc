@@ -8,6 +8,8 @@
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "tests/worker/benchmark/test_files.h"
 #include "worker/benchmark/benchmark.h"
 #include "worker/benchmark/builtin_benchmarks.h"
@@ -207,6 +209,71 @@ TEST(JpLmeh, APromptThatIsTooLongWithoutExamplesIsToldWithItsLine) {
   ExpectError(
       Benchmark::Load(*ResolveBenchmark(settings), options), StatusCode::kInvalidArgument,
       AllOf(HasSubstr("jaqket_v2.data.jsonl:"), HasSubstr("tokens even without examples; the model has room for 9")));
+}
+
+// That harness's own way: beginnings one after the other.
+std::string SentenceBySentence(const std::string& article, int64_t room, const ModelText& model) {
+  std::string kept;
+  bool first = true;
+  for (const absl::string_view sentence : absl::StrSplit(article, "。")) {
+    const std::string longer = first ? std::string(sentence) : absl::StrCat(kept, "。", sentence);
+    std::vector<int32_t> tokens = model.encode(longer).value();
+    if (static_cast<int64_t>(tokens.size()) > room) {
+      if (!first) return absl::StrCat(kept, "。\n");
+      tokens.resize(std::max<int64_t>(room, 0));
+      return absl::StrCat(model.decode(tokens).value(), "\n");
+    }
+    kept = longer;
+    first = false;
+  }
+  return kept;
+}
+
+TEST(JpLmeh, AnArticleIsCutWhereThatHarnessCutsItWhateverTheTokens) {
+  JpLmehSettings settings;
+  settings.article_begin = "<", settings.article_end = ">";
+  // A token is a character; but "aa" is one, and a sentence "b" makes one of what stands before it.
+  ModelText model = *CharacterModel(0);
+  const auto characters = model.encode;
+  model.encode = [characters](absl::string_view text) -> absl::StatusOr<std::vector<int32_t>> {
+    return characters(absl::StrReplaceAll(text, {{"aa", "A"}, {"cc。b", "B"}}));
+  };
+  PythonRandom random(7);
+  for (int round = 0; round < 400; ++round) {
+    std::string article = "<";
+    const uint32_t sentences = random.Sample(30, 1)[0];
+    for (uint32_t i = 0; i < sentences; ++i) {
+      const uint32_t kind = random.Sample(4, 1)[0];
+      article += kind == 0 ? "b" : std::string(random.Sample(60, 1)[0], kind == 1 ? 'a' : 'x') + (kind == 2 ? "cc" : "");
+      article += "。";
+    }
+    const int64_t length = static_cast<int64_t>(model.encode(article + ">y").value().size());
+    for (const int64_t room : {int64_t{-3}, int64_t{0}, int64_t{1}, int64_t{40}, length / 3, length - 2, length - 1}) {
+      if (length <= room) continue;
+      const auto shorter = WithShorterArticles(article + ">y", settings, room, model);
+      ASSERT_TRUE(shorter.ok()) << shorter.status();
+      EXPECT_EQ(*shorter, SentenceBySentence(article, room, model) + ">y") << article << " in " << room;
+    }
+  }
+}
+
+TEST(JpLmeh, CuttingAnArticleTakesTimeLinearInTheRoom) {
+  JpLmehSettings settings;
+  settings.article_begin = "<", settings.article_end = ">";
+  ModelText model = *CharacterModel(0);
+  size_t bytes = 0;
+  model.encode = [&bytes, encode = model.encode](absl::string_view text) {
+    bytes += text.size();
+    return encode(text);
+  };
+  std::string article = "<";
+  for (int i = 0; i < 5000; ++i) article += std::string(1 + i % 29, 'x') + "。";
+  const size_t prompt = article.size() + 1;
+  for (const int64_t room : {100, 1000, 10000}) {
+    bytes = 0;
+    ASSERT_TRUE(WithShorterArticles(article + ">", settings, room, model).ok());
+    EXPECT_LT(bytes, prompt + 12 * static_cast<size_t>(room) + 1000) << room;  // the prompt once, and a few beginnings
+  }
 }
 
 TEST(JpLmeh, TheMedianIsTheMainMetricWhereItExists) {
