@@ -21,7 +21,11 @@ absl::StatusOr<EvaluateFile> ReadEvaluateFile(const std::string& path) {
   for (const auto& [name, model] : models) file.models.push_back({name, model.path()});
   std::map<std::string, v1::Benchmark> benchmarks(proto.benchmarks().begin(), proto.benchmarks().end());
   for (const auto& [name, benchmark] : benchmarks) file.benchmarks.push_back(FromProto(benchmark, name));
-  file.dtype = proto.dtype().empty() ? "bfloat16" : proto.dtype();
+  file.dtype = proto.dtype();
+  if (!file.dtype.empty() && file.dtype != "bfloat16" && file.dtype != "float16" && file.dtype != "float32") {
+    return file.source.Locate(absl::InvalidArgumentError(
+        absl::StrCat("dtype: unknown '", file.dtype, "'; known: bfloat16, float16, float32; or leave it out")));
+  }
   MG_RETURN_IF_ERROR(file.source.Locate(ResolveModelPaths(path, &file.models)));
   MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "benchmarks", &file.benchmarks)));
   return file;

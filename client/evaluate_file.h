@@ -16,11 +16,11 @@ struct EvaluateFile {
   SourceMap source;
   std::vector<ModelRef> models;           // by name
   std::vector<BenchmarkSpec> benchmarks;  // by name
-  std::string dtype;                      // "bfloat16" unless given
+  std::string dtype;                      // "" unless given: as each model is stored
 };
 
 // Paths are taken relative to the file's folder. InvalidArgument "FILE:LINE: field: ..." for what the schema refuses, no
-// models and no benchmarks; NotFound for a model (unless it has the form of a Hub id) or data that is not there.
+// models, no benchmarks, an unknown dtype; NotFound for a model (unless it has the form of a Hub id) or data that is not there.
 absl::StatusOr<EvaluateFile> ReadEvaluateFile(const std::string& path);
 
 }  // namespace merganser

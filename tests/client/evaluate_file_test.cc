@@ -61,12 +61,24 @@ TEST_F(EvaluateFileTest, ThePublishedModelsAreScoredAsTheOriginalScoresThem) {
   }
 }
 
+TEST_F(EvaluateFileTest, ThePublishedModelsThatSeeAreHeldInTheOriginalsType) {
+  fs::create_directories(folder_ / "data");
+  for (const char* name : {"ja-vlm-published.yaml", "llava-published.yaml"}) {
+    fs::copy_file(fs::path(MG_SOURCE_DIR) / "examples/evaluate" / name, folder_ / name);
+    const auto file = ReadEvaluateFile((folder_ / name).string());
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_EQ(file->dtype, "float16");
+    EXPECT_EQ(file->benchmarks.size(), 2u);
+  }
+}
+
 TEST_F(EvaluateFileTest, ErrorsNameFileLineAndField) {
   const std::pair<const char*, const char*> cases[] = {
       {"benchmarks: {b: {use: mgsm_ja}}\n", "c.yaml: models: none is named"},
       {"models: {m: {path: org/name}}\n", "c.yaml: benchmarks: none is named"},
       {"models: {m: {path: org/name}}\nbenchmark: {}\n", "c.yaml:2: benchmark: "},
       {"models: {m: {path: org/name}}\nbenchmarks:\n  b: {use: mgsm_ja, data: none.tsv}\n", "c.yaml:3: benchmarks.b.data"},
+      {"models: {m: {path: org/name}}\ndtype: int8\nbenchmarks: {b: {use: mgsm_ja}}\n", "c.yaml:2: dtype: unknown 'int8'"},
       {"models: {m: {path: ./none}}\nbenchmarks: {b: {use: mgsm_ja}}\n", "c.yaml:1: models.m.path"},
   };
   for (const auto& [text, message] : cases) {

@@ -14,6 +14,8 @@
 namespace merganser {
 
 // Keeps the job of the last call loaded: candidates of one job come in runs, and two jobs may not fit a device's memory.
+// Evaluate takes a job without a dtype too, which `merganser evaluate` has: the weights are then of the type that most
+// elements of its first model are stored in.
 class LocalEvaluator : public CandidateEvaluator {
  public:
   explicit LocalEvaluator(const LocalOptions& options) : options_(options) {}

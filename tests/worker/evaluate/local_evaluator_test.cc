@@ -322,6 +322,41 @@ TEST(ExportTest, WritesACheckpointWithTheWeightsThatWereScored) {
   EXPECT_EQ(exported->results, merged->results);
 }
 
+TEST(LocalEvaluatorTest, WithoutADtypeAModelIsEvaluatedAsItIsStored) {
+  ExportRequest request;
+  request.recipe = EvolvedRecipe();
+  request.recipe.dtype = "float32";
+  request.out_dir = TempDir("stored_fp32");
+  ASSERT_TRUE(ExportRecipe(request, CpuOptions(2), {}).ok());
+  const std::string answers = TempDir("answers") + ".yaml";
+  std::ofstream(answers)
+      << "{output: loglikelihood, prompt: '{{question}}', target: '{{answer}}', metrics: [log_likelihood]}";
+
+  JobSpec job;
+  job.name = "evaluate";
+  job.models = {{"m", request.out_dir}};
+  job.parameter.method = "linear";
+  job.parameter.sources = {"m"};
+  job.benchmarks.emplace_back();
+  job.benchmarks[0].name = "answers";
+  job.benchmarks[0].use = answers;
+  job.benchmarks[0].data = ExampleDir() + "/tasks/ja_math.test.jsonl";
+  job.benchmarks[0].limit = 20;
+  const auto log_likelihood = [&](const std::string& dtype) {
+    JobSpec typed = job;
+    Recipe recipe = CopyOf("m");
+    recipe.models = job.models;
+    typed.dtype = recipe.dtype = dtype;
+    LocalEvaluator evaluator(CpuOptions(2));
+    const auto evaluation = evaluator.Evaluate(typed, recipe, {"answers"}, kNoPhase, {});
+    EXPECT_TRUE(evaluation.ok()) << evaluation.status();
+    return evaluation.ok() ? evaluation->results.at(0).metrics.at("log_likelihood") : 0;
+  };
+  const double stored = log_likelihood("");
+  EXPECT_EQ(stored, log_likelihood("float32"));
+  EXPECT_NE(stored, log_likelihood("bfloat16"));
+}
+
 TEST(ExportTest, ExistingFolderIsKept) {
   const std::string out = TempDir("existing");
   fs::create_directory(out);
