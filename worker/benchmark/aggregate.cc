@@ -59,12 +59,7 @@ const char kStandardErrorSuffix[] = "_stderr";
 MetricEstimate Estimate(const MetricKey& key, absl::Span<const SampleOutcome> samples) {
   const SampledMetric metric(key, samples);
   if (key.aggregation == Aggregation::kBootstrapMedian) return BootstrapMedian(metric.values());
-  if (!metric.values().empty()) {
-    MetricEstimate mean = Mean(metric.values());
-    // A proportion's interval is worked out from the number of samples, and here there are fewer problems.
-    if (key.aggregation == Aggregation::kPassAtK || key.aggregation == Aggregation::kAnswers) mean.proportion = false;
-    return mean;
-  }
+  if (!metric.values().empty()) return Mean(metric.values());
   std::vector<int> indices(samples.size());
   for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<int>(i);
   MetricEstimate estimate;

@@ -2,8 +2,10 @@
 #include <filesystem>
 
 #include "tests/worker/benchmark/test_files.h"
+#include "worker/benchmark/aggregate.h"
 #include "worker/benchmark/benchmark_file.h"
 #include "worker/benchmark/benchmark_group.h"
+#include "worker/benchmark/wilson.h"
 
 namespace merganser {
 namespace {
@@ -371,9 +373,12 @@ metrics: [exact_match, f1]
   EXPECT_DOUBLE_EQ(result->metrics.at("exact_match@each"), (1 / 3.0 + 1 / 3.0) / 2);
   EXPECT_DOUBLE_EQ(result->metrics.at("f1@each"), (2 / 3.0 + 1 / 3.0) / 2);
   EXPECT_EQ(result->metrics.at("exact_match@vote"), 1);  // of two answers that are alike, and of three the first
-  EXPECT_EQ(result->metrics.at("exact_match@vote_stderr"), 0);
+  // Shares of the two prompts: what is right for all that were asked need not be right for all that there are.
+  EXPECT_EQ(result->metrics.count("exact_match@vote_stderr"), 0u);
+  EXPECT_NEAR(IntervalOf(result->metrics, "exact_match@vote", ItemsOf(result->samples)).low, 0.342, 1e-3);
   EXPECT_EQ(result->metrics.at("exact_match@first"), 0.5);
-  EXPECT_EQ(result->metrics.at("exact_match@first_stderr"), 0.5);
+  EXPECT_EQ(IntervalOf(result->metrics, "exact_match@first", ItemsOf(result->samples)).standard_error, 0.5);
+  EXPECT_GT(result->metrics.at("f1@each_stderr"), 0);  // no share: each prompt has that of its answers
   // What was drawn of a prompt's completions votes.
   const auto some = benchmark->Score({"one", "four"}, {1, 5});
   ASSERT_TRUE(some.ok()) << some.status();
