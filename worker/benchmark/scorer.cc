@@ -20,6 +20,7 @@ namespace merganser {
 namespace {
 
 constexpr size_t kProgramsAtOnce = 8;
+constexpr size_t kTranslationsAThread = 8;
 constexpr double kInLanguage = 0.5;  // strictly above
 
 // The first of the largest, as numpy's argmax.
@@ -316,8 +317,12 @@ absl::StatusOr<BenchmarkResult> Scorer::Score(absl::Span<const Sample> samples,
         absl::StrCat("benchmark '", benchmark_, "': ", completions.size(), " completions for ", samples.size(), " samples"));
   }
   std::vector<SampleOutcome> outcomes(samples.size());
-  // Programs are processes of their own and may run until their timeout: some at once.
-  const size_t at_once = code_ ? std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kProgramsAtOnce) : 1;
+  // Programs are processes of their own and may run until their timeout, and the edits of a long translation take a tenth of
+  // a second: some at once.
+  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  size_t at_once = 1;
+  if (code_) at_once = std::min(cores, kProgramsAtOnce);
+  if (!translations_.empty()) at_once = std::clamp<size_t>(samples.size() / kTranslationsAThread, 1, cores);
   std::atomic<size_t> next = 0;
   std::vector<absl::Status> failed(at_once);
   const auto work = [&](size_t worker) {

@@ -147,6 +147,25 @@ TEST(LmEvalFeatures, TranslationsHaveTheCorpusScoresOfSacrebleu) {
   }
 }
 
+TEST(LmEvalFeatures, TranslationsThatAreScoredAtOnceAreScoredAsOneByOne) {
+  const auto task = LoadFile("translations/translations.yaml");
+  ASSERT_NE(task, nullptr);
+  const Benchmark& benchmark = *task->parts()[0];
+  std::vector<int64_t> samples;
+  std::vector<std::string> completions;
+  for (int64_t i = 0; i < 64; ++i) {
+    samples.push_back(i % static_cast<int64_t>(benchmark.samples().size()));
+    completions.push_back(absl::StrCat(benchmark.samples()[samples.back()].references.front(), " and ", i));
+  }
+  const auto all = benchmark.Score(completions, samples);
+  ASSERT_TRUE(all.ok()) << all.status();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const auto one = benchmark.Score({completions[i]}, std::vector<int64_t>{samples[i]});
+    ASSERT_TRUE(one.ok()) << one.status();
+    EXPECT_EQ(one->samples, std::vector<SampleOutcome>{all->samples[i]}) << i;
+  }
+}
+
 TEST(LmEvalFeatures, AMajorityOfRepeatedAnswersIsScored) {
   for (const std::string name : {"votes", "repeated"}) {
     const auto task = LoadFile("votes/" + name + ".yaml");
