@@ -46,7 +46,8 @@ void AddVersionCommand(CLI::App& app, Action* chosen) {
 
 // Under which heading --help lists a verb.
 const std::vector<std::pair<const char*, std::vector<const char*>>> kVerbGroups = {
-    {"On one machine", {"validate", "run", "merge", "evaluate", "score", "generate", "serve", "bench", "pool", "replay"}},
+    {"On one machine",
+     {"validate", "run", "convert", "merge", "evaluate", "score", "generate", "serve", "bench", "pool", "replay"}},
     {"On a fleet", {"submit", "update", "pause", "resume", "cancel", "workers", "drain", "quarantine", "release"}},
     {"Of either; a run's with --store FOLDER",
      {"jobs", "describe", "candidates", "best", "events", "logs", "watch", "wait", "export", "report"}},
@@ -60,6 +61,7 @@ const ForeignVerbs kForeignVerbs = {
     {"queue", "jobs"},    {"resubmit", "update"}, {"rm", "cancel"},         {"sbatch", "submit"},    {"scancel", "cancel"},
     {"show", "describe"}, {"squeue", "jobs"},     {"start", "run"},         {"status", "describe"},  {"stop", "cancel"},
     {"tail", "watch"},    {"top", "workers"},     {"trials", "candidates"}, {"chat", "generate"},    {"nodes", "workers"},
+    {"evolve", "run"},
 };
 
 // Whoever closed the pipe (`| head`) knows that it did not get all.
@@ -89,6 +91,7 @@ int Main(int argc, char** argv) {
   app.add_flag("-v,--verbose", verbose, "Log what happens inside to stderr");
   Action action;
   AddValidateCommand(app, &action);
+  AddConvertCommand(app, &action);
   AddRunCommand(app, &action);
   AddMergeCommand(app, &action);
   AddEvaluateCommand(app, &action);

@@ -21,6 +21,7 @@
 #include "client/exit_code.h"
 #include "client/front_report.h"
 #include "client/interrupt.h"
+#include "client/job_input.h"
 #include "client/job_plan.h"
 #include "client/local_options.h"
 #include "client/output.h"
@@ -54,7 +55,8 @@ constexpr absl::Duration kRedraw = absl::Milliseconds(200);
 constexpr absl::Duration kStorePatience = absl::Seconds(5), kStoreTold = absl::Minutes(1);
 
 struct RunOptions {
-  std::string job_file, out, store;
+  JobInput job;
+  std::string out, store;
   bool resume = false;
   absl::Duration store_wait = absl::Minutes(10);
   std::optional<int> dashboard;  // port
@@ -73,13 +75,15 @@ std::string Quoted(const std::string& word) {
 // What goes on with the run: all that was said of it, too.
 std::string ResumeCommand(const RunOptions& options, const std::string& out) {
   std::string command =
-      absl::StrCat(Quoted(program_invocation_name), " run ", Quoted(options.job_file), " --out ", Quoted(out));
+      absl::StrCat(Quoted(program_invocation_name), " run ", Quoted(options.job.file), " --out ", Quoted(out));
   for (const CLI::Option* option : options.verb->get_options()) {
     const std::string name = option->get_name();
     if (option->count() == 0 || option->get_positional() || name == "--out" || name == "--resume") continue;
-    absl::StrAppend(&command, " ", name);
-    if (option->get_items_expected_max() == 0) continue;  // a flag
-    for (const std::string& value : option->results()) absl::StrAppend(&command, " ", Quoted(value));
+    if (option->get_items_expected_max() == 0) {  // a flag
+      absl::StrAppend(&command, " ", name);
+      continue;
+    }
+    for (const std::string& value : option->results()) absl::StrAppend(&command, " ", name, " ", Quoted(value));
   }
   return command + " --resume";
 }
@@ -117,7 +121,7 @@ absl::StatusOr<std::optional<std::string>> StoredJobOf(ResultsStore& store, cons
   KeepPins(spec, &file->spec);
   if (const auto difference = SpecDifference(spec, file->spec)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--resume: ", options.job_file, " is not the job of ", uri, ": ", *difference));
+        absl::StrCat("--resume: ", options.job.file, " is not the job of ", uri, ": ", *difference));
   }
   return stored.id;
 }
@@ -217,7 +221,7 @@ class Run {
 
  private:
   absl::StatusOr<int> Search() {
-    MG_ASSIGN_OR_RETURN(JobFile file, ReadJobFile(options_.job_file));
+    MG_ASSIGN_OR_RETURN(JobFile file, ReadJobInput(options_.job, PathsAre::kHere));
     MG_RETURN_IF_ERROR(OpenOut(file));
     MG_ASSIGN_OR_RETURN(const std::optional<std::string> stored, StoredJobOf(*store_, options_, uri_, &file));
     if (!stored) {
@@ -345,7 +349,7 @@ void AddRunCommand(CLI::App& app, Action* chosen) {
                            "--resume goes on.",
                            options, &RunJob, chosen);
   options->verb = verb;
-  verb->add_option("JOB.yaml", options->job_file, "The job")->required();
+  AddJobInput(verb, &options->job);
   verb->add_option("--out", options->out, "Folder for the results; default: out/NAME of the job");
   verb->add_flag("--resume", options->resume, "Go on with what the folder holds; nothing recorded is run again");
   verb->add_option("--store", options->store,

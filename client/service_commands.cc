@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/connection.h"
 #include "client/exit_code.h"
+#include "client/job_input.h"
 #include "client/output.h"
 #include "client/print_message.h"
 #include "client/server_jobs.h"
@@ -33,12 +34,13 @@ absl::StatusOr<absl::Duration> ParseTime(const char* option, const std::string& 
 
 struct SubmitOptions {
   ConnectionOptions connection;
-  std::string job_file, request_id, format = "table";
+  JobInput job;
+  std::string request_id, format = "table";
   bool watch = false, wait = false, dry_run = false;
 };
 
 absl::StatusOr<int> Submit(const SubmitOptions& options) {
-  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file, PathsAre::kOnWorkers));
+  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobInput(options.job, PathsAre::kOnWorkers));
   for (const ModelRef& model : file.spec.models) {
     if (model.path[0] == '/') continue;
     std::fputs(
@@ -178,8 +180,7 @@ void AddServiceCommands(CLI::App& app, Action* chosen) {
   CLI::App* verb = AddVerb(app, "submit", "Gives a job to a coordinator and prints its id",
                            "  merganser submit job.yaml --watch\n  merganser submit job.yaml --server coordinator:50051",
                            submit, &Submit, chosen);
-  verb->add_option("JOB.yaml", submit->job_file, "The job; an absolute path in it may be one that only the workers have")
-      ->required();
+  AddJobInput(verb, &submit->job, "; an absolute path in it may be one that only the workers have");
   verb->add_flag("--watch", submit->watch, "Show progress until the job ends; exit 1 if it does not succeed");
   verb->add_flag("--wait", submit->wait, "The same, silently");
   verb->add_flag("--dry-run", submit->dry_run, "Only have the coordinator check it");

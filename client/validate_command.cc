@@ -5,6 +5,7 @@
 
 #include "client/exit_code.h"
 #include "client/interrupt.h"
+#include "client/job_input.h"
 #include "client/job_plan.h"
 #include "client/json_output.h"
 #include "client/local_options.h"
@@ -19,14 +20,15 @@ namespace {
 constexpr absl::Duration kCalibrationLimit = absl::Seconds(30);
 
 struct ValidateOptions {
-  std::string job_file, format = "table";
+  JobInput job;
+  std::string format = "table";
   LocalOptions local;
   bool no_calibration = false;
 };
 
 absl::StatusOr<int> ValidateJob(const ValidateOptions& options) {
   Interrupt interrupt("stopped");
-  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobFile(options.job_file));
+  MG_ASSIGN_OR_RETURN(const JobFile file, ReadJobInput(options.job, PathsAre::kHere));
   const absl::StatusOr<PreparedJob> job = PrepareJob(
       file, options.local, options.no_calibration ? std::nullopt : std::optional(kCalibrationLimit), interrupt.token());
   if (interrupt.signal() != 0) return exit_code::FromSignal(interrupt.signal());
@@ -43,7 +45,7 @@ void AddValidateCommand(CLI::App& app, Action* chosen) {
                            "  merganser validate job.yaml\n  merganser validate job.yaml -o json | jq .dimension\n"
                            "  merganser submit job.yaml --dry-run        # what a coordinator says of it",
                            options, &ValidateJob, chosen);
-  verb->add_option("JOB.yaml", options->job_file, "The job")->required();
+  AddJobInput(verb, &options->job);
   verb->add_flag("--no-calibration", options->no_calibration, "Do not measure a candidate (at most 30 seconds)");
   AddLocalOptions(verb, &options->local);
   AddMergeOptions(verb, &options->local);

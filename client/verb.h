@@ -36,6 +36,7 @@ inline void AddFormatOption(CLI::App* verb, std::string* format) {
 // The families; each names its verbs.
 void AddRunCommand(CLI::App& app, Action* chosen);
 void AddValidateCommand(CLI::App& app, Action* chosen);
+void AddConvertCommand(CLI::App& app, Action* chosen);
 void AddServiceCommands(CLI::App& app, Action* chosen);  // submit cancel pause resume update
 void AddWorkerCommands(CLI::App& app, Action* chosen);   // workers drain quarantine release
 void AddJobCommands(CLI::App& app, Action* chosen);      // jobs describe candidates best events

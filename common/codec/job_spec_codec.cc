@@ -41,17 +41,18 @@ Value ToProto(const Granularity& granularity) {
     case Granularity::Kind::kBlock:
       (*value.mutable_struct_value()->mutable_fields())["block"].set_number_value(granularity.block);
       break;
-    case Granularity::Kind::kFilters: {
-      ListValue* list = (*value.mutable_struct_value()->mutable_fields())["filters"].mutable_list_value();
-      for (const std::string& filter : granularity.filters) list->add_values()->set_string_value(filter);
+    case Granularity::Kind::kFilters:
       break;
-    }
+  }
+  if (!granularity.filters.empty()) {
+    ListValue* list = (*value.mutable_struct_value()->mutable_fields())["filters"].mutable_list_value();
+    for (const std::string& filter : granularity.filters) list->add_values()->set_string_value(filter);
   }
   return value;
 }
 
 absl::StatusOr<Granularity> ParseGranularity(const Value& value, const std::string& field) {
-  constexpr absl::string_view kForms = "give model, layer, {block: n} or {filters: [substring, ...]}";
+  constexpr absl::string_view kForms = "give model, layer, {block: n}, {filters: [substring, ...]} or both in one map";
   Granularity granularity;
   if (value.kind_case() == Value::kStringValue) {
     if (value.string_value() == "model") return granularity;
@@ -62,26 +63,27 @@ absl::StatusOr<Granularity> ParseGranularity(const Value& value, const std::stri
     return Bad(field, absl::StrCat("unknown '", value.string_value(), "'",
                                    DidYouMean(value.string_value(), {"model", "layer", "block", "filters"})));
   }
-  if (value.kind_case() != Value::kStructValue || value.struct_value().fields_size() != 1) return Bad(field, kForms);
-  const auto& [key, inner] = *value.struct_value().fields().begin();
-  if (key == "block") {
-    const double n = inner.number_value();
-    if (inner.kind_case() != Value::kNumberValue || n != std::floor(n) || n < 1 || n > 1e6) {
-      return Bad(absl::StrCat(field, ".block"), "must be a whole number of layers, at least 1");
+  if (value.kind_case() != Value::kStructValue || value.struct_value().fields().empty()) return Bad(field, kForms);
+  granularity.kind = Granularity::Kind::kFilters;
+  for (const auto& [key, inner] : value.struct_value().fields()) {
+    if (key == "block") {
+      const double n = inner.number_value();
+      if (inner.kind_case() != Value::kNumberValue || n != std::floor(n) || n < 1 || n > 1e6) {
+        return Bad(absl::StrCat(field, ".block"), "must be a whole number of layers, at least 1");
+      }
+      granularity.kind = Granularity::Kind::kBlock;
+      granularity.block = static_cast<int>(n);
+    } else if (key == "filters") {
+      if (inner.list_value().values().empty()) return Bad(absl::StrCat(field, ".filters"), "empty");
+      for (const Value& filter : inner.list_value().values()) {
+        if (filter.kind_case() != Value::kStringValue) return Bad(absl::StrCat(field, ".filters"), "must be strings");
+        granularity.filters.push_back(filter.string_value());
+      }
+    } else {
+      return Bad(field, absl::StrCat("unknown '", key, "'; ", kForms));
     }
-    granularity.kind = Granularity::Kind::kBlock;
-    granularity.block = static_cast<int>(n);
-    return granularity;
   }
-  if (key == "filters") {
-    granularity.kind = Granularity::Kind::kFilters;
-    for (const Value& filter : inner.list_value().values()) {
-      if (filter.kind_case() != Value::kStringValue) return Bad(absl::StrCat(field, ".filters"), "must be strings");
-      granularity.filters.push_back(filter.string_value());
-    }
-    return granularity;
-  }
-  return Bad(field, absl::StrCat("unknown '", key, "'; ", kForms));
+  return granularity;
 }
 
 absl::StatusOr<Bounds> ParseBounds(const ListValue& list, const std::string& field) {

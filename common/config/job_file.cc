@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/closest_name.h"
+#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/codec/job_spec_codec.h"
 #include "common/transfer/checkpoint_files.h"
@@ -17,6 +18,8 @@ namespace merganser {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kBytesMax = int64_t{16} << 20;  // as ReadYamlFile
 
 // org/name[@revision]: exactly one '/' before the revision, and none of a path's marks.
 bool LooksLikeHubId(const std::string& path) {
@@ -111,13 +114,19 @@ absl::Status ResolveModelPaths(const std::string& file, std::vector<ModelRef>* m
   return absl::OkStatus();
 }
 
-absl::StatusOr<JobFile> ReadJobFile(const std::string& path, PathsAre paths) {
-  v1::JobSpec proto;
+absl::StatusOr<JobFile> ReadJobFile(const std::string& path, PathsAre paths, const EvolveOptions& evolve) {
+  MG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
   JobFile file;
-  MG_ASSIGN_OR_RETURN(file.source, ReadYamlFile(path, &proto));
-  absl::StatusOr<JobSpec> spec = FromProto(proto);
-  if (!spec.ok()) return file.source.Locate(spec.status());
-  file.spec = *std::move(spec);
+  if (IsEvolveText(text)) {
+    MG_ASSIGN_OR_RETURN(EvolveJob job, ReadEvolveText(text, path, evolve));
+    file = {std::move(job.spec), std::move(job.source), true, std::move(job.notes)};
+  } else {
+    v1::JobSpec proto;
+    MG_ASSIGN_OR_RETURN(file.source, ReadYaml(text, path, &proto));
+    absl::StatusOr<JobSpec> spec = FromProto(proto);
+    if (!spec.ok()) return file.source.Locate(spec.status());
+    file.spec = *std::move(spec);
+  }
   MG_RETURN_IF_ERROR(file.source.Locate(Validate(file.spec)));
   MG_RETURN_IF_ERROR(file.source.Locate(ResolveModelPaths(path, &file.spec.models, paths)));
   MG_RETURN_IF_ERROR(file.source.Locate(ResolveDataPaths(path, "benchmarks", &file.spec.benchmarks, paths)));

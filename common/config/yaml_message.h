@@ -25,11 +25,17 @@ class SourceMap {
   explicit SourceMap(std::string file) : file_(std::move(file)) {}
 
   void Add(const std::string& field, int line) { lines_[field] = line; }
+  // `field` stands where the longest known prefix of `other` does; nowhere if there is none.
+  void AddAlias(const std::string& field, const std::string& other);
+  bool Knows(const std::string& field) const { return lines_.count(field) != 0; }
   // `status` with "FILE:LINE: " before a message that starts with a field path ("models.ja.path: ..."): the line of the
   // longest known prefix of that path, "FILE: " if none is known. The code is kept; OK stays OK.
   absl::Status Locate(const absl::Status& status) const;
 
  private:
+  // The longest prefix of `field` (a path) that is known; "".
+  std::string KnownPrefix(std::string field) const;
+
   std::string file_;
   std::map<std::string, int> lines_;  // 1-based
 };

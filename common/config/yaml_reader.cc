@@ -58,14 +58,16 @@ std::string OtherFile(const YAML::Node& root, const Descriptor* type) {
   static constexpr char kMoeFile[] =
       "this looks like a file of mergekit-moe's, which makes a mixture of experts of dense models; models of one shape are "
       "merged here, mixtures included";
-  constexpr Sign kSigns[] = {{"space", "this looks like a job"},
-                             {"objectives", "this looks like a job"},
-                             {"stacks", "this looks like a recipe"},
-                             {"merge_method", "this looks like a recipe of mergekit's"},
-                             {"slices", "this looks like a recipe of mergekit's"},
-                             {"genome", "this looks like a job of mergekit-evolve's, which is written otherwise here"},
-                             {"experts", kMoeFile},
-                             {"gate_mode", kMoeFile}};
+  constexpr Sign kSigns[] = {
+      {"space", "this looks like a job"},
+      {"objectives", "this looks like a job"},
+      {"stacks", "this looks like a recipe"},
+      {"merge_method", "this looks like a recipe of mergekit's"},
+      {"slices", "this looks like a recipe of mergekit's"},
+      {"genome",
+       "this looks like a configuration of mergekit-evolve's, which `run`, `validate`, `submit` and `convert` read"},
+      {"experts", kMoeFile},
+      {"gate_mode", kMoeFile}};
   for (const Sign& sign : kSigns) {
     if (root[sign.key] && type->FindFieldByName(sign.key) == nullptr) return sign.what;
   }
@@ -266,10 +268,13 @@ class Reader {
     } else if (node.IsSequence()) {
       return ReadList(node, path, value->mutable_list_value(), depth);
     } else if (node.IsMap()) {
-      value->mutable_struct_value();
+      auto& fields = *value->mutable_struct_value()->mutable_fields();
       for (const auto& entry : node) {
-        auto& inner = (*value->mutable_struct_value()->mutable_fields())[entry.first.Scalar()];
-        MG_RETURN_IF_ERROR(ReadValue(entry.second, Join(path, entry.first.Scalar()), &inner, depth + 1));
+        const std::string key = entry.first.Scalar();
+        const std::string inner = Join(path, key);
+        if (fields.count(key) != 0) return Error(entry.first, inner, "given twice");
+        MG_RETURN_IF_ERROR(ReadValue(entry.second, inner, &fields[key], depth + 1));
+        map_->Add(inner, Line(entry.first));
       }
     } else {
       const std::string text = WithLoneBytesAsCharacters(node.Scalar());
@@ -312,15 +317,24 @@ class Reader {
 
 }  // namespace
 
-absl::Status SourceMap::Locate(const absl::Status& status) const {
-  if (status.ok()) return status;
-  const std::string message(status.message());
-  std::string field = message.substr(0, message.find(": "));
-  // Longest known prefix: "models.ja.path" -> "models.ja" -> "models".
+// "models.ja.path" -> "models.ja" -> "models".
+std::string SourceMap::KnownPrefix(std::string field) const {
   while (!field.empty() && lines_.count(field) == 0) {
     const size_t cut = field.find_last_of(".[");
     field = cut == std::string::npos ? "" : field.substr(0, cut);
   }
+  return field;
+}
+
+void SourceMap::AddAlias(const std::string& field, const std::string& other) {
+  const std::string known = KnownPrefix(other);
+  if (!known.empty()) lines_[field] = lines_.at(known);
+}
+
+absl::Status SourceMap::Locate(const absl::Status& status) const {
+  if (status.ok()) return status;
+  const std::string message(status.message());
+  const std::string field = KnownPrefix(message.substr(0, message.find(": ")));
   const std::string where = field.empty() ? file_ : absl::StrCat(file_, ":", lines_.at(field));
   return absl::Status(status.code(), absl::StrCat(where, ": ", message));
 }

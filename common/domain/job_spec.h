@@ -22,7 +22,7 @@ struct Granularity {
   enum class Kind { kModel, kLayer, kBlock, kFilters };
   Kind kind = Kind::kModel;
   int block = 0;                     // kBlock: layers per block, >= 1
-  std::vector<std::string> filters;  // kFilters: one group per substring of tensor names, plus one for the rest
+  std::vector<std::string> filters;  // a group per substring of tensor names and one of the rest, with kBlock of each block
   bool operator==(const Granularity&) const = default;
 };
 

@@ -125,8 +125,9 @@ absl::Status ValidateGranularity(const Granularity& granularity, const std::stri
   if (granularity.kind == Granularity::Kind::kBlock && granularity.block < 1) {
     return Bad(absl::StrCat(field, ".block"), absl::StrCat(granularity.block, " is below 1"));
   }
-  if (granularity.kind != Granularity::Kind::kFilters) return absl::OkStatus();
-  if (granularity.filters.empty()) return Bad(absl::StrCat(field, ".filters"), "empty");
+  if (granularity.kind == Granularity::Kind::kFilters && granularity.filters.empty()) {
+    return Bad(absl::StrCat(field, ".filters"), "empty");
+  }
   for (const std::string& filter : granularity.filters) {
     if (filter.empty()) return Bad(absl::StrCat(field, ".filters"), "an empty filter would take every tensor");
   }
@@ -181,7 +182,13 @@ absl::Status ValidateParameterSpace(const JobSpec& spec, const ParameterSpace& s
   if (!space.start.empty() && stage == 0) {
     return Bad(absl::StrCat(at, ".start"), "the first stage has no winner to start from");
   }
-  if (TakesWinnersPath(spec, stage)) MG_DOMAIN_CHECK(ValidateWinnersModels(spec, space, stage, at));
+  if (TakesWinnersPath(spec, stage)) {
+    MG_DOMAIN_CHECK(ValidateWinnersModels(spec, space, stage, at));
+    if (space.granularity.kind == Granularity::Kind::kBlock && !space.granularity.filters.empty()) {
+      return Bad(absl::StrCat(at, ".granularity.filters"),
+                 "the layers of a winner's path are blocks of their own, which no filter splits; use one of the two");
+    }
+  }
   return ValidateGranularity(space.granularity, absl::StrCat(at, ".granularity"));
 }
 

@@ -21,13 +21,21 @@ constexpr double kProbably = 0.9;  // first mean of a gene of two levels: far in
 // What the names of a vision tower's tensors contain, in every layout of LLaVA's keys.
 constexpr char kVisionTower[] = "vision_tower";
 
-std::vector<TensorGroup> LayeredGroups(int num_layers, int block, bool vision) {
+// Each block whole, or split by the filters.
+std::vector<TensorGroup> LayeredGroups(int num_layers, int block, const std::vector<std::string>& filters, bool vision) {
   std::vector<TensorGroup> groups;
   groups.push_back({.name = "embed", .parts = {ModelPart::kEmbedding}});
   for (int first = 0; first < num_layers; first += block) {
     const int end = std::min(first + block, num_layers);
     const std::string name = block == 1 ? absl::StrCat("layer.", first) : absl::StrCat("layers.", first, "-", end - 1);
-    groups.push_back({.name = name, .parts = {ModelPart::kLayers}, .first_layer = first, .end_layer = end});
+    const TensorGroup whole{.name = name, .parts = {ModelPart::kLayers}, .first_layer = first, .end_layer = end};
+    for (const std::string& filter : filters) {
+      TensorGroup& part = groups.emplace_back(whole);
+      part.name = absl::StrCat(name, ".", filter);
+      part.filter = filter;
+    }
+    groups.push_back(whole);
+    if (!filters.empty()) absl::StrAppend(&groups.back().name, ".rest");
   }
   groups.push_back({.name = "out", .parts = {ModelPart::kNorm, ModelPart::kHead}});
   if (vision) {
@@ -42,9 +50,9 @@ std::vector<TensorGroup> MakeGroups(const Granularity& granularity, int num_laye
     case Granularity::Kind::kModel:
       return {{.name = "model"}};
     case Granularity::Kind::kLayer:
-      return LayeredGroups(num_layers, 1, vision);
+      return LayeredGroups(num_layers, 1, {}, vision);
     case Granularity::Kind::kBlock:
-      return LayeredGroups(num_layers, granularity.block, vision);
+      return LayeredGroups(num_layers, granularity.block, granularity.filters, vision);
     case Granularity::Kind::kFilters: {
       std::vector<TensorGroup> groups;
       for (const std::string& filter : granularity.filters) {

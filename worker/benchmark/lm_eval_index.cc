@@ -174,4 +174,10 @@ const LmEvalIndex::Entry* LmEvalIndex::Find(const std::string& name) const {
   return it == entries_.end() ? nullptr : &it->second;
 }
 
+std::vector<std::string> LmEvalIndex::Names() const {
+  std::vector<std::string> names;
+  for (const auto& entry : entries_) names.push_back(entry.first);
+  return names;
+}
+
 }  // namespace merganser

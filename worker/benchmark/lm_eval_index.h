@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -37,6 +38,8 @@ class LmEvalIndex {
   const std::string& folder() const { return folder_; }
   // nullptr if there is none.
   const Entry* Find(const std::string& name) const;
+  // Of all of them, sorted.
+  std::vector<std::string> Names() const;
 
  private:
   std::string folder_;

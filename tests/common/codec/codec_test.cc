@@ -128,6 +128,25 @@ TEST(CodecTest, JobSpecsSurviveTheTrip) {
   EXPECT_EQ(*back, FullSpec());
 }
 
+TEST(CodecTest, BlocksMaySplitByFilters) {
+  JobSpec spec = FullSpec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 4, .filters = {"mlp"}};
+  v1::JobSpec proto = ToProto(spec);
+  const auto back = FromProto(proto);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->parameter.granularity, spec.parameter.granularity);
+  auto& fields =
+      *proto.mutable_space()->mutable_parameter()->mutable_granularity()->mutable_struct_value()->mutable_fields();
+  fields["layers"] = fields["block"];
+  EXPECT_EQ(
+      FromProto(proto).status().message(),
+      "space.parameter.granularity: unknown 'layers'; give model, layer, {block: n}, {filters: [substring, ...]} or both "
+      "in one map");
+  fields.erase("layers");
+  fields["filters"].mutable_list_value()->clear_values();
+  EXPECT_EQ(FromProto(proto).status().message(), "space.parameter.granularity.filters: empty");
+}
+
 TEST(CodecTest, OptimizersKeepTheirNamesAndOptions) {
   const std::vector<OptimizerSpec> specs = {
       {"cma_es",

@@ -194,6 +194,16 @@ INSTANTIATE_TEST_SUITE_P(
                s.then[0].budget.candidates = 0;
              },
              "then[0].budget: give candidates"},
+        Case{"FiltersInBlocksAlongAPath",
+             [](JobSpec& s) {
+               s = StagedSpec();
+               std::swap(s.parameter, s.then[0].parameter);
+               s.data_flow = DataFlowSpace{.sources = {"ja", "math"}};
+               s.then[0].data_flow.reset();
+               s.then[0].parameter.start = "winner";
+               s.then[0].parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 2, .filters = {"mlp"}};
+             },
+             "then[0].space.parameter.granularity.filters: the layers of a winner's path are blocks of their own"},
         Case{"StartOfTheFirstStage", [](JobSpec& s) { s.parameter.start = "winner"; },
              "space.parameter.start: the first stage has no winner"},
         Case{"MethodTwice",

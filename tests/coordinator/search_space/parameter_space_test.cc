@@ -44,6 +44,27 @@ TEST(ParameterSpaceTest, GroupsFollowTheGranularity) {
   EXPECT_THAT(GroupNames(spec, 5), ElementsAre("embed", "layers.0-1", "layers.2-3", "layers.4-4", "out"));
   spec.parameter.granularity = {.kind = Granularity::Kind::kFilters, .filters = {"self_attn", "mlp"}};
   EXPECT_THAT(GroupNames(spec, 3), ElementsAre("self_attn", "mlp", "rest"));
+  spec.parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 2, .filters = {"mlp"}};
+  EXPECT_THAT(GroupNames(spec, 3),
+              ElementsAre("embed", "layers.0-1.mlp", "layers.0-1.rest", "layers.2-2.mlp", "layers.2-2.rest", "out"));
+}
+
+TEST(ParameterSpaceTest, FiltersSplitEachBlock) {
+  JobSpec spec = Spec();
+  spec.parameter.granularity = {.kind = Granularity::Kind::kBlock, .block = 2, .filters = {"mlp"}};
+  const ParameterSpaceDecoder decoder = *ParameterSpaceDecoder::Create(spec, 4);
+  EXPECT_EQ(decoder.dimension(), 2 * 2 * 6);
+  const Recipe recipe = *decoder.Decode(std::vector<double>(decoder.dimension(), 0.5));
+  // The first group that a tensor belongs to is the one whose values it has.
+  const auto group_of = [&](int layer, const std::string& name) -> std::string {
+    for (const auto& s : recipe.stacks[0].settings) {
+      if (Belongs(s.group, ModelPart::kLayers, layer, name)) return s.group.name;
+    }
+    return "";
+  };
+  EXPECT_EQ(group_of(1, "model.layers.1.mlp.up_proj.weight"), "layers.0-1.mlp");
+  EXPECT_EQ(group_of(1, "model.layers.1.self_attn.q_proj.weight"), "layers.0-1.rest");
+  EXPECT_EQ(group_of(2, "model.layers.2.mlp.up_proj.weight"), "layers.2-3.mlp");
 }
 
 TEST(ParameterSpaceTest, EveryTensorHasExactlyOneGroupByLayerAndByBlock) {
