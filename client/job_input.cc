@@ -41,9 +41,10 @@ class TaskSearch {
         return absl::InvalidArgumentError(absl::StrCat(
             "'", name, "' is a tag, which has no score of its own; name its tasks: ", absl::StrJoin(entry->tasks, ", ")));
       }
-      EvolveTask task{entry->file, std::nullopt};
       MG_ASSIGN_OR_RETURN(YamlMap map, YamlMap::ReadFile(entry->file));
-      task.num_fewshot = map.Integer("num_fewshot");
+      EvolveTask task{.file = entry->file, .num_fewshot = map.Integer("num_fewshot")};
+      const std::string dataset = map.Text("dataset_path").value_or("");
+      if (dataset != "json" && dataset != "csv") task.hub_dataset = dataset;
       return task;
     }
     return absl::NotFoundError(Missing(name));
@@ -80,6 +81,11 @@ void AddJobInput(CLI::App* verb, JobInput* input, const std::string& more) {
 }
 
 absl::StatusOr<JobFile> ReadJobInput(const JobInput& input, PathsAre paths) {
+  for (const std::string& folder : input.task_search_path) {
+    std::error_code error;
+    if (fs::is_directory(folder, error)) continue;
+    return absl::NotFoundError(absl::StrCat("--task-search-path: no folder '", folder, "'"));
+  }
   TaskSearch search(input);
   EvolveOptions evolve;
   evolve.find_task = [&search](const std::string& name) { return search.Find(name); };

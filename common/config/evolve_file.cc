@@ -322,6 +322,12 @@ class EvolveReader {
     benchmark.use = found->file;
     benchmark.limit = limit;
     job_->source.AddAlias(absl::StrCat("benchmarks.", benchmark.name), field);
+    if (!found->hub_dataset.empty()) {
+      job_->notes.push_back(absl::StrCat("the data of ", task, " is the Hub's ", found->hub_dataset,
+                                         "; save it as JSON lines and name them in the job that `merganser convert` writes, "
+                                         "as benchmarks.",
+                                         benchmark.name, ".data"));
+    }
     return benchmark_of_[task] = benchmark.name;
   }
 

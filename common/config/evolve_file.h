@@ -19,6 +19,7 @@ namespace merganser {
 struct EvolveTask {
   std::string file;                    // of the task or group, absolute
   std::optional<int64_t> num_fewshot;  // as the file has it
+  std::string hub_dataset = {};        // the Hub's, which a job has to be given as a file; "": the file names its data
 };
 
 // What mergekit-evolve is told on its command line.

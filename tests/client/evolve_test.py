@@ -100,6 +100,20 @@ class Evolve(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("evolve.yml:14: num_fewshot: 2, but a job's few-shots are those of the task's file", err)
 
+    def test_data_of_the_hub_and_folders_that_are_not_there_are_told(self):
+        with open(os.path.join(self.folder, "hub.yaml"), "w", encoding="utf-8") as file:
+            file.write("task: hub\ndataset_path: org/data\ntest_split: test\ndoc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\n")
+        path = self.write(task="hub", change=("last-number", "none"))
+        code, out, err = merganser("convert", path)
+        self.assertEqual(code, 0, err)
+        self.assertIn("note: the data of hub is the Hub's org/data", err)
+        code, out, err = merganser("validate", path, "--no-calibration")
+        self.assertEqual(code, 2)
+        self.assertIn("evolve.yml:11: benchmarks.hub: ", err)
+        code, out, err = merganser("convert", path, "--task-search-path", os.path.join(self.folder, "gone"))
+        self.assertEqual(code, 3)
+        self.assertIn("--task-search-path: no folder '", err)
+
     def test_its_flags_are_no_jobs(self):
         job = os.path.join(EXAMPLE, "job.yaml")
         for flags, name in ((["--max-fevals", "3"], "--max-fevals"), (["--task-search-path", self.tasks], "--task-search-path")):

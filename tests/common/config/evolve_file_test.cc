@@ -17,13 +17,14 @@ using ::testing::HasSubstr;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-// Tasks `qa` and `qb` without few-shots, `five` with five, `zero` with a 0 that is said.
+// Tasks `qa` and `qb` without few-shots, `five` with five, `zero` with a 0 that is said, `hub` whose data is the Hub's.
 EvolveOptions Tasks() {
   EvolveOptions options;
   options.find_task = [](const std::string& name) -> absl::StatusOr<EvolveTask> {
-    if (name == "qa" || name == "qb") return EvolveTask{"/tasks/" + name + ".yaml", std::nullopt};
-    if (name == "five") return EvolveTask{"/tasks/five.yaml", 5};
-    if (name == "zero") return EvolveTask{"/tasks/zero.yaml", 0};
+    if (name == "qa" || name == "qb") return EvolveTask{"/tasks/" + name + ".yaml", std::nullopt, ""};
+    if (name == "five") return EvolveTask{"/tasks/five.yaml", 5, ""};
+    if (name == "zero") return EvolveTask{"/tasks/zero.yaml", 0, ""};
+    if (name == "hub") return EvolveTask{"/tasks/hub.yaml", std::nullopt, "org/data"};
     return absl::NotFoundError("no task '" + name + "'");
   };
   return options;
@@ -205,6 +206,14 @@ TEST(EvolveFileTest, FewShotsAreThoseOfTheTasksFile) {
   EXPECT_THAT(with("qa", 2), HasSubstr("{include: qa.yaml, task: qa_2shot, num_fewshot: 2}"));
 }
 
+TEST(EvolveFileTest, DataOfTheHubIsAskedFor) {
+  const auto job = Read(WithRest("tasks: [qa, hub]\napply_chat_template: false\n"));
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_THAT(job->notes,
+              testing::Contains("the data of hub is the Hub's org/data; save it as JSON lines and name them in the "
+                                "job that `merganser convert` writes, as benchmarks.hub.data"));
+}
+
 TEST(EvolveFileTest, ShuffledSamplesUnderALimitAreDrawnForEachGeneration) {
   const auto job = Read(WithRest("tasks: [qa]\nlimit: 50\nshuffle: true\napply_chat_template: false\n"));
   ASSERT_TRUE(job.ok()) << job.status();
@@ -277,13 +286,15 @@ TEST(EvolveFileTest, AJobFileMayBeOne) {
   const std::string dir = std::filesystem::canonical(MG_SOURCE_DIR "/examples/ja-math").string();
   EvolveOptions options;
   options.max_fevals = 7;
-  options.find_task = [&](const std::string& name) { return EvolveTask{dir + "/tasks/" + name + ".yaml", std::nullopt}; };
+  options.find_task = [&](const std::string& name) {
+    return EvolveTask{dir + "/tasks/" + name + ".yaml", std::nullopt, ""};
+  };
   const auto file = ReadJobFile(dir + "/evolve.yml", PathsAre::kHere, options);
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_TRUE(file->evolve);
   EXPECT_EQ(file->spec.models[1].path, dir + "/ja");
   EXPECT_EQ(file->spec.budget.candidates, 7);
-  options.find_task = [&](const std::string& name) { return EvolveTask{dir + "/gone/" + name + ".yaml", std::nullopt}; };
+  options.find_task = [&](const std::string& name) { return EvolveTask{dir + "/gone/" + name + ".yaml", std::nullopt, ""}; };
   EXPECT_THAT(std::string(ReadJobFile(dir + "/evolve.yml", PathsAre::kHere, options).status().message()),
               HasSubstr("evolve.yml:11: benchmarks.ja_math.use: no file '"));
 }
