@@ -20,7 +20,7 @@ struct EvaluateFile {
 };
 
 // Paths are taken relative to the file's folder. InvalidArgument "FILE:LINE: field: ..." for what the schema refuses, no
-// models, no benchmarks, an unknown dtype; NotFound for a model (unless it has the form of a Hub id) or data that is not there.
+// models, no benchmarks, an unknown dtype; NotFound for a model (unless it is spelt like a Hub id) or data that is not there.
 absl::StatusOr<EvaluateFile> ReadEvaluateFile(const std::string& path);
 
 }  // namespace merganser

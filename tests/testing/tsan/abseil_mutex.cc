@@ -4,8 +4,8 @@
 // program that keeps every rule would be full of "races". These definitions stand before the library's (the dynamic linker
 // takes a program's symbols first, for gRPC's calls, too), tell the sanitizer what happens and call the library's own.
 //
-// What a condition reads is looked at in the thread that waits, under the lock; Abseil's own evaluations of it, which may be by
-// another thread, are not looked at.
+// What a condition reads is looked at in the thread that waits, under the lock; Abseil's own evaluations of it, which may be
+// by another thread, are not looked at.
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 

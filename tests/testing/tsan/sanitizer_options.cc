@@ -1,5 +1,5 @@
-// Options and suppressions of ThreadSanitizer, compiled into every program of the tsan preset: one that is started by hand has
-// them, too. TSAN_OPTIONS adds to them.
+// Options and suppressions of ThreadSanitizer, compiled into every program of the tsan preset: one that is started by hand
+// has them, too. TSAN_OPTIONS adds to them.
 //
 // A suppression names a function (or library) that is not ours, and its top frame only: a race of ours below it stays one.
 
