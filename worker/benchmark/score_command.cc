@@ -45,6 +45,11 @@ absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& de
     return absl::InvalidArgumentError(absl::StrCat(
         "benchmark '", definition.name, "': only completions (output generate_until) can be scored without a model"));
   }
+  if (definition.completions > 1 && !definition.code) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "benchmark '", definition.name, "': completions ", definition.completions,
+        ": stored completions do not say which are of one prompt; with `completions: 1` each is scored by itself"));
+  }
   BenchmarkDefinition scored_by = definition;
   Completions completions;
   if (definition.code) {

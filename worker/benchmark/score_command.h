@@ -15,7 +15,8 @@ namespace merganser {
 // filters and metrics, the language and the limit matter; with `code` also its data, programs and metrics (see
 // ReadCodeCompletions), whatever number of completions each problem has. The language model is also looked for beside the
 // benchmark's data, one folder up, and beside the completions. Errors of these and of Scorer::Create; InvalidArgument: fewer
-// completions of a problem than the k of pass@k.
+// completions of a problem than the k of pass@k; several completions of a prompt without `code`, since the file does not say
+// which belong together.
 absl::StatusOr<ScoredCompletions> ScoreCompletions(const BenchmarkDefinition& definition,
                                                    const std::string& completions_path, const ScorerOptions& options = {});
 

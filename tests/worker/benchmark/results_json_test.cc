@@ -48,6 +48,16 @@ TEST(ScoreCompletions, ResultsHaveTheContractsShapeAndCarryOtherFields) {
   EXPECT_EQ(text.back(), '\n');
 }
 
+TEST(ScoreCompletions, VotesNeedToKnowWhichCompletionsAreOfOnePrompt) {
+  BenchmarkDefinition definition = Mgsm();
+  definition.completions = 5;
+  const std::string path = WriteTestFile("out.jsonl", "{\"completion\":\"答えは18です。\",\"answer\":18}\n");
+  ExpectError(ScoreCompletions(definition, path, {LanguageModelPath()}), absl::StatusCode::kInvalidArgument,
+              HasSubstr("completions 5: stored completions do not say which are of one prompt"));
+  definition.completions = 1;
+  EXPECT_TRUE(ScoreCompletions(definition, path, {LanguageModelPath()}).ok());
+}
+
 TEST(ScoreCompletions, LimitTakesTheFirst) {
   BenchmarkDefinition definition = Mgsm();
   definition.limit = 1;
