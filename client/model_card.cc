@@ -78,17 +78,55 @@ bool IsHubId(const std::string& path) {
   return !std::filesystem::path(path).is_absolute() && !std::filesystem::is_directory(path, error);
 }
 
+// What a merge is made of. Recipes may list more: a search's have the whole pool, whatever their path takes of it.
+struct Parts {
+  std::vector<const Stack*> stacks;
+  std::vector<const ModelRef*> models;
+};
+
+Parts PartsOf(const Recipe& recipe) {
+  std::vector<bool> used(recipe.stacks.size());
+  const auto use = [&](size_t stack) {
+    if (stack < used.size()) used[stack] = true;
+  };
+  if (recipe.path.empty()) use(0);
+  for (const Hop& hop : recipe.path) use(static_cast<size_t>(hop.stack));
+  for (const std::string& end : {recipe.embedding_from, recipe.head_from}) {
+    if (end.empty()) use(0);
+    for (size_t s = 0; s < recipe.stacks.size() && !end.empty(); ++s) {
+      if (recipe.stacks[s].name == end) use(s);
+    }
+  }
+  std::set<std::string> merged;  // models, and stacks that stand earlier
+  Parts parts;
+  for (size_t s = recipe.stacks.size(); s-- > 0;) {
+    const Stack& stack = recipe.stacks[s];
+    if (!used[s] && merged.count(stack.name) == 0) continue;
+    merged.insert(stack.sources.begin(), stack.sources.end());
+    merged.insert(stack.base);
+    parts.stacks.insert(parts.stacks.begin(), &stack);
+  }
+  merged.insert({recipe.tokenizer_from, recipe.config_from, recipe.vocabulary_from, recipe.tokenizer.source});
+  for (const TokenRule& rule : recipe.tokenizer.tokens) merged.insert(rule.model);
+  const bool all = recipe.tokenizer.source == "union" || recipe.chat_template == "auto";  // they ask every model
+  for (const ModelRef& model : recipe.models) {
+    if (all || merged.count(model.name) > 0) parts.models.push_back(&model);
+  }
+  return parts;
+}
+
 // "2 models".
 std::string Models(const Recipe& recipe) {
-  return absl::StrCat(recipe.models.size(), recipe.models.size() == 1 ? " model" : " models");
+  const size_t count = PartsOf(recipe).models.size();
+  return absl::StrCat(count, count == 1 ? " model" : " models");
 }
 
 // Hugging Face's front matter and the title.
 std::string CardHead(const Recipe& recipe, const std::string& title) {
   std::string text = "---\nlibrary_name: transformers\ntags:\n- merge\n- merganser\n", hub_ids;
-  for (const ModelRef& model : recipe.models) {
-    if (IsHubId(SplitContent(model.path).first))
-      absl::StrAppend(&hub_ids, "- ", model.path.substr(0, model.path.find('@')), "\n");
+  for (const ModelRef* model : PartsOf(recipe).models) {
+    if (IsHubId(SplitContent(model->path).first))
+      absl::StrAppend(&hub_ids, "- ", model->path.substr(0, model->path.find('@')), "\n");
   }
   if (!hub_ids.empty()) absl::StrAppend(&text, "base_model:\n", hub_ids);
   return absl::StrCat(text, "---\n\n# ", title, "\n\n");
@@ -97,15 +135,15 @@ std::string CardHead(const Recipe& recipe, const std::string& title) {
 void AppendRecipe(const Recipe& recipe, std::string* text) {
   absl::StrAppend(text, "\n## Sources\n\n");
   AppendHeader({"name", "checkpoint"}, text);
-  for (const ModelRef& model : recipe.models)
-    AppendRow(
-        {Cell(model.name), Cell(absl::StrCat("`", SplitContent(model.path).first, "`",
-                                             model.lora.empty() ? "" : absl::StrCat(" with adapter `", model.lora, "`")))},
-        text);
+  const Parts parts = PartsOf(recipe);
+  for (const ModelRef* model : parts.models) {
+    const std::string adapter = model->lora.empty() ? "" : absl::StrCat(" with adapter `", model->lora, "`");
+    AppendRow({Cell(model->name), Cell(absl::StrCat("`", SplitContent(model->path).first, "`", adapter))}, text);
+  }
   if (!recipe.tokenizer_from.empty()) absl::StrAppend(text, "\nTokenizer and config: `", recipe.tokenizer_from, "`.");
   absl::StrAppend(text, recipe.tokenizer_from.empty() ? "\n" : " ", "Weights: ", recipe.dtype,
                   ". The licences of the sources apply to this merge.\n\n## Recipe\n\n");
-  for (const Stack& stack : recipe.stacks) AppendStack(stack, text);
+  for (const Stack* stack : parts.stacks) AppendStack(*stack, text);
   const std::string path = PathText(recipe);
   if (!path.empty()) absl::StrAppend(text, "Path: ", path, ".\n\n");
   absl::StrAppend(text, "`recipe.yaml` holds it in full.\n");

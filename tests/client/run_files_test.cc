@@ -139,6 +139,29 @@ TEST_F(RunFilesTest, ModelCardSaysOfEachStackWhatItIs) {
   EXPECT_THAT(card, HasSubstr("|\n\nStack `ja-1`: `ja` as it is.\n\nPath: ")) << "a line after a table's would be its row";
 }
 
+// A pool's models that the path leaves out are not in the weights: neither named as bases nor counted.
+TEST_F(RunFilesTest, ModelCardNamesWhatTheMergeIsMadeOf) {
+  Recipe recipe;
+  recipe.models = {{"base", "org/base"}, {"ja", "org/ja"}, {"left", "org/left"}, {"math", "org/math"}};
+  recipe.stacks = {{.name = "pool-left", .sources = {"left"}},
+                   {.name = "inner", .method = "slerp", .base = "base", .sources = {"ja"}},
+                   {.name = "outer", .method = "linear", .sources = {"inner", "math"}}};
+  recipe.path = {{2, 0, 1}, {2, 1, 1}};
+  recipe.embedding_from = recipe.head_from = "outer";
+  recipe.tokenizer_from = "base";
+  const auto card = [&] { return MergeTextFiles(recipe, "mine").at("README.md"); };
+  EXPECT_THAT(card(), HasSubstr("base_model:\n- org/base\n- org/ja\n- org/math\n---"));
+  EXPECT_THAT(card(), HasSubstr("A merge of 3 models"));
+  EXPECT_THAT(card(), HasSubstr("Stack `inner`: method `slerp`"));
+  EXPECT_THAT(card(), Not(HasSubstr("left")));
+  recipe.head_from = "";  // of the first stack
+  EXPECT_THAT(card(), HasSubstr("A merge of 4 models"));
+  EXPECT_THAT(card(), HasSubstr("Stack `pool-left`: `left` as it is."));
+  recipe.head_from = "outer";
+  recipe.tokenizer.source = "union";  // of every model's tokens
+  EXPECT_THAT(card(), HasSubstr("- org/left\n"));
+}
+
 TEST_F(RunFilesTest, CardOfAMergeByHandHasTheRecipeAndNoSearch) {
   Recipe recipe = finished_.candidates[3].recipe;
   recipe.models[0].lora = "org/adapter";
