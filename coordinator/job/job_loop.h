@@ -199,6 +199,8 @@ class JobLoop {
   // `succeeded`.
   void FinishLeases(Job& job, int64_t candidate, int reported, bool succeeded, absl::Time time);
   void EndLease(const Job& job, const AttemptEnded& ended);
+  // Second attempts that began while the worker, which comes back with the first ones, was away.
+  std::vector<AttemptId> BegunWithout(const std::string& worker, const std::vector<RunningAttempt>& running);
   // Extends what is the worker's and returns what is not.
   std::vector<RunningAttempt> Touch(const std::string& worker_id, const std::vector<RunningAttempt>& running);
 

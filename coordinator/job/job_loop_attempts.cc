@@ -30,6 +30,7 @@ absl::Status JobLoop::WorkerConnected(const WorkerInfo& info, const std::vector<
   if (info.slots < 1) {
     return absl::InvalidArgumentError(absl::StrCat("worker.slots: ", info.slots, " is below 1"));
   }
+  const std::vector<AttemptId> spare = BegunWithout(info.id, running);
   const std::shared_ptr<WorkerLink> older = fleet_.Connect(info, link, clock_.Now(), clock_.Monotonic());
   if (older != nullptr && older != link) {
     MG_LOG(WARNING) << "worker session replaced worker=" << info.id << " name=" << info.name;
@@ -46,10 +47,37 @@ absl::Status JobLoop::WorkerConnected(const WorkerInfo& info, const std::vector<
     leases_.Expire(lease.id, clock_.Monotonic(), lease.on_expiry, absl::StrCat("worker ", info.id, " came back without it"));
   }
   if (worker.drained) link->Drain();
+  for (const AttemptId& id : spare) {
+    Job& job = *job_by_id_.at(id.job_id);
+    const Lease* const lease = leases_.Find(id);
+    if (lease == nullptr || job.log.stalled() || job.log.damaged()) continue;
+    const std::string holder = lease->worker;
+    const std::string why = absl::StrCat("worker ", info.id, " came back with the attempt that it stood in for");
+    if (!Commit(job, EndAttempt(job.log.state(), id.candidate, id.attempt, FailureClass::kReleased, why)).ok()) continue;
+    const Fleet::Worker* const other = fleet_.Find(holder);
+    if (other != nullptr && other->link != nullptr) other->link->Cancel(id);
+  }
   dispatch_due_ = true;
   MG_LOG(INFO) << "worker connected worker=" << info.id << " name=" << info.name << " slots=" << info.slots
                << " running=" << running.size();
   return absl::OkStatus();
+}
+
+std::vector<AttemptId> JobLoop::BegunWithout(const std::string& worker_id, const std::vector<RunningAttempt>& running) {
+  std::vector<AttemptId> spare;
+  const Fleet::Worker* const worker = fleet_.Find(worker_id);
+  for (const RunningAttempt& attempt : running) {
+    const Lease* const lease = leases_.Find(attempt.id);
+    if (lease == nullptr || lease->token != attempt.token || lease->worker != worker_id) continue;
+    const absl::Duration away = clock_.Monotonic() - (worker != nullptr ? worker->last_heard : lease->last_listed);
+    const Candidate& candidate = *job_by_id_.at(attempt.id.job_id)->log.state().Find(attempt.id.candidate);
+    for (const Attempt& other : candidate.attempts) {
+      if (other.ended || !other.speculative || other.number == attempt.id.attempt) continue;
+      if (clock_.Now() - other.start_time >= away) continue;  // beside a straggler, whoever was connected
+      spare.push_back({attempt.id.job_id, attempt.id.candidate, other.number});
+    }
+  }
+  return spare;
 }
 
 std::vector<RunningAttempt> JobLoop::Touch(const std::string& worker_id, const std::vector<RunningAttempt>& running) {

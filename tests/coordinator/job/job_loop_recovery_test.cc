@@ -195,8 +195,11 @@ TEST_F(JobLoopTest, AfterARestartAnIdleWorkerNeedNotWaitForTheWindowOfOneThatDoe
   world_.workers["w-1"] = worker;
   ASSERT_TRUE(world_.Connect(worker).ok());
   EXPECT_THAT(worker->disowned, IsEmpty()) << "what it runs goes on nevertheless";
+  EXPECT_THAT(other->cancelled, SizeIs(1)) << "and the other one is free for what comes next";
+  EXPECT_EQ(Get(0).attempts[1].message, "worker w-1 came back with the attempt that it stood in for");
+  Pass(8);
+  EXPECT_THAT(other->held, IsEmpty());
   EXPECT_EQ(*world_.Work(*worker), Disposition::kCommitted);
-  EXPECT_THAT(other->cancelled, SizeIs(1));
   EXPECT_EQ(CountedAttempts(Get(0)), 0);
 }
 
