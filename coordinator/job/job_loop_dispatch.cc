@@ -227,18 +227,28 @@ void JobLoop::MoveWaiting(std::vector<DispatchWorker>* idle) {
   std::vector<Move> moves;
   for (const auto& [id, worker] : fleet_.workers()) {
     if (idle->empty()) break;
-    int ahead = leases_.CountOfWorker(id) - std::max(1, worker.info.slots);
-    if (ahead <= 0 || worker.link == nullptr) continue;
-    for (const Lease& lease : leases_.OfWorker(id)) {
-      // What it holds beyond its slots waits, unless it says otherwise: a result may be on its way to a store that is away.
-      const bool begun = std::any_of(worker.running.begin(), worker.running.end(), [&](const RunningAttempt& attempt) {
+    const int slots = std::max(1, worker.info.slots);
+    if (leases_.CountOfWorker(id) <= slots || worker.link == nullptr) continue;
+    std::vector<Lease> waiting = leases_.OfWorker(id);
+    const auto begun = std::erase_if(waiting, [&](const Lease& lease) {
+      return std::any_of(worker.running.begin(), worker.running.end(), [&](const RunningAttempt& attempt) {
         return attempt.token == lease.token && attempt.phase != "queued";
       });
+    });
+    // It takes them as they came, and may have begun since it last said so.
+    const auto started = [&](const Lease& lease) {
+      const Candidate& candidate = *job_by_id_.at(lease.id.job_id)->log.state().Find(lease.id.candidate);
+      return std::tuple(candidate.attempts[lease.id.attempt - 1].start_time, lease.id.job_id, lease.id.candidate);
+    };
+    std::sort(waiting.begin(), waiting.end(), [&](const Lease& x, const Lease& y) { return started(x) < started(y); });
+    const size_t begins = static_cast<size_t>(slots) - std::min(static_cast<size_t>(slots), static_cast<size_t>(begun));
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<int64_t>(std::min(begins, waiting.size())));
+    for (const Lease& lease : waiting) {
       const Job& job = *job_by_id_.at(lease.id.job_id);
       const JobState& state = job.log.state();
       const Candidate& candidate = *state.Find(lease.id.candidate);
       const Attempt* const live = LiveAttempt(candidate);
-      if (begun || state.over() || state.paused() || job.log.stalled() || LiveAttempts(candidate) != 1 ||
+      if (state.over() || state.paused() || job.log.stalled() || LiveAttempts(candidate) != 1 ||
           live->number != lease.id.attempt || clock_.Now() - live->start_time < kMoveAfter ||
           std::any_of(candidate.attempts.begin(), candidate.attempts.end(), [](const Attempt& attempt) {
             return attempt.failure.has_value() && attempt.failure != FailureClass::kReleased && !attempt.forgiven;
@@ -252,7 +262,7 @@ void JobLoop::MoveWaiting(std::vector<DispatchWorker>* idle) {
       if (other == idle->end()) continue;
       moves.push_back({lease, other->id});
       if (++other->assigned >= other->slots) idle->erase(other);
-      if (--ahead == 0 || idle->empty()) break;
+      if (idle->empty()) break;
     }
   }
   for (const auto& [lease, to] : moves) {

@@ -67,6 +67,18 @@ TEST_F(JobWaitingTest, StaysWhereItIsWhileNoWorkerThatMayTakeItIsIdle) {
   EXPECT_THAT(one_->held, SizeIs(2)) << "the other one drains";
 }
 
+TEST_F(JobWaitingTest, IsWhatCameLastWhileAWorkerHasNotSaidWhatItEvaluates) {
+  const Assignment runs = one_->held[0], waits = one_->held[1];
+  EmptyTwo();
+  for (int i = 0; i < 3; ++i) {  // between two heartbeats
+    world_.clock.Advance(absl::Seconds(1));
+    world_.loop->Tick();
+  }
+  EXPECT_THAT(one_->cancelled, ElementsAre(waits.id));
+  ASSERT_THAT(one_->held, SizeIs(1));
+  EXPECT_EQ(one_->held[0].token, runs.token);
+}
+
 TEST_F(JobWaitingTest, StaysWhereItIsOnceItHasBegun) {
   EmptyTwo();
   Pass(5);  // it says that it evaluates both: the first one's result waits for a store that is away
