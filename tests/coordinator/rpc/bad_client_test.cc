@@ -137,7 +137,8 @@ TEST_F(BadClientTest, RequestsOfAnyBytesAreAnswered) {
     }
   }
   // Whatever of it was a job, is over before another's.
-  for (const JobSummary& job : *manager_->ListJobs()) (void)manager_->CancelJob(job.id, "");
+  const std::vector<JobSummary> jobs = *manager_->ListJobs();
+  for (const JobSummary& job : jobs) (void)manager_->CancelJob(job.id, "");
   ExpectAJobRuns("after-the-fuzz");
 }
 
