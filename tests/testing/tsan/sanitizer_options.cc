@@ -1,8 +1,8 @@
 // Options and suppressions of ThreadSanitizer, compiled into every program of the tsan preset: one that is started by hand
 // has them, too. TSAN_OPTIONS adds to them.
 //
-// A suppression names a function that is not ours and calls nothing of ours back, never a library: that would hide whatever it
-// calls. docs/sanitizers.md has the reason of each.
+// A suppression names a function that is not ours and calls nothing of ours back, never a library: that would hide whatever
+// it calls. docs/sanitizers.md has the reason of each.
 
 // A second thread may fork (tests start programs); the child only executes one.
 extern "C" const char* __tsan_default_options();
