@@ -194,7 +194,9 @@ TEST_F(JobSchedulingTest, AJobWhoseCandidatesFailEverywhereQuarantinesNobody) {
   spec.budget.candidates = 18;
   job_ = world_.Submit(spec).id;
   world_.Run(job_);
-  for (const WorkerStatus& worker : *world_.loop->ListWorkers()) EXPECT_EQ(worker.state, "idle");
+  const auto workers = world_.loop->ListWorkers();
+  ASSERT_FALSE(workers->empty());
+  for (const WorkerStatus& worker : *workers) EXPECT_EQ(worker.state, "idle");
 }
 
 // --- time -------------------------------------------------------------------------------------

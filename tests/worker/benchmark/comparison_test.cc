@@ -12,9 +12,12 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-json PairedGoldens() {
-  std::ifstream file(SourcePath("tests/worker/benchmark/testdata/paired.json"));
-  return json::parse(file);
+const json& PairedGoldens() {
+  static const json* const goldens = [] {
+    std::ifstream file(SourcePath("tests/worker/benchmark/testdata/paired.json"));
+    return new json(json::parse(file));
+  }();
+  return *goldens;
 }
 
 BenchmarkResult ResultOf(const std::string& metric, const std::vector<double>& values, std::vector<double> members = {}) {
