@@ -1,6 +1,11 @@
 // The body of dense_kernels_*.cc, each compiled for another instruction set: they define MG_KERNELS, the name of the set,
 // and Eigen, so that this set's templates have names of their own. (The linker merges templates of equal names; a portable
 // caller would get the wide ones.) For the same reason nothing of the standard library is used here that is not inlined.
+
+// Small products go the way of large ones. Eigen's own way with them takes single elements or vectors by where the result
+// lies in memory; where the compiler does not fuse the former (a sanitizer's build) they round otherwise, from run to run.
+#define EIGEN_GEMM_TO_COEFFBASED_THRESHOLD 0
+
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
 

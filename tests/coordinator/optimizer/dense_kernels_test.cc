@@ -58,6 +58,24 @@ TEST_P(EachKernels, UpdatesASymmetricMatrixInPlaceOrElsewhere) {
   }
 }
 
+// A repeated search has its matrices elsewhere.
+TEST_P(EachKernels, UpdatesToTheSameBitsWhereverTheResultLies) {
+  for (const int n : {2, 4, 8, 12, 63}) {
+    for (const int m : {2, 5, 9}) {
+      const MatrixXd before = PositiveDefinite(n), y = MatrixXd::Random(n, m);
+      const VectorXd weights = VectorXd::LinSpaced(m, 0.5, -0.2);
+      MatrixXd first;
+      for (const int offset : {0, 2, 4, 6}) {  // of 8 bytes; a vector has up to 64
+        VectorXd memory(n * n + 8);
+        Eigen::Map<MatrixXd> after(memory.data() + offset, n, n);
+        GetParam()->update_symmetric(n, m, 0.9, before.data(), y.data(), weights.data(), after.data());
+        if (offset == 0) first = after;
+        EXPECT_EQ(after, first) << n << " " << m << " " << offset;
+      }
+    }
+  }
+}
+
 TEST_P(EachKernels, FactorizesAndSolves) {
   for (const int n : kSizes) {
     const MatrixXd a = PositiveDefinite(n), b = MatrixXd::Random(n, 3);
